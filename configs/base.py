@@ -1,0 +1,87 @@
+"""Every field of a run, once. A recipe starts from `get_config()` here and changes a few lines.
+
+Values are those of the paper where it states them; the comment behind a field is its
+meaning and unit.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The paper's joint model on shards that `data.shards` names."""
+    config = ConfigDict()
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.shards = ""  # folder of shards; empty with a corpus: WORKDIR/shards
+    config.data.corpus = ""  # built-in corpus to make when there are no shards: "" or "miniav"
+    config.data.corpus_clips = 0  # clips of the built-in corpus; 0: its default
+    config.data.duration = 10.0  # seconds of a training clip
+    config.data.batch_size = 72  # clips a step, over all devices
+    config.data.workers = 0  # processes that read and decode; 0: threads of this one
+
+    config.codec = ConfigDict()
+    config.codec.kind = "pca"
+    config.codec.channels = 128  # latent channels
+    config.codec.whiten = 0.5  # 0 keeps the proportions of the latent's channels, 1 equals them
+
+    config.model = ConfigDict()
+    config.model.route = "joint"  # a key of conditions.ROUTES
+    config.model.layers = 10
+    config.model.heads = 24
+    config.model.kv_heads = 12  # key/value heads of the cross-attention
+    config.model.head_width = 64
+    config.model.feed_forward = 4  # hidden width of the SwiGLU over the model's width
+    config.model.time_features = 256  # Fourier features of the time token
+    config.model.rotate_keys = False  # positions for the cross-attention's keys
+    config.model.remat = "none"  # what the backward pass recomputes: "none" or "layer"
+    config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
+        {"clip": 0, "speaker": 0, "phonemes": 0, "lips": 0, "sync": 0}
+    )
+
+    config.flow = ConfigDict()
+    config.flow.time = "uniform"  # distribution of training times: "uniform" or "logit_normal"
+    config.flow.mask_padding = False  # leave frames after a clip's end out of the loss
+
+    config.dropout = ConfigDict()
+    config.dropout.unit = "batch"  # one draw a "batch" (the official code) or a "sample"
+    config.dropout.all = 0.1  # probability of dropping all conditions together
+    config.dropout.video = 0.0  # of dropping clip, sync and lips together
+    config.dropout.each = 0.0  # of dropping each condition by itself
+
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 2 * 36 * 4e-7  # the paper's rule: clips a step * 4e-7
+    config.optim.warmup = 2000  # steps of linear warm-up
+    config.optim.schedule = "constant"  # after it: "constant" or "cosine" to 0 at the last step
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.999
+    config.optim.weight_decay = 0.01
+    config.optim.clip_norm = 1.0  # largest global gradient norm; 0: no clipping
+    config.optim.ema = 0.999  # decay of the averaged weights that sampling uses
+
+    config.train = ConfigDict()
+    config.train.steps = 250_000
+    config.train.log_every = 100  # steps
+    config.train.checkpoint_every = 2000  # steps
+    config.train.keep = 3  # newest checkpoints to keep
+    config.train.sample_every = 10_000  # steps; 0: no samples while training
+    config.train.evaluate = False  # evaluate on the test split and write the report at the end
+    config.train.evaluate_clips = 64  # clips a task
+
+    config.sample = ConfigDict()
+    config.sample.solver = "euler"
+    config.sample.steps = 25
+    config.sample.guidance = 3.0  # common guidance scale
+    config.sample.scales = ConfigDict(  # scales of single conditions; 0: the common one
+        {"clip": 0.0, "speaker": 0.0, "phonemes": 0.0, "lips": 0.0, "sync": 0.0}
+    )
+
+    config.mesh = ConfigDict()
+    config.mesh.data = -1  # devices that split the batch; -1: all that are left
+    config.mesh.fsdp = 1  # devices that split the batch and the parameters
+    config.mesh.tensor = 1  # devices that split heads and hidden widths
+
+    config.precision = ConfigDict()
+    config.precision.compute = "float32"  # of the network: "float32" or "bfloat16"
+    config.precision.matmul = "default"  # jax_default_matmul_precision
+    return config

@@ -1,0 +1,43 @@
+"""MiniAV on a laptop: a small joint model of speech, sound and both, in half an hour.
+
+    python -m vssflow_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
+
+Builds the corpus and its shards, trains, evaluates, writes the report.
+"""
+
+from vssflow_jax.configs import base
+
+
+def get_config():
+    """The quickstart's run."""
+    config = base.get_config()
+    config.data.corpus = "miniav"
+    config.data.duration = 4.0
+    config.data.batch_size = 16
+
+    config.model.layers = 6
+    config.model.heads = 4
+    config.model.kv_heads = 2
+    config.model.feed_forward = 2
+    config.model.time_features = 64
+    config.model.rotate_keys = True
+    config.model.projected.update(clip=128, speaker=128, phonemes=64, lips=64, sync=64)
+    config.flow.mask_padding = True
+
+    config.dropout.unit = "sample"
+    config.dropout.all = 0.05
+    config.dropout.video = 0.1
+    config.dropout.each = 0.05
+
+    config.optim.learning_rate = 1e-3
+    config.optim.warmup = 100
+    config.optim.schedule = "cosine"
+    config.optim.b2 = 0.99
+    config.optim.ema = 0.995
+
+    config.train.steps = 2000
+    config.train.log_every = 20
+    config.train.checkpoint_every = 200
+    config.train.sample_every = 1000
+    config.train.evaluate = True
+    return config

@@ -1,0 +1,39 @@
+"""Options and fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+import tiny
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--golden", default=str(GOLDEN), help="folder of parity fixtures")
+
+
+def pytest_generate_tests(metafunc):
+    if "golden" in metafunc.fixturenames:
+        folder = Path(metafunc.config.getoption("--golden"))
+        files = sorted(folder.glob("*.safetensors"))
+        metafunc.parametrize("golden", files, ids=[file.stem for file in files])
+
+
+@pytest.fixture(autouse=True)
+def full_precision():
+    """Matrix products in full float32, wherever the tests run."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a tiny run, trained for six steps by the real command."""
+    workdir = tmp_path_factory.mktemp("run")
+    done = tiny.train(workdir, "--config.train.steps=6")
+    assert done.returncode == 0, done.stderr
+    return workdir

@@ -1,0 +1,171 @@
+"""Training: dropout, optimiser, mesh, and a run that is killed and goes on exactly."""
+
+import json
+import shutil
+import signal
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from jax.sharding import PartitionSpec as P
+from vssflow_jax.configs import base, quickstart
+
+from vssflow_jax import conditions
+from vssflow_jax.errors import InputError
+from vssflow_jax.training import checkpoint, optim, sharding, step
+
+
+def masks(batch=4000, present=1.0, **changes):
+    dropout = base.get_config().dropout
+    dropout.update(all=0.0, video=0.0, each=0.0, unit="sample")
+    dropout.update(changes)
+    everywhere = {name: jnp.full(batch, present) for name in conditions.NAMES}
+    return {
+        n: np.asarray(m) for n, m in step.keep_masks(jax.random.key(0), everywhere, dropout).items()
+    }
+
+
+def test_dropout_of_all_conditions_drops_them_together():
+    keep = masks(all=0.1)
+    first = keep["clip"]
+    assert all((mask == first).all() for mask in keep.values())
+    assert first.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_dropout_of_video_leaves_text_and_voice():
+    keep = masks(video=0.3)
+    assert keep["phonemes"].all() and keep["speaker"].all()
+    assert (keep["clip"] == keep["lips"]).all() and (keep["clip"] == keep["sync"]).all()
+    assert keep["clip"].mean() == pytest.approx(0.7, abs=0.03)
+
+
+def test_dropout_of_each_is_independent():
+    keep = masks(each=0.2)
+    both = (keep["clip"] * keep["speaker"]).mean()
+    assert both == pytest.approx(0.64, abs=0.03)
+
+
+def test_dropout_a_batch_is_one_draw():
+    assert all(len(set(mask.tolist())) == 1 for mask in masks(all=0.5, unit="batch").values())
+
+
+def test_absent_conditions_stay_absent():
+    assert not any(mask.any() for mask in masks(present=0.0).values())
+
+
+def test_schedule_warms_up_and_ends():
+    config = quickstart.get_config().optim
+    rate = optim.schedule(config, 1000)
+    assert rate(0) == 0
+    assert rate(config.warmup) == pytest.approx(config.learning_rate)
+    assert rate(1000) == pytest.approx(0, abs=1e-8)
+    config.schedule = "constant"
+    assert optim.schedule(config, 1000)(900) == pytest.approx(config.learning_rate)
+    config.schedule = "staircase"
+    with pytest.raises(ValueError, match="cosine"):
+        optim.schedule(config, 1000)
+
+
+def test_clipping_bounds_the_gradient_that_the_optimiser_sees():
+    config = quickstart.get_config().optim
+    clip = optim.optimizer(config, 10)
+    params = {"w": jnp.ones(3)}
+    small, large = (
+        clip.update({"w": jnp.full(3, size)}, clip.init(params), params)[1] for size in (1e3, 1e6)
+    )
+    moments = [optax.tree_utils.tree_get(state, "mu")["w"] for state in (small, large)]
+    np.testing.assert_allclose(moments[0], moments[1], rtol=1e-5)
+
+
+def test_average_follows_and_ends_at_the_parameters():
+    ema = {"w": jnp.zeros(2)}
+    for number in range(2000):
+        ema = optim.average(ema, {"w": jnp.ones(2)}, jnp.asarray(number), 0.99)
+    np.testing.assert_allclose(ema["w"], 1, atol=1e-5)
+
+
+def test_parameter_table_places_matrices_and_leaves_vectors():
+    mesh = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES)
+    place = sharding.parameter_spec
+    assert place("dit/blocks/attention/query/kernel", (6, 64, 4, 16), mesh) == P(
+        None, "fsdp", "tensor", None
+    )
+    assert place("dit/blocks/feed_forward/out/kernel", (6, 128, 64), mesh) == P(
+        None, "tensor", "fsdp"
+    )
+    assert (
+        place("dit/blocks/norm1/scale", (6, 64), mesh) == P(None, None)
+        or place("dit/blocks/norm1/scale", (6, 64), mesh) == P()
+    )
+    assert place("dit/embed/kernel", (321, 64), mesh) == P(None, None)  # 321 does not split
+
+
+def test_mesh_errors_name_the_numbers():
+    with pytest.raises(InputError, match="for 1 devices"):
+        sharding.make_mesh({"data": 3, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    with pytest.raises(InputError, match="at most one of them -1"):
+        sharding.make_mesh({"data": -1, "fsdp": -1, "tensor": 1})
+    mesh = jax.sharding.AbstractMesh((4, 2, 1), sharding.AXES)
+    with pytest.raises(InputError, match="multiple of 8"):
+        sharding.check_batch(12, mesh)
+
+
+def test_identity_mismatch_names_both_sides():
+    with pytest.raises(InputError, match=r"codec was a .* and is b now"):
+        checkpoint.check_identity({"codec": "a"}, {"codec": "b"}, "checkpoint 3")
+
+
+def weights(workdir, number):
+    checkpoints = checkpoint.Checkpoints(workdir)
+    found = jax.tree.map(np.asarray, checkpoints.weights(number))
+    checkpoints.close()
+    return found
+
+
+def metrics(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_its_folder(tiny_run):
+    assert {"config.json", "metrics.jsonl", "checkpoints", "tb", "codec"} <= {
+        p.name for p in tiny_run.iterdir()
+    }
+    lines = metrics(tiny_run)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert {
+        "loss", "grad_norm", "learning_rate", "clips_per_second", "input_wait_fraction"
+    } <= set(lines[0])  # fmt: skip
+    assert checkpoint.require_checkpoint(tiny_run)[1] == 6
+
+
+def test_killed_run_ends_with_the_same_weights(tiny_run, tmp_path):
+    """SIGKILL, twice; the same command ends bit for bit where an unbroken run does."""
+    workdir = tmp_path / "killed"
+    shutil.copytree(
+        tiny_run, workdir, ignore=shutil.ignore_patterns("checkpoints", "tb", "metrics.jsonl")
+    )
+    flags = (*tiny.FLAGS, f"--workdir={workdir}", "--config.train.steps=6")
+    for target in (2, 4):
+        process = tiny.start("train", *flags)
+        while process.poll() is None and not (workdir / "checkpoints" / str(target)).is_dir():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    done = tiny.run("train", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "going on from step" in done.stdout
+    jax.tree.map(np.testing.assert_array_equal, weights(workdir, 6), weights(tiny_run, 6))
+    expected = [(line["step"], line["loss"]) for line in metrics(tiny_run)]
+    assert [(line["step"], line["loss"]) for line in metrics(workdir)] == expected
+
+
+def test_resuming_with_another_model_is_refused(tiny_run):
+    done = tiny.train(tiny_run, "--config.train.steps=8", "--config.model.rotate_keys=False")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "model" in done.stderr.splitlines()[-1]

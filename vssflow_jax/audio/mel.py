@@ -1,0 +1,76 @@
+"""Log-mel spectrogram, 100 frames a second of 64 bands, in JAX.
+
+The analysis of AudioLDM and of VSSFlow: frames of 1024 samples every 160, no centring,
+magnitudes through a Slaney filterbank (librosa's), natural logarithm.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+
+SAMPLE_RATE = 16_000
+HOP = 160
+WINDOW = 1024
+BANDS = 64
+FLOOR = 1e-5
+PAD = (WINDOW - HOP) // 2  # reflected samples on each side: n samples give n // HOP frames
+
+
+@functools.cache
+def filterbank() -> np.ndarray:
+    """Slaney mel filters, 0 to 8000 Hz: float32 [64, 513]."""
+    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0, fmax=8000)
+
+
+@functools.cache
+def hann() -> np.ndarray:
+    """Periodic Hann window: float32 [1024]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
+
+
+def frame(signal: jax.Array) -> jax.Array:
+    """Overlapping frames of a padded signal: [.., n] -> [.., 1 + (n - 1024) // 160, 1024]."""
+    count = 1 + (signal.shape[-1] - WINDOW) // HOP
+    index = np.arange(count)[:, None] * HOP + np.arange(WINDOW)
+    return signal[..., index]
+
+
+def pad(wave: jax.Array) -> jax.Array:
+    """Reflects 432 samples at both ends: [.., n] -> [.., n + 864]."""
+    widths = [(0, 0)] * (wave.ndim - 1) + [(PAD, PAD)]
+    return jnp.pad(wave, widths, mode="reflect")
+
+
+def stft(wave: jax.Array) -> jax.Array:
+    """Complex spectrogram: [.., n] -> [.., n // 160, 513]."""
+    return jnp.fft.rfft(frame(pad(wave)) * hann(), axis=-1)
+
+
+def normalize(wave: jax.Array, peak: float = 0.5) -> jax.Array:
+    """Removes the mean and scales to an absolute peak, as the official training data are."""
+    wave = wave - jnp.mean(wave, axis=-1, keepdims=True)
+    return wave / (jnp.max(jnp.abs(wave), axis=-1, keepdims=True) + 1e-8) * peak
+
+
+def log_mel(wave: jax.Array, floor: float = FLOOR) -> jax.Array:
+    """Natural log of mel magnitudes: float32 [.., n] at 16 kHz -> [.., n // 160, 64].
+
+    Args:
+      wave: at least 433 samples, in [-1, 1].
+      floor: magnitudes below it count as it, so silence is log(floor).
+    """
+    magnitude = jnp.abs(stft(wave))
+    mel = jnp.matmul(magnitude, filterbank().T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.log(jnp.maximum(mel, floor))
+
+
+def fit_length(mel: jax.Array, frames: int, fill: float = -11.0) -> jax.Array:
+    """Cuts [.., T, 64] to `frames`, or pads it there with the constant of the official code."""
+    mel = mel[..., :frames, :]
+    widths = [(0, 0)] * (mel.ndim - 2) + [(0, frames - mel.shape[-2]), (0, 0)]
+    return jnp.pad(mel, widths, constant_values=fill)

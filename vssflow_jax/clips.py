@@ -1,0 +1,189 @@
+"""One row of a manifest to the records of its clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from vssflow_jax import media
+from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, latent_frames
+from vssflow_jax.data.manifest import Row
+from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
+from vssflow_jax.errors import InputError
+from vssflow_jax.features import encode, speaker
+from vssflow_jax.text import normalize, phonemes, timing
+
+SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
+REFERENCE = 30.0  # seconds of a reference voice that are heard
+FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What records depend on beside the row.
+
+    Attributes:
+      max_seconds: longest clip; longer sound clips are cut into windows.
+      encoder_set: name of the set of encoders (features.encode).
+      durations: mean seconds by phoneme, for texts without an alignment.
+    """
+
+    max_seconds: float = 10.0
+    encoder_set: str = "embedded"
+    durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Window:
+    """A part of a row's media: id of its clip, first second, latent frames."""
+
+    id: str
+    start: float
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.frames / LATENT_RATE
+
+
+def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Record]:
+    """The records of a row: one, or one a window when a sound clip is longer than max_seconds.
+
+    Every record covers a whole number of latent frames; sound is cut or followed by silence to
+    their length. What a row does not have is absent from its record.
+
+    Args:
+      row: of the manifest.
+      note: the row's annotation, if any; `mouth` in it gives the lips.
+      settings: see there.
+
+    Raises:
+      InputError: the first thing that is wrong with the row's files or text.
+    """
+    info = media.probe(row.video) if row.video else None
+    wave = _wave(row, info)
+    duration = info.duration if info else len(wave) / SAMPLE_RATE
+    voice = _voice(row, wave, settings)
+    for window in _windows(row, duration, settings.max_seconds):
+        record: Record = {}
+        sound = None if wave is None else _cut(wave, window)
+        if sound is not None:
+            record[WAVE] = media.pcm(sound)
+        if row.video:
+            record |= _seen(row, note, window, settings)
+        if voice is not None:
+            record["speaker"] = voice
+        intervals = None
+        if row.text and row.task != "sound":
+            intervals = _intervals(row, window, sound, settings)
+            record[PHONEMES] = timing.to_grid(intervals, window.frames)
+        record[META] = _meta(row, note, window, intervals)
+        yield record
+
+
+def _wave(row: Row, info: media.MediaInfo | None) -> np.ndarray | None:
+    """The clip's sound, float32 [n]; None where there is none."""
+    if row.audio:
+        return media.read_audio(row.audio)
+    return media.read_audio(row.video) if info.has_audio else None
+
+
+def _windows(row: Row, duration: float, longest: float) -> list[Window]:
+    total, most = latent_frames(duration), latent_frames(longest)
+    if duration < SHORTEST:
+        raise InputError(f"clip {row.id}: lasts {duration:.2f} s, expected at least {SHORTEST} s")
+    if total <= most:
+        return [Window(id=row.id, start=0.0, frames=total)]
+    if row.text:
+        raise InputError(
+            f"clip {row.id}: lasts {duration:.2f} s, expected at most {longest:g} s "
+            "(clips with text are not cut into windows)"
+        )
+    count = math.ceil((total - SHORTEST * LATENT_RATE) / most)
+    return [
+        Window(id=f"{row.id}_{k}", start=k * most / LATENT_RATE, frames=min(most, total - k * most))
+        for k in range(count)
+    ]
+
+
+def _cut(wave: np.ndarray, window: Window) -> np.ndarray:
+    """The window's samples, float32 [frames * 640]."""
+    first, length = round(window.start * SAMPLE_RATE), window.frames * FRAME_SAMPLES
+    part = wave[first : first + length]
+    return np.pad(part, (0, length - len(part)))
+
+
+def _seen(row: Row, note: Mapping | None, window: Window, settings: Settings) -> Record:
+    """Conditions from the pictures."""
+    video = media.read_video(
+        row.video, encode.VIDEO_RATE, start=window.start, seconds=window.seconds
+    )
+    mouth = (note or {}).get("mouth")
+    box = None if mouth is None else np.asarray(mouth, float) * np.tile(video.scale, 2)
+    return encode.encode_clip(
+        video.frames, None, box, duration=window.seconds, encoder_set=settings.encoder_set
+    )
+
+
+def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
+    """Speaker embedding: of the reference, else of the clip's own sound if somebody speaks."""
+    if row.speaker_audio:
+        return reference_voice(row.speaker_audio, settings.encoder_set)
+    if wave is None or row.task == "sound":
+        return None
+    return encode.encode_clip(speaker_wave=wave, encoder_set=settings.encoder_set)["speaker"]
+
+
+@functools.lru_cache(maxsize=64)
+def reference_voice(path: str, encoder_set: str = "embedded") -> np.ndarray:
+    """Speaker embedding float16 [256] of a media file. InputError names it if it is silent."""
+    wave = media.read_audio(path, seconds=REFERENCE)
+    try:
+        return encode.encode_clip(speaker_wave=wave, encoder_set=encoder_set)["speaker"]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _intervals(
+    row: Row, window: Window, sound: np.ndarray | None, settings: Settings
+) -> list[timing.Interval]:
+    """When the phonemes sound: as aligned, else spread over the part that is not silent."""
+    if row.alignment:
+        found = timing.read_alignment(row.alignment)
+        inside = [i for i in found if i.start < window.seconds]
+        if not inside:
+            raise InputError(
+                f"{row.alignment}: found {len(found)} phonemes, none within the clip's "
+                f"{window.seconds:.2f} s, expected its phonemes"
+            )
+        return inside
+    words = phonemes.pronounce(normalize.words(row.text))
+    symbols = [symbol for word in words for symbol in word]
+    start, end = (0.0, window.seconds) if sound is None else speaker.voiced(sound)
+    timing.fits(symbols, start, end, settings.durations)
+    return timing.predict(symbols, start, end, settings.durations)
+
+
+def _meta(row: Row, note: Mapping | None, window: Window, intervals) -> dict:
+    meta = {"id": window.id, "task": row.task, "duration": window.seconds}
+    if row.text:
+        meta["text"] = row.text
+    if intervals is not None and row.alignment:
+        meta["alignment"] = [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
+    if note is not None:
+        meta["annotation"] = _shifted(note, window)
+    return meta
+
+
+def _shifted(note: Mapping, window: Window) -> dict:
+    """The annotation with onsets counted from the window's start; those outside it are gone."""
+    note = dict(note)
+    if "onsets" in note:
+        times = [round(t - window.start, 6) for t in note["onsets"]]
+        note["onsets"] = [t for t in times if 0 <= t < window.seconds]
+    return note

@@ -1,0 +1,32 @@
+"""Writes MiniAV, the embedded corpus.
+
+python -m vssflow_jax.corpus --out=DIR [--clips=N --seed=0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from vssflow_jax import errors
+from vssflow_jax.corpus import build
+
+_OUT = flags.DEFINE_string("out", None, "folder for videos and manifest")
+_CLIPS = flags.DEFINE_integer("clips", build.CLIPS, "clips in all; the three tasks take turns")
+_SEED = flags.DEFINE_integer("seed", 0, "another seed gives other clips", lower_bound=0)
+_WORKERS = flags.DEFINE_integer("workers", None, "processes; all cores if not given", lower_bound=1)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Flags in, corpus out."""
+    if len(argv) > 1:
+        raise errors.InputError(f"found argument {argv[1]!r}, expected flags only")
+    if not _OUT.value:
+        raise errors.InputError("--out: found nothing, expected a folder for the corpus")
+    manifest = build.build(_OUT.value, _CLIPS.value, _SEED.value, _WORKERS.value)
+    print(f"next: python -m vssflow_jax.prepare --manifest={manifest} --out=SHARDS")
+
+
+if __name__ == "__main__":
+    errors.run(main)

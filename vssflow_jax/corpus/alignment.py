@@ -1,0 +1,106 @@
+"""From the synthesiser's sounds to CMUdict's symbols: each symbol of a text gets its interval.
+
+eSpeak's accents say other sounds than CMUdict lists (no R in "four", a flap in "at"), while a
+model is asked for words by CMUdict. Both sequences of one word are aligned by dynamic programming
+(Needleman and Wunsch 1970), and the times go over to CMUdict's symbols.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from vssflow_jax.text import espeak
+
+VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"}
+SAME, SAME_KIND, OTHER_KIND, SKIP = 0.0, 1.0, 3.0, 1.6
+BREAK = 0.08  # seconds
+
+Sound = tuple[float, float, str]  # start and end in seconds, ARPAbet symbol
+
+
+def sounds(phones: Sequence[espeak.Phone]) -> list[Sound]:
+    """ARPAbet symbols with times; a mnemonic that stands for two symbols is cut in the middle."""
+    found = []
+    for phone in phones:
+        symbols = espeak.arpabet(phone.mnemonic)
+        step = (phone.end - phone.start) / max(len(symbols), 1)
+        for k, symbol in enumerate(symbols):
+            found.append((phone.start + k * step, phone.start + (k + 1) * step, symbol))
+    return found
+
+
+def distance(a: str, b: str) -> float:
+    """Cost of hearing `a` for `b`: none if only the stress differs, more across vowel/consonant."""
+    a, b = a.rstrip("012"), b.rstrip("012")
+    if a == b:
+        return SAME
+    return SAME_KIND if (a in VOWELS) == (b in VOWELS) else OTHER_KIND
+
+
+def pairs(heard: Sequence[str], wanted: Sequence[str]) -> list[tuple[int | None, int | None]]:
+    """Cheapest alignment: indices in `heard` and in `wanted`, in order; None: skipped."""
+    rows, columns = len(heard) + 1, len(wanted) + 1
+    cost = [[(i + j) * SKIP for j in range(columns)] for i in range(rows)]
+    for i in range(1, rows):
+        for j in range(1, columns):
+            both = cost[i - 1][j - 1] + distance(heard[i - 1], wanted[j - 1])
+            cost[i][j] = min(both, cost[i - 1][j] + SKIP, cost[i][j - 1] + SKIP)
+    i, j, path = len(heard), len(wanted), []
+    while i or j:
+        matched = i and j and cost[i - 1][j - 1] + distance(heard[i - 1], wanted[j - 1])
+        if i and j and cost[i][j] == matched:
+            i, j = i - 1, j - 1
+            path.append((i, j))
+        elif i and cost[i][j] == cost[i - 1][j] + SKIP:
+            i -= 1
+            path.append((i, None))
+        else:
+            j -= 1
+            path.append((None, j))
+    return path[::-1]
+
+
+def align(heard: Sequence[Sound], wanted: Sequence[str]) -> list[Sound]:
+    """`wanted` symbols of one word with the times of its `heard` sounds.
+
+    A sound without a symbol lengthens the symbol before it (the one after it, at the start); a
+    symbol without a sound shares the time of the one before it (after it, at the start).
+    """
+    groups: list[tuple[list[int], list[int]]] = []  # sounds and symbols that share their time
+    for sound, symbol in pairs([s[2] for s in heard], wanted):
+        whole = bool(groups) and bool(groups[-1][0]) and bool(groups[-1][1])
+        if not groups or (whole and sound is not None and symbol is not None):
+            groups.append(([], []))
+        groups[-1][0].extend([] if sound is None else [sound])
+        groups[-1][1].extend([] if symbol is None else [symbol])
+    spans = []
+    for indices, symbols in groups:
+        start, end = heard[indices[0]][0], heard[indices[-1]][1]
+        step = (end - start) / len(symbols)
+        for k, symbol in enumerate(symbols):
+            spans.append((start + k * step, start + (k + 1) * step, wanted[symbol]))
+    return spans
+
+
+def align_words(
+    phones: Sequence[espeak.Phone], pronunciations: Sequence[Sequence[str]]
+) -> list[Sound]:
+    """The symbols of all words of an utterance, each with its interval.
+
+    Pauses stay uncovered, except for breaks shorter than `BREAK` (the hiatus in "three again"),
+    through which the sound before them goes on.
+
+    Raises:
+      ValueError: the synthesiser said nothing for a word.
+    """
+    spans: list[Sound] = []
+    for index, wanted in enumerate(pronunciations):
+        heard = sounds([phone for phone in phones if phone.word == index])
+        if not heard:
+            raise ValueError(f"no sound for word {index} of the utterance")
+        spans += align(heard, wanted)
+    for k, (before, after) in enumerate(itertools.pairwise(spans)):
+        if after[0] - before[1] < BREAK:
+            spans[k] = (before[0], after[0], before[2])
+    return spans

@@ -1,0 +1,137 @@
+"""Shards to batches: a Grain pipeline whose position can be saved and restored.
+
+Legend: B clips a batch, n samples, n_c frames of condition c.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import grain
+import numpy as np
+
+from vssflow_jax import conditions
+
+PCM = 32768.0  # int16 full scale
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchSpec:
+    """Shapes that every clip is padded or cut to.
+
+    Attributes:
+      samples: of the waveform.
+      frames: of each condition, by name; 1 for those that come once a clip.
+      latent_frames: the latent's length.
+    """
+
+    samples: int
+    frames: Mapping[str, int]
+    latent_frames: int
+
+    @classmethod
+    def of(cls, duration: float, rates: Mapping[str, float | None]) -> BatchSpec:
+        """The spec for clips of `duration` seconds; `rates` are the shards' own, by condition."""
+        latent = conditions.latent_frames(duration)
+        return cls(
+            samples=latent * conditions.SAMPLE_RATE // conditions.LATENT_RATE,
+            frames={
+                name: conditions.frames(name, duration, rates.get(name))
+                for name in conditions.NAMES
+            },
+            latent_frames=latent,
+        )
+
+
+def fit(array: np.ndarray, length: int) -> np.ndarray:
+    """Cuts or zero-pads the first axis to `length`."""
+    array = array[:length]
+    return np.pad(array, [(0, length - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+
+def example(record: Mapping, spec: BatchSpec) -> dict:
+    """A shard's record in the fixed shapes of the spec, absent conditions as zeros.
+
+    Absent phonemes count as present: id 0 says "no speech", which is what a clip without
+    a transcript has; every other absent condition is masked.
+    """
+    features, present = {}, {}
+    for condition in conditions.CONDITIONS:
+        name, found = condition.name, record.get(condition.name)
+        length = spec.frames[name]
+        if condition.ids:
+            ids = np.zeros(0, np.int32) if found is None else np.asarray(found, np.int32)
+            features[name] = fit(ids, length)
+        elif condition.align == conditions.TOKEN:
+            zeros = np.zeros(condition.width)
+            features[name] = np.asarray(zeros if found is None else found, np.float32)
+        else:
+            zeros = np.zeros((0, condition.width))
+            features[name] = fit(np.asarray(zeros if found is None else found, np.float32), length)
+        present[name] = np.float32(condition.ids or found is not None)
+    wave = np.asarray(record.get("wave", np.zeros(0, np.int16)))
+    frames = min(
+        round(len(wave) * conditions.LATENT_RATE / conditions.SAMPLE_RATE), spec.latent_frames
+    )
+    return {
+        "wave": fit(wave.astype(np.float32) / PCM, spec.samples),
+        "features": features,
+        "present": present,
+        "frames": np.int32(frames),
+    }
+
+
+def stack(examples: Sequence[Mapping]) -> dict:
+    """Joins examples to a batch: every leaf gets a leading axis B."""
+    first = examples[0]
+    return {
+        key: stack([e[key] for e in examples])
+        if isinstance(value, Mapping)
+        else np.stack([e[key] for e in examples])
+        for key, value in first.items()
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class ToExample:
+    """Picklable map from a record to an example, for Grain's worker processes."""
+
+    spec: BatchSpec
+
+    def __call__(self, record: Mapping) -> dict:
+        return example(record, self.spec)
+
+
+def training_batches(
+    records: Sequence,
+    spec: BatchSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+    process: int = 0,
+    processes: int = 1,
+):
+    """An endless Grain iterator of batches, shuffled anew each epoch from `seed`.
+
+    Args:
+      records: random access to shard records.
+      spec: shapes.
+      batch_size: clips a batch of this process.
+      seed: of the order.
+      workers: processes that read and decode; 0: threads.
+      process: this host's number; each host reads its own records of a common order.
+      processes: hosts.
+
+    Returns:
+      An iterator with `get_state` and `set_state`: its position, exactly.
+    """
+    dataset = grain.MapDataset.source(records).seed(seed).shuffle().repeat(None)
+    dataset = dataset[process::processes] if processes > 1 else dataset
+    dataset = dataset.map(ToExample(spec)).batch(batch_size, batch_fn=stack)
+    threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    stream = dataset.to_iter_dataset(threads)
+    if workers:
+        stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iter(stream)

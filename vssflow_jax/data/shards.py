@@ -1,0 +1,195 @@
+"""Prepared clips on disk: ArrayRecord shards of safetensors records, described by dataset.json.
+
+A record holds `wave` (int16 [n] at 16 kHz), the conditions of the table (float16 features,
+int32 phoneme ids), each absent where the clip does not have it, and `meta`, a JSON object:
+id, task, text, duration, alignment ([[start, end, symbol], ...], seconds) and annotation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+from safetensors.numpy import load, save
+
+from vssflow_jax.conditions import BY_NAME, CONDITIONS
+from vssflow_jax.errors import InputError
+from vssflow_jax.files import replacing
+
+DATASET = "dataset.json"
+VERSION = 1
+META, WAVE, PHONEMES = "meta", "wave", "phonemes"
+OPTIONS = "group_size:1"  # one record a chunk: any record is read alone
+Record = dict[str, Any]
+
+
+def schema(encoders: Sequence) -> dict[str, dict]:
+    """What each feature of a record is: width, rate (None: once a clip), dtype, encoder, hash.
+
+    Derived from the condition table; `encoders` (features.encode) say at which rate and by what
+    the features were made. A condition without an encoder (phonemes) has the table's rate.
+    """
+    by_condition = {encoder.condition: encoder for encoder in encoders}
+    described = {}
+    for condition in CONDITIONS:
+        made = by_condition.get(condition.name)
+        described[condition.name] = {
+            "width": made.width if made else condition.width,
+            "rate": made.rate if made else condition.rate,
+            "dtype": "int32" if condition.ids else "float16",
+            "encoder": made.name if made else "cmudict",
+            "hash": made.hash if made else "arpabet-71",
+        }
+    return described
+
+
+# ---- records ------------------------------------------------------------------------------
+
+
+def encode_record(record: Record) -> bytes:
+    """A record as bytes; the same record always gives the same bytes.
+
+    Raises ValueError for a key or a dtype that the schema does not have.
+    """
+    tensors = {}
+    for name, array in record.items():
+        if name == META:
+            text = json.dumps(array, sort_keys=True, ensure_ascii=False)
+            tensors[META] = np.frombuffer(text.encode(), np.uint8)
+            continue
+        expected = _dtype(name)
+        if array.dtype != expected:
+            raise ValueError(f"record {name}: found {array.dtype}, expected {expected}")
+        tensors[name] = np.ascontiguousarray(array)
+    return save(tensors)
+
+
+def _dtype(name: str) -> np.dtype:
+    if name == WAVE:
+        return np.dtype(np.int16)
+    if name not in BY_NAME:
+        raise ValueError(f"record: found key {name!r}, expected {WAVE} or one of {tuple(BY_NAME)}")
+    return np.dtype(np.int32 if BY_NAME[name].ids else np.float16)
+
+
+def decode_record(data: bytes) -> Record:
+    """The inverse of `encode_record`: arrays by name, and `meta` as a dict."""
+    record: Record = load(data)
+    record[META] = json.loads(record[META].tobytes())
+    return record
+
+
+# ---- writing ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record], None]]:
+    """Gives a function that adds a record to a shard.
+
+    The shard appears under `path` when the block ends well; otherwise nothing is left behind.
+    A full disk raises OSError.
+    """
+    path = pathlib.Path(path)
+    with replacing(path) as partial:
+        try:
+            writer = ArrayRecordWriter(str(partial), OPTIONS)
+            try:
+                yield lambda record: writer.write(encode_record(record))
+            finally:
+                writer.close()
+        except RuntimeError as error:
+            raise _disk_error(error, path) from error
+
+
+def _disk_error(error: RuntimeError, path: pathlib.Path) -> Exception:
+    """The library reports a full disk in words only; this gives it its number back."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES):
+        if os.strerror(number) in str(error):
+            return OSError(number, os.strerror(number), str(path))
+    return error
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- reading ------------------------------------------------------------------------------
+
+
+class Split:
+    """The clips of one split: a random-access sequence of records. Can be pickled.
+
+    Args:
+      files: shards in order.
+      rows: which records of them, by number; None: all.
+    """
+
+    def __init__(self, files: Sequence[str], rows: Sequence[int] | None = None):
+        self._source = ArrayRecordDataSource(list(files)) if files else ()
+        self._rows = None if rows is None else np.asarray(rows, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._source) if self._rows is None else len(self._rows)
+
+    def __getitem__(self, index: int) -> Record:
+        """Arrays by name and `meta`; missing modalities are absent."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        index = int(index) % len(self)
+        return decode_record(self._source[index if self._rows is None else int(self._rows[index])])
+
+
+def load_dataset_info(folder: str | os.PathLike) -> dict:
+    """dataset.json of prepared shards: features, splits, skipped clips, statistics, hash.
+
+    Raises InputError where there is none or it is broken or of another version.
+    """
+    path = pathlib.Path(folder) / DATASET
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        version = info["version"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{path}: no such file, expected prepared shards (python -m vssflow_jax.prepare)"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+        raise InputError(f"{path}: broken, expected the description of prepared shards") from None
+    if version != VERSION:
+        raise InputError(f"{path}: found version {version}, expected {VERSION}; prepare again")
+    return info
+
+
+def open_split(folder: str | os.PathLike, split: str, *, with_wave: bool = False) -> Split:
+    """Opens a split of prepared shards.
+
+    Args:
+      folder: where dataset.json is.
+      split: train, valid or test.
+      with_wave: only clips that have sound.
+
+    Raises InputError for an unknown split and for shards that are missing or cut short.
+    """
+    folder = pathlib.Path(folder)
+    splits = load_dataset_info(folder)["splits"]
+    if split not in splits:
+        raise InputError(f"{folder}, split: found {split!r}, expected one of {sorted(splits)}")
+    files = [folder / name for name in splits[split]["files"]]
+    for path, expected in zip(files, splits[split]["bytes"], strict=True):
+        size = path.stat().st_size if path.exists() else None
+        if size != expected:
+            found = "no such file" if size is None else f"found {size} bytes"
+            raise InputError(f"{path}: {found}, expected {expected} bytes; prepare again")
+    silent = set(splits[split]["silent"]) if with_wave else ()
+    rows = [i for i in range(splits[split]["clips"]) if i not in silent] if silent else None
+    return Split([str(path) for path in files], rows)

@@ -1,0 +1,76 @@
+"""Errors that a user can mend, and the guard that prints them on one line."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+
+class InputError(Exception):
+    """A user's mistake: says which file, field or flag, what was found, what was expected."""
+
+
+DISK_ERRORS = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "disk quota exceeded",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+}
+
+
+def one_line(error: BaseException) -> str:
+    """The message of `error` without line breaks."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split())
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The `OSError` about disk or permissions behind `error` or its causes, or None."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
+    """Runs `main(argv)`; a user's mistake becomes one line on stderr and exit status 2."""
+    try:
+        main(argv)
+    except InputError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        cause = disk_error(error)
+        if cause is None:
+            raise
+        where = f"{cause.filename}: " if cause.filename else ""
+        print(f"error: {where}{DISK_ERRORS[cause.errno]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses absl flags; a wrong flag or a misspelt config field is one line and exit status 2."""
+    try:
+        return flags.FLAGS(list(argv))
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Entry point of every command: flags, then `main`, with errors as a sentence.
+
+    Libraries' own progress notes stay out of the way; their warnings are shown.
+    """
+    logging.set_verbosity(logging.WARNING)
+    app.run(lambda argv: guarded(main, argv), flags_parser=parse_flags)

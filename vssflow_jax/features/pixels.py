@@ -1,0 +1,45 @@
+"""Picture features without weights: thumbnails, and how they change."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+SIDE = 16
+WIDTH = SIDE * SIDE * 3
+
+
+@functools.lru_cache(maxsize=64)
+def area(size: int, low: float, high: float, bins: int) -> np.ndarray:
+    """Weights that average pixels [low, high) of a line of `size` into `bins`: [bins, size].
+
+    Rows sum to 1. Bins finer than a pixel repeat it; what lies outside the line takes the
+    nearest pixel.
+    """
+    edges = np.linspace(low, high, bins + 1)
+    left = np.maximum(edges[:-1, None], np.arange(size))
+    right = np.minimum(edges[1:, None], np.arange(1, size + 1))
+    weights = np.maximum(right - left, 0)
+    middles = np.clip((edges[:-1] + edges[1:]) / 2, 0, size - 1).astype(int)
+    outside = weights.sum(1) <= 0
+    weights[outside, middles[outside]] = 1
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def thumbnails(frames: np.ndarray) -> np.ndarray:
+    """Area averages of a picture: uint8 [T, H, W, 3] -> float32 [T, 768] in [-1, 1].
+
+    The 768 values are 16 rows of 16 columns of red, green, blue.
+    """
+    total, height, width = frames.shape[:3]
+    rows = area(height, 0, height, SIDE)
+    columns = np.kron(area(width, 0, width, SIDE).T, np.eye(3, dtype=np.float32))  # [W * 3, 48]
+    lines = frames.reshape(total, height, width * 3)
+    small = [rows @ line.astype(np.float32) @ columns for line in lines]
+    return np.stack(small).reshape(total, WIDTH) / 127.5 - 1
+
+
+def differences(thumbs: np.ndarray) -> np.ndarray:
+    """Change since the frame before: [T, 768] -> [T, 768] in [-2, 2]; the first row is zero."""
+    return np.diff(thumbs, axis=0, prepend=thumbs[:1])

@@ -1,0 +1,77 @@
+"""Classifier-free guidance with a scale per group of conditions, in one batched pass.
+
+    v = v_null + sum_g w_g (v_g - v_(g-1))
+
+Groups are switched on one after another: v_0 = v_null has no condition, v_g adds group g
+to those before it. With a single group of all conditions this is
+v = v_null + w (v_cond - v_null) (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+Groups = tuple[tuple[tuple[str, ...], float], ...]  # ((names, scale), ...)
+
+
+def groups(names: Sequence[str], scale: float, scales: dict[str, float]) -> Groups:
+    """Groups of equal scale, in the order of their first names.
+
+    Args:
+      names: all conditions of the route.
+      scale: the common scale.
+      scales: scales of single conditions that differ from it.
+    """
+    unknown = sorted(set(scales) - set(names))
+    if unknown:
+        raise ValueError(f"guidance: found conditions {unknown}, expected some of {tuple(names)}")
+    by_scale: dict[float, list[str]] = {}
+    for name in names:
+        by_scale.setdefault(float(scales.get(name, scale)), []).append(name)
+    return tuple((tuple(members), value) for value, members in by_scale.items())
+
+
+def branches(groups: Groups) -> list[tuple[str, ...]]:
+    """Conditions that are on in each branch: none, then one more group at a time."""
+    on: tuple[str, ...] = ()
+    out = [on]
+    for members, _ in groups:
+        on += members
+        out.append(on)
+    return out
+
+
+def combine(velocities: jax.Array, groups: Groups) -> jax.Array:
+    """Velocities of the branches [G + 1, B, L, C] -> the guided velocity [B, L, C]."""
+    steps = velocities[1:] - velocities[:-1]
+    scales = jnp.asarray([scale for _, scale in groups], velocities.dtype)
+    return velocities[0] + jnp.tensordot(scales, steps, axes=1)
+
+
+def guided(velocity: Callable, groups: Groups) -> Callable:
+    """The guided velocity function of x [B, L, C] and a scalar t.
+
+    Args:
+      velocity: (x [G' B, L, C], t [G' B]) -> velocity, where the first axis is branch-major
+        and its conditions were prepared in the order of `branches`. With one group of scale 1
+        only that branch exists (G' = 1); otherwise G' = G + 1.
+      groups: the groups and their scales.
+    """
+    if unguided(groups):
+        return lambda x, t: velocity(x, jnp.full(x.shape[0], t))
+    count = len(groups) + 1
+
+    def guided_velocity(x, t):
+        batch = jnp.tile(x, (count, 1, 1))
+        out = velocity(batch, jnp.full(batch.shape[0], t))
+        return combine(out.reshape(count, *x.shape), groups)
+
+    return guided_velocity
+
+
+def unguided(groups: Groups) -> bool:
+    """Whether every scale is 1, so that the conditional branch alone is the answer."""
+    return all(scale == 1 for _, scale in groups)

@@ -1,0 +1,214 @@
+"""ODE solvers from noise at t = 0 to data at t = 1.
+
+Fixed-step solvers are their Butcher tableaux, run by one `lax.scan`. `dopri5` is the
+adaptive Dormand-Prince pair with the step control of torchdiffeq, which the official
+sampler uses (maths: Hairer, Nørsett, Wanner, Solving ODEs I, section II.4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # (x, scalar t) -> dx/dt
+
+
+@dataclasses.dataclass(frozen=True)
+class Tableau:
+    """An explicit Runge-Kutta method.
+
+    Attributes:
+      times: c, the stages' times as fractions of the step.
+      stages: a, the lower rows of the tableau; the first stage needs none.
+      weights: b, how stages join in the step.
+    """
+
+    times: tuple[float, ...]
+    stages: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+
+
+TABLEAUX = {
+    "euler": Tableau((0.0,), (), (1.0,)),
+    "midpoint": Tableau((0.0, 0.5), ((0.5,),), (0.0, 1.0)),
+    "heun": Tableau((0.0, 1.0), ((1.0,),), (0.5, 0.5)),
+    "rk4": Tableau(
+        (0.0, 0.5, 0.5, 1.0),
+        ((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),
+        (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    ),
+}
+SOLVERS = (*TABLEAUX, "dopri5")
+
+DORMAND_PRINCE = Tableau(
+    (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
+    (
+        (1 / 5,),
+        (3 / 40, 9 / 40),
+        (44 / 45, -56 / 15, 32 / 9),
+        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+    ),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
+)
+ERROR_WEIGHTS = (
+    35 / 384 - 1951 / 21600,
+    0.0,
+    500 / 1113 - 22642 / 50085,
+    125 / 192 - 451 / 720,
+    -2187 / 6784 + 12231 / 42400,
+    11 / 84 - 649 / 6300,
+    -1 / 60,
+)
+MIDDLE_WEIGHTS = (  # the solution at the middle of a step (Shampine 1986)
+    6025192743 / 30085553152 / 2,
+    0.0,
+    51252292925 / 65400821598 / 2,
+    -2691868925 / 45128329728 / 2,
+    187940372067 / 1594534317056 / 2,
+    -1776094331 / 19743644256 / 2,
+    11237099 / 235043384 / 2,
+)
+
+
+class Adaptive(NamedTuple):
+    """What `dopri5` returns: the solution at t = 1, and how many times it called the velocity."""
+
+    x: jax.Array
+    evaluations: jax.Array
+
+
+def evaluations(solver: str, steps: int) -> int | None:
+    """Velocity evaluations of a fixed-step solver; None for the adaptive one."""
+    return None if solver == "dopri5" else steps * len(TABLEAUX[solver].times)
+
+
+def solve(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 25) -> jax.Array:
+    """Integrates dx/dt = velocity(x, t) from t = 0 to 1.
+
+    Args:
+      velocity: of the state at a scalar time.
+      x: noise, any shape.
+      solver: one of SOLVERS.
+      steps: of a fixed-step solver; the adaptive one chooses its own.
+    """
+    if solver == "dopri5":
+        return dopri5(velocity, x).x
+    if solver not in TABLEAUX:
+        raise ValueError(f"solver: found {solver!r}, expected one of {SOLVERS}")
+    if steps < 1:
+        raise ValueError(f"steps: found {steps}, expected at least 1")
+    tableau, size = TABLEAUX[solver], 1.0 / steps
+
+    def step(x, t):
+        slopes = _stages(velocity, tableau, x, t, size)
+        return x + size * _weighted(tableau.weights, slopes), None
+
+    return jax.lax.scan(step, x, jnp.arange(steps, dtype=jnp.float32) / steps)[0]
+
+
+def _weighted(weights, slopes):
+    return sum(weight * slope for weight, slope in zip(weights, slopes, strict=False) if weight)
+
+
+def _stages(velocity, tableau, x, t, size, first=None):
+    slopes = [velocity(x, t) if first is None else first]
+    for time, row in zip(tableau.times[1:], tableau.stages, strict=True):
+        slopes.append(velocity(x + size * _weighted(row, slopes), t + time * size))
+    return slopes
+
+
+class _State(NamedTuple):
+    x: jax.Array
+    slope: jax.Array
+    t: jax.Array
+    size: jax.Array
+    before: tuple  # x, middle, slope, t, size of the last accepted step
+    evaluations: jax.Array
+
+
+def dopri5(
+    velocity: Velocity,
+    x: jax.Array,
+    tolerance: float = 1e-5,
+    constants: jax.Array | None = None,
+) -> Adaptive:
+    """Adaptive Dormand-Prince 5(4) from t = 0 to 1; all clips of a batch share the step.
+
+    As in torchdiffeq, the last step may pass t = 1; the answer is read from the quartic
+    through it.
+
+    Args:
+      velocity: of the state at a scalar time.
+      x: noise.
+      tolerance: absolute and relative, of the root mean square error.
+      constants: channels that the official code carries through the solver although they
+        never change. They take part in its error norm; give them to get its very steps.
+    """
+    spare = 0 if constants is None else constants.size
+
+    def rms(values, extra=0.0):
+        return jnp.sqrt((jnp.sum(jnp.square(values)) + extra) / (values.size + spare))
+
+    slope = velocity(x, jnp.float32(0))
+    scale = tolerance + tolerance * jnp.abs(x)
+    still = 0.0
+    if constants is not None:
+        still = jnp.sum(jnp.square(constants / (tolerance + tolerance * jnp.abs(constants))))
+    size, slope_scale = _first_step(velocity, x, slope, scale, rms, still)
+    start = _State(x, slope, jnp.float32(0), size, (x, x, slope, jnp.float32(0), size), slope_scale)
+
+    def advance(state: _State) -> _State:
+        slopes = _stages(velocity, DORMAND_PRINCE, state.x, state.t, state.size, state.slope)
+        x = state.x + state.size * _weighted(DORMAND_PRINCE.weights, slopes)
+        error = state.size * _weighted(ERROR_WEIGHTS, slopes)
+        allowed = tolerance + tolerance * jnp.maximum(jnp.abs(state.x), jnp.abs(x))
+        ratio = rms(error / allowed)
+        accept = ratio <= 1
+        middle = state.x + state.size * _weighted(MIDDLE_WEIGHTS, slopes)
+        moved = _State(
+            x,
+            slopes[-1],
+            state.t + state.size,
+            state.size,
+            (state.x, middle, state.slope, state.t, state.size),
+            state.evaluations,
+        )
+        kept = jax.tree.map(lambda new, old: jnp.where(accept, new, old), moved, state)
+        size = state.size * _step_factor(ratio)
+        return kept._replace(size=size, evaluations=state.evaluations + 6)
+
+    end = jax.lax.while_loop(lambda state: state.t < 1, advance, start)
+    return Adaptive(_interpolate(end), end.evaluations)
+
+
+def _first_step(velocity, x, slope, scale, rms, still):
+    """Starting step size (Hairer et al., II.4), and the evaluations spent so far."""
+    d0, d1 = rms(x / scale, still), rms(slope / scale)
+    h0 = jnp.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)
+    d2 = rms((velocity(x + h0 * slope, h0) - slope) / scale) / h0
+    flat = (d1 <= 1e-15) & (d2 <= 1e-15)
+    h1 = jnp.where(flat, jnp.maximum(1e-6, h0 * 1e-3), (0.01 / jnp.maximum(d1, d2)) ** 0.2)
+    return jnp.minimum(100 * h0, h1), jnp.int32(2)
+
+
+def _step_factor(ratio):
+    smallest = jnp.where(ratio < 1, 1.0, 0.2)
+    factor = jnp.minimum(10.0, jnp.maximum(0.9 * ratio**-0.2, smallest))
+    return jnp.where(ratio == 0, 10.0, factor)
+
+
+def _interpolate(state: _State) -> jax.Array:
+    """Quartic through both ends, the middle and both slopes of the last step, at t = 1."""
+    x0, middle, f0, t0, size = state.before
+    x1, f1 = state.x, state.slope
+    u = (1 - t0) / size
+    a = 2 * size * (f1 - f0) - 8 * (x1 + x0) + 16 * middle
+    b = size * (5 * f0 - 3 * f1) + 18 * x0 + 14 * x1 - 32 * middle
+    c = size * (f1 - 4 * f0) - 11 * x0 - 5 * x1 + 16 * middle
+    return x0 + u * (size * f0 + u * (c + u * (b + u * a)))

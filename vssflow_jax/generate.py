@@ -1,0 +1,363 @@
+"""The one way to make sound: a checkpoint, a codec and encoders -> waveforms.
+
+Legend: B clips, W windows a clip, G + 1 guidance branches, L latent frames, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from vssflow_jax import conditions, media
+from vssflow_jax.audio.codec import digest, load_codec
+from vssflow_jax.data import pipeline
+from vssflow_jax.errors import InputError
+from vssflow_jax.features import speaker as speakers
+from vssflow_jax.features.encode import VIDEO_RATE, encode_clip
+from vssflow_jax.flow import guidance, solvers, windows
+from vssflow_jax.models import vssflow
+from vssflow_jax.text import normalize, phonemes, timing
+from vssflow_jax.training import checkpoint
+
+OVERLAP = 25  # latent frames that neighbouring windows share: one second
+SPEECH_START = 0.3  # seconds before predicted speech, where no start is given
+TIGHT = 1.5  # a text that needs this much more time than it has is warned about
+VIDEO = ("clip", "sync", "lips")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What a call gives.
+
+    Attributes:
+      wave: float32 [samples] in [-1, 1].
+      sample_rate: samples a second.
+      report: JSON-able: duration, conditions used and missing, phoneme times, warnings, seed.
+      video: the silent video's path, or None.
+    """
+
+    wave: np.ndarray
+    sample_rate: int
+    report: dict
+    video: Path | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Writes `path`: a .wav, or the video with its sound and a .wav beside it."""
+        path = Path(path)
+        if path.suffix.lower() == ".wav":
+            media.write_wav(path, self.wave, self.sample_rate)
+            return
+        if self.video is None:
+            raise InputError(
+                f"--out={path}: found no video to put the sound in, expected a .wav name"
+            )
+        media.mux(self.video, self.wave, self.sample_rate, path)
+        media.write_wav(path.with_suffix(".wav"), self.wave, self.sample_rate)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How to integrate: solver, its steps, and the guidance groups."""
+
+    solver: str
+    steps: int
+    groups: guidance.Groups
+
+
+class Generator:
+    """Generates waveforms from conditions; see `from_workdir` and `__call__`.
+
+    Args:
+      config: the run's config.
+      params: weights to sample with (the moving average).
+      codec: latent to waveform.
+      statistics: of the training split: `phoneme_durations`, and the features' `rates`.
+      step: of the checkpoint that the weights are from.
+    """
+
+    def __init__(self, config, params, codec, statistics: Mapping, step: int = 0):
+        self.config = config
+        self.params = params
+        self.codec = codec
+        self.statistics = statistics
+        self.step = step
+        self.model = vssflow.build(config, codec.channels)
+        self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "first"))
+        self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
+
+    @classmethod
+    def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
+        """The generator of a run's newest (or given) checkpoint.
+
+        Raises:
+          InputError: no checkpoint there, or a codec other than the one it was trained with.
+        """
+        checkpoints, newest = checkpoint.require_checkpoint(workdir)
+        workdir = Path(workdir)
+        config = read_config(workdir / "config.json")
+        codec = load_codec(workdir / "codec")
+        statistics = json.loads((workdir / "statistics.json").read_text())
+        step = step or newest
+        found = checkpoints.identity(step)
+        checkpoint.check_identity(found, {"codec": digest(codec)}, f"{workdir}: checkpoint {step}")
+        params = checkpoints.weights(step)
+        checkpoints.close()
+        return cls(config, params, codec, statistics, step)
+
+    def __call__(
+        self,
+        video: str | Path | None = None,
+        text: str | None = None,
+        *,
+        speaker: str | Path | None = None,
+        speech_start: float | None = None,
+        speech_end: float | None = None,
+        duration: float | None = None,
+        seed: int = 0,
+        solver: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Output:
+        """Sound for a video, speech for a text, or both.
+
+        Args:
+          video: a media file; its own sound is not used.
+          text: what is said.
+          speaker: an audio file with the voice to imitate.
+          speech_start: seconds; default: near the start.
+          speech_end: seconds; default: the natural length at the training set's pace.
+          duration: seconds of sound; default: the video's, or what the text needs.
+          seed: of the noise.
+          solver: default: the run's config; so are `steps` and `guidance`.
+
+        Raises:
+          InputError: nothing to go by, unreadable files, or text that cannot fit.
+        """
+        if video is None and text is None:
+            raise InputError("found neither --video nor --text, expected at least one of them")
+        frames = None
+        if video is not None:
+            picture = media.read_video(video, rate=VIDEO_RATE)
+            frames, duration = picture.frames, duration or picture.duration
+        voice = None if speaker is None else read_voice(speaker)
+        spoken, warnings = (), []
+        if text is not None:
+            spoken, warnings = self.schedule(text, speech_start, speech_end, duration)
+            duration = duration or spoken[-1].end + SPEECH_START
+        elif speech_start is not None or speech_end is not None:
+            raise InputError("found --speech_start or --speech_end without --text")
+        record = dict(encode_clip(frames, voice, duration=duration))
+        length = conditions.latent_frames(duration)
+        record["phonemes"] = timing.to_grid(spoken, length)
+        sampling = self.sampling(solver, steps, guidance)
+        wave = self.generate([record], ["clip"], length, seed, sampling)[0]
+        samples = round(duration * self.codec.sample_rate)
+        wave = np.pad(wave[:samples], (0, max(samples - len(wave), 0)))
+        used = [
+            name for name in conditions.NAMES if name in record and (name != "phonemes" or text)
+        ]
+        report = {
+            "duration": duration,
+            "used": used,
+            "missing": [name for name in conditions.NAMES if name not in used],
+            "alignment": [list(interval) for interval in spoken],
+            "warnings": warnings,
+            "seed": seed,
+            "solver": sampling.solver,
+            "steps": sampling.steps,
+            "guidance": [[list(names), scale] for names, scale in sampling.groups],
+        }
+        return Output(wave, self.codec.sample_rate, report, None if video is None else Path(video))
+
+    def schedule(
+        self, text: str, start: float | None, end: float | None, duration: float | None
+    ) -> tuple[list[timing.Interval], list[str]]:
+        """Phoneme times of a text in its interval, and warnings about the pace.
+
+        Raises:
+          InputError: no words, an interval outside the clip, or too short for the phonemes.
+        """
+        symbols = [s for word in phonemes.pronounce(normalize.words(text)) for s in word]
+        durations = self.statistics["phoneme_durations"]
+        if end is not None and start is not None and end <= start:
+            raise InputError(
+                f"--speech_end: found {end:g} s, expected more than --speech_start, {start:g} s"
+            )
+        if start is not None and duration is not None and not 0 <= start < duration:
+            raise InputError(f"--speech_start: found {start:g} s, expected 0 to {duration:g} s")
+        if end is not None and duration is not None and end > duration + 1 / conditions.LATENT_RATE:
+            raise InputError(f"--speech_end: found {end:g} s, expected at most {duration:g} s")
+        needed = timing.natural(symbols, durations)
+        if start is None:
+            room = (end or duration or needed + 2 * SPEECH_START) - needed
+            start = min(SPEECH_START, max(room / 2, 0.0))
+        if end is None and duration is not None and start + needed > duration:
+            end = duration
+        warnings = []
+        if end is not None:
+            pace = timing.fits(symbols, start, end, durations)
+            if pace > TIGHT:
+                warnings.append(
+                    f"the text needs about {needed:.1f} s and has {end - start:.1f} s: "
+                    "the speech will be rushed"
+                )
+        return timing.predict(symbols, start, end, durations), warnings
+
+    def sampling(self, solver=None, steps=None, scale=None) -> Sampling:
+        """How to integrate: arguments where given, else the run's config."""
+        sample = self.config.sample
+        solver = solver or sample.solver
+        steps = sample.steps if steps is None else steps
+        scale = sample.guidance if scale is None else scale
+        if solver not in solvers.SOLVERS:
+            raise InputError(f"--solver: found {solver!r}, expected one of {solvers.SOLVERS}")
+        if steps < 1:
+            raise InputError(f"--steps: found {steps}, expected at least 1")
+        route = conditions.ROUTES[self.config.model.route]
+        own = {name: value for name, value in sample.scales.items() if value and name in route.used}
+        return Sampling(solver=solver, steps=steps, groups=guidance.groups(route.used, scale, own))
+
+    def batch(
+        self,
+        records: Sequence[Mapping],
+        task: str | None = None,
+        *,
+        seed: int = 0,
+        solver: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        batch_size: int = 16,
+    ) -> list[np.ndarray]:
+        """Waveforms for shard records, float32, each as long as its clip.
+
+        Args:
+          records: as `data.shards` reads them.
+          task: "text" takes the video away and predicts the phoneme times; else as they are.
+          seed: of the noise; a clip's noise depends on it and on the clip's id alone.
+          solver: default: the run's config; so are `steps` and `guidance`.
+          batch_size: clips at a time.
+        """
+        sampling = self.sampling(solver, steps, guidance)
+        longest = max(record["meta"]["duration"] for record in records)
+        length = conditions.latent_frames(longest)
+        if task == "text":
+            records = [self.without_video(record) for record in records]
+        out = []
+        for at in range(0, len(records), batch_size):
+            some = list(records[at : at + batch_size])
+            full = some + some[:1] * (batch_size - len(some) if len(records) > batch_size else 0)
+            waves = self.generate(full, [r["meta"]["id"] for r in full], length, seed, sampling)
+            out += waves[: len(some)]
+        ends = [round(r["meta"]["duration"] * self.codec.sample_rate) for r in records]
+        return [wave[:end] for wave, end in zip(out, ends, strict=True)]
+
+    def without_video(self, record: Mapping) -> dict:
+        """The record as text and voice alone, its phonemes at predicted times."""
+        meta = record["meta"]
+        kept = {key: value for key, value in record.items() if key not in VIDEO}
+        begin = meta["alignment"][0][0] if meta.get("alignment") else None
+        spoken, _ = self.schedule(meta["text"], begin, None, meta["duration"])
+        kept["phonemes"] = timing.to_grid(spoken, conditions.latent_frames(meta["duration"]))
+        return kept
+
+    def generate(
+        self,
+        records: Sequence[Mapping],
+        ids: Sequence[str],
+        length: int,
+        seed: int,
+        sampling: Sampling,
+    ) -> list[np.ndarray]:
+        """Waveforms [L * 640] of raw conditions; clips longer than trained go by windows."""
+        trained = conditions.latent_frames(self.config.data.duration)
+        window = min(length, trained)
+        first = windows.starts(length, window, OVERLAP)
+        spec = pipeline.BatchSpec.of(window / conditions.LATENT_RATE, self.statistics["rates"])
+        examples = [
+            pipeline.example(cut(record, start, self.statistics["rates"]), spec)
+            for record in records
+            for start in first
+        ]
+        batch = pipeline.stack(examples)
+        noise = jnp.stack([draw_noise(name, seed, length, self.codec.channels) for name in ids])
+        latent = self._sample(
+            self.params,
+            batch["features"],
+            batch["present"],
+            noise,
+            sampling=sampling,
+            length=window,
+            first=tuple(int(start) for start in first),
+        )
+        waves = np.asarray(self._decode(self.codec, latent))
+        return [np.clip(wave, -1, 1).astype(np.float32) for wave in waves]
+
+    def _solve(self, params, features, present, noise, *, sampling, length, first):
+        """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows."""
+        groups, first = sampling.groups, np.asarray(first)
+        on = [sum((names for names, _ in groups), ())]
+        if not guidance.unguided(groups):
+            on = guidance.branches(groups)
+        tiled = jax.tree.map(lambda x: jnp.tile(x, (len(on),) + (1,) * (x.ndim - 1)), features)
+        keep = {
+            name: jnp.concatenate([present[name] * (name in names) for names in on])
+            for name in present
+        }
+        apply = functools.partial(self.model.apply, {"params": params})
+        conditioned = apply(tiled, keep, length, method="condition")
+
+        def velocity(x, t):  # [G' B, L, C], [G' B]
+            cut = windows.split(x, first, length)
+            out = apply(cut, jnp.repeat(t, len(first)), conditioned, method="velocity")
+            return windows.blend(out, first, x.shape[1], OVERLAP)
+
+        guided = guidance.guided(velocity, groups)
+        return solvers.solve(guided, noise, sampling.solver, sampling.steps)
+
+
+def cut(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
+    """A record from latent frame `start` on."""
+    out = dict(record)
+    for name in conditions.NAMES:
+        rate = rates.get(name)
+        if name in record and rate is not None:
+            out[name] = record[name][round(start / conditions.LATENT_RATE * rate) :]
+    return out
+
+
+def draw_noise(name: str, seed: int, length: int, channels: int) -> jax.Array:
+    """Noise of one clip, [length, channels], from its id and the seed alone.
+
+    Drawn a frame at a time, so that a clip's noise does not change with its padding.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+    keys = jax.vmap(lambda frame: jax.random.fold_in(key, frame))(jnp.arange(length))
+    return jax.vmap(lambda k: jax.random.normal(k, (channels,)))(keys)
+
+
+def read_voice(path: str | Path) -> np.ndarray:
+    """A reference voice, float32 [n] at 16 kHz.
+
+    Raises:
+      InputError: not audio, or silence.
+    """
+    wave = media.read_audio(path, conditions.SAMPLE_RATE)
+    try:
+        speakers.statistics(wave)
+    except InputError as error:
+        raise InputError(f"--speaker={path}: {error}") from None
+    return wave
+
+
+def read_config(path: Path) -> ConfigDict:
+    """The config that a run wrote down."""
+    return ConfigDict(json.loads(path.read_text()))

@@ -1,0 +1,116 @@
+"""Conditions to network inputs: align, project, mask, route (VSSFlow, section 3.3).
+
+Legend: B clips, n frames of a condition, L latent frames, W projected width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from vssflow_jax import conditions
+from vssflow_jax.models import align, layers
+
+
+@struct.dataclass
+class Routed:
+    """What the network is given beside the noisy latent; an absent path is None.
+
+    Attributes:
+      concat: [B, L, Wc] conditions concatenated on channels (Wc may be 0).
+      context: [B, 1 + L, Dc] or [B, L, Dc] rows for cross-attention.
+      added: [B, W] condition added to the time token.
+    """
+
+    concat: jax.Array
+    context: jax.Array | None
+    added: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConditionerConfig:
+    """Route and widths.
+
+    Attributes:
+      route: which condition enters where.
+      widths: projected widths that differ from the table's, as (name, width) pairs.
+      dtype: of the computation.
+    """
+
+    route: conditions.Route
+    widths: tuple[tuple[str, int], ...] = ()
+    dtype: str = "float32"
+
+    def width(self, name: str) -> int:
+        """Projected width of a condition."""
+        return conditions.projected_width(name, dict(self.widths))
+
+
+class Conditioner(nn.Module):
+    """Projects each condition of the route and puts it in its place."""
+
+    config: ConditionerConfig
+
+    def setup(self):
+        self.projections = {name: self._projection(name) for name in self.config.route.used}
+
+    def _projection(self, name: str) -> nn.Module:
+        width, dtype = self.config.width(name), jnp.dtype(self.config.dtype)
+        if conditions.BY_NAME[name].ids:
+            return nn.Embed(conditions.BY_NAME[name].width, width, dtype=dtype, name=name)
+        return layers.Projection(2 * width, width, dtype, name=name)
+
+    def project(self, features: Mapping[str, jax.Array], length: int) -> dict[str, jax.Array]:
+        """Aligned and projected conditions by name: [B, L, W]; for one token [B, W].
+
+        Args:
+          features: [B, n, width] by name; ids [B, n]; once a clip [B, width].
+          length: L.
+        """
+        out = {}
+        for name in self.config.route.used:
+            condition, x = conditions.BY_NAME[name], features[name]
+            if condition.align != conditions.TOKEN:
+                x = align.to_grid(x, condition.align, length)
+            out[name] = self.projections[name](x)
+        return out
+
+    def route(self, projected: Mapping[str, jax.Array], length: int) -> Routed:
+        """Joins projected conditions along channels and tokens."""
+        route = self.config.route
+        batch = next(iter(projected.values())).shape[0]
+
+        def join(names):
+            return jnp.concatenate([projected[name] for name in names], axis=-1)
+
+        concat = join(route.concat) if route.concat else jnp.zeros((batch, length, 0))
+        context = join(route.cross) if route.cross else None
+        for name in route.token:
+            token = projected[name][:, None]  # [B, 1, W]
+            spare = context.shape[-1] - token.shape[-1]
+            token = jnp.pad(token, [(0, 0), (0, 0), (0, spare)])
+            context = jnp.concatenate([token, context], axis=1)
+        added = join(route.added) if route.added else None
+        return Routed(concat=concat, context=context, added=added)
+
+    def __call__(
+        self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
+    ):
+        """Routed conditions; those of a clip with keep 0 are exactly zero.
+
+        Args:
+          features: raw conditions, as for `project`.
+          keep: [B] by name, 1 keeps a clip's condition, 0 drops it (absent or dropped out).
+          length: L.
+        """
+        projected = self.project(features, length)
+        kept = {
+            name: x * keep[name].astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+            for name, x in projected.items()
+        }
+        return self.route(kept, length)

@@ -1,0 +1,143 @@
+"""The velocity network: a diffusion transformer over latent frames (VSSFlow, section 3.2).
+
+Legend: B clips, L latent frames, T = L + 1 tokens, C input channels, D width, M context
+rows, Dc context width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vssflow_jax.models import layers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """Size of the network; width D is heads * head_width.
+
+    Attributes:
+      channels: C, latent and concatenated conditions; also the output's.
+      context_width: Dc; 0: no cross-attention, the second attention is over the clip itself.
+      layers: transformer blocks.
+      heads: query heads.
+      kv_heads: key/value heads of the second attention.
+      head_width: channels of a head; the first half is rotated.
+      time_features: Fourier features of the time token.
+      feed_forward: hidden width of the SwiGLU as a multiple of D.
+      rotate_keys: give cross-attention keys positions (the official network gives none).
+      remat: what the backward pass keeps: "none" keeps all, "layer" only the layers' inputs.
+      dtype: of the computation; parameters are float32.
+    """
+
+    channels: int
+    context_width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    time_features: int
+    feed_forward: int = 4
+    rotate_keys: bool = False
+    remat: str = "none"
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+        if self.remat not in ("none", "layer"):
+            raise ValueError(f"remat: found {self.remat!r}, expected 'none' or 'layer'")
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.heads * self.head_width
+
+
+class Block(nn.Module):
+    """Self-attention, second attention, feed-forward, each pre-norm and residual."""
+
+    config: DiTConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array, keys):  # [B, T, D], ([B, M, K, h], [B, M, K, h]) or None
+        config = self.config
+        dtype = jnp.dtype(config.dtype)
+
+        def norm(x, name):
+            return nn.LayerNorm(epsilon=layers.NORM_EPSILON, dtype=dtype, name=name)(x)
+
+        x += layers.SelfAttention(
+            config.heads, config.heads, config.head_width, dtype, name="attention"
+        )(norm(x, "norm1"))
+        if keys is None:
+            second = layers.SelfAttention(
+                config.heads, config.kv_heads, config.head_width, dtype, name="cross"
+            )(norm(x, "norm2"))
+        else:
+            second = layers.CrossAttention(config.heads, config.head_width, dtype, name="cross")(
+                norm(x, "norm2"), keys
+            )
+        x += second
+        x += layers.FeedForward(config.feed_forward, dtype, name="feed_forward")(norm(x, "norm3"))
+        return x, None
+
+
+class DiT(nn.Module):
+    """Velocity of the latent at time t, given the concatenated and the attended conditions."""
+
+    config: DiTConfig
+
+    def setup(self):
+        config = self.config
+        dtype = jnp.dtype(config.dtype)
+        self.time = layers.TimeToken(config.width, config.time_features, dtype)
+        self.added = layers.Projection(config.width, config.width, dtype)
+        self.before = layers.Pointwise(dtype)
+        self.embed = nn.Dense(config.width, use_bias=False, dtype=dtype)
+        self.unembed = nn.Dense(
+            config.channels, use_bias=False, dtype=dtype, kernel_init=nn.initializers.zeros
+        )
+        self.after = layers.Pointwise(dtype)
+        stacked = {"params": 0}
+        self.context = nn.vmap(
+            layers.ContextKeys,
+            variable_axes=stacked,
+            split_rngs={"params": True},
+            in_axes=None,
+            axis_size=config.layers,
+        )(config.kv_heads, config.head_width, config.rotate_keys, dtype)
+        block = nn.remat(Block, prevent_cse=False) if config.remat == "layer" else Block
+        self.blocks = nn.scan(
+            block,
+            variable_axes={**stacked, "intermediates": 0},
+            split_rngs={"params": True},
+            length=config.layers,
+        )(config)
+
+    def keys(self, context: jax.Array | None):
+        """Keys and values of all layers, made once a sample: [B, M, Dc] -> [layers, B, M, K, h].
+
+        None stays None: a route without cross-attention.
+        """
+        return None if context is None else self.context(context)
+
+    def __call__(self, x: jax.Array, t: jax.Array, keys, added: jax.Array | None = None):
+        """Velocity of all channels: [B, L, C] -> [B, L, C].
+
+        Args:
+          x: noisy latent, then the concatenated conditions, on channels.
+          t: times in [0, 1], [B].
+          keys: from `keys`, or None.
+          added: [B, F] condition that is projected and added to the time token, or None.
+        """
+        token = self.time(t)  # [B, D]
+        if added is not None:
+            token += self.added(added)
+        x = self.embed(self.before(x))  # [B, L, D]
+        x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
+        x, _ = self.blocks(x, keys)
+        return self.after(self.unembed(x[:, 1:]))  # [B, L, C]

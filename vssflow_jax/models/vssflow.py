@@ -1,0 +1,70 @@
+"""The whole model: conditioner and velocity network, built from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vssflow_jax import conditions
+from vssflow_jax.models.conditioner import Conditioner, ConditionerConfig
+from vssflow_jax.models.dit import DiT, DiTConfig
+
+
+class VSSFlow(nn.Module):
+    """Velocity of the audio latent from raw conditions.
+
+    Methods are applied one at a time: `condition` and `keys` once a sample, `velocity` at
+    every solver step; `__call__` is the training pass through all of them.
+    """
+
+    conditioner_config: ConditionerConfig
+    dit_config: DiTConfig
+
+    def setup(self):
+        self.conditioner = Conditioner(self.conditioner_config)
+        self.dit = DiT(self.dit_config)
+
+    def condition(
+        self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
+    ):
+        """Raw conditions -> (concat [B, L, W], cross keys, added), ready for `velocity`."""
+        routed = self.conditioner(features, keep, length)
+        return routed.concat, self.dit.keys(routed.context), routed.added
+
+    def velocity(self, x: jax.Array, t: jax.Array, conditioned) -> jax.Array:
+        """Velocity of the latent: [B, L, C] at times [B] -> float32 [B, L, C]."""
+        concat, keys, added = conditioned
+        both = jnp.concatenate([x, concat.astype(x.dtype)], axis=-1)
+        return self.dit(both, t, keys, added)[..., : x.shape[-1]].astype(jnp.float32)
+
+    def __call__(self, x, t, features, keep) -> jax.Array:
+        """Velocity of x [B, L, C] at t [B] under `features`, dropped where `keep` is 0."""
+        return self.velocity(x, t, self.condition(features, keep, x.shape[1]))
+
+
+def build(config, latent_channels: int) -> VSSFlow:
+    """The model of `config.model` for a codec with `latent_channels`."""
+    model = config.model
+    route = conditions.ROUTES[model.route]
+    widths = {name: width for name, width in model.projected.items() if width}
+    return VSSFlow(
+        conditioner_config=ConditionerConfig(
+            route=route, widths=tuple(sorted(widths.items())), dtype=config.precision.compute
+        ),
+        dit_config=DiTConfig(
+            channels=route.input_width(latent_channels, widths),
+            context_width=route.context_width(widths),
+            layers=model.layers,
+            heads=model.heads,
+            kv_heads=model.kv_heads,
+            head_width=model.head_width,
+            time_features=model.time_features,
+            feed_forward=model.feed_forward,
+            rotate_keys=model.rotate_keys,
+            remat=model.remat,
+            dtype=config.precision.compute,
+        ),
+    )

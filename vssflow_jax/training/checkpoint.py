@@ -1,0 +1,116 @@
+"""Checkpoints: state, data position, and the hashes of what they belong to, together.
+
+Orbax writes a step's folder under a temporary name and renames it when whole, so a run
+that dies while saving goes on from the step before.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from vssflow_jax.errors import InputError
+from vssflow_jax.training.state import TrainState
+
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of a run's folder.
+
+    Args:
+      workdir: the run's folder.
+      keep: newest checkpoints to keep; None: all.
+    """
+
+    def __init__(self, workdir: str | Path, keep: int | None = None):
+        self.folder = Path(workdir).resolve() / FOLDER
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def save(self, step: int, state: TrainState, position: dict, identity: dict) -> None:
+        """Saves a step: the state, the data iterator's position, hashes and config.
+
+        The averaged weights are an item of their own, which sampling reads alone.
+        """
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state.replace(ema=None)),
+            weights=ocp.args.StandardSave(state.ema),
+            position=ocp.args.JsonSave(position),
+            identity=ocp.args.JsonSave(identity),
+        )
+        self._manager.save(step, args=items)
+
+    def latest(self) -> int | None:
+        """Newest whole step, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict]:
+        """State and data position of a step; `like` gives shapes and shardings."""
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(like.replace(ema=None)),
+            weights=ocp.args.StandardRestore(like.ema),
+            position=ocp.args.JsonRestore(),
+        )
+        found = self._manager.restore(step, args=items)
+        return found.state.replace(ema=found.weights), found.position
+
+    def weights(self, step: int):
+        """The averaged weights of a step, on the default device."""
+        items = ocp.args.Composite(weights=ocp.args.StandardRestore())
+        return self._manager.restore(step, args=items).weights
+
+    def identity(self, step: int) -> dict:
+        """What a step was made with: hashes and config."""
+        items = ocp.args.Composite(identity=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=items).identity
+
+    def wait(self) -> None:
+        """Returns when every save is whole; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go of the folder."""
+        self._manager.close()
+
+
+def require_checkpoint(workdir: str | Path) -> tuple[Checkpoints, int]:
+    """The run's checkpoints and the newest step.
+
+    Raises:
+      InputError: the folder holds no whole checkpoint.
+    """
+    folder = Path(workdir) / FOLDER
+    if not Path(workdir).is_dir():
+        raise InputError(f"--workdir={workdir}: no such folder, expected a run's folder")
+    if not folder.is_dir():
+        raise InputError(f"--workdir={workdir}: no checkpoints/ in it, expected a trained run")
+    checkpoints = Checkpoints(workdir)
+    step = checkpoints.latest()
+    if step is None:
+        raise InputError(f"{folder}: no whole checkpoint in it")
+    return checkpoints, step
+
+
+def check_identity(found: dict, expected: dict, where: str) -> None:
+    """Compares what a checkpoint was made with to what is at hand, key by key.
+
+    Raises:
+      InputError: names the first key that differs, and both sides.
+    """
+    for key, value in expected.items():
+        before = found.get(key)
+        if json.loads(json.dumps(before)) != json.loads(json.dumps(value)):
+            raise InputError(f"{where}: {key} was {before} when it was saved, and is {value} now")
+
+
+def shapes(tree, shardings):
+    """Abstract arrays with shardings, to restore onto any mesh."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        shardings,
+    )
