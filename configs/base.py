@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.model.time_features = 256  # Fourier features of the time token
     config.model.rotate_keys = False  # positions for the cross-attention's keys
     config.model.remat = "none"  # what the backward pass recomputes: "none" or "layer"
+    config.model.unroll = 1  # layers in one turn of the compiled loop
     config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
         {"clip": 0, "speaker": 0, "phonemes": 0, "lips": 0, "sync": 0}
     )

@@ -15,13 +15,14 @@ def get_config():
     config.data.duration = 4.0
     config.data.batch_size = 16
 
-    config.model.layers = 6
+    config.model.layers = 5
+    config.model.unroll = 5
     config.model.heads = 4
     config.model.kv_heads = 2
     config.model.feed_forward = 2
     config.model.time_features = 64
     config.model.rotate_keys = True
-    config.model.projected.update(clip=128, speaker=128, phonemes=64, lips=64, sync=64)
+    config.model.projected.update(clip=128, speaker=128, phonemes=64, lips=64, sync=128)
     config.flow.mask_padding = True
 
     config.dropout.unit = "sample"
@@ -35,9 +36,10 @@ def get_config():
     config.optim.b2 = 0.99
     config.optim.ema = 0.995
 
-    config.train.steps = 2000
+    config.train.steps = 1450
     config.train.log_every = 20
     config.train.checkpoint_every = 200
-    config.train.sample_every = 1000
+    config.train.sample_every = 750
     config.train.evaluate = True
+    config.sample.steps = 16
     return config

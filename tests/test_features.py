@@ -45,7 +45,7 @@ def test_a_still_picture_has_no_differences():
     thumbs = pixels.thumbnails(np.repeat(making.pictures(1), 5, 0))
     assert not pixels.differences(thumbs).any()
     moving = pixels.thumbnails(making.pictures(5))
-    summed = np.cumsum(pixels.differences(moving), 0)
+    summed = np.cumsum(pixels.differences(moving), 0) / pixels.GAIN
     np.testing.assert_allclose(summed, moving - moving[0], atol=1e-5)
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from vssflow_jax import conditions
-from vssflow_jax.models import layers
+from vssflow_jax.configs import joint
+from vssflow_jax.models import layers, vssflow
 from vssflow_jax.models.conditioner import ConditionerConfig
 from vssflow_jax.models.dit import DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
+from vssflow_jax.training.state import count_parameters
 
 WIDTHS = {"clip": 12, "speaker": 12, "phonemes": 6, "lips": 10, "sync": 8}
 LATENT, LENGTH, BATCH = 16, 20, 3
@@ -152,3 +154,23 @@ def test_rotation_is_relative():
 def test_heads_must_divide():
     with pytest.raises(ValueError, match="multiple of kv_heads"):
         make(kv_heads=3)
+
+
+def test_the_joint_recipe_has_the_published_number_of_parameters():
+    config = joint.get_config()
+    model = vssflow.build(config, latent_channels=128)
+    length = 250
+    shapes = {
+        "clip": (1, 100, 768),
+        "speaker": (1, 256),
+        "lips": (1, length, 1024),
+        "sync": (1, 240, 768),
+    }
+    raw = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+    raw["phonemes"] = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    keep = {name: jax.ShapeDtypeStruct((1,), jnp.float32) for name in conditions.NAMES}
+    latent = jax.ShapeDtypeStruct((1, length, 128), jnp.float32)
+    time = jax.ShapeDtypeStruct((1,), jnp.float32)
+    made = jax.eval_shape(model.init, jax.random.key(0), latent, time, raw, keep)["params"]
+    assert count_parameters(made["dit"]) == 453_073_024
+    assert count_parameters(made) == 463_565_184

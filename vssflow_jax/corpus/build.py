@@ -25,7 +25,7 @@ SAMPLES, FRAMES = round(DURATION * SAMPLE_RATE), round(DURATION * render.RATE)
 TASKS = ("speech", "sound", "joint")
 CLIPS, FEWEST = 2400, 9  # default size; the least with every task in every split
 TEST, VALID = 64, 16  # clips a task, in a corpus that is large enough
-VERSION = 1  # of the corpus; part of corpus.json
+VERSION = 2  # of the corpus; part of corpus.json
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
 MANIFEST, ANNOTATIONS, SETTINGS = "clips.csv", "annotations.jsonl", "corpus.json"
 JOB = 8  # clips that a process makes at a time
@@ -35,8 +35,8 @@ EVENT_PEAK = (0.4, 0.7)
 # Peak of the strongest contact (for rain, the noise's usual scale) over the speech's in a joint
 # clip: what rings long or fills the band of speech is softer, so that the words stay clear.
 BESIDE_SPEECH = {
-    "wood": 0.5, "metal": 0.5, "glass": 0.55, "drum": 0.65, "bell": 0.32, "drop": 0.45,
-    "wheel": 0.55, "rain": 0.07,
+    "wood": 0.7, "metal": 0.7, "glass": 0.75, "drum": 0.85, "bell": 0.48, "drop": 0.65,
+    "wheel": 0.75, "rain": 0.09,
 }  # fmt: skip
 TEMPO = (0.94, 1.08)  # how much faster than usual a voice speaks
 LEAD, TAIL = 0.1, 0.15  # silence at least before and behind a sentence, seconds

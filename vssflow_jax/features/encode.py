@@ -93,7 +93,7 @@ EMBEDDED = (
     Encoder(condition="speaker", name="statistics", rate=None, width=speaker.WIDTH, version=1,
             encode=_speaker),
     Encoder(condition="lips", name="mouth", rate=25.0, width=lips.WIDTH, version=1, encode=_lips),
-    Encoder(condition="sync", name="differences", rate=25.0, width=pixels.WIDTH, version=1,
+    Encoder(condition="sync", name="differences", rate=25.0, width=pixels.WIDTH, version=2,
             encode=_sync),
 )  # fmt: skip
 SETS: Mapping[str, tuple[Encoder, ...]] = {"embedded": EMBEDDED}

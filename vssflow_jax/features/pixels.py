@@ -8,6 +8,7 @@ import numpy as np
 
 SIDE = 16
 WIDTH = SIDE * SIDE * 3
+GAIN = 8.0  # of differences: brings those of a moving object to the scale of the thumbnails
 
 
 @functools.lru_cache(maxsize=64)
@@ -41,5 +42,5 @@ def thumbnails(frames: np.ndarray) -> np.ndarray:
 
 
 def differences(thumbs: np.ndarray) -> np.ndarray:
-    """Change since the frame before: [T, 768] -> [T, 768] in [-2, 2]; the first row is zero."""
-    return np.diff(thumbs, axis=0, prepend=thumbs[:1])
+    """Change since the frame before, times GAIN: [T, 768] -> [T, 768]; the first row is zero."""
+    return GAIN * np.diff(thumbs, axis=0, prepend=thumbs[:1])

@@ -13,22 +13,22 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from vssflow_jax.metrics.common import FLOOR, FRAME_RATE
 
 TOLERANCE = 0.05  # seconds between an onset and its match (MIREX onset detection)
 CONTEXT = 6  # log-mel frames on either side that the detector sees
-POOLED = 2  # neighbouring mel bands joined for it
 NEAR = 0.012  # seconds around an onset whose frames count as onset
 CLOSEST = 0.04  # seconds between two onsets that can be told apart
 EASY = 0.2  # share of the frames far from any onset that are learned from
 AROUND = 0.12  # seconds around an onset whose frames are all learned from
-HIDDEN = 48
+COMPONENTS = 128  # principal components of what it sees
+HIDDEN = 64
 EPOCHS = 20
 THRESHOLDS = np.arange(0.1, 0.91, 0.05)
 HELD_OUT = 5  # every so manieth clip chooses the threshold
@@ -68,10 +68,9 @@ def mean_error_ms(reference: Sequence[float], found: Sequence[float]) -> float |
 
 
 def onset_features(mel: np.ndarray) -> np.ndarray:
-    """What the detector sees: log-mel [T, 64] -> [T, (2 CONTEXT + 1) * 32], relative to the peak."""
-    pooled = mel.reshape(len(mel), -1, POOLED).mean(2)
-    pooled = np.maximum(pooled - pooled.max(initial=np.log(FLOOR)), np.log(FLOOR))
-    padded = np.pad(pooled, ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
+    """What the detector sees, relative to the peak: [T, 64] -> [T, (2 CONTEXT + 1) * 64]."""
+    relative = np.maximum(mel - mel.max(initial=np.log(FLOOR)), np.log(FLOOR))
+    padded = np.pad(relative, ((CONTEXT, CONTEXT), (0, 0)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * CONTEXT + 1, axis=0)
     return windows.reshape(len(mel), -1).astype(np.float32)
 
@@ -100,10 +99,13 @@ class OnsetDetector:
     threshold: float
 
     @classmethod
-    def fit(cls, mels: Sequence[np.ndarray], onsets: Sequence[Sequence[float]]) -> OnsetDetector:
+    def fit(
+        cls, mels: Sequence[np.ndarray], onsets: Sequence[Sequence[float]]
+    ) -> OnsetDetector | None:
         """Learns from log-mels [T, 64] and the seconds at which events begin in each.
 
-        One clip in HELD_OUT is not learned from: with those the threshold is chosen.
+        One clip in HELD_OUT is not learned from: with those the threshold is chosen. None
+        where the clips to learn from have no onset.
         """
         held = [index % HELD_OUT == HELD_OUT - 1 for index in range(len(mels))]
         rng = np.random.default_rng(0)
@@ -114,11 +116,9 @@ class OnsetDetector:
                 kept = (distance < AROUND) | (rng.random(len(mel)) < EASY)
                 features.append(onset_features(mel)[kept])
                 labels.append(distance[kept] < NEAR)
-        network = MLPClassifier((HIDDEN,), max_iter=EPOCHS, batch_size=256, random_state=0)
-        model = make_pipeline(StandardScaler(), network)
-        with warnings.catch_warnings():  # a fixed number of epochs is meant
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(np.concatenate(features), np.concatenate(labels))
+        if not any(some.any() for some in labels):
+            return None
+        model = _fit_network(np.concatenate(features), np.concatenate(labels))
         chosen = [index for index, out in enumerate(held) if out] or range(len(mels))
         curves = [_probability(model, mels[index]) for index in chosen]
         truth = [onsets[index] for index in chosen]
@@ -129,6 +129,18 @@ class OnsetDetector:
     def __call__(self, mel: np.ndarray) -> np.ndarray:
         """Seconds at which events begin in log-mel [T, 64], ascending."""
         return peaks(_probability(self.model, mel), self.threshold)
+
+
+def _fit_network(features: np.ndarray, labels: np.ndarray) -> Pipeline:
+    size = min(COMPONENTS, *features.shape)
+    model = make_pipeline(
+        PCA(size, svd_solver="covariance_eigh", whiten=True),
+        MLPClassifier((HIDDEN,), max_iter=EPOCHS, batch_size=256, random_state=0),
+    )
+    # Matrices this small gain nothing from threads, which wait for each other on a busy machine.
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of epochs is meant
+        return model.fit(features, labels)
 
 
 def _probability(model: Pipeline, mel: np.ndarray) -> np.ndarray:
@@ -183,16 +195,3 @@ def class_features(mel: np.ndarray) -> np.ndarray:
         np.minimum(change, 0)[loud[1:]].mean(0) if loud[1:].any() else np.zeros(mel.shape[1]),
     )
     return np.concatenate(parts).astype(np.float32)
-
-
-def fit_classes(mels: Sequence[np.ndarray], names: Sequence[str]) -> Pipeline | None:
-    """A classifier of `class_features`; None where there are fewer than two classes."""
-    return fit_classifier(np.array([class_features(mel) for mel in mels]), names)
-
-
-def fit_classifier(features: np.ndarray, names: Sequence[str]) -> Pipeline | None:
-    """Logistic regression on standardised features [n, F]; None for fewer than two names."""
-    if len(set(names)) < 2:
-        return None
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
-    return model.fit(features, np.asarray(names))

@@ -1,36 +1,38 @@
-"""Whose voice it is: a classifier fitted on ground truth, and likeness to the reference voice."""
+"""Whose voice it is: what a classifier looks at, and likeness to the reference voice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 from vssflow_jax.errors import InputError
 from vssflow_jax.features.speaker import statistics
-from vssflow_jax.metrics.sound import fit_classifier
+from vssflow_jax.metrics.common import FRAME_RATE
+
+SHORTEST = 20  # log-mel frames that are looked at, at least
+SPAN = 4.0  # nepers below the loud frames that still count as voice
+QUANTILES = (0.1, 0.5, 0.9)
+Interval = tuple[float, float]
 
 
-def embedding(wave: np.ndarray) -> np.ndarray | None:
-    """Mean and spread of log-mel and of its change, float32 [256]; None for silence."""
-    try:
-        return statistics(wave)
-    except InputError:
-        return None
+def features(mel: np.ndarray, spoken: Interval | None = None) -> np.ndarray:
+    """What a voice sounds like: log-mel [T, 64] -> [384], whatever the level.
 
+    Per band, over the voiced frames: mean, spread, spread of the change, and quantiles.
 
-def fit_speakers(waves: Sequence[np.ndarray], names: Sequence[str]) -> Pipeline | None:
-    """A classifier of `embedding`s, from voices float32 [n] at 16 kHz; silent ones are left out.
-
-    Returns None where fewer than two voices are heard.
+    Args:
+      mel: of a clip; other things may sound in it too.
+      spoken: seconds between which somebody speaks; None: the whole clip.
     """
-    pairs = [(embedding(wave), name) for wave, name in zip(waves, names, strict=True)]
-    heard = [(vector, name) for vector, name in pairs if vector is not None]
-    if not heard:
-        return None
-    vectors, known = zip(*heard, strict=True)
-    return fit_classifier(np.array(vectors), known)
+    first, last = (0, len(mel)) if spoken is None else (round(t * FRAME_RATE) for t in spoken)
+    first = max(min(first, len(mel) - SHORTEST), 0)
+    mel = mel[first : max(last, first + SHORTEST)]
+    mel = mel - np.quantile(mel, 0.98)
+    loudness = mel.max(1)
+    voiced = loudness > np.quantile(loudness, 0.9) - SPAN
+    change = np.gradient(mel, axis=0)[voiced]
+    heard = mel[voiced]
+    parts = (heard.mean(0), heard.std(0), change.std(0), *np.quantile(heard, QUANTILES, axis=0))
+    return np.concatenate(parts).astype(np.float32)
 
 
 def similarity(wave: np.ndarray, reference: np.ndarray) -> float | None:
@@ -39,8 +41,9 @@ def similarity(wave: np.ndarray, reference: np.ndarray) -> float | None:
     The embedding is already centred and scaled to unit size (features.speaker), so that
     voices that have nothing in common come near 0.
     """
-    vector = embedding(wave)
-    if vector is None:
+    try:
+        vector = statistics(wave)
+    except InputError:
         return None
     reference = np.asarray(reference, np.float64).reshape(-1)
     size = np.linalg.norm(vector) * np.linalg.norm(reference)

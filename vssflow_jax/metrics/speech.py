@@ -32,7 +32,7 @@ EXTRA = (("z(2)", "Z EH D"),)  # British "zed"; the dictionary has only "zee"
 # Settings found on 200 eSpeak sentences of ten voices, five accents: raw 36 % word errors, with
 # the noise 10 %, with these 9.3 %; most of the rest are accents that the model does not know.
 SETTINGS = {"topn": 8, "silprob": 0.3, "bestpath": False}
-NOISE = 0.006  # digital silence has no logarithm: noise under the speech, peak at PEAK
+NOISE = 0.0045  # digital silence has no logarithm: noise under the speech, peak at PEAK
 PEAK = 0.7
 MARGIN = round(0.3 * SAMPLE_RATE)  # samples kept around the sound
 LEAD = round(0.3 * SAMPLE_RATE)  # samples of noise alone at both ends

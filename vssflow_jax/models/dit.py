@@ -30,6 +30,8 @@ class DiTConfig:
       feed_forward: hidden width of the SwiGLU as a multiple of D.
       rotate_keys: give cross-attention keys positions (the official network gives none).
       remat: what the backward pass keeps: "none" keeps all, "layer" only the layers' inputs.
+      unroll: layers that one turn of the compiled loop holds; more is faster on CPUs, and
+        slower to compile.
       dtype: of the computation; parameters are float32.
     """
 
@@ -43,6 +45,7 @@ class DiTConfig:
     feed_forward: int = 4
     rotate_keys: bool = False
     remat: str = "none"
+    unroll: int = 1
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -116,6 +119,7 @@ class DiT(nn.Module):
             variable_axes={**stacked, "intermediates": 0},
             split_rngs={"params": True},
             length=config.layers,
+            unroll=config.unroll,
         )(config)
 
     def keys(self, context: jax.Array | None):

@@ -65,6 +65,7 @@ def build(config, latent_channels: int) -> VSSFlow:
             feed_forward=model.feed_forward,
             rotate_keys=model.rotate_keys,
             remat=model.remat,
+            unroll=model.unroll,
             dtype=config.precision.compute,
         ),
     )

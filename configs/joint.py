@@ -1,0 +1,14 @@
+"""The paper's joint model: 10 layers, 24 heads of 64, speech, sound and both.
+
+    python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR --config.data.shards=SHARDS
+
+453,073,024 parameters in the network (128 of them fixed frequencies), 463,565,184 with
+projections and phoneme table. Clips of 10 s. The codec is the embedded one.
+"""
+
+from vssflow_jax.configs import base
+
+
+def get_config():
+    """The base config is the paper's."""
+    return base.get_config()

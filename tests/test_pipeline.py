@@ -1,0 +1,85 @@
+"""Records to batches: shapes, absence, order, and positions that can be restored."""
+
+import numpy as np
+import pytest
+
+from vssflow_jax import conditions
+from vssflow_jax.data import pipeline
+
+SPEC = pipeline.BatchSpec.of(2.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
+
+
+def record(number=0, seconds=2.0, **absent):
+    frames = round(seconds * 25)
+    full = {
+        "wave": np.full(round(seconds * 16_000), number + 1, np.int16),
+        "clip": np.ones((round(seconds * 10), 768), np.float16),
+        "sync": np.ones((frames, 768), np.float16),
+        "lips": np.ones((frames, 1024), np.float16),
+        "speaker": np.ones(256, np.float16),
+        "phonemes": np.ones(frames, np.int32),
+    }
+    return {name: array for name, array in full.items() if not absent.get(name)}
+
+
+def numbers(batch):
+    return (batch["wave"][:, 0] * pipeline.PCM - 1).round().astype(int).tolist()
+
+
+def test_spec_follows_table_and_rates():
+    assert SPEC.latent_frames == 50
+    assert SPEC.frames == {"clip": 20, "speaker": 1, "phonemes": 50, "lips": 50, "sync": 50}
+    published = pipeline.BatchSpec.of(10, {c.name: c.rate for c in conditions.CONDITIONS})
+    assert published.frames["sync"] == 240 and published.frames["clip"] == 100
+
+
+def test_whole_and_short_clips():
+    whole, short = (pipeline.example(record(seconds=s), SPEC) for s in (2.0, 1.0))
+    assert whole["wave"].shape == short["wave"].shape == (32_000,)
+    assert (whole["frames"], short["frames"]) == (50, 25)
+    assert short["features"]["lips"][:25].all() and not short["features"]["lips"][25:].any()
+
+
+@pytest.mark.parametrize("name", ["clip", "sync", "lips", "speaker"])
+def test_absent_condition_is_masked(name):
+    example = pipeline.example(record(**{name: True}), SPEC)
+    assert example["present"][name] == 0
+    assert not example["features"][name].any()
+    assert all(example["present"][other] for other in conditions.NAMES if other != name)
+
+
+def test_absent_phonemes_mean_no_speech():
+    example = pipeline.example(record(phonemes=True), SPEC)
+    assert example["present"]["phonemes"] == 1
+    assert not example["features"]["phonemes"].any()
+
+
+def batches(**options):
+    records = [record(number) for number in range(12)]
+    return pipeline.training_batches(records, SPEC, batch_size=4, seed=1, **options)
+
+
+def test_every_epoch_has_every_clip_in_another_order():
+    stream = batches()
+    epochs = [sum((numbers(next(stream)) for _ in range(3)), []) for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0] != epochs[1]
+
+
+def test_position_can_be_restored():
+    stream = batches()
+    for _ in range(4):
+        next(stream)
+    position = stream.get_state()
+    expected = [numbers(next(stream)) for _ in range(3)]
+    again = batches()
+    again.set_state(position)
+    assert [numbers(next(again)) for _ in range(3)] == expected
+
+
+def test_hosts_share_out_the_records():
+    hosts = [batches(process=process, processes=2) for process in range(2)]
+    seen = [set(sum((numbers(next(host)) for _ in range(3)), [])) for host in hosts]
+    assert len(seen[0]) + len(seen[1]) >= 12
+    first = [numbers(next(batches(process=process, processes=2))) for process in range(2)]
+    assert not set(first[0]) & set(first[1])

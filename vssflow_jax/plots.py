@@ -1,0 +1,206 @@
+"""Pictures of a report, from arrays to image files in memory: curves, strips, spectrograms."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+
+import librosa
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vssflow_jax.audio import mel as mels
+
+DPI = 144
+WIDTH = 11.2  # inches of strips and spectrograms
+LEFT, RIGHT = 0.055, 0.995  # where their time axes begin and end, so that they lie in line
+COLOURS = 96  # in a spectrogram's palette
+HERTZ = (500, 1000, 2000, 4000)
+SMOOTH = 20  # a smoothed curve averages one part in so many of its points
+Interval = tuple[float, float, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Theme:
+    """Colours of a picture: its ground, its text, its grid, its line."""
+
+    ground: str
+    ink: str
+    grid: str
+    line: str
+
+
+LIGHT = Theme(ground="#ffffff", ink="#454c54", grid="#e3e6ea", line="#0b62c4")
+DARK = Theme(ground="#1b1f24", ink="#b9c2cc", grid="#343a42", line="#6cb2ff")
+PHONEME, ONSET = "#ffffff", "#5ef2ff"  # marks, on the colour map
+
+
+def _figure(width: float, height: float, theme: Theme) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.ground)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _pixels(figure: Figure) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+
+
+def _png(image: Image.Image, colours: int) -> bytes:
+    """A palette keeps flat pictures and colour maps small; dithering would make them large."""
+    out = io.BytesIO()
+    small = image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    small.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _plain(axes: Axes, theme: Theme) -> None:
+    axes.set_facecolor(theme.ground)
+    axes.tick_params(colors=theme.ink, labelsize=9, length=3, color=theme.grid)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.grid)
+
+
+# ---- curves -------------------------------------------------------------------------------
+
+
+def smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred running mean [n] over up to `window` points (fewer at the ends), NaNs left out."""
+    half = max(window // 2, 1)
+    parts = (values[max(k - half, 0) : k + half + 1] for k in range(len(values)))
+    return np.array([np.mean(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
+
+
+def curve(
+    steps: Sequence[float], values: Sequence[float], theme: Theme, *, wide: bool, smooth: bool
+) -> bytes:
+    """PNG of a quantity over training steps; `smooth` puts a running mean over the points."""
+    steps, values = np.asarray(steps, float), np.asarray(values, float)
+    figure = _figure(8.9 if wide else 4.3, 2.3, theme)
+    axes = figure.add_axes((0.062 if wide else 0.125, 0.2, 0.91 if wide else 0.82, 0.74))
+    _plain(axes, theme)
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.plot(steps, values, color=theme.line, alpha=0.35 if smooth else 1.0, linewidth=1.2)
+    if smooth:
+        mean = smoothed(values, max(len(values) // SMOOTH, 3))
+        axes.plot(steps, mean, color=theme.line, linewidth=1.9)
+    finite = values[np.isfinite(values)]
+    if len(finite) and finite.min() >= 0:
+        # A few wild values at the start would flatten all the rest.
+        top = max(np.quantile(finite, 0.99) * 1.15, finite[-1] * 1.15)
+        axes.set_ylim(0, top if top > 0 else 1)
+    axes.set_xlim(0, max(steps.max(), 1))
+    axes.set_xlabel("step", color=theme.ink, fontsize=9, labelpad=2)
+    axes.yaxis.get_offset_text().set(color=theme.ink, fontsize=8)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+    return _png(_pixels(figure), 64)
+
+
+# ---- pictures of a clip -------------------------------------------------------------------
+
+
+def strip(frames: Sequence[np.ndarray], seconds: float) -> bytes:
+    """JPEG of pictures in a row over a clip of `seconds`, each in its part of the time.
+
+    Args:
+      frames: uint8 [H, W, 3] each, of one size, evenly spread: frame k of n is the picture in
+        the middle of the k-th n-th of the clip.
+      seconds: length of the clip.
+    """
+    part = seconds / len(frames)
+    height, width = frames[0].shape[:2]
+    inches = WIDTH * (RIGHT - LEFT) / len(frames) * min(height / width, 1.2)
+    figure = _figure(WIDTH, inches, DARK)
+    axes = figure.add_axes((LEFT, 0, RIGHT - LEFT, 1))
+    axes.set_axis_off()
+    gap = 0.01 * part
+    for k, frame in enumerate(frames):
+        extent = (k * part + gap, (k + 1) * part - gap, 0, 1)
+        axes.imshow(frame, extent=extent, aspect="auto", interpolation="nearest")
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(0, 1)
+    out = io.BytesIO()
+    _pixels(figure).save(out, "JPEG", quality=84, optimize=True)
+    return out.getvalue()
+
+
+def limits(*spectrograms: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest level of several log-mels [T, 64]: their common colour scale."""
+    return min(float(s.min()) for s in spectrograms), max(float(s.max()) for s in spectrograms)
+
+
+def spectrogram(
+    mel: np.ndarray,
+    seconds: float,
+    levels: tuple[float, float],
+    phonemes: Sequence[Interval] = (),
+    onsets: Sequence[float] = (),
+) -> bytes:
+    """PNG of a log-mel [T, 64] over time, with marks.
+
+    Args:
+      mel: natural logarithm, 100 frames a second.
+      seconds: length of the time axis.
+      levels: what the darkest and the brightest colour stand for.
+      phonemes: (start, end, symbol): a line at each start, the symbol above.
+      onsets: seconds: a dashed line and a triangle each.
+    """
+    over = 0.36 if phonemes else 0.08  # inches for the symbols
+    height = 0.3 + 1.42 + over
+    figure = _figure(WIDTH, height, DARK)
+    axes = figure.add_axes((LEFT, 0.3 / height, RIGHT - LEFT, 1.42 / height))
+    _plain(axes, DARK)
+    axes.imshow(
+        mel.T,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="magma",
+        vmin=levels[0],
+        vmax=levels[1],
+        extent=(0, len(mel) * mels.HOP / mels.SAMPLE_RATE, -0.5, mels.BANDS - 0.5),
+    )
+    _mark_phonemes(axes, phonemes)
+    for time in onsets:
+        axes.axvline(time, color=ONSET, linewidth=0.9, linestyle=(0, (3, 3)), alpha=0.8)
+    axes.plot(onsets, [-0.5] * len(onsets), "^", color=ONSET, markersize=7, clip_on=False)
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(-0.5, mels.BANDS - 0.5)
+    axes.set_yticks(_bands(HERTZ), [f"{h / 1000:g}k" if h >= 1000 else str(h) for h in HERTZ])
+    axes.set_ylabel("Hz", color=DARK.ink, fontsize=9, labelpad=1)
+    ticks = np.arange(0, seconds + 1e-6, 0.5 if seconds <= 6 else 1.0)
+    axes.set_xticks(ticks, [f"{t:g} s" for t in ticks])
+    for label, side in ((axes.get_xticklabels()[0], "left"), (axes.get_xticklabels()[-1], "right")):
+        label.set_horizontalalignment(side)
+    return _png(_pixels(figure), COLOURS)
+
+
+def _bands(hertz: Sequence[float]) -> np.ndarray:
+    """Where frequencies lie on an axis of mel bands."""
+    centres = librosa.mel_frequencies(mels.BANDS + 2, fmin=0, fmax=8000)[1:-1]
+    return np.interp(hertz, centres, np.arange(mels.BANDS))
+
+
+def _mark_phonemes(axes: Axes, phonemes: Sequence[Interval]) -> None:
+    """Symbols stand in two rows in turn: many phonemes are narrower than their names."""
+    for number, (start, end, symbol) in enumerate(phonemes):
+        axes.axvline(start, color=PHONEME, linewidth=0.7, alpha=0.45)
+        axes.annotate(
+            symbol.rstrip("012"),
+            ((start + end) / 2, 1.0),
+            (0, 2 + 10 * (number % 2)),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            color=DARK.ink,
+            fontsize=8.5,
+            annotation_clip=False,
+        )
+    if phonemes:
+        axes.axvline(phonemes[-1][1], color=PHONEME, linewidth=0.7, alpha=0.45)
