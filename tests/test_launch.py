@@ -12,6 +12,7 @@ def launch(*arguments, **environment):
         ["bash", str(LOCAL), *arguments],
         capture_output=True,
         text=True,
+        check=False,
         env={**os.environ, **environment},
     )
 

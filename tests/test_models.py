@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from vssflow_jax.configs import joint
 
 from vssflow_jax import conditions
-from vssflow_jax.configs import joint
 from vssflow_jax.models import layers, vssflow
 from vssflow_jax.models.conditioner import ConditionerConfig
 from vssflow_jax.models.dit import DiTConfig

@@ -59,9 +59,14 @@ def batches(**options):
     return pipeline.training_batches(records, SPEC, batch_size=4, seed=1, **options)
 
 
+def drain(stream, count):
+    """Clip numbers of the next batches."""
+    return [number for _ in range(count) for number in numbers(next(stream))]
+
+
 def test_every_epoch_has_every_clip_in_another_order():
     stream = batches()
-    epochs = [sum((numbers(next(stream)) for _ in range(3)), []) for _ in range(2)]
+    epochs = [drain(stream, 3) for _ in range(2)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
     assert epochs[0] != epochs[1]
 
@@ -79,7 +84,7 @@ def test_position_can_be_restored():
 
 def test_hosts_share_out_the_records():
     hosts = [batches(process=process, processes=2) for process in range(2)]
-    seen = [set(sum((numbers(next(host)) for _ in range(3)), [])) for host in hosts]
+    seen = [set(drain(host, 3)) for host in hosts]
     assert len(seen[0]) + len(seen[1]) >= 12
     first = [numbers(next(batches(process=process, processes=2))) for process in range(2)]
     assert not set(first[0]) & set(first[1])

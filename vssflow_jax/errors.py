@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -67,10 +68,28 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(2)
 
 
+def _not_reported_by_us(record) -> bool:
+    """Keeps a library's trace of a full disk, which `guarded` reports, out of the log."""
+    return not (record.exc_info and record.exc_info[1] and disk_error(record.exc_info[1]))
+
+
+def _thread_failed(arguments) -> None:
+    """Traces of background threads, but for a full disk and the queues that it closed.
+
+    The main thread writes to the same disk and waits for the savers: it reports it.
+    """
+    error = arguments.exc_value
+    closed = isinstance(error, OSError) and str(error) == "handle is closed"
+    if not closed and disk_error(error) is None:
+        threading.__excepthook__(arguments)
+
+
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Entry point of every command: flags, then `main`, with errors as a sentence.
 
     Libraries' own progress notes stay out of the way; their warnings are shown.
     """
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().addFilter(_not_reported_by_us)
+    threading.excepthook = _thread_failed
     app.run(lambda argv: guarded(main, argv), flags_parser=parse_flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -102,7 +103,8 @@ class Run:
         train = self.config.train
         log = MetricsLog(self.workdir, self.done)
         window = Window(self.config.data.batch_size, already(self.workdir / "metrics.jsonl"))
-        with tqdm(total=train.steps, initial=self.done, unit="step", desc="train") as bar:
+        bar = tqdm(total=train.steps, initial=self.done, unit="step", desc="train")
+        with contextlib.closing(log), bar:
             for number in range(self.done + 1, train.steps + 1):
                 with window.waiting():
                     batch = sharding.place_batch(next(self.batches), self.mesh)
@@ -113,14 +115,11 @@ class Run:
                     values = {name: float(value) for name, value in metrics.items()}
                     values |= window.close()
                     log.write(number, values)
-                    bar.set_postfix(
-                        loss=f"{values['loss']:.3f}",
-                        clips_per_second=f"{values['clips_per_second']:.1f}",
-                    )
+                    rate = f"{values['clips_per_second']:.1f}"
+                    bar.set_postfix(loss=f"{values['loss']:.3f}", clips_per_second=rate)
                 if number % train.checkpoint_every == 0 or number == train.steps:
                     self.save()
                 hook(number, self.state)
-        log.close()
         self.checkpoints.wait()
         self.checkpoints.close()
 
