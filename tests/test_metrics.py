@@ -248,7 +248,7 @@ def record(number, kind=None, name=None):
 @pytest.fixture(scope="module")
 def fitted():
     clips = [record(n, kind) for n in range(15) for kind in ("wood", "bell")]
-    clips += [record(n, None, name) for n in range(2) for name in ("ada", "ben", "emil")]
+    clips += [record(n, None, name) for n in range(3) for name in ("ada", "ben", "emil")]
     return judges.Judges.fit([r for r, _ in clips], [w for _, w in clips])
 
 

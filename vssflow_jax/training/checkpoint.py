@@ -6,7 +6,10 @@ that dies while saving goes on from the step before.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -34,8 +37,12 @@ class Checkpoints:
     def save(self, step: int, state: TrainState, position: dict, identity: dict) -> None:
         """Saves a step: the state, the data iterator's position, hashes and config.
 
-        The averaged weights are an item of their own, which sampling reads alone.
+        The averaged weights are an item of their own, which sampling reads alone. A disk
+        without room for them raises OSError here, before anything is written.
         """
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        if shutil.disk_usage(self.folder.parent).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state.replace(ema=None)),
             weights=ocp.args.StandardSave(state.ema),
