@@ -13,8 +13,8 @@ def get_config() -> ConfigDict:
     config.seed = 0
 
     config.data = ConfigDict()
-    config.data.shards = ""  # folder of shards; empty with a corpus: WORKDIR/shards
-    config.data.corpus = ""  # built-in corpus to make when there are no shards: "" or "miniav"
+    config.data.shards = ""  # folder of shards; empty: made from the corpus in WORKDIR/shards
+    config.data.corpus = ""  # built-in corpus to make where data.shards is empty: "" or "miniav"
     config.data.corpus_clips = 0  # clips of the built-in corpus; 0: its default
     config.data.duration = 10.0  # seconds of a training clip
     config.data.batch_size = 72  # clips a step, over all devices

@@ -115,3 +115,9 @@ def test_full_disk(tiny_run, small_disk):
     refused(sample(tiny_run, out, "--text=set blue at g nine now"), "no space left", out=out)
     done = tiny.train(small_disk / "run", f"--config.data.shards={tiny_run / 'shards'}")
     refused(done, "no space left")
+
+
+def test_missing_shards_are_not_replaced_by_the_corpus(tmp_path):
+    """A mistyped folder of one's own data must not end in a model of something else."""
+    done = tiny.train(tmp_path / "run", f"--config.data.shards={tmp_path / 'typo'}")
+    refused(done, "typo", "prepare", out=tmp_path / "run")

@@ -36,19 +36,19 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 
 
 def ensure_shards(config, workdir: Path) -> Path:
-    """The folder of shards, built from the config's corpus if it is not there.
+    """The folder of shards: the one that the config names, or WORKDIR/shards, built if need be.
 
     Raises:
       InputError: no shards, and no corpus to make them from.
     """
     if config.data.corpus not in CORPORA:
         raise InputError(f"data.corpus: found {config.data.corpus!r}, expected one of {CORPORA}")
-    folder = Path(config.data.shards or workdir / "shards")
-    if (folder / shards.DATASET).exists() or not config.data.corpus:
-        if not config.data.shards and not config.data.corpus:
-            raise InputError(
-                "data.shards: found nothing, expected a folder that prepare has written"
-            )
+    if config.data.shards:
+        return Path(config.data.shards)
+    if not config.data.corpus:
+        raise InputError("data.shards: found nothing, expected a folder that prepare has written")
+    folder = workdir / "shards"
+    if (folder / shards.DATASET).exists():
         return folder
     from vssflow_jax.corpus import build
     from vssflow_jax.prepare import prepare
