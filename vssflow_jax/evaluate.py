@@ -50,17 +50,21 @@ def wave_of(record: Mapping) -> np.ndarray:
     return record["wave"].astype(np.float32) / PCM
 
 
+@jax.jit
+def _there_and_back(codec, waves: jax.Array) -> jax.Array:
+    return codec.decode(codec.encode(waves)[0])
+
+
 def through_codec(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Waveforms encoded and decoded: what the best model with this codec could give."""
-    again = jax.jit(lambda codec, wave: codec.decode(codec.encode(wave)[0]))
     out = []
+    longest = max((len(wave) for wave in waves), default=0)
     for first in range(0, len(waves), BATCH):
         some = waves[first : first + BATCH]
-        longest = max(len(wave) for wave in waves)
         padded = np.zeros((BATCH, longest), np.float32)
         for row, wave in zip(padded, some, strict=False):
             row[: len(wave)] = wave
-        decoded = np.asarray(again(codec, padded))
+        decoded = np.asarray(_there_and_back(codec, padded))
         out += [row[: len(wave)] for row, wave in zip(decoded, some, strict=False)]
     return out
 
