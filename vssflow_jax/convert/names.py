@@ -1,4 +1,4 @@
-"""Official weights to our parameters and back, by one strict map of names.
+"""The strict map of names between official state dicts and our parameters.
 
 The map is a table: official name, our path, and how the array is turned. Linear weights
 are [out, in] there and [in, out] here; layers are separate there and stacked here.
