@@ -9,8 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax import conditions
+from vssflow_jax.arrays import ArrayLike, check, flatten, listed, nest
 from vssflow_jax.errors import InputError
 from vssflow_jax.models.dit import DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
@@ -22,6 +26,7 @@ CONDITION_NAMES = {
     "lips": "lip_proj",
 }
 EMBEDDING_NAMES = {"phonemes": "phone_embedding"}
+FROZEN = ("image_encoder.", "vae.", "vocoder.")  # published models inside official checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +49,10 @@ class Entry:
     def stacked(self) -> bool:
         """Whether our array holds all layers."""
         return "{layer}" in self.official
+
+    def names(self, layers: int) -> list[str]:
+        """Official names that this row stands for."""
+        return [self.official.format(layer=layer) for layer in range(layers if self.stacked else 1)]
 
 
 def _same(official: str, path: str) -> Entry:
@@ -128,47 +137,109 @@ def entries(model: VSSFlow) -> list[Entry]:
     return out
 
 
-def collect(rows: Iterable[Entry], layers: int, state: Mapping[str, np.ndarray]) -> dict:
+def collect(
+    rows: Iterable[Entry],
+    layers: int,
+    state: Mapping[str, ArrayLike],
+    like: Mapping | None = None,
+) -> dict:
     """Parameters by the rows of a map, every tensor of `state` used exactly once.
 
+    Args:
+      rows: of the map.
+      layers: what `{layer}` counts to.
+      state: official tensors; they are read one at a time.
+      like: our parameters' shapes, which the tensors must fit; None: whatever they have.
+
     Raises:
-      InputError: lists missing and unknown names.
+      InputError: lists missing and unknown names; names tensors of another shape or type, or
+        with a number in it that is not finite.
     """
-    params, expected = {}, set()
+    rows = list(rows)
+    if like is None:
+        expected = {name: None for row in rows for name in row.names(layers)}
+    else:
+        expected = official_shapes(rows, layers, flatten(like))
+    check(state, expected, "state dict")
+    return nest({"/".join(row.path): _gathered(row, layers, state) for row in rows})
+
+
+def official_shapes(
+    rows: Iterable[Entry], layers: int, flat: Mapping[str, ArrayLike]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the official tensors that go with our arrays (or their shapes) by path."""
+    shapes = {}
     for row in rows:
-        names = [row.official.format(layer=layer) for layer in range(layers if row.stacked else 1)]
-        expected.update(names)
-        arrays = [row.ours(np.asarray(state[name])) for name in names if name in state]
-        if len(arrays) == len(names):
-            _put(params, row.path, np.stack(arrays) if row.stacked else arrays[0])
-    missing, unknown = sorted(expected - set(state)), sorted(set(state) - expected)
-    if missing or unknown:
-        raise InputError(f"state dict: missing tensors {missing}, unknown tensors {unknown}")
-    return params
+        ours = flat["/".join(row.path)].shape
+        stand_in = np.broadcast_to(np.float32(0), ours[1:] if row.stacked else ours)
+        shapes |= dict.fromkeys(row.names(layers), row.theirs(stand_in).shape)
+    return shapes
 
 
-def from_official(model: VSSFlow, state: Mapping[str, np.ndarray]) -> dict:
-    """Our parameters from an official state dict; see `collect`."""
-    return collect(entries(model), model.dit_config.layers, state)
+def _gathered(row: Entry, layers: int, state: Mapping[str, ArrayLike]) -> np.ndarray:
+    """Our array of a row; layers are read one at a time into their place."""
+    if not row.stacked:
+        return np.ascontiguousarray(row.ours(_finite(row.official, state)))
+    for layer, name in enumerate(row.names(layers)):
+        array = row.ours(_finite(name, state))
+        if not layer:
+            out = np.empty((layers, *array.shape), array.dtype)
+        out[layer] = array
+    return out
+
+
+def _finite(name: str, state: Mapping[str, ArrayLike]) -> np.ndarray:
+    array = np.asarray(state[name])
+    if not np.isfinite(array).all():
+        raise InputError(f"state dict: tensor {name} has NaN or infinity in it")
+    return array
+
+
+def parameter_shapes(model: VSSFlow) -> dict:
+    """Shapes of a model's parameters; nothing is computed."""
+    route, length = model.conditioner_config.route, conditions.LATENT_RATE
+    features = {}
+    for condition in (conditions.BY_NAME[name] for name in route.used):
+        frames = conditions.frames(condition.name, 1.0)
+        shape = () if condition.align == conditions.TOKEN else (frames,)
+        features[condition.name] = (
+            jnp.zeros((1, *shape), jnp.int32)
+            if condition.ids
+            else jnp.zeros((1, *shape, condition.width))
+        )
+    widths = dict(model.conditioner_config.widths)
+    latent = model.dit_config.channels - route.input_width(0, widths)
+    keep = {name: jnp.ones(1) for name in route.used}
+    inputs = jnp.zeros((1, length, latent)), jnp.zeros(1), features, keep
+    return jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
+
+
+def from_official(model: VSSFlow, state: Mapping[str, ArrayLike]) -> dict:
+    """Our parameters from an official state dict; see `collect`.
+
+    The published encoders, autoencoder and vocoder that it may carry along are left out.
+    """
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(FROZEN)}
+    return collect(entries(model), model.dit_config.layers, state, parameter_shapes(model))
 
 
 def to_official(model: VSSFlow, params: Mapping) -> dict[str, np.ndarray]:
-    """The official state dict of our parameters; the inverse of `from_official`."""
-    state = {}
-    for entry in entries(model):
-        value = params
-        for key in entry.path:
-            value = value[key]
-        value = np.asarray(value)
-        if entry.stacked:
-            for layer, array in enumerate(value):
-                state[entry.official.format(layer=layer)] = entry.theirs(array)
-        else:
-            state[entry.official] = entry.theirs(value)
+    """The official state dict of our parameters, as views; the inverse of `from_official`.
+
+    Raises:
+      InputError: parameters that the model's map does not hold, or the other way round.
+    """
+    rows, flat, state = entries(model), flatten(params), {}
+    paths = {"/".join(row.path): row for row in rows}
+    if set(paths) != set(flat):
+        raise InputError(
+            f"parameters: missing {listed(sorted(set(paths) - set(flat)))}, "
+            f"without an official name {listed(sorted(set(flat) - set(paths)))}"
+        )
+    for path, row in paths.items():
+        value = np.asarray(flat[path])
+        for name, array in zip(
+            row.names(model.dit_config.layers), value if row.stacked else [value], strict=True
+        ):
+            state[name] = row.theirs(array)
     return state
-
-
-def _put(tree: dict, path: tuple[str, ...], value) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value

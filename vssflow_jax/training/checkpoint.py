@@ -13,12 +13,17 @@ import shutil
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
 
+from vssflow_jax.arrays import nest, read_arrays
+from vssflow_jax.configs import base
 from vssflow_jax.errors import InputError
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
+CONVERTED = "weights.safetensors"  # in the folder of a conversion, instead of checkpoints
 
 
 class Checkpoints:
@@ -100,6 +105,45 @@ def require_checkpoint(workdir: str | Path) -> tuple[Checkpoints, int]:
     if step is None:
         raise InputError(f"{folder}: no whole checkpoint in it")
     return checkpoints, step
+
+
+def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, int, dict]:
+    """Weights to sample with or to start from.
+
+    Args:
+      workdir: the folder of a run, whose averaged weights are taken, or of a conversion.
+      step: of the run; None: the newest. A conversion has step 0 alone.
+
+    Returns:
+      Parameters, their step, and what they were made with: for a conversion nothing.
+
+    Raises:
+      InputError: there is neither, or the file is damaged.
+    """
+    file = Path(workdir) / CONVERTED
+    if file.is_file():
+        return nest({path: np.asarray(array) for path, array in read_arrays(file).items()}), 0, {}
+    checkpoints, newest = require_checkpoint(workdir)
+    step = step or newest
+    found = checkpoints.weights(step), step, checkpoints.identity(step)
+    checkpoints.close()
+    return found
+
+
+def read_config(workdir: str | Path) -> ConfigDict:
+    """The config that a run wrote down; fields that are newer than the run are the base's.
+
+    Raises:
+      InputError: no config there, or not a whole one.
+    """
+    path, config = Path(workdir) / "config.json", base.get_config()
+    try:
+        config.update(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected a run's config") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a run's config: {error}") from None
+    return config
 
 
 def check_identity(found: dict, expected: dict, where: str) -> None:

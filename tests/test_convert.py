@@ -1,0 +1,433 @@
+"""Official weights in and out: bit-exact round trips, and damage that is named and runs nothing."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file, save_file
+from vssflow_jax.configs import joint
+
+from vssflow_jax import Generator, arrays
+from vssflow_jax.audio.codec import save_codec
+from vssflow_jax.audio.pca import fit_pca
+from vssflow_jax.convert import names, network
+from vssflow_jax.convert.tensors import read_tensors
+from vssflow_jax.errors import InputError
+from vssflow_jax.models import vssflow
+from vssflow_jax.training import checkpoint
+
+GOLDEN = Path(__file__).parent / "golden"
+ROUTES = {
+    "vssflow_step": "joint",
+    "routing_none": "none",
+    "routing_lip_synch": "lip_sync",
+    "routing_video_text": "video_text",
+    "routing_lip_synch_video_text": "all_concat",
+}
+SIZES = {  # our fields of a fixture's sizes
+    "codec.channels": "original_channel",
+    "model.layers": "num_layers",
+    "model.heads": "heads",
+    "model.kv_heads": "kv_heads",
+    "model.head_width": "head_dim",
+    "model.time_features": "time_proj_dim",
+    "model.projected.clip": "cond_feat_dim",
+    "model.projected.speaker": "cond_feat_dim",
+    "model.projected.phonemes": "phone_ebd_dim",
+    "model.projected.lips": "lip_feat_dim",
+    "model.projected.sync": "synch_feat_dim",
+}
+BATCH_NORM_COUNT = np.zeros((), np.int64)  # frozen models hold other types than float32
+
+
+def fields(fixture="vssflow_step") -> dict:
+    """Config fields of a fixture's model."""
+    sizes = json.loads((GOLDEN / f"{fixture}.json").read_text())["config"]
+    return {"model.route": ROUTES[fixture], **{ours: sizes[name] for ours, name in SIZES.items()}}
+
+
+def recipe(fixture="vssflow_step"):
+    config = joint.get_config()
+    config.update_from_flattened_dict(fields(fixture))
+    return config
+
+
+def official(fixture="vssflow_step") -> dict[str, np.ndarray]:
+    """The fixture's official state dict."""
+    tensors = load_file(GOLDEN / f"{fixture}.safetensors")
+    return {k.removeprefix("param."): v for k, v in tensors.items() if k.startswith("param.")}
+
+
+def assert_same(found, expected):
+    """The same names, and the same bits behind each."""
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype and found[name].shape == array.shape
+        assert found[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
+
+
+def convert(folder, state, fixture="vssflow_step", ending="safetensors") -> Path:
+    """Converts a state dict in this process; returns the folder."""
+    save_file(state, folder / f"official.{ending}")
+    network.convert(folder / f"official.{ending}", folder / "ours", recipe(fixture))
+    return folder / "ours"
+
+
+# ---- round trips --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fixture", ROUTES)
+def test_round_trip_is_bit_exact(fixture, tmp_path):
+    state = official(fixture)
+    ours = convert(tmp_path, state, fixture)
+    network.revert(ours, tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), state)
+    params, step, _ = checkpoint.load_weights(ours)
+    count = sum(array.size for array in arrays.flatten(params).values())
+    assert (step, count) == (0, sum(array.size for array in state.values()))
+
+
+def test_command_there_and_back(tmp_path):
+    """The real command; a folder for --out gets a file of a fixed name."""
+    state = official()
+    save_file(state, tmp_path / "official.safetensors")
+    ours, back = tmp_path / "ours", tmp_path / "back"
+    flags = [f"--config.{name}={value}" for name, value in fields().items()]
+    files = (f"--src={tmp_path / 'official.safetensors'}", f"--out={ours}")
+    done = tiny.run("convert", "--kind=vssflow", *files, *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"{sum(array.size for array in state.values()):,} parameters" in done.stdout
+    done = tiny.run("convert", "--kind=vssflow", "--reverse", f"--src={ours}", f"--out={back}")
+    assert done.returncode == 0, done.stderr
+    assert_same(load_file(back / network.OFFICIAL), state)
+
+
+def test_frozen_models_in_a_checkpoint_are_left_out_and_told(tmp_path):
+    carried = {
+        "vae.encoder.conv_in.weight": np.zeros((2, 1, 3, 3), np.float32),
+        "image_encoder.model.count": BATCH_NORM_COUNT,
+    }
+    save_file({**official(), **carried}, tmp_path / "official.safetensors")
+    told = network.convert(tmp_path / "official.safetensors", tmp_path / "ours", recipe())
+    assert told.endswith("left out: image_encoder (1 tensors), vae (1 tensors)")
+    network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), official())
+
+
+def test_run_becomes_official_weights(tiny_run, tmp_path):
+    """What was trained here has official names too, and comes back as it was."""
+    network.revert(tiny_run, tmp_path / "official.safetensors")
+    config = checkpoint.read_config(tiny_run)
+    network.convert(tmp_path / "official.safetensors", tmp_path / "ours", config)
+    found, trained = (checkpoint.load_weights(f)[0] for f in (tmp_path / "ours", tiny_run))
+    trained = {path: np.asarray(array) for path, array in arrays.flatten(trained).items()}
+    assert_same(arrays.flatten(found), trained)
+
+
+def test_conversion_with_a_codec_makes_sound(tmp_path):
+    ours = convert(tmp_path, official())
+    with pytest.raises(InputError, match="codec"):
+        Generator.from_workdir(ours)
+    waves = np.random.default_rng(0).standard_normal((4, 64_000), np.float32)
+    save_codec(fit_pca(waves, channels=recipe().codec.channels, whiten=0.5), ours / "codec")
+    made = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
+    assert made.wave.shape == (16_000,) and np.isfinite(made.wave).all() and made.wave.std() > 0
+
+
+@pytest.mark.slow
+def test_full_size_round_trip(tmp_path):
+    """463,565,184 parameters: bit-exact, under two minutes and three times the file's size."""
+    config = joint.get_config()
+    model = vssflow.build(config, config.codec.channels)
+    flat = arrays.flatten(names.parameter_shapes(model))
+    shapes = names.official_shapes(names.entries(model), config.model.layers, flat)
+
+    def draw(name):
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        return rng.standard_normal(shapes[name], np.float32)
+
+    state = {
+        name: arrays.Lazy(shape, "float32", lambda name=name: draw(name))
+        for name, shape in shapes.items()
+    }
+    src, back = tmp_path / "official.safetensors", tmp_path / "back.safetensors"
+    arrays.write_arrays(src, state)
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 463_565_184
+    began = time.perf_counter()
+    for flags in (
+        (f"--src={src}", f"--out={tmp_path / 'ours'}"),
+        ("--reverse", f"--src={tmp_path / 'ours'}", f"--out={back}"),
+    ):
+        command = [sys.executable, "-m", "vssflow_jax.convert", "--kind=vssflow", *flags]
+        process = subprocess.Popen(command, cwd=tiny.ROOT, env={**os.environ})
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss * 1024 / src.stat().st_size
+        print(f"{flags}: peak memory {peak:.2f} x file, {time.perf_counter() - began:.0f} s")
+        assert process.returncode == 0 and peak < 3
+    assert time.perf_counter() - began < 120
+    found = arrays.read_arrays(back)
+    assert set(found) == set(shapes)
+    for name in shapes:
+        np.testing.assert_array_equal(np.asarray(found[name]), draw(name), err_msg=name)
+
+
+# ---- damage -------------------------------------------------------------------------------
+
+QUERY = "vaflow.transformer_blocks.1.attn2.to_k.weight"  # [16, 12], so that turning it shows
+
+
+def without(state):
+    del state[QUERY]
+
+
+def renamed(state):
+    state[QUERY + "s"] = state.pop(QUERY)
+
+
+def transposed(state):
+    state[QUERY] = np.ascontiguousarray(state[QUERY].T)
+
+
+def halved(state):
+    state[QUERY] = state[QUERY].astype(np.float16)
+
+
+def with_nan(state):
+    state[QUERY][3, 4] = np.nan
+
+
+def with_infinity(state):
+    state[QUERY][0, 0] = -np.inf
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (without, ("missing", QUERY)),
+        (renamed, ("missing", QUERY, "unknown", QUERY + "s")),
+        (transposed, (QUERY, "[12, 16]", "[16, 12]")),
+        (halved, (QUERY, "float16", "float32")),
+        (with_nan, (QUERY, "NaN")),
+        (with_infinity, (QUERY, "infinity")),
+    ],
+)
+def test_damaged_tensors_are_named_and_nothing_is_written(damage, words, tmp_path):
+    state = official()
+    damage(state)
+    with pytest.raises(InputError) as error:
+        convert(tmp_path, state)
+    for word in ("official.safetensors", *words):
+        assert word in str(error.value)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_many_wrong_names_fit_on_a_line(tmp_path):
+    with pytest.raises(InputError, match=f"and {len(official()) - arrays.SHOWN} more") as error:
+        convert(tmp_path, {"other": np.zeros(3, np.float32)})
+    assert len(str(error.value)) < 1000
+
+
+def test_file_cut_anywhere_is_refused(tmp_path):
+    save_file(official(), tmp_path / "whole.safetensors")
+    data = (tmp_path / "whole.safetensors").read_bytes()
+    cut = tmp_path / "cut.safetensors"
+    for length in (0, 4, 8, 100, len(data) // 2, len(data) - 1):
+        cut.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"cut\.safetensors: not a whole"):
+            network.convert(cut, tmp_path / "ours", recipe())
+    assert not (tmp_path / "ours").exists()
+
+
+class Trap:
+    """Pickled, a call that leaves a file behind."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def test_pickle_under_another_name_runs_nothing(tmp_path):
+    data = pickle.dumps({"state_dict": Trap(tmp_path / "sprung")})
+    (tmp_path / "official.safetensors").write_bytes(data)
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        read_tensors(tmp_path / "official.safetensors")
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(data)
+    assert (tmp_path / "sprung").exists()  # the trap was a real one
+
+
+def test_pytorch_file_without_torch_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "official.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match=r'official\.ckpt.*pip install "vssflow_jax\[torch\]"'):
+        read_tensors(tmp_path / "official.ckpt")
+
+
+def test_bad_names_on_the_command_line(tmp_path):
+    for flags, word in (
+        (("--kind=voice", "--src=a", f"--out={tmp_path / 'ours'}"), "--kind"),
+        (("--kind=vssflow", f"--src={tmp_path / 'no.ckpt'}", f"--out={tmp_path}"), "no.ckpt"),
+    ):
+        done = tiny.run("convert", *flags)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        line = done.stderr.strip().splitlines()[-1]
+        assert line.startswith("error: ") and word in line
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "weights.npz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"\.npz"):
+        read_tensors(tmp_path / "weights.npz")
+
+
+def test_runs_are_not_overwritten(tmp_path):
+    save_file(official(), tmp_path / "official.safetensors")
+    (tmp_path / "run" / checkpoint.FOLDER).mkdir(parents=True)
+    with pytest.raises(InputError, match="found a run"):
+        network.convert(tmp_path / "official.safetensors", tmp_path / "run", recipe())
+    assert not list((tmp_path / "run").glob("*.*"))
+
+
+def test_reverse_says_what_is_wrong(tmp_path):
+    ours = convert(tmp_path, official())
+    with pytest.raises(InputError, match=r"\.npz"):
+        network.revert(ours, tmp_path / "back.npz")
+    with pytest.raises(InputError, match="no such folder"):
+        network.revert(tmp_path / "nowhere", tmp_path / "back.safetensors")
+    params, _, _ = checkpoint.load_weights(ours)
+    params["dit"]["extra"] = np.zeros(3, np.float32)
+    arrays.write_arrays(ours / checkpoint.CONVERTED, arrays.flatten(params))
+    with pytest.raises(InputError, match="without an official name dit/extra"):
+        network.revert(ours, tmp_path / "back.safetensors")
+    assert not (tmp_path / "back.safetensors").exists()
+
+
+# ---- PyTorch's files ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def lightning(tmp_path):
+    """Writes `official.ckpt` as Lightning does: state dict, optimiser, loops, the odds and ends."""
+    torch = pytest.importorskip("torch")
+
+    def write(state, **beside):
+        tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in state.items()}
+        moments = {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(4)}}
+        whole = {
+            "epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.4.0",
+            "state_dict": tensors, "loops": {"fit_loop": {"state_dict": {}}},
+            "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4}]}],
+            "hyper_parameters": {"dit_num_layers": 2}, **beside,
+        }  # fmt: skip
+        torch.save(whole, tmp_path / "official.ckpt")
+        return tmp_path / "official.ckpt"
+
+    return write
+
+
+def test_lightning_checkpoint_round_trip(lightning, tmp_path):
+    network.convert(lightning(official()), tmp_path / "ours", recipe())
+    network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), official())
+
+
+def test_bare_state_dict_is_read_too(lightning, tmp_path):
+    import torch
+
+    state = torch.load(lightning(official()), weights_only=True)["state_dict"]
+    for zipped in (True, False):
+        torch.save(state, tmp_path / "bare.pth", _use_new_zipfile_serialization=zipped)
+        found = read_tensors(tmp_path / "bare.pth")
+        assert_same({k: np.asarray(v) for k, v in found.items()}, official())
+
+
+@pytest.mark.parametrize("damage", [without, renamed, transposed, halved, with_nan])
+def test_damaged_checkpoint_names_the_tensor(damage, lightning, tmp_path):
+    state = official()
+    damage(state)
+    with pytest.raises(InputError, match=rf"official\.ckpt.*{QUERY}"):
+        network.convert(lightning(state), tmp_path / "ours", recipe())
+    assert not (tmp_path / "ours").exists()
+
+
+def test_cut_checkpoint_is_refused(lightning, tmp_path):
+    path = lightning(official())
+    data = path.read_bytes()
+    for length in (0, 1, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"official\.ckpt: not a whole"):
+            network.convert(path, tmp_path / "ours", recipe())
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["in a checkpoint", "a bare pickle"])
+def test_code_in_a_checkpoint_is_refused_and_not_run(plain, lightning, tmp_path):
+    import torch
+
+    trap = Trap(tmp_path / "sprung")
+    path = lightning(official(), callbacks=trap)
+    if plain:
+        path.write_bytes(pickle.dumps({"state_dict": trap}))
+    with pytest.raises(InputError, match=r"official\.ckpt: (refused.*mkdir|not a whole)"):
+        network.convert(path, tmp_path / "ours", recipe())
+    assert not (tmp_path / "sprung").exists() and not (tmp_path / "ours").exists()
+    if not plain:
+        torch.load(path, weights_only=False)
+        assert (tmp_path / "sprung").exists()  # the trap was a real one
+
+
+def test_what_is_no_tensor_is_named(lightning, tmp_path):
+    import torch
+
+    torch.save({"state_dict": {"vaflow.proj_in.weight": 3}}, tmp_path / "official.ckpt")
+    with pytest.raises(InputError, match=r"vaflow\.proj_in\.weight is a int"):
+        read_tensors(tmp_path / "official.ckpt")
+    torch.save([torch.zeros(3)], tmp_path / "official.ckpt")
+    with pytest.raises(InputError, match="found a list"):
+        read_tensors(tmp_path / "official.ckpt")
+
+
+# ---- arrays in files ----------------------------------------------------------------------
+
+
+def test_written_arrays_are_what_the_format_says(tmp_path):
+    """Our writer against the library's reader, turned and empty arrays among them."""
+    rng = np.random.default_rng(0)
+    cube = rng.standard_normal((3, 4, 5), np.float32)
+    whole = {
+        "cube": cube, "turned": cube.T, "cut": cube[::2, 1:, ::-1], "one": np.float32(2.5),
+        "none": np.zeros((0, 3), np.float32), "ids": np.arange(7), "flags": cube[0] > 0,
+        "half": cube.astype(np.float16), "name/with: \u00fc \"quotes\"": cube[0],
+    }  # fmt: skip
+    arrays.write_arrays(tmp_path / "a.safetensors", whole)
+    assert_same(load_file(tmp_path / "a.safetensors"), whole)
+    lazy = arrays.read_arrays(tmp_path / "a.safetensors")
+    assert {name: (a.shape, a.dtype) for name, a in lazy.items()} == {
+        name: (a.shape, a.dtype.name) for name, a in whole.items()
+    }
+    assert_same({name: np.asarray(array) for name, array in lazy.items()}, whole)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    def fail():
+        raise InputError("no")
+
+    bad = {"a": np.zeros(3, np.float32), "b": arrays.Lazy((2,), "float32", fail)}
+    with pytest.raises(InputError):
+        arrays.write_arrays(tmp_path / "a.safetensors", bad)
+    assert not list(tmp_path.iterdir())
+
+
+def test_flat_paths_nest_again():
+    tree = {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
+    assert arrays.flatten(tree) == {"a/b/c": 1, "a/d": 2, "e": 3}
+    assert arrays.nest(arrays.flatten(tree)) == tree

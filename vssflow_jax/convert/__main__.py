@@ -1,0 +1,43 @@
+"""Published weights to ours and back.
+
+    python -m vssflow_jax.convert --kind=vssflow --src=model.ckpt --out=DIR
+    python -m vssflow_jax.convert --kind=vssflow --reverse --src=DIR --out=model.safetensors
+
+DIR is sampled like a run's folder once it has a codec, and `--config.train.start=DIR` trains
+on from it. The recipe says what model the checkpoint is of: the paper's joint one, or with
+`--config=configs/ablations/none.py` and the like another.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+from ml_collections import config_flags
+
+from vssflow_jax import errors
+from vssflow_jax.configs import joint
+from vssflow_jax.convert import network
+from vssflow_jax.errors import InputError
+
+KINDS = ("vssflow",)
+
+KIND = flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
+SRC = flags.DEFINE_string("src", None, "Published file; with --reverse a folder with our weights.")
+OUT = flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
+REVERSE = flags.DEFINE_bool("reverse", False, "From our weights to published names.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", joint.__file__, "Recipe of the model (kind vssflow).", lock_config=True
+)
+
+
+def main() -> None:
+    """Flags in, converted weights out."""
+    if not (KIND.value and SRC.value and OUT.value):
+        raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
+    if REVERSE.value:
+        print(network.revert(SRC.value, OUT.value))
+    else:
+        print(network.convert(SRC.value, OUT.value, CONFIG.value))
+
+
+if __name__ == "__main__":
+    errors.run(main)
