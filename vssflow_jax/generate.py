@@ -15,7 +15,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from vssflow_jax import conditions, media
 from vssflow_jax.audio.codec import digest, load_codec
@@ -96,21 +95,19 @@ class Generator:
 
     @classmethod
     def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
-        """The generator of a run's newest (or given) checkpoint.
+        """The generator of a run's newest (or given) checkpoint, or of a conversion.
 
         Raises:
           InputError: no checkpoint there, or a codec other than the one it was trained with.
         """
-        checkpoints, newest = checkpoint.require_checkpoint(workdir)
+        params, step, found = checkpoint.load_weights(workdir, step)
         workdir = Path(workdir)
-        config = read_config(workdir / "config.json")
+        config = checkpoint.read_config(workdir)
         codec = load_codec(workdir / "codec")
         statistics = json.loads((workdir / "statistics.json").read_text())
-        step = step or newest
-        found = checkpoints.identity(step)
-        checkpoint.check_identity(found, {"codec": digest(codec)}, f"{workdir}: checkpoint {step}")
-        params = checkpoints.weights(step)
-        checkpoints.close()
+        if found:  # published weights do not say what codec is theirs
+            expected = {"codec": digest(codec)}
+            checkpoint.check_identity(found, expected, f"{workdir}: checkpoint {step}")
         return cls(config, params, codec, statistics, step)
 
     def __call__(
@@ -356,8 +353,3 @@ def read_voice(path: str | Path) -> np.ndarray:
     except InputError as error:
         raise InputError(f"--speaker={path}: {error}") from None
     return wave
-
-
-def read_config(path: Path) -> ConfigDict:
-    """The config that a run wrote down."""
-    return ConfigDict(json.loads(path.read_text()))
