@@ -1,17 +1,33 @@
 """Official weights in and out: bit-exact round trips, and damage that is named and runs nothing."""
 
-import json
 import os
 import pickle
 import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny
+from officials import (
+    QUERY,
+    ROUTES,
+    Trap,
+    assert_same,
+    built,
+    convert,
+    fields,
+    halved,
+    official,
+    recipe,
+    renamed,
+    transposed,
+    with_infinity,
+    with_nan,
+    without,
+)
 from safetensors.numpy import load_file, save_file
 from vssflow_jax.configs import joint
 
@@ -22,64 +38,8 @@ from vssflow_jax.convert import names, network
 from vssflow_jax.convert.tensors import read_tensors
 from vssflow_jax.errors import InputError
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import checkpoint
-
-GOLDEN = Path(__file__).parent / "golden"
-ROUTES = {
-    "vssflow_step": "joint",
-    "routing_none": "none",
-    "routing_lip_synch": "lip_sync",
-    "routing_video_text": "video_text",
-    "routing_lip_synch_video_text": "all_concat",
-}
-SIZES = {  # our fields of a fixture's sizes
-    "codec.channels": "original_channel",
-    "model.layers": "num_layers",
-    "model.heads": "heads",
-    "model.kv_heads": "kv_heads",
-    "model.head_width": "head_dim",
-    "model.time_features": "time_proj_dim",
-    "model.projected.clip": "cond_feat_dim",
-    "model.projected.speaker": "cond_feat_dim",
-    "model.projected.phonemes": "phone_ebd_dim",
-    "model.projected.lips": "lip_feat_dim",
-    "model.projected.sync": "synch_feat_dim",
-}
-BATCH_NORM_COUNT = np.zeros((), np.int64)  # frozen models hold other types than float32
-
-
-def fields(fixture="vssflow_step") -> dict:
-    """Config fields of a fixture's model."""
-    sizes = json.loads((GOLDEN / f"{fixture}.json").read_text())["config"]
-    return {"model.route": ROUTES[fixture], **{ours: sizes[name] for ours, name in SIZES.items()}}
-
-
-def recipe(fixture="vssflow_step"):
-    config = joint.get_config()
-    config.update_from_flattened_dict(fields(fixture))
-    return config
-
-
-def official(fixture="vssflow_step") -> dict[str, np.ndarray]:
-    """The fixture's official state dict."""
-    tensors = load_file(GOLDEN / f"{fixture}.safetensors")
-    return {k.removeprefix("param."): v for k, v in tensors.items() if k.startswith("param.")}
-
-
-def assert_same(found, expected):
-    """The same names, and the same bits behind each."""
-    assert set(found) == set(expected)
-    for name, array in expected.items():
-        assert found[name].dtype == array.dtype and found[name].shape == array.shape
-        assert found[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
-
-
-def convert(folder, state, fixture="vssflow_step", ending="safetensors") -> Path:
-    """Converts a state dict in this process; returns the folder."""
-    save_file(state, folder / f"official.{ending}")
-    network.convert(folder / f"official.{ending}", folder / "ours", recipe(fixture))
-    return folder / "ours"
-
+from vssflow_jax.training import checkpoint, loop
+from vssflow_jax.training.state import initial
 
 # ---- round trips --------------------------------------------------------------------------
 
@@ -113,7 +73,7 @@ def test_command_there_and_back(tmp_path):
 def test_frozen_models_in_a_checkpoint_are_left_out_and_told(tmp_path):
     carried = {
         "vae.encoder.conv_in.weight": np.zeros((2, 1, 3, 3), np.float32),
-        "image_encoder.model.count": BATCH_NORM_COUNT,
+        "image_encoder.model.count": np.zeros((), np.int64),
     }
     save_file({**official(), **carried}, tmp_path / "official.safetensors")
     told = network.convert(tmp_path / "official.safetensors", tmp_path / "ours", recipe())
@@ -140,6 +100,19 @@ def test_conversion_with_a_codec_makes_sound(tmp_path):
     save_codec(fit_pca(waves, channels=recipe().codec.channels, whiten=0.5), ours / "codec")
     made = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
     assert made.wave.shape == (16_000,) and np.isfinite(made.wave).all() and made.wave.std() > 0
+
+
+def test_training_starts_from_a_conversion_elsewhere(tmp_path):
+    ours = convert(tmp_path, official())
+    zeros = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, np.float32), names.parameter_shapes(built())
+    )
+    first = loop.started(initial(zeros, recipe()), str(ours), "any codec")
+    expected = arrays.flatten(checkpoint.load_weights(ours)[0])
+    for found in (first.params, first.ema):
+        assert_same({k: np.asarray(v) for k, v in arrays.flatten(found).items()}, expected)
+    done = tiny.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
+    assert done.returncode == 2 and f"--config.train.start={ours}" in done.stderr
 
 
 @pytest.mark.slow
@@ -182,32 +155,6 @@ def test_full_size_round_trip(tmp_path):
 
 # ---- damage -------------------------------------------------------------------------------
 
-QUERY = "vaflow.transformer_blocks.1.attn2.to_k.weight"  # [16, 12], so that turning it shows
-
-
-def without(state):
-    del state[QUERY]
-
-
-def renamed(state):
-    state[QUERY + "s"] = state.pop(QUERY)
-
-
-def transposed(state):
-    state[QUERY] = np.ascontiguousarray(state[QUERY].T)
-
-
-def halved(state):
-    state[QUERY] = state[QUERY].astype(np.float16)
-
-
-def with_nan(state):
-    state[QUERY][3, 4] = np.nan
-
-
-def with_infinity(state):
-    state[QUERY][0, 0] = -np.inf
-
 
 @pytest.mark.parametrize(
     ("damage", "words"),
@@ -245,16 +192,6 @@ def test_file_cut_anywhere_is_refused(tmp_path):
         with pytest.raises(InputError, match=r"cut\.safetensors: not a whole"):
             network.convert(cut, tmp_path / "ours", recipe())
     assert not (tmp_path / "ours").exists()
-
-
-class Trap:
-    """Pickled, a call that leaves a file behind."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
 
 
 def test_pickle_under_another_name_runs_nothing(tmp_path):
@@ -309,125 +246,3 @@ def test_reverse_says_what_is_wrong(tmp_path):
     with pytest.raises(InputError, match="without an official name dit/extra"):
         network.revert(ours, tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()
-
-
-# ---- PyTorch's files ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def lightning(tmp_path):
-    """Writes `official.ckpt` as Lightning does: state dict, optimiser, loops, the odds and ends."""
-    torch = pytest.importorskip("torch")
-
-    def write(state, **beside):
-        tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in state.items()}
-        moments = {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(4)}}
-        whole = {
-            "epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.4.0",
-            "state_dict": tensors, "loops": {"fit_loop": {"state_dict": {}}},
-            "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4}]}],
-            "hyper_parameters": {"dit_num_layers": 2}, **beside,
-        }  # fmt: skip
-        torch.save(whole, tmp_path / "official.ckpt")
-        return tmp_path / "official.ckpt"
-
-    return write
-
-
-def test_lightning_checkpoint_round_trip(lightning, tmp_path):
-    network.convert(lightning(official()), tmp_path / "ours", recipe())
-    network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
-    assert_same(load_file(tmp_path / "back.safetensors"), official())
-
-
-def test_bare_state_dict_is_read_too(lightning, tmp_path):
-    import torch
-
-    state = torch.load(lightning(official()), weights_only=True)["state_dict"]
-    for zipped in (True, False):
-        torch.save(state, tmp_path / "bare.pth", _use_new_zipfile_serialization=zipped)
-        found = read_tensors(tmp_path / "bare.pth")
-        assert_same({k: np.asarray(v) for k, v in found.items()}, official())
-
-
-@pytest.mark.parametrize("damage", [without, renamed, transposed, halved, with_nan])
-def test_damaged_checkpoint_names_the_tensor(damage, lightning, tmp_path):
-    state = official()
-    damage(state)
-    with pytest.raises(InputError, match=rf"official\.ckpt.*{QUERY}"):
-        network.convert(lightning(state), tmp_path / "ours", recipe())
-    assert not (tmp_path / "ours").exists()
-
-
-def test_cut_checkpoint_is_refused(lightning, tmp_path):
-    path = lightning(official())
-    data = path.read_bytes()
-    for length in (0, 1, 100, len(data) // 2, len(data) - 1):
-        path.write_bytes(data[:length])
-        with pytest.raises(InputError, match=r"official\.ckpt: not a whole"):
-            network.convert(path, tmp_path / "ours", recipe())
-    assert not (tmp_path / "ours").exists()
-
-
-@pytest.mark.parametrize("plain", [False, True], ids=["in a checkpoint", "a bare pickle"])
-def test_code_in_a_checkpoint_is_refused_and_not_run(plain, lightning, tmp_path):
-    import torch
-
-    trap = Trap(tmp_path / "sprung")
-    path = lightning(official(), callbacks=trap)
-    if plain:
-        path.write_bytes(pickle.dumps({"state_dict": trap}))
-    with pytest.raises(InputError, match=r"official\.ckpt: (refused.*mkdir|not a whole)"):
-        network.convert(path, tmp_path / "ours", recipe())
-    assert not (tmp_path / "sprung").exists() and not (tmp_path / "ours").exists()
-    if not plain:
-        torch.load(path, weights_only=False)
-        assert (tmp_path / "sprung").exists()  # the trap was a real one
-
-
-def test_what_is_no_tensor_is_named(lightning, tmp_path):
-    import torch
-
-    torch.save({"state_dict": {"vaflow.proj_in.weight": 3}}, tmp_path / "official.ckpt")
-    with pytest.raises(InputError, match=r"vaflow\.proj_in\.weight is a int"):
-        read_tensors(tmp_path / "official.ckpt")
-    torch.save([torch.zeros(3)], tmp_path / "official.ckpt")
-    with pytest.raises(InputError, match="found a list"):
-        read_tensors(tmp_path / "official.ckpt")
-
-
-# ---- arrays in files ----------------------------------------------------------------------
-
-
-def test_written_arrays_are_what_the_format_says(tmp_path):
-    """Our writer against the library's reader, turned and empty arrays among them."""
-    rng = np.random.default_rng(0)
-    cube = rng.standard_normal((3, 4, 5), np.float32)
-    whole = {
-        "cube": cube, "turned": cube.T, "cut": cube[::2, 1:, ::-1], "one": np.float32(2.5),
-        "none": np.zeros((0, 3), np.float32), "ids": np.arange(7), "flags": cube[0] > 0,
-        "half": cube.astype(np.float16), "name/with: \u00fc \"quotes\"": cube[0],
-    }  # fmt: skip
-    arrays.write_arrays(tmp_path / "a.safetensors", whole)
-    assert_same(load_file(tmp_path / "a.safetensors"), whole)
-    lazy = arrays.read_arrays(tmp_path / "a.safetensors")
-    assert {name: (a.shape, a.dtype) for name, a in lazy.items()} == {
-        name: (a.shape, a.dtype.name) for name, a in whole.items()
-    }
-    assert_same({name: np.asarray(array) for name, array in lazy.items()}, whole)
-
-
-def test_a_failed_write_leaves_nothing(tmp_path):
-    def fail():
-        raise InputError("no")
-
-    bad = {"a": np.zeros(3, np.float32), "b": arrays.Lazy((2,), "float32", fail)}
-    with pytest.raises(InputError):
-        arrays.write_arrays(tmp_path / "a.safetensors", bad)
-    assert not list(tmp_path.iterdir())
-
-
-def test_flat_paths_nest_again():
-    tree = {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
-    assert arrays.flatten(tree) == {"a/b/c": 1, "a/d": 2, "e": 3}
-    assert arrays.nest(arrays.flatten(tree)) == tree

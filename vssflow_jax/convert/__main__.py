@@ -1,11 +1,13 @@
 """Published weights to ours and back.
 
     python -m vssflow_jax.convert --kind=vssflow --src=model.ckpt --out=DIR
+    python -m vssflow_jax.convert --kind=codec --src=audioldm --out=DIR/codec
     python -m vssflow_jax.convert --kind=vssflow --reverse --src=DIR --out=model.safetensors
 
-DIR is sampled like a run's folder once it has a codec, and `--config.train.start=DIR` trains
-on from it. The recipe says what model the checkpoint is of: the paper's joint one, or with
-`--config=configs/ablations/none.py` and the like another.
+DIR is then sampled like a run's folder, and `--config.train.start=DIR` trains on from it. The
+recipe says what model the checkpoint is of: the paper's joint one, or with
+`--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
+at a time, by the kinds `vae` and `vocoder`.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from ml_collections import config_flags
 
 from vssflow_jax import errors
 from vssflow_jax.configs import joint
-from vssflow_jax.convert import network
+from vssflow_jax.convert import codec, network
 from vssflow_jax.errors import InputError
 
-KINDS = ("vssflow",)
+KINDS = ("vssflow", "codec", *codec.HALVES)
 
 KIND = flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
-SRC = flags.DEFINE_string("src", None, "Published file; with --reverse a folder with our weights.")
+SRC = flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
 OUT = flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
 REVERSE = flags.DEFINE_bool("reverse", False, "From our weights to published names.")
 CONFIG = config_flags.DEFINE_config_file(
@@ -33,10 +35,14 @@ def main() -> None:
     """Flags in, converted weights out."""
     if not (KIND.value and SRC.value and OUT.value):
         raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
-    if REVERSE.value:
-        print(network.revert(SRC.value, OUT.value))
+    kind, src, out = KIND.value, SRC.value, OUT.value
+    if kind != "vssflow":
+        told = (codec.revert if REVERSE.value else codec.convert)(kind, src, out)
+    elif REVERSE.value:
+        told = network.revert(src, out)
     else:
-        print(network.convert(SRC.value, OUT.value, CONFIG.value))
+        told = network.convert(src, out, CONFIG.value)
+    print(told)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,18 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
     return found
 
 
+def refuse_conversion(workdir: str | Path) -> None:
+    """Raises an `InputError` if the folder is a conversion's, which training would not start from.
+
+    Nor would sampling take the new weights while the converted ones are there.
+    """
+    if (Path(workdir) / CONVERTED).exists():
+        raise InputError(
+            f"--workdir={workdir}: found converted weights, expected a folder for the run alone; "
+            f"start from them with --config.train.start={workdir}"
+        )
+
+
 def read_config(workdir: str | Path) -> ConfigDict:
     """The config that a run wrote down; fields that are newer than the run are the base's.
 
