@@ -15,6 +15,10 @@ from safetensors.numpy import load_file
 
 from vssflow_jax import conditions, convert
 from vssflow_jax.audio import mel
+from vssflow_jax.audio.audioldm import AudioldmCodec
+from vssflow_jax.audio.vae import Vae
+from vssflow_jax.audio.vocoder import Vocoder
+from vssflow_jax.convert import audioldm
 from vssflow_jax.flow import guidance, path, solvers
 from vssflow_jax.models import align
 from vssflow_jax.models.conditioner import ConditionerConfig
@@ -216,6 +220,74 @@ def check_mel(tensors, sidecar):
     assert relative(mel.log_mel(mel.normalize(whole)), tensors["out.mel_10s_speech"]) <= FORWARD
 
 
+def channels_first(array):
+    """[B, .., C] -> [B, C, ..]."""
+    return np.moveaxis(array, -1, 1)
+
+
+def inside(state, path):
+    """What the module at a path gave, channels first."""
+    for name in path.split("/"):
+        state = state[name]
+    return channels_first(state["__call__"][0])
+
+
+def probed(model, method="__call__"):
+    """(parameters, input) -> what the model gives, and what each module inside it gave."""
+
+    @jax.jit
+    def run(params, x):
+        out, state = model.apply({"params": params}, x, method=method, capture_intermediates=True)
+        return out, state["intermediates"]
+
+    return run
+
+
+def check_vae(tensors, sidecar):
+    config = audioldm.vae_config(sidecar["config"])
+    params = audioldm.vae_from_official(config, parameters(tensors))
+    model, mels = Vae(config), tensors["in.mel"][:, 0]
+    (mean, log_variance), probes = probed(model, "encode")(params, mels)
+    assert relative(inside(probes, "encoder/level_0"), tensors["out.enc_down0"]) <= FORWARD
+    assert relative(inside(probes, "encoder/middle"), tensors["out.enc_mid"]) <= FORWARD
+    assert relative(inside(probes, "encoder"), tensors["out.encoder"]) <= FORWARD
+    assert relative(channels_first(mean), tensors["out.mean"]) <= FORWARD
+    assert relative(channels_first(log_variance), tensors["out.logvar"]) <= FORWARD
+    codec = AudioldmCodec(vae=params, vocoder={}, vae_config=config, vocoder_config=None)
+    mean, log_variance = codec.encode_mel(mels)
+    latent = np.moveaxis(tensors["out.sample"], 1, -1)
+    noise = np.moveaxis(tensors["in.eps"], 1, -1).reshape(mean.shape)
+    sample = mean + jnp.exp(0.5 * log_variance) * noise
+    assert relative(swap(sample), tensors["out.latent_flat"]) <= FORWARD
+    decoded, probes = probed(model, "decode")(params, latent)
+    assert relative(inside(probes, "decoder/middle"), tensors["out.dec_mid"]) <= FORWARD
+    assert relative(inside(probes, "decoder/level_0"), tensors["out.dec_up0"]) <= FORWARD
+    assert relative(decoded, tensors["out.decoded"][:, 0]) <= FORWARD
+    assert relative(codec.decode_mel(swap(tensors["out.latent_flat"])), decoded) <= FORWARD
+
+
+def check_vocoder(tensors, sidecar):
+    plain, mels = parameters(tensors), tensors["in.mel"]
+    config = audioldm.vocoder_config({**sidecar["config"], "normalize_before": False})
+    params = audioldm.vocoder_from_official(config, plain)
+    run = probed(Vocoder(config))
+    wave, probes = run(params, mels)
+    assert relative(inside(probes, "conv_in"), tensors["out.conv_pre"]) <= FORWARD
+    assert relative(inside(probes, "stage_0"), tensors["out.upsampler_0"]) <= FORWARD
+    assert relative(inside(probes, "block_0"), tensors["out.resblock_0"]) <= FORWARD
+    assert relative(wave, tensors["out.wave"]) <= FORWARD
+    assert relative(wave[0], tensors["out.wave_single"]) <= FORWARD
+    normalizing = audioldm.vocoder_config({**sidecar["config"], "normalize_before": True})
+    wave, _ = probed(Vocoder(normalizing))(params, mels)
+    assert relative(wave, tensors["out.wave_normalize_before"]) <= FORWARD
+    kept = {name: a for name, a in plain.items() if not name.endswith("weight")}
+    for start in ("param_wn.", "param_wn_legacy."):
+        normed = {k.removeprefix(start): a for k, a in tensors.items() if k.startswith(start)}
+        params = audioldm.vocoder_from_official(config, kept | normed)
+        wave, _ = run(params, mels)
+        assert relative(wave, tensors["out.wave_weight_norm"]) <= FORWARD
+
+
 CHECKS = {
     "dit": check_dit,
     "vssflow_step": check_step,
@@ -223,6 +295,8 @@ CHECKS = {
     "cfg_sample": check_cfg_sample,
     "index_maps": check_index_maps,
     "mel": check_mel,
+    "vae": check_vae,
+    "vocoder": check_vocoder,
 }
 
 

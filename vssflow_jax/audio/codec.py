@@ -2,7 +2,7 @@
 
 A codec is a pytree (its arrays are leaves), so that it can be an argument of a jitted
 step and encode there. On disk it is a folder: `codec.json` with its kind and settings,
-`codec.safetensors` with its arrays.
+`codec.safetensors` with its arrays, nested ones by their path, `field/module/array`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import jax
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from vssflow_jax.arrays import flatten, nest, write_arrays
+from vssflow_jax.audio import audioldm
 from vssflow_jax.audio.pca import PcaCodec
 from vssflow_jax.errors import InputError
-
-CODECS = {"pca": PcaCodec}
+from vssflow_jax.files import write_text
 
 
 class Codec(Protocol):
@@ -42,13 +44,21 @@ class Codec(Protocol):
         """Latent [B, L, C] -> waveform [B, L * 640]."""
 
 
+# What makes a codec of each kind from its arrays (nested) and its settings (as in JSON).
+CODECS: dict[str, Callable[..., Codec]] = {
+    "pca": PcaCodec,
+    audioldm.AudioldmCodec.kind: audioldm.restore,
+}
+
+
 def arrays(codec: Codec) -> dict[str, np.ndarray]:
-    """The codec's arrays by field name, in the order of the fields."""
-    return {
-        field.name: np.asarray(getattr(codec, field.name))
+    """The codec's arrays by field name, in the order of the fields; nested ones by path."""
+    fields = {
+        field.name: getattr(codec, field.name)
         for field in dataclasses.fields(codec)
         if field.metadata.get("pytree_node", True)
     }
+    return {name: np.asarray(array) for name, array in flatten(fields).items()}
 
 
 def settings(codec: Codec) -> dict:
@@ -58,7 +68,11 @@ def settings(codec: Codec) -> dict:
         for field in dataclasses.fields(codec)
         if not field.metadata.get("pytree_node", True)
     }
-    return {"kind": codec.kind, **static}
+    plain = {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        for name, value in static.items()
+    }
+    return {"kind": codec.kind, **plain}
 
 
 def digest(codec: Codec) -> str:
@@ -73,13 +87,9 @@ def digest(codec: Codec) -> str:
 def save_codec(codec: Codec, folder: str | Path) -> None:
     """Writes the codec into `folder`; `codec.json` comes last, so its presence means whole."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, description = folder / "codec.safetensors", folder / "codec.json"
-    save_file(arrays(codec), folder / "codec.safetensors.partial")
-    (folder / "codec.safetensors.partial").replace(weights)
+    write_arrays(folder / "codec.safetensors", arrays(codec))
     text = json.dumps({**settings(codec), "hash": digest(codec)}, indent=1)
-    (folder / "codec.json.partial").write_text(text)
-    (folder / "codec.json.partial").replace(description)
+    write_text(folder / "codec.json", text)
 
 
 def load_codec(folder: str | Path) -> Codec:
@@ -90,14 +100,25 @@ def load_codec(folder: str | Path) -> Codec:
         tensors = load_file(folder / "codec.safetensors")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: not found, expected a codec's file") from None
-    except (json.JSONDecodeError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: not a codec: {error}") from None
+    if not isinstance(description, dict):
+        raise InputError(f"{folder}/codec.json: found {description!r}, expected an object")
     kind, expected = description.pop("kind", None), description.pop("hash", None)
-    if kind not in CODECS:
+    if not isinstance(kind, str) or kind not in CODECS:
         raise InputError(
             f"{folder}/codec.json, kind: found {kind!r}, expected one of {sorted(CODECS)}"
         )
-    codec = CODECS[kind](**tensors, **description)
+    try:
+        codec = CODECS[kind](**nest(tensors), **description)
+    except (InputError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: not a codec of the kind {kind}: {error}") from None
     if digest(codec) != expected:
         raise InputError(f"{folder}: codec hash is {digest(codec)}, codec.json says {expected}")
     return codec
+
+
+@jax.jit
+def there_and_back(codec: Codec, wave: jax.Array) -> jax.Array:
+    """Waveforms [B, n] through the codec: what the best model with it could give."""
+    return codec.decode(codec.encode(wave)[0])
