@@ -8,6 +8,7 @@ import time
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -105,7 +106,7 @@ def test_conversion_with_a_codec_makes_sound(tmp_path):
 def test_training_starts_from_a_conversion_elsewhere(tmp_path):
     ours = convert(tmp_path, official())
     zeros = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, np.float32), names.parameter_shapes(built())
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), names.parameter_shapes(built())
     )
     first = loop.started(initial(zeros, recipe()), str(ours), "any codec")
     expected = arrays.flatten(checkpoint.load_weights(ours)[0])
