@@ -16,9 +16,14 @@ def get_config() -> ConfigDict:
     config.data.shards = ""  # folder of shards; empty: made from the corpus in WORKDIR/shards
     config.data.corpus = ""  # built-in corpus to make where data.shards is empty: "" or "miniav"
     config.data.corpus_clips = 0  # clips of the built-in corpus; 0: its default
+    config.data.tasks = ()  # only clips of these tasks, of "sound", "speech", "joint"; (): of all
     config.data.duration = 10.0  # seconds of a training clip
     config.data.batch_size = 72  # clips a step, over all devices
     config.data.workers = 0  # processes that read and decode; 0: threads of this one
+
+    config.data.mix = ConfigDict()
+    config.data.mix.ratio = 0.0  # share of training clips made of a speech and a sound clip
+    config.data.mix.add = 0.5  # share of those in which the speech is added, not put in place
 
     config.codec = ConfigDict()
     config.codec.kind = "pca"
@@ -34,6 +39,8 @@ def get_config() -> ConfigDict:
     config.model.feed_forward = 4  # hidden width of the SwiGLU over the model's width
     config.model.time_features = 256  # Fourier features of the time token
     config.model.rotate_keys = False  # positions for the cross-attention's keys
+    config.model.null_phonemes = False  # dropped phonemes are a learned row instead of zeros
+    config.model.sync_by_time = False  # Synchformer tokens lie at the frames that they saw
     config.model.remat = "none"  # what the backward pass recomputes: "none" or "layer"
     config.model.unroll = 1  # layers in one turn of the compiled loop
     config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
@@ -49,6 +56,7 @@ def get_config() -> ConfigDict:
     config.dropout.all = 0.1  # probability of dropping all conditions together
     config.dropout.video = 0.0  # of dropping clip, sync and lips together
     config.dropout.each = 0.0  # of dropping each condition by itself
+    config.dropout.frame_ratios = ()  # shares of dropped lips and sync frames, one drawn a unit
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 2 * 36 * 4e-7  # the paper's rule: clips a step * 4e-7
@@ -61,6 +69,7 @@ def get_config() -> ConfigDict:
     config.optim.ema = 0.999  # decay of the averaged weights that sampling uses
 
     config.train = ConfigDict()
+    config.train.start = ""  # folder of a run whose averaged weights and codec this one starts with
     config.train.steps = 250_000
     config.train.log_every = 100  # steps
     config.train.checkpoint_every = 2000  # steps
@@ -85,4 +94,15 @@ def get_config() -> ConfigDict:
     config.precision = ConfigDict()
     config.precision.compute = "float32"  # of the network: "float32" or "bfloat16"
     config.precision.matmul = "default"  # jax_default_matmul_precision
+    return config
+
+
+def mend(config: ConfigDict) -> ConfigDict:
+    """The `_plus` recipes: the official code's weaknesses mended, the rest left as it is."""
+    config.dropout.unit = "sample"
+    config.dropout.each = 0.05
+    config.flow.mask_padding = True
+    config.model.rotate_keys = True
+    config.model.null_phonemes = True
+    config.model.sync_by_time = True
     return config

@@ -3,12 +3,16 @@
     python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR --config.data.shards=SHARDS
 
 453,073,024 parameters in the network (128 of them fixed frequencies), 463,565,184 with
-projections and phoneme table. Clips of 10 s. The codec is the embedded one.
+projections and phoneme table. Clips of 10 s. The codec is the embedded one. Training is that
+of the official code, which neither clips gradients nor averages weights.
 """
 
 from vssflow_jax.configs import base
 
 
 def get_config():
-    """The base config is the paper's."""
-    return base.get_config()
+    """The base config, as published."""
+    config = base.get_config()
+    config.optim.clip_norm = 0.0
+    config.optim.ema = 0.0
+    return config

@@ -6,24 +6,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from vssflow_jax.configs import joint
 
 from vssflow_jax import conditions
-from vssflow_jax.models import layers, vssflow
+from vssflow_jax.models import align, layers
 from vssflow_jax.models.conditioner import ConditionerConfig
 from vssflow_jax.models.dit import DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
-from vssflow_jax.training.state import count_parameters
+from vssflow_jax.text import phonemes
 
 WIDTHS = {"clip": 12, "speaker": 12, "phonemes": 6, "lips": 10, "sync": 8}
 LATENT, LENGTH, BATCH = 16, 20, 3
 
 
-def make(route="joint", **changes):
+def make(route="joint", null_phonemes=False, sync_by_time=False, **changes):
     route = conditions.ROUTES[route]
     sizes = {"layers": 2, "heads": 4, "kv_heads": 2, "head_width": 8, "time_features": 16}
     return VSSFlow(
-        ConditionerConfig(route=route, widths=tuple(sorted(WIDTHS.items()))),
+        ConditionerConfig(
+            route=route,
+            widths=tuple(sorted(WIDTHS.items())),
+            null_phonemes=null_phonemes,
+            sync_by_time=sync_by_time,
+        ),
         DiTConfig(
             channels=route.input_width(LATENT, WIDTHS),
             context_width=route.context_width(WIDTHS),
@@ -156,21 +160,98 @@ def test_heads_must_divide():
         make(kv_heads=3)
 
 
-def test_the_joint_recipe_has_the_published_number_of_parameters():
-    config = joint.get_config()
-    model = vssflow.build(config, latent_channels=128)
-    length = 250
-    shapes = {
-        "clip": (1, 100, 768),
-        "speaker": (1, 256),
-        "lips": (1, length, 1024),
-        "sync": (1, 240, 768),
-    }
-    raw = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    raw["phonemes"] = jax.ShapeDtypeStruct((1, length), jnp.int32)
-    keep = {name: jax.ShapeDtypeStruct((1,), jnp.float32) for name in conditions.NAMES}
-    latent = jax.ShapeDtypeStruct((1, length, 128), jnp.float32)
-    time = jax.ShapeDtypeStruct((1,), jnp.float32)
-    made = jax.eval_shape(model.init, jax.random.key(0), latent, time, raw, keep)["params"]
-    assert count_parameters(made["dit"]) == 453_073_024
-    assert count_parameters(made) == 463_565_184
+def test_output_for_some_channels_is_that_for_all():
+    """The fold of the last two linear maps is exact, for values and gradients."""
+    model, params, _ = setup()
+    x, t = noisy()
+
+    def energy(params, channels):
+        bound = model.bind({"params": params})
+        concat, keys, added = bound.condition(features(), all_kept(), LENGTH)
+        out = bound.dit(jnp.concatenate([x, concat], -1), t, keys, added, channels)
+        return jnp.sum(out[..., :LATENT] ** 2), out[..., :LATENT]
+
+    slope = jax.jit(jax.grad(energy, has_aux=True), static_argnums=1)
+    (whole_slope, whole), (slopes, folded) = slope(params, None), slope(params, LATENT)
+    assert jnp.linalg.norm(whole - folded) <= 1e-6 * jnp.linalg.norm(whole)
+    for one, other in zip(*map(jax.tree.leaves, (whole_slope, slopes)), strict=True):
+        assert jnp.linalg.norm(one - other) <= 1e-4 * jnp.linalg.norm(one) + 1e-6
+
+
+def routed(model, params, given, keep):
+    return model.bind({"params": params}).conditioner(given, keep, LENGTH)
+
+
+def test_dropped_phonemes_may_be_a_row_of_their_own():
+    """The null row is neither zero nor silence, is learned, and adds no parameter."""
+    plain, params, _ = setup()
+    model, others, _ = setup(null_phonemes=True)
+    assert jax.tree.map(jnp.shape, others) == jax.tree.map(jnp.shape, params)
+    place = slice(WIDTHS["lips"], WIDTHS["lips"] + WIDTHS["phonemes"])
+    dropped = {**all_kept(), "phonemes": jnp.asarray([1.0, 0.0, 0.0])}
+    table = params["conditioner"]["phonemes"]["embedding"]
+    found = routed(model, params, features(), dropped).concat[..., place]
+    kept = routed(plain, params, features(), all_kept()).concat[..., place]
+    np.testing.assert_array_equal(found[0], kept[0])
+    np.testing.assert_array_equal(found[1:], np.broadcast_to(table[-1], found[1:].shape))
+    assert jnp.abs(table[-1] - table[0]).max() > 0.01 and jnp.abs(table[-1]).max() > 0.01
+
+    def total(params):
+        return routed(model, params, features(), all_kept(0.0)).concat[..., place].sum()
+
+    moved = jax.grad(total)(params)["conditioner"]["phonemes"]["embedding"]
+    assert (jnp.flatnonzero(jnp.abs(moved).sum(-1)) == len(table) - 1).all()
+
+
+def test_no_phoneme_is_the_null_row():
+    assert len(phonemes.SYMBOLS) < conditions.BY_NAME["phonemes"].width
+
+
+def test_single_frames_can_be_dropped():
+    model, params, _ = setup()
+    stays = jax.random.bernoulli(jax.random.key(0), 0.5, (BATCH, LENGTH)).astype(float)
+    whole, masked = (
+        routed(model, params, features(), {**all_kept(), "lips": keep}).concat
+        for keep in (jnp.ones(BATCH), stays)
+    )
+    lips = WIDTHS["lips"]
+    np.testing.assert_array_equal(masked[..., :lips], whole[..., :lips] * stays[..., None])
+    np.testing.assert_array_equal(masked[..., lips:], whole[..., lips:])
+
+
+def frames_seen(duration):
+    """First of the two frames that each of Synchformer's tokens saw, for a clip's segments."""
+    segments = (duration * 25 - 16) // 8 + 1
+    return np.asarray([8 * s + 2 * j for s in range(segments) for j in range(8)])
+
+
+@pytest.mark.parametrize("duration", [1, 4, 10, 16])
+def test_sync_tokens_lie_where_they_saw(duration):
+    length, saw = duration * 25, frames_seen(duration)
+    shown = saw[align.seen(len(saw), length)]
+    covered = np.arange(saw[-1] + 2)
+    assert (shown[covered] // 2 == covered // 2).all()
+    assert (shown[len(covered) :] == saw[-1]).all()
+    slots = max(round(duration * 24), len(saw))
+    assert align.seen(slots, length).max() < len(saw)  # padding behind the tokens is not read
+
+
+def test_evenly_spread_sync_tokens_drift():
+    """What placing by time mends: up to 0.4 s at the end of ten seconds."""
+    saw = frames_seen(10) + 1
+    late = np.arange(250) + 0.5 - saw[align.nearest_exact(240, 250)]
+    assert late.max() == 9.5 and late[-20:].min() > 1
+    on_time = np.arange(250) + 0.5 - saw[align.seen(240, 250)]
+    assert np.abs(on_time[:-2]).max() <= 0.5
+
+
+def test_a_token_a_frame_stays_in_place():
+    np.testing.assert_array_equal(align.seen(100, 100), np.arange(100))
+
+
+def test_the_conditioner_places_sync_by_time():
+    (plain, params, _), (timed, _, _) = setup(), setup(sync_by_time=True)
+    tokens = jax.random.normal(jax.random.key(5), (BATCH, 8, 768))
+    placed = {**features(), "sync": tokens[:, align.seen(8, LENGTH)]}
+    found = routed(timed, params, {**features(), "sync": tokens}, all_kept())
+    np.testing.assert_array_equal(found.concat, routed(plain, params, placed, all_kept()).concat)

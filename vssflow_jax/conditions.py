@@ -13,6 +13,7 @@ LATENT_RATE = 25  # latent frames a second
 SAMPLE_RATE = 16_000  # audio samples a second
 
 NEAREST, NEAREST_EXACT, PAD, TOKEN = "nearest", "nearest-exact", "pad", "token"
+SEEN = "seen"  # sync only: where its frames are, instead of the table's even spread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ CONDITIONS = (
 )
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 NAMES = tuple(BY_NAME)
+VIDEO = ("clip", "sync", "lips")  # absent where there is no video
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

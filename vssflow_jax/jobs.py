@@ -96,14 +96,15 @@ def finished(job: Job) -> bool:
     try:
         summary = json.loads(job.summary.read_text(encoding="utf-8"))
         size = job.path.stat().st_size if summary["clips"] else 0
-        return summary["key"] == job.key and size == summary["bytes"]
+        listed = sum(len(rows) for rows in summary["rows"].values())
+        return summary["key"] == job.key and size == summary["bytes"] and listed == summary["clips"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def make_shard(job: Job) -> int:
     """Writes one shard and its summary; returns how many rows it dealt with."""
-    tasks: dict[str, int] = collections.Counter()
+    rows: dict[str, list[int]] = {}
     missing: dict[str, int] = collections.Counter()
     skipped, silent, count = [], [], 0
     names = (shards.WAVE, *shards.BY_NAME)
@@ -116,7 +117,7 @@ def make_shard(job: Job) -> int:
                 continue
             for record in made:
                 write(record)
-                tasks[row.task] += 1
+                rows.setdefault(row.task, []).append(count)
                 missing.update(name for name in names if name not in record)
                 if shards.WAVE not in record:
                     silent.append(count)
@@ -130,7 +131,7 @@ def make_shard(job: Job) -> int:
         "clips": count,
         "bytes": job.path.stat().st_size if count else 0,
         "sha256": shards.file_hash(job.path) if count else "",
-        "tasks": dict(sorted(tasks.items())),
+        "rows": dict(sorted(rows.items())),
         "missing": dict(sorted(missing.items())),
         "silent": silent,
         "skipped": skipped,

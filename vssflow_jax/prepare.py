@@ -150,13 +150,14 @@ def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
 
 
 def _describe_split(summaries: Sequence[dict]) -> dict:
-    """Files and counts of one split; `silent` are the numbers of its clips without sound."""
-    tasks: dict[str, int] = collections.Counter()
+    """Files and counts of one split, and the numbers of its clips by task and without sound."""
+    rows: dict[str, list[int]] = collections.defaultdict(list)
     missing: dict[str, int] = collections.Counter()
     silent: list[int] = []
     count = 0
     for summary in summaries:
-        tasks.update(summary["tasks"])
+        for task, numbers in summary["rows"].items():
+            rows[task] += [count + number for number in numbers]
         missing.update(summary["missing"])
         silent += [count + number for number in summary["silent"]]
         count += summary["clips"]
@@ -164,9 +165,10 @@ def _describe_split(summaries: Sequence[dict]) -> dict:
         "files": [summary["file"] for summary in summaries],
         "bytes": [summary["bytes"] for summary in summaries],
         "clips": count,
-        "tasks": dict(sorted(tasks.items())),
+        "tasks": {task: len(numbers) for task, numbers in sorted(rows.items())},
         "missing": dict(sorted(missing.items())),
         "silent": silent,
+        "rows": dict(sorted(rows.items())),
     }
 
 

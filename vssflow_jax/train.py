@@ -19,11 +19,11 @@ from ml_collections import config_flags
 from vssflow_jax import errors, media
 from vssflow_jax.audio.codec import digest, load_codec, save_codec
 from vssflow_jax.audio.pca import fit_pca
-from vssflow_jax.data import pipeline, shards
+from vssflow_jax.data import manifest, mix, pipeline, shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
 from vssflow_jax.generate import Generator
-from vssflow_jax.training import loop, state
+from vssflow_jax.training import checkpoint, loop, state
 
 CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
 SAMPLES = 3  # clips generated while training
@@ -61,16 +61,42 @@ def ensure_shards(config, workdir: Path) -> Path:
 
 
 def ensure_codec(config, records, workdir: Path):
-    """The run's codec: the one in its folder, or a new one fitted on training clips."""
+    """The run's codec: the one in its folder, that of the run it starts from, or a new one."""
     folder = workdir / "codec"
+    if not (folder / "codec.json").exists() and config.train.start:
+        save_codec(load_codec(Path(config.train.start) / "codec"), folder)
     if not (folder / "codec.json").exists():
         if config.codec.kind != "pca":
             raise InputError(f"codec.kind: found {config.codec.kind!r}, expected 'pca'")
         rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
-        waves = (records[row]["wave"].astype(np.float32) / pipeline.PCM for row in rows)
+        waves = (pipeline.wave_of(records[row]) for row in rows)
         codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
         save_codec(codec, folder)
     return load_codec(folder)
+
+
+def training_clips(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
+    """The training split's clips with sound, of some tasks (none: of all).
+
+    Raises:
+      InputError: there are none.
+    """
+    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks)
+    if not len(records):
+        raise InputError(
+            f"{folder}: found no training clips with sound of the tasks "
+            f"{tuple(tasks) or manifest.TASKS}, expected some"
+        )
+    return records
+
+
+def mixer(config, folder: Path, records, rates) -> mix.Mixer | None:
+    """What makes joint clips of speech and sound clips; None where the config has it off."""
+    if not config.data.mix.ratio:
+        return None
+    speech, sound = (training_clips(config, folder, (task,)) for task in ("speech", "sound"))
+    by_time = config.model.sync_by_time
+    return mix.mixer(config.data.mix, records, speech, sound, rates, by_time)
 
 
 def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hook:
@@ -92,12 +118,13 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
 def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
     workdir = Path(workdir)
+    checkpoint.refuse_conversion(workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
     began = time.perf_counter()
     folder = ensure_shards(config, workdir)
     info = shards.load_dataset_info(folder)
     rates = {name: feature["rate"] for name, feature in info["features"].items()}
-    records = shards.open_split(folder, "train", with_wave=True)
+    records = training_clips(config, folder, config.data.tasks)
     codec = ensure_codec(config, records, workdir)
     statistics = {**info["statistics"], "rates": rates}
     spec = pipeline.BatchSpec.of(config.data.duration, rates)
@@ -110,6 +137,7 @@ def train(config, workdir: str | Path) -> None:
         spec,
         batch_size=config.data.batch_size // jax.process_count(),
         seed=config.seed,
+        mixer=mixer(config, folder, records, rates),
         workers=config.data.workers,
         process=jax.process_index(),
         processes=jax.process_count(),

@@ -12,6 +12,7 @@ import grain
 import numpy as np
 
 from vssflow_jax import conditions
+from vssflow_jax.data.mix import Mixer
 
 PCM = 32768.0  # int16 full scale
 
@@ -44,6 +45,11 @@ class BatchSpec:
         )
 
 
+def wave_of(record: Mapping) -> np.ndarray:
+    """A record's sound, float32 [n] in [-1, 1]; empty where it has none."""
+    return record.get("wave", np.zeros(0, np.int16)).astype(np.float32) / PCM
+
+
 def fit(array: np.ndarray, length: int) -> np.ndarray:
     """Cuts or zero-pads the first axis to `length`."""
     array = array[:length]
@@ -70,12 +76,12 @@ def example(record: Mapping, spec: BatchSpec) -> dict:
             zeros = np.zeros((0, condition.width))
             features[name] = fit(np.asarray(zeros if found is None else found, np.float32), length)
         present[name] = np.float32(condition.ids or found is not None)
-    wave = np.asarray(record.get("wave", np.zeros(0, np.int16)))
+    wave = wave_of(record)
     frames = min(
         round(len(wave) * conditions.LATENT_RATE / conditions.SAMPLE_RATE), spec.latent_frames
     )
     return {
-        "wave": fit(wave.astype(np.float32) / PCM, spec.samples),
+        "wave": fit(wave, spec.samples),
         "features": features,
         "present": present,
         "frames": np.int32(frames),
@@ -103,23 +109,40 @@ class ToExample:
         return example(record, self.spec)
 
 
+def training_records(records: Sequence, seed: int, mixer: Mixer | None = None):
+    """The clips of training in their order, endless and randomly accessible.
+
+    What stands at a place depends on the place and `seed` alone. Of a mixed clip, `meta` tells
+    what it was made of: `[clips[k]["meta"].get("mixed") for k in range(100)]` lists them.
+
+    Args:
+      records: random access to shard records, shuffled anew each epoch.
+      seed: of the order and of the mixtures.
+      mixer: replaces some clips by mixed ones (data.mix); None: none.
+    """
+    if mixer is None:
+        return grain.MapDataset.source(records).seed(seed).shuffle().repeat(None)
+    rows = grain.MapDataset.range(len(records)).seed(seed).shuffle().repeat(None)
+    return rows.random_map(mixer)
+
+
 def training_batches(
     records: Sequence,
     spec: BatchSpec,
     *,
     batch_size: int,
     seed: int,
+    mixer: Mixer | None = None,
     workers: int = 0,
     process: int = 0,
     processes: int = 1,
 ):
-    """An endless Grain iterator of batches, shuffled anew each epoch from `seed`.
+    """An endless Grain iterator of batches of `training_records`.
 
     Args:
-      records: random access to shard records.
+      records: as there; so are `seed` and `mixer`.
       spec: shapes.
       batch_size: clips a batch of this process.
-      seed: of the order.
       workers: processes that read and decode; 0: threads.
       process: this host's number; each host reads its own records of a common order.
       processes: hosts.
@@ -127,7 +150,7 @@ def training_batches(
     Returns:
       An iterator with `get_state` and `set_state`: its position, exactly.
     """
-    dataset = grain.MapDataset.source(records).seed(seed).shuffle().repeat(None)
+    dataset = training_records(records, seed, mixer)
     dataset = dataset[process::processes] if processes > 1 else dataset
     dataset = dataset.map(ToExample(spec)).batch(batch_size, batch_fn=stack)
     threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)

@@ -22,6 +22,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from safetensors.numpy import load, save
 
 from vssflow_jax.conditions import BY_NAME, CONDITIONS
+from vssflow_jax.data.manifest import TASKS
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import replacing
 
@@ -170,15 +171,19 @@ def load_dataset_info(folder: str | os.PathLike) -> dict:
     return info
 
 
-def open_split(folder: str | os.PathLike, split: str, *, with_wave: bool = False) -> Split:
+def open_split(
+    folder: str | os.PathLike, split: str, *, with_wave: bool = False, tasks: Sequence[str] = ()
+) -> Split:
     """Opens a split of prepared shards.
 
     Args:
       folder: where dataset.json is.
       split: train, valid or test.
       with_wave: only clips that have sound.
+      tasks: only clips of these tasks; none: of all.
 
-    Raises InputError for an unknown split and for shards that are missing or cut short.
+    Raises InputError for an unknown split or task, and for shards that are missing, cut short
+    or made before clips were listed by task.
     """
     folder = pathlib.Path(folder)
     splits = load_dataset_info(folder)["splits"]
@@ -190,6 +195,19 @@ def open_split(folder: str | os.PathLike, split: str, *, with_wave: bool = False
         if size != expected:
             found = "no such file" if size is None else f"found {size} bytes"
             raise InputError(f"{path}: {found}, expected {expected} bytes; prepare again")
+    rows = range(splits[split]["clips"])
+    if tasks:
+        rows = _rows_of(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
-    rows = [i for i in range(splits[split]["clips"]) if i not in silent] if silent else None
-    return Split([str(path) for path in files], rows)
+    kept = [row for row in rows if row not in silent]
+    return Split([str(path) for path in files], kept if silent or tasks else None)
+
+
+def _rows_of(split: dict, tasks: Sequence[str], where: str) -> list[int]:
+    """Numbers of the clips of some tasks, in the order of the shards."""
+    if "rows" not in split:
+        raise InputError(f"{where}: found no field `rows`, expected one; prepare again")
+    unknown = sorted(set(tasks) - set(TASKS))
+    if unknown:
+        raise InputError(f"data.tasks: found {unknown}, expected some of {TASKS}")
+    return sorted(row for task in tasks for row in split["rows"].get(task, ()))

@@ -12,6 +12,9 @@ import numpy as np
 
 from vssflow_jax import conditions
 
+# Synchformer's segments, in video frames (25 a second): length, distance, frames of a token.
+SEGMENT, HOP, PAIR = 16, 8, 2
+
 
 def nearest(source: int, target: int) -> np.ndarray:
     """Source row of each target row: floor(k * source / target), int32 [target]."""
@@ -32,6 +35,24 @@ def _floor(position: np.ndarray, source: int, target: int) -> np.ndarray:
     return np.minimum(np.floor(position * scale), source - 1).astype(np.int32)
 
 
+def seen(source: int, target: int) -> np.ndarray:
+    """Source token that saw each frame, int32 [target]: the time of overlapping segments.
+
+    Token j of segment s saw the video frames 8 s + 2 j and the next one. Two segments see
+    each frame; the one that has it in its middle half is taken. An encoder with one token a
+    frame (source = target) is in its place already. Slots behind the last whole segment that
+    `target` frames have are padding, and not read.
+    """
+    frame = np.arange(target)
+    if source == target:
+        return frame.astype(np.int32)
+    tokens = SEGMENT // PAIR
+    last = min(max(target - SEGMENT, 0) // HOP, max(source // tokens - 1, 0))
+    segment = np.clip((frame - SEGMENT // 4) // HOP, 0, last)
+    token = np.minimum((frame - segment * HOP) // PAIR, tokens - 1)
+    return np.minimum(segment * tokens + token, source - 1).astype(np.int32)
+
+
 def stretch(source: int, target: int) -> np.ndarray:
     """Source id of each of `target` frames when a list of ids is spread evenly over them.
 
@@ -47,7 +68,7 @@ def to_grid(frames: jax.Array, how: str, length: int) -> jax.Array:
 
     Args:
       frames: a condition's frames (features or ids).
-      how: the condition table's alignment.
+      how: the condition table's alignment, or SEEN.
       length: latent frames.
     """
     count = frames.shape[1]
@@ -55,6 +76,8 @@ def to_grid(frames: jax.Array, how: str, length: int) -> jax.Array:
         return frames[:, nearest(count, length)]
     if how == conditions.NEAREST_EXACT:
         return frames[:, nearest_exact(count, length)]
+    if how == conditions.SEEN:
+        return frames[:, seen(count, length)]
     if how == conditions.PAD:
         frames = frames[:, :length]
         widths = [(0, 0)] * frames.ndim

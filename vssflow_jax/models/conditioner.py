@@ -39,16 +39,27 @@ class ConditionerConfig:
     Attributes:
       route: which condition enters where.
       widths: projected widths that differ from the table's, as (name, width) pairs.
+      null_phonemes: dropped phonemes are the last row of their table, which no phoneme uses,
+        and not zeros: a learned "unknown", beside the learned "no speech" of id 0.
+      sync_by_time: sync tokens lie at the frames that they saw, and not evenly spread.
       dtype: of the computation.
     """
 
     route: conditions.Route
     widths: tuple[tuple[str, int], ...] = ()
+    null_phonemes: bool = False
+    sync_by_time: bool = False
     dtype: str = "float32"
 
     def width(self, name: str) -> int:
         """Projected width of a condition."""
         return conditions.projected_width(name, dict(self.widths))
+
+    def align(self, name: str) -> str:
+        """How a condition's frames are laid on the latent grid."""
+        if name == "sync" and self.sync_by_time:
+            return conditions.SEEN
+        return conditions.BY_NAME[name].align
 
 
 class Conditioner(nn.Module):
@@ -65,19 +76,27 @@ class Conditioner(nn.Module):
             return nn.Embed(conditions.BY_NAME[name].width, width, dtype=dtype, name=name)
         return layers.Projection(2 * width, width, dtype, name=name)
 
-    def project(self, features: Mapping[str, jax.Array], length: int) -> dict[str, jax.Array]:
+    def project(
+        self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
+    ) -> dict[str, jax.Array]:
         """Aligned and projected conditions by name: [B, L, W]; for one token [B, W].
 
         Args:
           features: [B, n, width] by name; ids [B, n]; once a clip [B, width].
+          keep: [B] or, by latent frame, [B, L]: 1 keeps, 0 drops (absent or dropped out).
           length: L.
         """
         out = {}
         for name in self.config.route.used:
             condition, x = conditions.BY_NAME[name], features[name]
             if condition.align != conditions.TOKEN:
-                x = align.to_grid(x, condition.align, length)
-            out[name] = self.projections[name](x)
+                x = align.to_grid(x, self.config.align(name), length)
+            if condition.ids and self.config.null_phonemes:
+                ids = jnp.where(_spread(keep[name], x) > 0, x, condition.width - 1)
+                out[name] = self.projections[name](ids)
+            else:
+                projected = self.projections[name](x)
+                out[name] = projected * _spread(keep[name], projected).astype(projected.dtype)
         return out
 
     def route(self, projected: Mapping[str, jax.Array], length: int) -> Routed:
@@ -101,16 +120,16 @@ class Conditioner(nn.Module):
     def __call__(
         self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
     ):
-        """Routed conditions; those of a clip with keep 0 are exactly zero.
+        """Routed conditions; those of a clip with keep 0 are exactly zero (or the null row).
 
         Args:
-          features: raw conditions, as for `project`.
-          keep: [B] by name, 1 keeps a clip's condition, 0 drops it (absent or dropped out).
-          length: L.
+          features: raw conditions.
+          keep: what stays, by name.
+          length: L; for all three see `project`.
         """
-        projected = self.project(features, length)
-        kept = {
-            name: x * keep[name].astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-            for name, x in projected.items()
-        }
-        return self.route(kept, length)
+        return self.route(self.project(features, keep, length), length)
+
+
+def _spread(keep: jax.Array, x: jax.Array) -> jax.Array:
+    """`keep` with axes of size 1 behind it, as many as `x` has."""
+    return keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim))

@@ -129,14 +129,22 @@ class DiT(nn.Module):
         """
         return None if context is None else self.context(context)
 
-    def __call__(self, x: jax.Array, t: jax.Array, keys, added: jax.Array | None = None):
-        """Velocity of all channels: [B, L, C] -> [B, L, C].
+    def __call__(
+        self,
+        x: jax.Array,
+        t: jax.Array,
+        keys,
+        added: jax.Array | None = None,
+        channels: int | None = None,
+    ):
+        """Velocity of the first `channels`: [B, L, C] -> [B, L, channels].
 
         Args:
           x: noisy latent, then the concatenated conditions, on channels.
           t: times in [0, 1], [B].
           keys: from `keys`, or None.
           added: [B, F] condition that is projected and added to the time token, or None.
+          channels: how many of the output's channels are computed; None: all C.
         """
         token = self.time(t)  # [B, D]
         if added is not None:
@@ -144,4 +152,13 @@ class DiT(nn.Module):
         x = self.embed(self.before(x))  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         x, _ = self.blocks(x, keys)
-        return self.after(self.unembed(x[:, 1:]))  # [B, L, C]
+        return self._output(x[:, 1:], channels)
+
+    def _output(self, x: jax.Array, channels: int | None) -> jax.Array:  # [B, L, D]
+        """x U (1 + A), with only the wanted columns of U (1 + A) = U + U A computed."""
+        if channels is None or self.is_initializing():
+            return self.after(self.unembed(x))[..., :channels]
+        params = self.variables["params"]
+        unembed, after = params["unembed"]["kernel"], params["after"]["conv"]["kernel"]
+        folded = unembed[:, :channels] + unembed @ after[:, :channels]  # [D, channels]
+        return x @ folded.astype(x.dtype)

@@ -38,7 +38,7 @@ class VSSFlow(nn.Module):
         """Velocity of the latent: [B, L, C] at times [B] -> float32 [B, L, C]."""
         concat, keys, added = conditioned
         both = jnp.concatenate([x, concat.astype(x.dtype)], axis=-1)
-        return self.dit(both, t, keys, added)[..., : x.shape[-1]].astype(jnp.float32)
+        return self.dit(both, t, keys, added, x.shape[-1]).astype(jnp.float32)
 
     def __call__(self, x, t, features, keep) -> jax.Array:
         """Velocity of x [B, L, C] at t [B] under `features`, dropped where `keep` is 0."""
@@ -52,7 +52,11 @@ def build(config, latent_channels: int) -> VSSFlow:
     widths = {name: width for name, width in model.projected.items() if width}
     return VSSFlow(
         conditioner_config=ConditionerConfig(
-            route=route, widths=tuple(sorted(widths.items())), dtype=config.precision.compute
+            route=route,
+            widths=tuple(sorted(widths.items())),
+            null_phonemes=model.null_phonemes,
+            sync_by_time=model.sync_by_time,
+            dtype=config.precision.compute,
         ),
         dit_config=DiTConfig(
             channels=route.input_width(latent_channels, widths),

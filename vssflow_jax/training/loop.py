@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from vssflow_jax import conditions
+from vssflow_jax.errors import InputError
 from vssflow_jax.models import vssflow
 from vssflow_jax.training import checkpoint, sharding, state, step
 from vssflow_jax.training.log import MetricsLog
@@ -77,7 +78,8 @@ class Run:
     def _restore(self) -> state.TrainState:
         newest = self.checkpoints.latest()
         if newest is None:
-            return self._make()
+            made, start = self._make(), self.config.train.start
+            return started(made, start, self.identity["codec"]) if start else made
         found = self.checkpoints.identity(newest)
         checkpoint.check_identity(found, self.identity, f"{self.workdir}: checkpoint {newest}")
         shapes = jax.eval_shape(self._make)
@@ -122,6 +124,41 @@ class Run:
                 hook(number, self.state)
         self.checkpoints.wait()
         self.checkpoints.close()
+
+
+def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState:
+    """The first state with the weights of the run or conversion in `folder`.
+
+    Args:
+      made: the first state from the config's seed.
+      folder: of the run; its averaged weights are taken.
+      codec: hash of this run's codec, which must be that run's.
+
+    Raises:
+      InputError: no weights there, of another shape, or made for another codec.
+    """
+    try:
+        weights, number, identity = checkpoint.load_weights(folder)
+    except InputError as error:
+        raise InputError(f"train.start: {error}") from None
+    if identity:  # published weights do not say what codec is theirs
+        where = f"train.start={folder}: checkpoint {number}"
+        checkpoint.check_identity(identity, {"codec": codec}, where)
+    found, expected = (shapes(tree) for tree in (weights, made.params))
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise InputError(
+                f"train.start={folder}: parameter {name}: found {found.get(name, 'none')}, "
+                f"expected {expected.get(name, 'none')}"
+            )
+    params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), weights, made.params)
+    return made.replace(params=params, ema=jax.tree.map(jnp.copy, params))
+
+
+def shapes(params) -> dict[str, tuple[int, ...]]:
+    """Shapes of a tree's arrays by path."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): a.shape for path, a in leaves}
 
 
 class Window:

@@ -16,7 +16,7 @@ from vssflow_jax.flow import path
 from vssflow_jax.training import optim
 from vssflow_jax.training.state import TrainState
 
-VIDEO = ("clip", "sync", "lips")  # conditions that are absent when there is no video
+MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
 
 
 def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dict[str, jax.Array]:
@@ -34,10 +34,28 @@ def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dic
     keep = {}
     for name, draw in zip(conditions.NAMES, draws[2:], strict=True):
         stays = joint & (draw >= dropout.each)
-        if name in VIDEO:
+        if name in conditions.VIDEO:
             stays &= video
         keep[name] = present[name] * stays
     return keep
+
+
+def keep_frames(
+    key: jax.Array, keep: Mapping[str, jax.Array], length: int, dropout
+) -> dict[str, jax.Array]:
+    """Drops single frames of lips and sync, apart from each other: `keep` by frame [B, length].
+
+    The share of frames that go is one of `dropout.frame_ratios`, drawn once a sample or once
+    a batch.
+    """
+    batch = keep[MASKED[0]].shape[0]
+    count = {"sample": batch, "batch": 1}[dropout.unit]
+    ratio_key, *keys = jax.random.split(key, 1 + len(MASKED))
+    ratio = jax.random.choice(ratio_key, jnp.asarray(dropout.frame_ratios), (count, 1))
+    by_frame = dict(keep)
+    for name, key in zip(MASKED, keys, strict=True):
+        by_frame[name] = keep[name][:, None] * (jax.random.uniform(key, (batch, length)) >= ratio)
+    return by_frame
 
 
 def frame_mask(frames: jax.Array, length: int) -> jax.Array:
@@ -56,6 +74,8 @@ def flow_loss(model, params, codec, batch, key: jax.Array, config) -> jax.Array:
     x0 = jax.random.normal(noise_key, x1.shape)
     t = path.sample_time(time_key, x1.shape[0], config.flow.time)
     keep = keep_masks(drop_key, batch["present"], config.dropout)
+    if config.dropout.frame_ratios:
+        keep = keep_frames(jax.random.fold_in(drop_key, 1), keep, x1.shape[1], config.dropout)
     velocity = model.apply(
         {"params": params}, path.interpolate(x0, x1, t), t, batch["features"], keep
     )
@@ -80,7 +100,7 @@ def make_step(model, config):
         params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": loss,
-            "grad_norm": optax.global_norm(gradient),
+            "grad_norm": optax.tree.norm(gradient),
             "learning_rate": rate(state.step),
         }
         new = TrainState(

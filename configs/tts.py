@@ -1,0 +1,15 @@
+"""Speech from text and voice alone: the paper's network, to which no video is ever shown.
+
+    python -m vssflow_jax.train --config=configs/tts.py --workdir=DIR --config.data.shards=SHARDS
+
+453,073,024 parameters in the network, 463,565,184 in all.
+"""
+
+from vssflow_jax.configs import visualtts
+
+
+def get_config():
+    """The recipe for speech, its video always dropped."""
+    config = visualtts.get_config()
+    config.dropout.video = 1.0
+    return config

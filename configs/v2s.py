@@ -1,0 +1,15 @@
+"""Sound for silent video alone: the paper's network on clips of the task "sound".
+
+    python -m vssflow_jax.train --config=configs/v2s.py --workdir=DIR --config.data.shards=SHARDS
+
+453,073,024 parameters in the network, 463,565,184 in all.
+"""
+
+from vssflow_jax.configs import joint
+
+
+def get_config():
+    """The joint recipe on sounds."""
+    config = joint.get_config()
+    config.data.tasks = ("sound",)
+    return config

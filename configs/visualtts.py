@@ -1,0 +1,16 @@
+r"""Speech for a silent talker alone: the paper's network on clips of the task "speech".
+
+    python -m vssflow_jax.train --config=configs/visualtts.py --workdir=DIR \
+        --config.data.shards=SHARDS
+
+453,073,024 parameters in the network, 463,565,184 in all.
+"""
+
+from vssflow_jax.configs import joint
+
+
+def get_config():
+    """The joint recipe on speech."""
+    config = joint.get_config()
+    config.data.tasks = ("speech",)
+    return config
