@@ -42,10 +42,15 @@ def disk_error(error: BaseException) -> OSError | None:
     return None
 
 
-def guarded(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
-    """Runs `main(argv)`; a user's mistake becomes one line on stderr and exit status 2."""
+def guarded(main: Callable[[], None], argv: Sequence[str]) -> int:
+    """Runs `main()`; a user's mistake becomes one line on stderr and exit status 2.
+
+    Commands take flags alone: any other argument (`argv[1:]`) is such a mistake.
+    """
     try:
-        main(argv)
+        if len(argv) > 1:
+            raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
+        main()
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -84,7 +89,7 @@ def _thread_failed(arguments) -> None:
         threading.__excepthook__(arguments)
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
+def run(main: Callable[[], None]) -> None:
     """Entry point of every command: flags, then `main`, with errors as a sentence.
 
     Libraries' own progress notes stay out of the way; their warnings are shown.

@@ -16,14 +16,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from vssflow_jax import errors, media
+from vssflow_jax.audio.codec import there_and_back
 from vssflow_jax.data import shards
-from vssflow_jax.data.pipeline import PCM
+from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
 from vssflow_jax.generate import Generator
@@ -45,16 +45,6 @@ class Found:
     skipped: list = dataclasses.field(default_factory=list)
 
 
-def wave_of(record: Mapping) -> np.ndarray:
-    """The record's sound, float32 in [-1, 1]."""
-    return record["wave"].astype(np.float32) / PCM
-
-
-@jax.jit
-def _there_and_back(codec, waves: jax.Array) -> jax.Array:
-    return codec.decode(codec.encode(waves)[0])
-
-
 def through_codec(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Waveforms encoded and decoded: what the best model with this codec could give."""
     out = []
@@ -64,7 +54,7 @@ def through_codec(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
         padded = np.zeros((BATCH, longest), np.float32)
         for row, wave in zip(padded, some, strict=False):
             row[: len(wave)] = wave
-        decoded = np.asarray(_there_and_back(codec, padded))
+        decoded = np.asarray(there_and_back(codec, padded))
         out += [row[: len(wave)] for row, wave in zip(decoded, some, strict=False)]
     return out
 
@@ -294,10 +284,8 @@ def define_flags() -> None:
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Flags in, scores out."""
-    if len(argv) > 1:
-        raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
     given = flags.FLAGS
     if given.workdir is None:
         raise InputError("expected --workdir=DIR")

@@ -24,13 +24,11 @@ from vssflow_jax.features import speaker as speakers
 from vssflow_jax.features.encode import VIDEO_RATE, encode_clip
 from vssflow_jax.flow import guidance, solvers, windows
 from vssflow_jax.models import vssflow
-from vssflow_jax.text import normalize, phonemes, timing
+from vssflow_jax.text import timing
+from vssflow_jax.text.schedule import SPEECH_START, predicted, schedule
 from vssflow_jax.training import checkpoint
 
 OVERLAP = 25  # latent frames that neighbouring windows share: one second
-SPEECH_START = 0.3  # seconds before predicted speech, where no start is given
-TIGHT = 1.5  # a text that needs this much more time than it has is warned about
-VIDEO = ("clip", "sync", "lips")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +146,8 @@ class Generator:
         voice = None if speaker is None else read_voice(speaker)
         spoken, warnings = (), []
         if text is not None:
-            spoken, warnings = self.schedule(text, speech_start, speech_end, duration)
+            durations = self.statistics["phoneme_durations"]
+            spoken, warnings = schedule(text, speech_start, speech_end, duration, durations)
             duration = duration or spoken[-1].end + SPEECH_START
         elif speech_start is not None or speech_end is not None:
             raise InputError("found --speech_start or --speech_end without --text")
@@ -174,40 +173,6 @@ class Generator:
             "guidance": [[list(names), scale] for names, scale in sampling.groups],
         }
         return Output(wave, self.codec.sample_rate, report, None if video is None else Path(video))
-
-    def schedule(
-        self, text: str, start: float | None, end: float | None, duration: float | None
-    ) -> tuple[list[timing.Interval], list[str]]:
-        """Phoneme times of a text in its interval, and warnings about the pace.
-
-        Raises:
-          InputError: no words, an interval outside the clip, or too short for the phonemes.
-        """
-        symbols = [s for word in phonemes.pronounce(normalize.words(text)) for s in word]
-        durations = self.statistics["phoneme_durations"]
-        if end is not None and start is not None and end <= start:
-            raise InputError(
-                f"--speech_end: found {end:g} s, expected more than --speech_start, {start:g} s"
-            )
-        if start is not None and duration is not None and not 0 <= start < duration:
-            raise InputError(f"--speech_start: found {start:g} s, expected 0 to {duration:g} s")
-        if end is not None and duration is not None and end > duration + 1 / conditions.LATENT_RATE:
-            raise InputError(f"--speech_end: found {end:g} s, expected at most {duration:g} s")
-        needed = timing.natural(symbols, durations)
-        if start is None:
-            room = (end or duration or needed + 2 * SPEECH_START) - needed
-            start = min(SPEECH_START, max(room / 2, 0.0))
-        if end is None and duration is not None and start + needed > duration:
-            end = duration
-        warnings = []
-        if end is not None:
-            pace = timing.fits(symbols, start, end, durations)
-            if pace > TIGHT:
-                warnings.append(
-                    f"the text needs about {needed:.1f} s and has {end - start:.1f} s: "
-                    "the speech will be rushed"
-                )
-        return timing.predict(symbols, start, end, durations), warnings
 
     def sampling(self, solver=None, steps=None, scale=None) -> Sampling:
         """How to integrate: arguments where given, else the run's config."""
@@ -260,9 +225,8 @@ class Generator:
     def without_video(self, record: Mapping) -> dict:
         """The record as text and voice alone, its phonemes at predicted times."""
         meta = record["meta"]
-        kept = {key: value for key, value in record.items() if key not in VIDEO}
-        begin = meta["alignment"][0][0] if meta.get("alignment") else None
-        spoken, _ = self.schedule(meta["text"], begin, None, meta["duration"])
+        kept = {key: value for key, value in record.items() if key not in conditions.VIDEO}
+        spoken = predicted(meta, self.statistics["phoneme_durations"])
         kept["phonemes"] = timing.to_grid(spoken, conditions.latent_frames(meta["duration"]))
         return kept
 

@@ -200,10 +200,8 @@ def define_flags() -> None:
     flags.DEFINE_string("encoders", "embedded", "Set of encoders.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Flags in, shards out."""
-    if len(argv) > 1:
-        raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
     given = flags.FLAGS
     prepare(
         given.manifest,

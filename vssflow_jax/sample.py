@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -91,10 +90,8 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
     print(f"{out}: {len(rows)} clips")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Flags in, sound out."""
-    if len(argv) > 1:
-        raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
     if WORKDIR.value is None or OUT.value is None:
         raise InputError("expected --workdir=DIR and --out=FILE")
     given = [name for name in ALONE if flags.FLAGS[name].value is not None]

@@ -7,17 +7,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from vssflow_jax import media, plots
-from vssflow_jax.audio.codec import load_codec
+from vssflow_jax.audio.codec import load_codec, there_and_back
 from vssflow_jax.data import shards
-from vssflow_jax.data.pipeline import PCM
+from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.features import pixels
 from vssflow_jax.metrics.common import log_mels
 from vssflow_jax.page import escape, figure, picture, player
-from vssflow_jax.text import normalize, phonemes, timing
+from vssflow_jax.text.schedule import predicted
 
 CLIPS = 3  # a task
 FRAMES = 8  # pictures a clip
@@ -74,7 +73,7 @@ def find(workdir: Path, folder: Path, split: str, tasks: Sequence[str]) -> dict[
         if row["id"] not in records:
             continue
         record = records[row["id"]]
-        truth = record["wave"].astype(np.float32) / PCM
+        truth = wave_of(record)
         example = Example(
             task=row["task"],
             row=row,
@@ -105,12 +104,7 @@ def through_codec(workdir: Path, name: str, wave: np.ndarray) -> np.ndarray:
     path = workdir / "eval" / "floor" / f"{name}.wav"
     if path.exists():
         return media.read_audio(path)
-    return np.asarray(_again(load_codec(workdir / "codec"), wave[None])[0])
-
-
-@jax.jit
-def _again(codec, waves: jax.Array) -> jax.Array:
-    return codec.decode(codec.encode(waves)[0])
+    return np.asarray(there_and_back(load_codec(workdir / "codec"), wave[None])[0])
 
 
 # ---- showing them -------------------------------------------------------------------------
@@ -131,17 +125,6 @@ def frames(workdir: Path, example: Example) -> list[np.ndarray]:
     return [every[(2 * k + 1) * len(every) // (2 * FRAMES)] for k in range(FRAMES)]
 
 
-def predicted(example: Example, durations: Mapping[str, float]) -> list[timing.Interval]:
-    """Phoneme times that generation without video was given for this clip."""
-    meta = example.record["meta"]
-    symbols = [s for word in phonemes.pronounce(normalize.words(meta["text"])) for s in word]
-    needed = timing.natural(symbols, durations)
-    known = meta.get("alignment")
-    start = known[0][0] if known else max(min(0.3, (meta["duration"] - needed) / 2), 0.0)
-    end = meta["duration"] if start + needed > meta["duration"] else None
-    return timing.predict(symbols, start, end, durations)
-
-
 def views(
     workdir: Path,
     example: Example,
@@ -159,7 +142,7 @@ def views(
         alt = f"{FRAMES} pictures of {name}, evenly spread over its {seconds:g} seconds"
         image = picture(plots.strip(stills, seconds), alt, "image/jpeg")
         parts.append(figure("What the model sees", image))
-    said = predicted(example, durations) if example.task == "text" and durations else spoken
+    said = predicted(meta, durations) if example.task == "text" and durations else spoken
     levels = plots.limits(*spectrograms)
     for title, mel, marks in zip(SHOWN, spectrograms, (spoken, said), strict=True):
         alt = f"Log-mel spectrogram of {name}, {title.lower()}: 0 to 8 kHz over {seconds:g} seconds"

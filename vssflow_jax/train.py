@@ -188,10 +188,8 @@ def recipe(config):
     return config
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Flags in, a trained run out."""
-    if len(argv) > 1:
-        raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
     train(recipe(CONFIG.value), WORKDIR.value)

@@ -5,8 +5,6 @@ python -m vssflow_jax.corpus --out=DIR [--clips=N --seed=0]
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from absl import flags
 
 from vssflow_jax import errors
@@ -18,10 +16,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "another seed gives other clips", lower_
 _WORKERS = flags.DEFINE_integer("workers", None, "processes; all cores if not given", lower_bound=1)
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Flags in, corpus out."""
-    if len(argv) > 1:
-        raise errors.InputError(f"found argument {argv[1]!r}, expected flags only")
     if not _OUT.value:
         raise errors.InputError("--out: found nothing, expected a folder for the corpus")
     manifest = build.build(_OUT.value, _CLIPS.value, _SEED.value, _WORKERS.value)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from vssflow_jax.files import write_text
+
 
 class MetricsLog:
     """Appends scalars by step to `metrics.jsonl` and `tb/` of a run's folder.
@@ -21,9 +23,7 @@ class MetricsLog:
         self._path = workdir / "metrics.jsonl"
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         kept = [line for line in lines if _step(line) <= step]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in kept))
-        partial.replace(self._path)
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
         self._board = SummaryWriter(str(workdir / "tb"), purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -1,0 +1,67 @@
+"""A text in its interval: words, phonemes, and the times that they get where none are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vssflow_jax.conditions import LATENT_RATE
+from vssflow_jax.errors import InputError
+from vssflow_jax.text import normalize, phonemes, timing
+
+SPEECH_START = 0.3  # seconds before predicted speech, where no start is given
+TIGHT = 1.5  # a text that needs this much more time than it has is warned about
+
+
+def schedule(
+    text: str,
+    start: float | None,
+    end: float | None,
+    duration: float | None,
+    durations: Mapping[str, float],
+) -> tuple[list[timing.Interval], list[str]]:
+    """Phoneme times of a text in its interval, and warnings about the pace.
+
+    Args:
+      text: what is said.
+      start: seconds; None: near the start of the clip.
+      end: seconds; None: the natural length, or the clip's end where that comes first.
+      duration: seconds of the clip; None: as long as the text needs.
+      durations: mean seconds by phoneme.
+
+    Raises:
+      InputError: no words, an interval outside the clip, or too short for the phonemes.
+    """
+    symbols = [s for word in phonemes.pronounce(normalize.words(text)) for s in word]
+    _check(start, end, duration)
+    needed = timing.natural(symbols, durations)
+    if start is None:
+        room = (end or duration or needed + 2 * SPEECH_START) - needed
+        start = min(SPEECH_START, max(room / 2, 0.0))
+    if end is None and duration is not None and start + needed > duration:
+        end = duration
+    warnings = []
+    if end is not None:
+        pace = timing.fits(symbols, start, end, durations)
+        if pace > TIGHT:
+            warnings.append(
+                f"the text needs about {needed:.1f} s and has {end - start:.1f} s: "
+                "the speech will be rushed"
+            )
+    return timing.predict(symbols, start, end, durations), warnings
+
+
+def predicted(meta: Mapping, durations: Mapping[str, float]) -> list[timing.Interval]:
+    """Phoneme times for a clip's text from its true start on, as if the rest were unknown."""
+    begin = meta["alignment"][0][0] if meta.get("alignment") else None
+    return schedule(meta["text"], begin, None, meta["duration"], durations)[0]
+
+
+def _check(start: float | None, end: float | None, duration: float | None) -> None:
+    if end is not None and start is not None and end <= start:
+        raise InputError(
+            f"--speech_end: found {end:g} s, expected more than --speech_start, {start:g} s"
+        )
+    if start is not None and duration is not None and not 0 <= start < duration:
+        raise InputError(f"--speech_start: found {start:g} s, expected 0 to {duration:g} s")
+    if end is not None and duration is not None and end > duration + 1 / LATENT_RATE:
+        raise InputError(f"--speech_end: found {end:g} s, expected at most {duration:g} s")
