@@ -59,6 +59,7 @@ def get_config() -> ConfigDict:
     config.dropout.frame_ratios = ()  # shares of dropped lips and sync frames, one drawn a unit
 
     config.optim = ConfigDict()
+    config.optim.kind = "adamw"  # or "muon"
     config.optim.learning_rate = 2 * 36 * 4e-7  # the paper's rule: clips a step * 4e-7
     config.optim.warmup = 2000  # steps of linear warm-up
     config.optim.schedule = "constant"  # after it: "constant" or "cosine" to 0 at the last step

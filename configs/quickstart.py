@@ -25,6 +25,8 @@ def get_config():
     config.model.feed_forward = 2
     config.model.time_features = 64
     config.model.rotate_keys = True
+    config.model.null_phonemes = True
+    config.model.sync_by_time = True
     config.model.projected.update(clip=128, speaker=128, phonemes=64, lips=64, sync=128)
     config.flow.mask_padding = True
 
@@ -33,16 +35,19 @@ def get_config():
     config.dropout.video = 0.1
     config.dropout.each = 0.05
 
-    config.optim.learning_rate = 1e-3
+    config.optim.kind = "muon"
+    config.optim.learning_rate = 5e-3
     config.optim.warmup = 100
     config.optim.schedule = "cosine"
     config.optim.b2 = 0.99
     config.optim.ema = 0.995
 
-    config.train.steps = 1450
+    config.train.steps = 1260
     config.train.log_every = 20
     config.train.checkpoint_every = 200
     config.train.sample_every = 750
     config.train.evaluate = True
-    config.sample.steps = 16
+    config.sample.steps = 12
+    config.sample.guidance = 1.5
+    config.sample.scales.sync = 1.8
     return config

@@ -72,6 +72,7 @@ def test_schedule_warms_up_and_ends():
 
 def test_clipping_bounds_the_gradient_that_the_optimiser_sees():
     config = quickstart.get_config().optim
+    config.kind = "adamw"
     clip = optim.optimizer(config, 10)
     params = {"w": jnp.ones(3)}
     small, large = (
@@ -79,6 +80,37 @@ def test_clipping_bounds_the_gradient_that_the_optimiser_sees():
     )
     moments = [optax.tree_utils.tree_get(state, "mu")["w"] for state in (small, large)]
     np.testing.assert_allclose(moments[0], moments[1], rtol=1e-5)
+
+
+def test_muon_orthogonalises_each_head_and_leaves_vectors_to_adam():
+    config = quickstart.get_config().optim
+    config.update(kind="muon", learning_rate=1.0, warmup=0, schedule="constant", clip_norm=0.0)
+    shapes = {
+        "query": {"kernel": (2, 32, 4, 8)},  # layers, in, heads, h
+        "out": {"kernel": (2, 4, 8, 32)},  # layers, heads, h, out
+        "in": {"kernel": (32, 16)},
+        "norm": {"scale": (2, 32)},
+    }
+    draw = np.random.default_rng(0).standard_normal
+    is_shape = lambda x: isinstance(x, tuple)  # noqa: E731
+    params, gradient = (
+        jax.tree.map(lambda shape: jnp.asarray(draw(shape), jnp.float32), shapes, is_leaf=is_shape)
+        for _ in range(2)
+    )
+    axes = optim.matrices(params)
+    assert axes["norm"]["scale"] is None
+    rule = optim.optimizer(config, 10)
+    updates, _ = rule.update(gradient, rule.init(params), params)
+    per_head = {
+        "query": np.moveaxis(updates["query"]["kernel"], 2, 1).reshape(-1, 32, 8),
+        "out": np.asarray(updates["out"]["kernel"]).reshape(-1, 8, 32),
+        "in": np.asarray(updates["in"]["kernel"])[None],
+    }
+    for name, matrices in per_head.items():
+        singular = np.linalg.svd(matrices, compute_uv=False)
+        assert singular.max() / singular.min() < 2, name  # of the gradients: 3.2 and more
+        rms = np.sqrt((matrices**2).mean())
+        assert 0.1 < rms < 0.3, name
 
 
 def test_average_follows_and_ends_at_the_parameters():

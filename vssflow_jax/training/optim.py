@@ -1,10 +1,14 @@
-"""The optimiser: AdamW with warm-up, clipping, and the averaged weights."""
+"""The optimiser: its rule, warm-up, clipping, and the averaged weights."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
+
+MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
+NEWTON_SCHULZ_STEPS = 3  # enough after the preconditioning; 5 are usual without
 
 
 def schedule(optim, steps: int) -> optax.Schedule:
@@ -22,12 +26,48 @@ def schedule(optim, steps: int) -> optax.Schedule:
 
 
 def optimizer(optim, steps: int) -> optax.GradientTransformation:
-    """AdamW under global-norm clipping; weight decay on everything, as published."""
+    """The rule of `optim.kind` under global-norm clipping.
+
+    "adamw" is the published one, with weight decay on everything. "muon" (Jordan et al. 2024)
+    orthogonalises the updates of matrices, scales them to AdamW's size (Liu et al. 2025, arXiv
+    2502.16982), and leaves all that is no matrix to AdamW.
+    """
+    rate = schedule(optim, steps)
     clip = optax.clip_by_global_norm(optim.clip_norm) if optim.clip_norm else optax.identity()
-    adamw = optax.adamw(
-        schedule(optim, steps), b1=optim.b1, b2=optim.b2, weight_decay=optim.weight_decay
-    )
-    return optax.chain(clip, adamw)
+    if optim.kind == "adamw":
+        rule = optax.adamw(rate, b1=optim.b1, b2=optim.b2, weight_decay=optim.weight_decay)
+    elif optim.kind == "muon":
+        rule = optax.contrib.muon(
+            rate,
+            ns_steps=NEWTON_SCHULZ_STEPS,
+            preconditioning="schatten",
+            weight_decay=optim.weight_decay,
+            adam_b1=optim.b1,
+            adam_b2=optim.b2,
+            adam_weight_decay=optim.weight_decay,
+            muon_weight_dimension_numbers=matrices,
+            consistent_rms=MUON_RMS,
+        )
+    else:
+        raise ValueError(f"optim.kind: found {optim.kind!r}, expected 'adamw' or 'muon'")
+    return optax.chain(clip, rule)
+
+
+def matrices(params):
+    """The input and output axes of each matrix in `params`; None for what is no matrix.
+
+    Kernels are [in, out], [in, heads, h] or, at the attention's end, [heads, h, out]; stacked
+    layers come first. Each layer and each head is a matrix of its own.
+    """
+
+    def axes(path, array):
+        names = [key.key for key in path]
+        if names[-1] != "kernel":
+            return None
+        inputs = 3 if names[-2] in ("query", "key", "value") else 2
+        return optax.contrib.MuonDimensionNumbers(array.ndim - inputs, array.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
 
 
 def average(ema, params, step: jax.Array, decay: float):
