@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.data.mix.add = 0.5  # share of those in which the speech is added, not put in place
 
     config.codec = ConfigDict()
-    config.codec.kind = "pca"
+    config.codec.folder = ""  # of a codec to take; empty: one is fitted on the shards, with:
     config.codec.channels = 128  # latent channels
     config.codec.whiten = 0.5  # 0 keeps the proportions of the latent's channels, 1 equals them
 

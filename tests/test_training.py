@@ -14,7 +14,8 @@ import tiny
 from jax.sharding import PartitionSpec as P
 from vssflow_jax.configs import base, quickstart
 
-from vssflow_jax import conditions
+from vssflow_jax import conditions, train
+from vssflow_jax.audio.codec import digest, load_codec
 from vssflow_jax.errors import InputError
 from vssflow_jax.training import checkpoint, optim, sharding, step
 
@@ -134,6 +135,17 @@ def test_parameter_table_places_matrices_and_leaves_vectors():
         or place("dit/blocks/norm1/scale", (6, 64), mesh) == P()
     )
     assert place("dit/embed/kernel", (321, 64), mesh) == P(None, None)  # 321 does not split
+
+
+def test_run_takes_the_codec_that_its_config_names(tiny_run, tmp_path):
+    config = quickstart.get_config()
+    config.codec.folder = str(tiny_run / "codec")
+    taken = train.ensure_codec(config, (), tmp_path)
+    assert digest(taken) == digest(load_codec(tiny_run / "codec"))
+    config.codec.folder = str(tmp_path / "elsewhere")
+    assert digest(train.ensure_codec(config, (), tmp_path)) == digest(taken)  # it keeps its own
+    with pytest.raises(InputError, match="elsewhere"):
+        train.ensure_codec(config, (), tmp_path / "new")
 
 
 def test_mesh_errors_name_the_numbers():

@@ -84,7 +84,7 @@ class Generator:
     def __init__(self, config, params, codec, statistics: Mapping, step: int = 0):
         self.config = config
         self.params = params
-        self.codec = codec
+        self.codec = jax.device_put(codec)  # once, and not at every call
         self.statistics = statistics
         self.step = step
         self.model = vssflow.build(config, codec.channels)

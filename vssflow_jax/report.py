@@ -117,9 +117,7 @@ def trained(workdir: Path, config: Mapping, log: Sequence[Mapping]) -> str:
     )
     codec = read_json(workdir / "codec" / "codec.json")
     if codec:
-        text += (
-            f"Codec: {codec['kind']}, {config['codec']['channels']} channels, 25 frames a second. "
-        )
+        text += f"Codec: {codec['kind']}, 25 frames a second. "
     try:
         split = shards.load_dataset_info(data["shards"])["splits"]["train"]
     except InputError:
@@ -262,7 +260,7 @@ def clip_section(workdir: Path, config: Mapping, metrics: Mapping) -> str:
 
 def next_command(workdir: Path) -> str:
     """How to sample from the run: from one of the clips shown, if its video is there."""
-    video, text = "in.mp4", "set blue at g nine now"
+    video, text = "in.mp4", "place red by k two soon"
     for row in showcase.chosen(workdir, "joint"):
         path = workdir / "corpus" / "videos" / f"{row['id']}.mp4"
         if path.exists():

@@ -61,13 +61,16 @@ def ensure_shards(config, workdir: Path) -> Path:
 
 
 def ensure_codec(config, records, workdir: Path):
-    """The run's codec: the one in its folder, that of the run it starts from, or a new one."""
-    folder = workdir / "codec"
-    if not (folder / "codec.json").exists() and config.train.start:
-        save_codec(load_codec(Path(config.train.start) / "codec"), folder)
+    """The run's codec: in its folder, the config's, that of the run it starts from, or a new one.
+
+    Raises:
+      InputError: the folder that the config names holds no codec.
+    """
+    folder, start = workdir / "codec", config.train.start
+    given = config.codec.folder or (start and Path(start) / "codec")
+    if not (folder / "codec.json").exists() and given:
+        save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():
-        if config.codec.kind != "pca":
-            raise InputError(f"codec.kind: found {config.codec.kind!r}, expected 'pca'")
         rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
         waves = (pipeline.wave_of(records[row]) for row in rows)
         codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
@@ -175,7 +178,7 @@ def finish(config, workdir: Path) -> None:
     print(f"report: {page}")
     print(
         "sample: python -m vssflow_jax.sample "
-        f"--workdir={workdir} --video=in.mp4 --text='set blue at g nine now' --out=out.mp4"
+        f"--workdir={workdir} --video=in.mp4 --text='place red by k two soon' --out=out.mp4"
     )
 
 
