@@ -57,6 +57,17 @@ def test_bad_videos(tiny_run, tmp_path):
         refused(sample(tiny_run, out, f"--video={tmp_path / name}"), name, word, out=out)
 
 
+def test_output_that_cannot_be_written(tiny_run, tmp_path):
+    making.clip(tmp_path / "in.mp4")
+    before = (tmp_path / "in.mp4").read_bytes()
+    same = sample(tiny_run, tmp_path / "in.mp4", f"--video={tmp_path / 'in.mp4'}")
+    refused(same, "the input video")
+    assert (tmp_path / "in.mp4").read_bytes() == before
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "out.wav"
+    refused(sample(tiny_run, out, "--text=set blue"), "a file is where a folder is expected")
+
+
 @pytest.mark.parametrize(
     ("flags", "word"),
     [

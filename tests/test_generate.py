@@ -91,6 +91,10 @@ def test_rushed_text_is_warned_about(generator):
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
         ({"text": "set blue", "solver": "leapfrog"}, "--solver"),
         ({"text": "set blue", "steps": 0}, "--steps"),
+        ({"text": "set blue", "guidance": float("nan")}, "--guidance"),
+        ({"text": "set blue", "duration": 0.0}, "--duration"),
+        ({"text": "set blue", "duration": 1e9}, "--duration"),
+        ({"text": "set blue", "speech_end": float("nan")}, "--speech_end"),
     ],
 )
 def test_bad_arguments(generator, arguments, message):

@@ -17,6 +17,8 @@ class InputError(Exception):
 DISK_ERRORS = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "disk quota exceeded",
+    errno.EEXIST: "a file is where a folder is expected",
+    errno.ENOTDIR: "a file is where a folder is expected",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",

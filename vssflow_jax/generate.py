@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from vssflow_jax.text import timing
 from vssflow_jax.text.schedule import SPEECH_START, predicted, schedule
 from vssflow_jax.training import checkpoint
 
+LONGEST = 3600.0  # seconds of sound that one call makes
 OVERLAP = 25  # latent frames that neighbouring windows share: one second
 
 
@@ -139,6 +141,8 @@ class Generator:
         """
         if video is None and text is None:
             raise InputError("found neither --video nor --text, expected at least one of them")
+        times = {"duration": duration, "speech_start": speech_start, "speech_end": speech_end}
+        check_seconds(times)
         frames = None
         if video is not None:
             picture = media.read_video(video, rate=VIDEO_RATE)
@@ -182,6 +186,8 @@ class Generator:
         scale = sample.guidance if scale is None else scale
         if solver not in solvers.SOLVERS:
             raise InputError(f"--solver: found {solver!r}, expected one of {solvers.SOLVERS}")
+        if not math.isfinite(scale):
+            raise InputError(f"--guidance: found {scale}, expected a finite number")
         if steps < 1:
             raise InputError(f"--steps: found {steps}, expected at least 1")
         route = conditions.ROUTES[self.config.model.route]
@@ -283,6 +289,15 @@ class Generator:
 
         guided = guidance.guided(velocity, groups)
         return solvers.solve(guided, noise, sampling.solver, sampling.steps)
+
+
+def check_seconds(times: Mapping[str, float | None]) -> None:
+    """Raises an InputError for a time that no clip can have; None is any."""
+    for name, seconds in times.items():
+        if seconds is not None and not 0 <= seconds <= LONGEST:
+            raise InputError(f"--{name}: found {seconds:g} s, expected 0 to {LONGEST:g} s")
+    if times["duration"] == 0:
+        raise InputError("--duration: found 0 s, expected more")
 
 
 def cut(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:

@@ -46,6 +46,8 @@ def sample_one(generator: Generator, out: Path) -> None:
         )
     if VIDEO.value is None and out.suffix.lower() != ".wav":
         raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
+    if VIDEO.value is not None and out.resolve() == Path(VIDEO.value).resolve():
+        raise InputError(f"--out={out}: found the input video, expected another name")
     made = generator(
         video=VIDEO.value,
         text=TEXT.value,
