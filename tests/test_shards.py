@@ -99,6 +99,11 @@ def test_clips_without_sound_can_be_left_out(folder):
     ]
 
 
+def test_shards_that_do_not_list_tasks_have_no_choice_of_them(folder):
+    with pytest.raises(InputError, match=r"found no field `rows`.*prepare again"):
+        shards.open_split(folder, "test", tasks=("speech",))
+
+
 def test_shards_are_the_same_bytes_each_time(tmp_path):
     for name in ("a", "b"):
         with shards.shard_writer(tmp_path / name) as write:

@@ -41,10 +41,10 @@ def start(module, *flags, **options) -> subprocess.Popen:
     )
 
 
-def run(module, *flags) -> subprocess.CompletedProcess:
-    """Runs a command to its end."""
+def run(module, *flags, timeout=300) -> subprocess.CompletedProcess:
+    """Runs a command to its end, within `timeout` seconds."""
     process = start(module, *flags)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
