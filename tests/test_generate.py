@@ -12,6 +12,7 @@ from vssflow_jax.audio import codec as codecs
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.generate import draw_noise
+from vssflow_jax.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,31 @@ def test_a_clip_sounds_the_same_in_any_batch(generator, records):
     assert len(alone) == round(records[1]["meta"]["duration"] * 16_000)
     # Griffin-Lim's phases amplify the last bit; a correlation tells same from different.
     assert np.corrcoef(together[1], alone)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("name", [*making.REAL, "short.mp4", "said.mp4"])
+def test_a_raw_file_and_its_shard_sound_the_same(generator, name, tmp_path):
+    """One way from files to conditions, one rule for the noise, whatever the row's id is."""
+    text = "set blue at g nine now" if name == "said.mp4" else ""
+    source = making.real(name) if name in making.REAL else tmp_path / name
+    if not source.exists():
+        making.clip(source, 1.3 if name == "short.mp4" else 4.0, sound=False)
+    (tmp_path / "clips.csv").write_text(f"id,split,video,text\nx,test,{source},{text}\n")
+    prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
+    (record,) = shards.open_split(tmp_path / "shards", "test")
+    raw = generator(video=source, text=text or None, seed=3)
+    np.testing.assert_array_equal(raw.wave, generator.batch([record], seed=3)[0])
+    assert ("phonemes" in record) == bool(text) and len(raw.wave) > 16_000
+
+
+def test_a_clip_sounds_the_same_among_longer_ones(generator, records, tmp_path):
+    source = making.clip(tmp_path / "short.mp4", 1.3)
+    (tmp_path / "clips.csv").write_text(f"id,split,video\nx,test,{source}\n")
+    prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
+    short = shards.open_split(tmp_path / "shards", "test")[0]
+    among = generator.batch([records[0], short, records[1]])
+    assert [len(wave) for wave in among] == [64_000, 20_480, 64_000]
+    np.testing.assert_array_equal(among[1], generator(video=source).wave)
 
 
 def test_seed_and_text_matter(generator):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -16,6 +18,7 @@ from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.errors import InputError
 from vssflow_jax.features import encode, speaker
 from vssflow_jax.text import normalize, phonemes, timing
+from vssflow_jax.text.schedule import schedule
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
 REFERENCE = 30.0  # seconds of a reference voice that are heard
@@ -69,21 +72,33 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
     wave = _wave(row, info)
     duration = info.duration if info else len(wave) / SAMPLE_RATE
     voice = _voice(row, wave, settings)
+    file = source(row.video or row.audio)
     for window in _windows(row, duration, settings.max_seconds):
         record: Record = {}
         sound = None if wave is None else _cut(wave, window)
         if sound is not None:
             record[WAVE] = media.pcm(sound)
         if row.video:
-            record |= _seen(row, note, window, settings)
+            record |= seen(row.video, note, window, settings)
         if voice is not None:
             record["speaker"] = voice
         intervals = None
         if row.text and row.task != "sound":
             intervals = _intervals(row, window, sound, settings)
             record[PHONEMES] = timing.to_grid(intervals, window.frames)
-        record[META] = _meta(row, note, window, intervals)
+        record[META] = _meta(row, note, window, intervals) | {"source": part(file, window)}
         yield record
+
+
+def source(path: str | os.PathLike) -> str:
+    """What a media file is, whatever it is called: 16 digits of the SHA-256 of its bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def part(file: str, window: Window) -> str:
+    """Name of a window of a `source`: its own, with the first second unless that is 0."""
+    return f"{file}@{window.start:g}" if window.start else file
 
 
 def _wave(row: Row, info: media.MediaInfo | None) -> np.ndarray | None:
@@ -118,29 +133,31 @@ def _cut(wave: np.ndarray, window: Window) -> np.ndarray:
     return np.pad(part, (0, length - len(part)))
 
 
-def _seen(row: Row, note: Mapping | None, window: Window, settings: Settings) -> Record:
-    """Conditions from the pictures."""
-    video = media.read_video(
-        row.video, encode.VIDEO_RATE, start=window.start, seconds=window.seconds
-    )
+def seen(
+    video: str | os.PathLike, note: Mapping | None, window: Window, settings: Settings
+) -> Record:
+    """Conditions from the pictures of a window of a video.
+
+    Training data and generation both come through here, so that both see the same.
+    """
+    picture = media.read_video(video, encode.VIDEO_RATE, start=window.start, seconds=window.seconds)
     mouth = (note or {}).get("mouth")
-    box = None if mouth is None else np.asarray(mouth, float) * np.tile(video.scale, 2)
+    box = None if mouth is None else np.asarray(mouth, float) * np.tile(picture.scale, 2)
     return encode.encode_clip(
-        video.frames, None, box, duration=window.seconds, encoder_set=settings.encoder_set
+        picture.frames, None, box, duration=window.seconds, encoder_set=settings.encoder_set
     )
 
 
 def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
     """Speaker embedding: of the reference, else of the clip's own sound if somebody speaks."""
     if row.speaker_audio:
-        return reference_voice(row.speaker_audio, settings.encoder_set)
+        return _reference(row.speaker_audio, settings.encoder_set)
     if wave is None or row.task == "sound":
         return None
     return encode.encode_clip(speaker_wave=wave, encoder_set=settings.encoder_set)["speaker"]
 
 
-@functools.lru_cache(maxsize=64)
-def reference_voice(path: str, encoder_set: str = "embedded") -> np.ndarray:
+def read_voice(path: str | os.PathLike, encoder_set: str = "embedded") -> np.ndarray:
     """Speaker embedding float16 [256] of a media file. InputError names it if it is silent."""
     wave = media.read_audio(path, seconds=REFERENCE)
     try:
@@ -149,10 +166,16 @@ def reference_voice(path: str, encoder_set: str = "embedded") -> np.ndarray:
         raise InputError(f"{path}: {error}") from None
 
 
+_reference = functools.lru_cache(maxsize=64)(read_voice)  # many rows share a voice
+
+
 def _intervals(
     row: Row, window: Window, sound: np.ndarray | None, settings: Settings
 ) -> list[timing.Interval]:
-    """When the phonemes sound: as aligned, else spread over the part that is not silent."""
+    """When the phonemes sound: as aligned, else spread over the part that is not silent.
+
+    Without sound they get the times that generation gives them.
+    """
     if row.alignment:
         found = timing.read_alignment(row.alignment)
         inside = [i for i in found if i.start < window.seconds]
@@ -162,9 +185,11 @@ def _intervals(
                 f"{window.seconds:.2f} s, expected its phonemes"
             )
         return inside
+    if sound is None:
+        return schedule(row.text, None, None, window.seconds, settings.durations)[0]
     words = phonemes.pronounce(normalize.words(row.text))
     symbols = [symbol for word in words for symbol in word]
-    start, end = (0.0, window.seconds) if sound is None else speaker.voiced(sound)
+    start, end = speaker.voiced(sound)
     timing.fits(symbols, start, end, settings.durations)
     return timing.predict(symbols, start, end, settings.durations)
 

@@ -17,12 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax import conditions, media
+from vssflow_jax import clips, conditions, media
 from vssflow_jax.audio.codec import digest, load_codec
 from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
-from vssflow_jax.features import speaker as speakers
-from vssflow_jax.features.encode import VIDEO_RATE, encode_clip
 from vssflow_jax.flow import guidance, solvers, windows
 from vssflow_jax.models import vssflow
 from vssflow_jax.text import timing
@@ -79,7 +77,8 @@ class Generator:
       config: the run's config.
       params: weights to sample with (the moving average).
       codec: latent to waveform.
-      statistics: of the training split: `phoneme_durations`, and the features' `rates`.
+      statistics: of the training split: `phoneme_durations`, the features' `rates`, and the
+        name of their set of `encoders`.
       step: of the checkpoint that the weights are from.
     """
 
@@ -88,6 +87,7 @@ class Generator:
         self.params = params
         self.codec = jax.device_put(codec)  # once, and not at every call
         self.statistics = statistics
+        self.settings = clips.Settings(encoder_set=statistics.get("encoders", "embedded"))
         self.step = step
         self.model = vssflow.build(config, codec.channels)
         self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "first"))
@@ -143,11 +143,8 @@ class Generator:
             raise InputError("found neither --video nor --text, expected at least one of them")
         times = {"duration": duration, "speech_start": speech_start, "speech_end": speech_end}
         check_seconds(times)
-        frames = None
-        if video is not None:
-            picture = media.read_video(video, rate=VIDEO_RATE)
-            frames, duration = picture.frames, duration or picture.duration
-        voice = None if speaker is None else read_voice(speaker)
+        if video is not None:  # sound covers whole latent frames, in training data as here
+            duration = duration or whole_frames(media.probe(video).duration)
         spoken, warnings = (), []
         if text is not None:
             durations = self.statistics["phoneme_durations"]
@@ -155,11 +152,16 @@ class Generator:
             duration = duration or spoken[-1].end + SPEECH_START
         elif speech_start is not None or speech_end is not None:
             raise InputError("found --speech_start or --speech_end without --text")
-        record = dict(encode_clip(frames, voice, duration=duration))
-        length = conditions.latent_frames(duration)
-        record["phonemes"] = timing.to_grid(spoken, length)
+        name, length = "clip", conditions.latent_frames(duration)
+        record = {"phonemes": timing.to_grid(spoken, length)}
+        if video is not None:
+            name = clips.source(video)
+            window = clips.Window(id=name, start=0.0, frames=length)
+            record |= clips.seen(video, None, window, self.settings)
+        if speaker is not None:
+            record["speaker"] = read_voice(speaker, self.settings.encoder_set)
         sampling = self.sampling(solver, steps, guidance)
-        wave = self.generate([record], ["clip"], length, seed, sampling)[0]
+        wave = self.generate([record], [name], self.padded(length), seed, sampling)[0]
         samples = round(duration * self.codec.sample_rate)
         wave = np.pad(wave[:samples], (0, max(samples - len(wave), 0)))
         used = [
@@ -210,23 +212,39 @@ class Generator:
         Args:
           records: as `data.shards` reads them.
           task: "text" takes the video away and predicts the phoneme times; else as they are.
-          seed: of the noise; a clip's noise depends on it and on the clip's id alone.
+          seed: of the noise; a clip's noise depends on it and on the bytes of its media file
+            (its `source`; its id in shards without one) alone.
           solver: default: the run's config; so are `steps` and `guidance`.
           batch_size: clips at a time.
         """
         sampling = self.sampling(solver, steps, guidance)
-        longest = max(record["meta"]["duration"] for record in records)
-        length = conditions.latent_frames(longest)
         if task == "text":
             records = [self.without_video(record) for record in records]
-        out = []
-        for at in range(0, len(records), batch_size):
-            some = list(records[at : at + batch_size])
-            full = some + some[:1] * (batch_size - len(some) if len(records) > batch_size else 0)
-            waves = self.generate(full, [r["meta"]["id"] for r in full], length, seed, sampling)
-            out += waves[: len(some)]
+        records = [self.timed(record) for record in records]
+        lengths = [conditions.latent_frames(r["meta"]["duration"]) for r in records]
+        alike: dict[int, list[int]] = {}
+        for row, length in enumerate(lengths):
+            alike.setdefault(self.padded(length), []).append(row)
+        out: dict[int, np.ndarray] = {}
+        for length, rows in alike.items():
+            for at in range(0, len(rows), batch_size):
+                some = rows[at : at + batch_size]
+                full = some + some[:1] * (batch_size - len(some) if len(rows) > batch_size else 0)
+                metas = [records[row]["meta"] for row in full]
+                names = [meta.get("source", meta["id"]) for meta in metas]
+                waves = self.generate([records[r] for r in full], names, length, seed, sampling)
+                out |= zip(some, waves, strict=False)
         ends = [round(r["meta"]["duration"] * self.codec.sample_rate) for r in records]
-        return [wave[:end] for wave, end in zip(out, ends, strict=True)]
+        return [out[row][:end] for row, end in enumerate(ends)]
+
+    def padded(self, length: int) -> int:
+        """Latent frames at which a clip is made: whole seconds, but no window more for it.
+
+        Few lengths need few compilations; and a clip sounds the same alone and among others.
+        """
+        trained = conditions.latent_frames(self.config.data.duration)
+        second = conditions.LATENT_RATE
+        return length if length > trained else min(-(-length // second) * second, trained)
 
     def without_video(self, record: Mapping) -> dict:
         """The record as text and voice alone, its phonemes at predicted times."""
@@ -235,6 +253,15 @@ class Generator:
         spoken = predicted(meta, self.statistics["phoneme_durations"])
         kept["phonemes"] = timing.to_grid(spoken, conditions.latent_frames(meta["duration"]))
         return kept
+
+    def timed(self, record: Mapping) -> Mapping:
+        """The record; a text that neither sound nor alignment gives times to gets the run's."""
+        meta = record["meta"]
+        if "wave" in record or "text" not in meta or "alignment" in meta:
+            return record
+        spoken = predicted(meta, self.statistics["phoneme_durations"])
+        length = conditions.latent_frames(meta["duration"])
+        return {**record, "phonemes": timing.to_grid(spoken, length)}
 
     def generate(
         self,
@@ -291,6 +318,11 @@ class Generator:
         return solvers.solve(guided, noise, sampling.solver, sampling.steps)
 
 
+def whole_frames(seconds: float) -> float:
+    """The nearest length of whole latent frames, at least one, in seconds."""
+    return max(conditions.latent_frames(seconds), 1) / conditions.LATENT_RATE
+
+
 def check_seconds(times: Mapping[str, float | None]) -> None:
     """Raises an InputError for a time that no clip can have; None is any."""
     for name, seconds in times.items():
@@ -320,15 +352,13 @@ def draw_noise(name: str, seed: int, length: int, channels: int) -> jax.Array:
     return jax.vmap(lambda k: jax.random.normal(k, (channels,)))(keys)
 
 
-def read_voice(path: str | Path) -> np.ndarray:
-    """A reference voice, float32 [n] at 16 kHz.
+def read_voice(path: str | Path, encoder_set: str) -> np.ndarray:
+    """Speaker embedding float16 [256] of a reference voice.
 
     Raises:
       InputError: not audio, or silence.
     """
-    wave = media.read_audio(path, conditions.SAMPLE_RATE)
     try:
-        speakers.statistics(wave)
+        return clips.read_voice(path, encoder_set)
     except InputError as error:
-        raise InputError(f"--speaker={path}: {error}") from None
-    return wave
+        raise InputError(f"--speaker={error}") from None

@@ -144,7 +144,10 @@ def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
             for name in manifests.SPLITS
         },
         "skipped": [row for s in summaries for row in s["skipped"]],
-        "statistics": {"phoneme_durations": dict(settings.durations)},
+        "statistics": {
+            "phoneme_durations": dict(settings.durations),
+            "encoders": settings.encoder_set,
+        },
         "hash": digest,
     }
 
