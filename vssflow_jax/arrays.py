@@ -88,7 +88,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
-            file.write(np.ascontiguousarray(array).data)
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def check(

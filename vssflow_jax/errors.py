@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from vssflow_jax import recipes
+
 
 class InputError(Exception):
     """A user's mistake: says which file, field or flag, what was found, what was expected."""
@@ -69,7 +71,7 @@ def guarded(main: Callable[[], None], argv: Sequence[str]) -> int:
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses absl flags; a wrong flag or a misspelt config field is one line and exit status 2."""
     try:
-        return flags.FLAGS(list(argv))
+        return flags.FLAGS(recipes.resolve(argv))
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax import clips, conditions, media
+from vssflow_jax import clips, conditions, media, pretrained
 from vssflow_jax.audio.codec import digest, load_codec
 from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
@@ -95,13 +95,17 @@ class Generator:
 
     @classmethod
     def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
-        """The generator of a run's newest (or given) checkpoint, or of a conversion.
+        """The generator of a run's newest (or given) checkpoint, a conversion or an export.
+
+        Args:
+          workdir: the folder, or the name of a model that comes with the package.
+          step: of a run's checkpoint; None: the newest.
 
         Raises:
           InputError: no checkpoint there, or a codec other than the one it was trained with.
         """
+        workdir = pretrained.locate(workdir)
         params, step, found = checkpoint.load_weights(workdir, step)
-        workdir = Path(workdir)
         config = checkpoint.read_config(workdir)
         codec = load_codec(workdir / "codec")
         statistics = json.loads((workdir / "statistics.json").read_text())
@@ -109,6 +113,17 @@ class Generator:
             expected = {"codec": digest(codec)}
             checkpoint.check_identity(found, expected, f"{workdir}: checkpoint {step}")
         return cls(config, params, codec, statistics, step)
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> Generator:
+        """The generator of a model that comes with the package.
+
+        Raises:
+          InputError: there is none of this name.
+        """
+        if name not in pretrained.names():
+            raise InputError(f"model: found {name!r}, expected one of {pretrained.names()}")
+        return cls.from_workdir(pretrained.folder(name))
 
     def __call__(
         self,

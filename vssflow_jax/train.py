@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from vssflow_jax import errors, media
+from vssflow_jax import errors, media, pretrained
 from vssflow_jax.audio.codec import digest, load_codec, save_codec
 from vssflow_jax.audio.pca import fit_pca
 from vssflow_jax.data import manifest, mix, pipeline, shards
@@ -67,7 +67,7 @@ def ensure_codec(config, records, workdir: Path):
       InputError: the folder that the config names holds no codec.
     """
     folder, start = workdir / "codec", config.train.start
-    given = config.codec.folder or (start and Path(start) / "codec")
+    given = config.codec.folder or (start and pretrained.locate(start) / "codec")
     if not (folder / "codec.json").exists() and given:
         save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():

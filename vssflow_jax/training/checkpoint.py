@@ -7,6 +7,7 @@ that dies while saving goes on from the step before.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -17,13 +18,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
+from vssflow_jax import pretrained
 from vssflow_jax.arrays import nest, read_arrays
 from vssflow_jax.configs import base
 from vssflow_jax.errors import InputError
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
-CONVERTED = "weights.safetensors"  # in the folder of a conversion, instead of checkpoints
+CONVERTED = "weights.safetensors"  # in the folder of a conversion or export: its weights
+EXPORT = "export.json"  # in the folder of an export: step and hashes
 
 
 class Checkpoints:
@@ -111,23 +114,55 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
     """Weights to sample with or to start from.
 
     Args:
-      workdir: the folder of a run, whose averaged weights are taken, or of a conversion.
-      step: of the run; None: the newest. A conversion has step 0 alone.
+      workdir: the folder of a run, whose averaged weights are taken, of a conversion or of an
+        export, or the name of a model that comes with the package.
+      step: of the run; None: the newest. Conversions and exports have one alone.
 
     Returns:
       Parameters, their step, and what they were made with: for a conversion nothing.
 
     Raises:
-      InputError: there is neither, or the file is damaged.
+      InputError: there is none, or the file is damaged.
     """
-    file = Path(workdir) / CONVERTED
+    workdir = pretrained.locate(workdir)
+    file = workdir / CONVERTED
     if file.is_file():
-        return nest({path: np.asarray(array) for path, array in read_arrays(file).items()}), 0, {}
+        facts = read_export(workdir)
+        arrays = {path: np.asarray(array) for path, array in read_arrays(file).items()}
+        params = nest({path: array.astype(np.float32) for path, array in arrays.items()})
+        return params, facts.pop("step", 0), facts
     checkpoints, newest = require_checkpoint(workdir)
     step = step or newest
     found = checkpoints.weights(step), step, checkpoints.identity(step)
     checkpoints.close()
     return found
+
+
+def read_export(workdir: Path) -> dict:
+    """What an export says of its weights, whose hash must be right; of a conversion nothing.
+
+    Raises:
+      InputError: not such a file, or weights other than it says.
+    """
+    path = workdir / EXPORT
+    if not path.is_file():
+        return {}
+    try:
+        facts = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: not the facts of an export: {error}") from None
+    found = file_hash(workdir / CONVERTED)
+    if found != facts.get("weights"):
+        raise InputError(
+            f"{workdir / CONVERTED}: SHA-256 is {found}, {EXPORT} says {facts.get('weights')}"
+        )
+    return facts
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_conversion(workdir: str | Path) -> None:
@@ -148,7 +183,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
     Raises:
       InputError: no config there, or not a whole one.
     """
-    path, config = Path(workdir) / "config.json", base.get_config()
+    path, config = pretrained.locate(workdir) / "config.json", base.get_config()
     try:
         config.update(json.loads(path.read_text()))
     except FileNotFoundError:
