@@ -7,7 +7,7 @@ import functools
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from vssflow_jax.data.manifest import Row
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.errors import InputError
 from vssflow_jax.features import encode, speaker
-from vssflow_jax.text import normalize, phonemes, timing
+from vssflow_jax.text import aligner, normalize, phonemes, timing
 from vssflow_jax.text.schedule import schedule
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
 REFERENCE = 30.0  # seconds of a reference voice that are heard
 FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
+GIVEN, HEARD, PREDICTED = "given", "heard", "predicted"  # where the phonemes' times are from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,11 +83,11 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
             record |= seen(row.video, note, window, settings)
         if voice is not None:
             record["speaker"] = voice
-        intervals = None
+        intervals, times = None, {}
         if row.text and row.task != "sound":
-            intervals = _intervals(row, window, sound, settings)
+            intervals, times = _intervals(row, window, sound, settings)
             record[PHONEMES] = timing.to_grid(intervals, window.frames)
-        record[META] = _meta(row, note, window, intervals) | {"source": part(file, window)}
+        record[META] = _meta(row, note, window) | times | {"source": part(file, window)}
         yield record
 
 
@@ -171,10 +172,11 @@ _reference = functools.lru_cache(maxsize=64)(read_voice)  # many rows share a vo
 
 def _intervals(
     row: Row, window: Window, sound: np.ndarray | None, settings: Settings
-) -> list[timing.Interval]:
-    """When the phonemes sound: as aligned, else spread over the part that is not silent.
+) -> tuple[list[timing.Interval], dict]:
+    """When the phonemes sound, and what the record says of that.
 
-    Without sound they get the times that generation gives them.
+    As aligned in a file, else as the aligner hears them, else spread over the part that is not
+    silent. Without sound they get the times that generation gives them.
     """
     if row.alignment:
         found = timing.read_alignment(row.alignment)
@@ -184,22 +186,30 @@ def _intervals(
                 f"{row.alignment}: found {len(found)} phonemes, none within the clip's "
                 f"{window.seconds:.2f} s, expected its phonemes"
             )
-        return inside
+        return inside, {"times": GIVEN, "alignment": _rounded(inside)}
     if sound is None:
-        return schedule(row.text, None, None, window.seconds, settings.durations)[0]
-    words = phonemes.pronounce(normalize.words(row.text))
-    symbols = [symbol for word in words for symbol in word]
+        spread = schedule(row.text, None, None, window.seconds, settings.durations)[0]
+        return spread, {"times": PREDICTED}
+    words = normalize.words(row.text)
+    symbols = [symbol for word in phonemes.pronounce(words) for symbol in word]
     start, end = speaker.voiced(sound)
     timing.fits(symbols, start, end, settings.durations)
-    return timing.predict(symbols, start, end, settings.durations)
+    try:
+        heard = aligner.align(sound, words)
+        return heard, {"times": HEARD, "alignment": _rounded(heard)}
+    except InputError as error:
+        spread = timing.predict(symbols, start, end, settings.durations)
+        return spread, {"times": PREDICTED, "times_note": str(error)}
 
 
-def _meta(row: Row, note: Mapping | None, window: Window, intervals) -> dict:
+def _rounded(intervals: Iterable[timing.Interval]) -> list[list]:
+    return [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
+
+
+def _meta(row: Row, note: Mapping | None, window: Window) -> dict:
     meta = {"id": window.id, "task": row.task, "duration": window.seconds}
     if row.text:
         meta["text"] = row.text
-    if intervals is not None and row.alignment:
-        meta["alignment"] = [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
     if note is not None:
         meta["annotation"] = _shifted(note, window)
     return meta

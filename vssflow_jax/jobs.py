@@ -20,6 +20,7 @@ from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.features.encode import encoders
 from vssflow_jax.files import write_text
+from vssflow_jax.text import aligner
 
 ENDING = ".array_record"
 
@@ -75,6 +76,7 @@ def _key(rows: Sequence[manifests.Row], notes, settings: clips.Settings) -> str:
         settings.max_seconds,
         shards.schema(encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
+        [aligner.VERSION, aligner.available()] if predicted else [],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -2,7 +2,8 @@
 
 A record holds `wave` (int16 [n] at 16 kHz), the conditions of the table (float16 features,
 int32 phoneme ids), each absent where the clip does not have it, and `meta`, a JSON object:
-id, task, text, duration, alignment ([[start, end, symbol], ...], seconds) and annotation.
+id, task, text, duration, alignment ([[start, end, symbol], ...], seconds), times (where the
+phonemes' times are from: given, heard in the sound, or predicted) and annotation.
 """
 
 from __future__ import annotations
