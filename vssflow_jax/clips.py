@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -32,11 +31,13 @@ class Settings:
 
     Attributes:
       max_seconds: longest clip; longer sound clips are cut into windows.
+      overlap: seconds that neighbouring windows share.
       encoder_set: name of the set of encoders (features.encode).
       durations: mean seconds by phoneme, for texts without an alignment.
     """
 
     max_seconds: float = 10.0
+    overlap: float = 0.0
     encoder_set: str = "embedded"
     durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -69,12 +70,14 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
     Raises:
       InputError: the first thing that is wrong with the row's files or text.
     """
+    if row.problem:
+        raise InputError(row.problem)
     info = media.probe(row.video) if row.video else None
     wave = _wave(row, info)
     duration = info.duration if info else len(wave) / SAMPLE_RATE
     voice = _voice(row, wave, settings)
     file = source(row.video or row.audio)
-    for window in _windows(row, duration, settings.max_seconds):
+    for window in _windows(row, duration, settings):
         record: Record = {}
         sound = None if wave is None else _cut(wave, window)
         if sound is not None:
@@ -109,21 +112,23 @@ def _wave(row: Row, info: media.MediaInfo | None) -> np.ndarray | None:
     return media.read_audio(row.video) if info.has_audio else None
 
 
-def _windows(row: Row, duration: float, longest: float) -> list[Window]:
-    total, most = latent_frames(duration), latent_frames(longest)
+def _windows(row: Row, duration: float, settings: Settings) -> list[Window]:
+    total, most = latent_frames(duration), latent_frames(settings.max_seconds)
     if duration < SHORTEST:
         raise InputError(f"clip {row.id}: lasts {duration:.2f} s, expected at least {SHORTEST} s")
     if total <= most:
         return [Window(id=row.id, start=0.0, frames=total)]
     if row.text:
         raise InputError(
-            f"clip {row.id}: lasts {duration:.2f} s, expected at most {longest:g} s "
+            f"clip {row.id}: lasts {duration:.2f} s, expected at most {settings.max_seconds:g} s "
             "(clips with text are not cut into windows)"
         )
-    count = math.ceil((total - SHORTEST * LATENT_RATE) / most)
+    step = most - latent_frames(settings.overlap)
+    least = latent_frames(settings.overlap + SHORTEST)  # with something new in it
+    firsts = [0, *(first for first in range(step, total, step) if total - first >= least)]
     return [
-        Window(id=f"{row.id}_{k}", start=k * most / LATENT_RATE, frames=min(most, total - k * most))
-        for k in range(count)
+        Window(id=f"{row.id}_{k}", start=first / LATENT_RATE, frames=min(most, total - first))
+        for k, first in enumerate(firsts)
     ]
 
 

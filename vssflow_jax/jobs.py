@@ -1,28 +1,33 @@
 """One shard as a piece of work: which rows, made of what, whether it is done, and doing it.
 
 A finished shard has a JSON file of the same name beside it, which says what went in and what
-was left out; it is written last.
+was left out; it is written last. Rows are encoded by many processes, and written by one.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import glob
 import hashlib
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from vssflow_jax import clips, errors
+from vssflow_jax import clips, errors, pool
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.features.encode import encoders
-from vssflow_jax.files import write_text
+from vssflow_jax.files import PARTIAL, write_text
+from vssflow_jax.locks import Locks
 from vssflow_jax.text import aligner
 
 ENDING = ".array_record"
+CONTENT = 2  # of what clips.records makes of a row; a new number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,7 @@ def _key(rows: Sequence[manifests.Row], notes, settings: clips.Settings) -> str:
         [dataclasses.asdict(row) | {"line": 0} for row in rows],
         [[_stamp(path) for path in _files(row)] for row in rows],
         notes,
-        settings.max_seconds,
+        [settings.max_seconds, settings.overlap, CONTENT],
         shards.schema(encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
         [aligner.VERSION, aligner.available()] if predicted else [],
@@ -104,39 +109,147 @@ def finished(job: Job) -> bool:
         return False
 
 
-def make_shard(job: Job) -> int:
-    """Writes one shard and its summary; returns how many rows it dealt with."""
-    rows: dict[str, list[int]] = {}
-    missing: dict[str, int] = collections.Counter()
-    skipped, silent, count = [], [], 0
+# ---- one row ------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A record as bytes, and what the summary says of it."""
+
+    data: bytes
+    task: str
+    seconds: float
+    missing: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """Why a row gives no more records."""
+
+    reason: str
+
+
+def encoded(piece: tuple[manifests.Row, dict | None, clips.Settings]) -> Iterator:
+    """The records of (row, annotation, settings) as `Encoded`; last, if need be, a `Skipped`.
+
+    This is all that processes and Beam's workers do.
+    """
+    row, note, settings = piece
     names = (shards.WAVE, *shards.BY_NAME)
+    try:
+        for record in clips.records(row, note, settings):
+            yield Encoded(
+                data=shards.encode_record(record),
+                task=row.task,
+                seconds=record[shards.META]["duration"],
+                missing=tuple(name for name in names if name not in record),
+            )
+    except InputError as error:
+        yield Skipped(errors.one_line(error))
+    except Exception as error:  # one strange file must not end a run over all the others
+        yield Skipped(f"{row.video or row.audio}: {type(error).__name__}: {errors.one_line(error)}")
+
+
+# ---- shards -------------------------------------------------------------------------------
+
+
+def make_shards(
+    todo: Iterable[Job], locks: Locks, workers: int | None, seconds: float
+) -> Iterator[Job]:
+    """Makes those shards that no other process is making; gives a shard's job for each row done.
+
+    Args:
+      todo: shards to make.
+      locks: of the folder; a shard is locked while it is made.
+      workers: processes; None: one a core; 0: no other process.
+      seconds: longest time for a record, after which its row is given up.
+    """
+    pieces = (
+        ((job, row), (row, job.notes.get(row.id), job.settings))
+        for job in _claimed(todo, locks)
+        for row in job.rows
+    )
+    with contextlib.closing(pool.streamed(encoded, pieces, workers, seconds=seconds)) as stream:
+        for job, parts in itertools.groupby(stream, key=lambda part: part[0][0]):
+            yield from _write(job, parts)
+            locks.release(job.path.name)
+
+
+def _claimed(todo: Iterable[Job], locks: Locks) -> Iterator[Job]:
+    """The jobs whose lock can be had, without what a killed process has left of them."""
+    for job in todo:
+        if not locks.take(job.path.name):
+            continue
+        if finished(job):
+            locks.release(job.path.name)
+            continue
+        remove_partials(job.path.parent, (job.path.name, job.summary.name))
+        yield job
+
+
+def remove_partials(folder: pathlib.Path, names: Iterable[str]) -> None:
+    """Removes half-written files that were to have one of `names`."""
+    for name in names:
+        for path in folder.glob(f".{glob.escape(name)}.*{PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Tally:
+    """Counts of a shard; `kept` counts the records of the row at hand."""
+
+    rows: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=collections.Counter)
+    missing: dict[str, int] = dataclasses.field(default_factory=collections.Counter)
+    silent: list[int] = dataclasses.field(default_factory=list)
+    skipped: list[dict] = dataclasses.field(default_factory=list)
+    clips: int = 0
+    kept: int = 0
+
+    def add(self, made: Encoded) -> None:
+        self.rows.setdefault(made.task, []).append(self.clips)
+        self.seconds[made.task] += made.seconds
+        self.missing.update(made.missing)
+        if shards.WAVE in made.missing:
+            self.silent.append(self.clips)
+        self.clips += 1
+        self.kept += 1
+
+    def skip(self, row: manifests.Row, reason: str) -> None:
+        if self.kept:
+            reason += f" (its first {self.kept} windows are kept)"
+        file = row.video or row.audio
+        self.skipped.append({"id": row.id, "split": row.split, "file": file, "reason": reason})
+
+
+def _write(job: Job, parts: Iterable) -> Iterator[Job]:
+    """Writes a shard and its summary from ((job, row), part); gives the job for each row."""
+    tally = _Tally()
     with shards.shard_writer(job.path) as write:
-        for row in job.rows:
-            try:
-                made = list(clips.records(row, job.notes.get(row.id), job.settings))
-            except InputError as error:
-                skipped.append({"id": row.id, "split": job.split, "reason": errors.one_line(error)})
-                continue
-            for record in made:
-                write(record)
-                rows.setdefault(row.task, []).append(count)
-                missing.update(name for name in names if name not in record)
-                if shards.WAVE not in record:
-                    silent.append(count)
-                count += 1
-    if not count:
+        for (_, row), part in parts:
+            if isinstance(part, Encoded):
+                write(part.data)
+                tally.add(part)
+            elif isinstance(part, Skipped):
+                tally.skip(row, part.reason)
+            else:
+                if part.lost:
+                    tally.skip(row, f"{row.video or row.audio}: {part.lost}")
+                tally.kept = 0
+                yield job
+    if not tally.clips:
         job.path.unlink()
     summary = {
         "key": job.key,
         "split": job.split,
         "file": job.path.name,
-        "clips": count,
-        "bytes": job.path.stat().st_size if count else 0,
-        "sha256": shards.file_hash(job.path) if count else "",
-        "rows": dict(sorted(rows.items())),
-        "missing": dict(sorted(missing.items())),
-        "silent": silent,
-        "skipped": skipped,
+        "clips": tally.clips,
+        "bytes": job.path.stat().st_size if tally.clips else 0,
+        "sha256": shards.file_hash(job.path) if tally.clips else "",
+        "rows": dict(sorted(tally.rows.items())),
+        "seconds": {task: round(s, 2) for task, s in sorted(tally.seconds.items())},
+        "missing": dict(sorted(tally.missing.items())),
+        "silent": tally.silent,
+        "skipped": tally.skipped,
     }
     write_text(job.summary, json.dumps(summary, indent=1))
-    return len(job.rows)

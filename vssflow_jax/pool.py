@@ -1,17 +1,23 @@
-"""Work on many processes."""
+"""Work on many processes: jobs that are trusted, and items that may hang or crash theirs."""
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
+Tag, Item, Part = TypeVar("Tag"), TypeVar("Item"), TypeVar("Part")
+AHEAD = 4  # items a worker that may be begun before the oldest one is done
 # One numerical thread a process: the processes are what fills the cores.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -44,6 +50,198 @@ def unordered(
             yield future.result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+# ---- items that may hang or crash -----------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Comes after an item's parts. `lost` says what became of its process, if not its end."""
+
+    lost: str = ""
+
+
+def streamed(
+    function: Callable[[Item], Iterator[Part]],
+    items: Iterable[tuple[Tag, Item]],
+    workers: int | None = None,
+    *,
+    seconds: float,
+) -> Iterator[tuple[Tag, Part | End]]:
+    """What function(item) yields, with the item's tag: in the items' order, then an `End` each.
+
+    The work is done in `workers` fresh processes (None: one a core; 0: here, unprotected). An
+    item that ends its process gets another one and is lost with that too; one that takes longer
+    than `seconds` for a part is lost at once. Items are taken as they are needed, and parts
+    wait for their turn for at most AHEAD items a worker, so memory does not grow with their
+    number. When `function` raises, the exception comes out here.
+
+    `function` must be importable by name from a module other than the main one, and give the
+    same parts each time.
+    """
+    workers = cores() if workers is None else workers
+    if not workers:
+        for tag, item in items:
+            for part in function(item):
+                yield tag, part
+            yield tag, End()
+        return
+    crew = _Crew(function, iter(items), workers, seconds)
+    try:
+        yield from crew.run()
+    finally:
+        crew.close()
+
+
+@dataclasses.dataclass(eq=False)
+class _Begun:
+    """An item on its way: parts that wait for their turn, how many came, processes it ended."""
+
+    tag: Any
+    item: Any
+    parts: collections.deque = dataclasses.field(default_factory=collections.deque)
+    count: int = 0
+    crashes: int = 0
+
+
+class _Worker:
+    """A process, the item that it works on, and how many of its parts are known already."""
+
+    def __init__(self, function, seconds: float):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        arguments = (theirs, function, seconds)
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        with _single_threaded(), _light_start():
+            self.process.start()
+        theirs.close()
+        self.ready, self.begun, self.known = False, None, 0
+
+    def give(self, begun: _Begun) -> None:
+        self.begun, self.known = begun, begun.count
+        with contextlib.suppress(OSError):  # it has died: then its end of the pipe says so
+            self.connection.send(begun.item)
+
+
+class _Crew:
+    """The processes of one `streamed`."""
+
+    def __init__(self, function, items: Iterator, workers: int, seconds: float):
+        self.function, self.items, self.size, self.seconds = function, items, workers, seconds
+        self.workers: list[_Worker] = []
+        self.line: collections.deque[_Begun] = collections.deque()  # in the items' order
+        self.pending: collections.deque[_Begun] = collections.deque()  # without a process
+
+    def run(self) -> Iterator[tuple[Any, Any]]:
+        self._feed()
+        while self.line:
+            self._listen(0 if self.line[0].parts else None)
+            self._feed()
+            if self.line[0].parts:
+                begun, part = self.line[0], self.line[0].parts.popleft()
+                if isinstance(part, End):
+                    self.line.popleft()
+                    self._feed()
+                yield begun.tag, part
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.connection.close()
+
+    def _feed(self) -> None:
+        """Gives idle workers items, and starts workers while there are items for them."""
+        for worker in self.workers:
+            if worker.ready and worker.begun is None and (self.pending or self._pull()):
+                worker.give(self.pending.popleft())
+        starting = sum(not worker.ready for worker in self.workers)
+        while len(self.workers) < self.size and (len(self.pending) > starting or self._pull()):
+            self.workers.append(_Worker(self.function, self.seconds))
+            starting += 1
+
+    def _pull(self) -> bool:
+        """Takes one more item if there is one and it is not too far ahead."""
+        if len(self.line) >= AHEAD * self.size:
+            return False
+        for tag, item in self.items:
+            self.line.append(_Begun(tag, item))
+            self.pending.append(self.line[-1])
+            return True
+        return False
+
+    def _listen(self, timeout: float | None) -> None:
+        """Takes one message of each worker that has one."""
+        by_connection = {worker.connection: worker for worker in self.workers}
+        for connection in multiprocessing.connection.wait(by_connection, timeout):
+            worker = by_connection[connection]
+            try:
+                kind, value = connection.recv()
+            except (EOFError, OSError):
+                self._died(worker)
+                continue
+            if kind == "ready":
+                worker.ready = True
+            elif kind == "raised":
+                raise value
+            elif kind == "end":
+                worker.begun.parts.append(End())
+                worker.begun = None
+            elif worker.known:  # another process gave this part before it died
+                worker.known -= 1
+            else:
+                worker.begun.parts.append(value)
+                worker.begun.count += 1
+
+    def _died(self, worker: _Worker) -> None:
+        worker.process.join()
+        worker.connection.close()
+        self.workers.remove(worker)
+        status, begun = worker.process.exitcode, worker.begun
+        if not worker.ready:
+            raise RuntimeError(f"a worker process ended at its start ({_ending(status)})")
+        if begun is None:
+            return
+        begun.crashes += 1
+        if status == -signal.SIGALRM:
+            begun.parts.append(End(f"took longer than {self.seconds:g} s"))
+        elif begun.crashes > 1:
+            begun.parts.append(End(f"crashed its process twice ({_ending(status)})"))
+        else:
+            self.pending.appendleft(begun)
+
+
+def _ending(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def _serve(connection, function, seconds: float) -> None:
+    """A worker's life. The alarm's default action ends the process in whatever code it hangs."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it and ends this one
+    with contextlib.suppress(EOFError, OSError):  # the main process is gone
+        connection.send(("ready", None))
+        while True:
+            item = connection.recv()
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            for kind, value in _worked(function, item):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                connection.send((kind, value))
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _worked(function, item) -> Iterator[tuple[str, Any]]:
+    try:
+        for part in function(item):
+            yield "part", part
+        yield "end", None
+    except Exception as error:
+        yield "raised", error
+
+
+# ---- how processes start --------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -1,89 +1,115 @@
 """Raw media to shards: `python -m vssflow_jax.prepare --manifest=clips.csv --out=SHARDS`.
 
-Each shard holds a fixed slice of the manifest's rows of one split. A run that was stopped goes
-on where it was, and a changed row, file or encoder redoes only its shards (see jobs.py).
+`--videos=FOLDER` takes a folder of ordinary videos instead of a manifest. Each shard holds a
+fixed slice of the rows of one split. A run that was stopped goes on where it was, several at
+once share the work, and a changed row, file or encoder redoes only its shards (see jobs.py).
 `dataset.json` comes last: where it is, everything is whole.
 """
 
 from __future__ import annotations
 
 import collections
+import csv
 import hashlib
+import io
+import itertools
 import json
 import os
 import pathlib
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from absl import flags
+from ml_collections import config_flags
 from tqdm import tqdm
 
-from vssflow_jax import clips, errors, jobs, pool
+from vssflow_jax import clips, errors, jobs
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
+from vssflow_jax.data import folder as folders
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.features.encode import encoders
 from vssflow_jax.files import write_text
+from vssflow_jax.locks import Locks
 from vssflow_jax.text import timing
 
 SHOWN = 5  # skipped clips that are printed
 LOUD = 0.1  # share of skipped clips from which the run says so loudly
+SECONDS, LIMIT = 10.0, 600.0  # longest clip; longest time to wait for one
+PAUSE = 1.0  # seconds between looks at the shards that another process is making
+SKIPPED = "skipped.csv"
 _OURS = re.compile(rf"(?:{'|'.join(manifests.SPLITS)})-\d{{5}}(?:\.array_record|\.json)")
 
 
 def prepare(
-    manifest: str | os.PathLike,
+    source: str | os.PathLike,
     out: str | os.PathLike,
     *,
     workers: int | None = None,
-    max_seconds: float = 10.0,
+    max_seconds: float = SECONDS,
+    overlap: float = 0.0,
     clips_per_shard: int = 64,
     encoder_set: str = "embedded",
+    valid: float = folders.VALID,
+    test: float = folders.TEST,
+    limit: float = LIMIT,
     progress: bool = True,
 ) -> dict:
-    """Makes shards of all clips of a manifest, with dataset.json and statistics.
+    """Makes shards of all clips of a manifest or a folder, with dataset.json and skipped.csv.
 
-    May be stopped at any time and called again. Clips that cannot be used are skipped and
-    listed with their reasons.
+    May be stopped at any time and called again, and run by several processes or machines on
+    one folder at once. Clips that cannot be used are skipped and listed with their reasons.
 
     Args:
-      manifest: clips.csv; `annotations.jsonl` beside it is read too.
+      source: clips.csv, or a folder with videos; `annotations.jsonl` beside or in it counts too.
       out: folder for the shards.
-      workers: processes; None: one a core.
-      max_seconds: longest clip; longer sound clips are cut into windows, others skipped.
-      clips_per_shard: rows of the manifest a shard.
+      workers: processes; None: one a core; 0: none but this one, without the time limit.
+      max_seconds: longest clip; longer ones without a text are cut into windows.
+      overlap: seconds that neighbouring windows share.
+      clips_per_shard: rows a shard.
       encoder_set: name of the set of encoders (features.encode).
+      valid: share of a folder's clips for validation; so is `test`.
+      limit: seconds after which a clip that is not done is given up.
       progress: show a bar and what was skipped.
 
     Returns:
       The contents of dataset.json.
 
     Raises:
-      InputError: a manifest that is wrong, or no clip of it that can be used.
+      InputError: a source or an argument that is wrong, or no clip that can be used.
     """
-    rows = manifests.read_manifest(manifest)
-    notes = manifests.read_annotations(manifest)
+    if not 0 <= overlap < max_seconds:
+        raise InputError(f"--overlap: found {overlap:g} s, expected 0 to less than {max_seconds:g}")
+    rows, notes = read_source(source, valid, test)
     out = pathlib.Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the shards")
-    out.mkdir(parents=True, exist_ok=True)
-    durations = timing.mean_durations(_alignments(rows))
-    settings = clips.Settings(max_seconds=max_seconds, encoder_set=encoder_set, durations=durations)
+    settings = clips.Settings(
+        max_seconds=max_seconds,
+        overlap=overlap,
+        encoder_set=encoder_set,
+        durations=timing.mean_durations(_alignments(rows)),
+    )
     wanted = list(jobs.jobs(rows, notes, settings, out, clips_per_shard))
-    _make(out, wanted, workers, progress)
-    summaries = [json.loads(job.summary.read_text(encoding="utf-8")) for job in wanted]
-    info = _describe(summaries, settings)
-    if not any(split["clips"] for split in info["splits"].values()):
-        raise InputError(
-            f"{manifest}: all {len(rows)} clips were skipped, expected at least one that can be "
-            f"used; the first: {info['skipped'][0]['id']}: {info['skipped'][0]['reason']}"
-        )
-    write_text(out / shards.DATASET, json.dumps(info, indent=1))
+    with Locks(out / ".prepare.lock") as locks:
+        _make(out, wanted, locks, workers, limit, progress)
+        info = finish(source, out, wanted, settings, locks)
     if progress:
-        _tell(info, len(rows))
+        _tell(info, out, len(rows))
     return info
+
+
+def read_source(
+    source: str | os.PathLike, valid: float = folders.VALID, test: float = folders.TEST
+) -> tuple[list[manifests.Row], dict[str, dict]]:
+    """The rows of a manifest or a folder, and the notes on them by id."""
+    if pathlib.Path(source).is_dir():
+        notes = manifests.read_annotations(pathlib.Path(source, manifests.ANNOTATIONS))
+        return folders.read_folder(source, valid, test), notes
+    return manifests.read_manifest(source), manifests.read_annotations(source)
 
 
 def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[timing.Interval]]:
@@ -99,33 +125,75 @@ def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[timing.Interval]
 # ---- shards -------------------------------------------------------------------------------
 
 
-def _stale(out: pathlib.Path, wanted: Sequence[jobs.Job]) -> list[pathlib.Path]:
-    """What a killed run left half-written, and shards that no row belongs to any more."""
-    names = {path.name for job in wanted for path in (job.path, job.summary)}
-    partial = re.compile(rf"\.{_OURS.pattern}\.\d+\.partial")
-    return [
-        path
-        for path in out.iterdir()
-        if partial.fullmatch(path.name) or (_OURS.fullmatch(path.name) and path.name not in names)
-    ]
-
-
-def _make(out: pathlib.Path, wanted: Sequence[jobs.Job], workers: int | None, bar: bool) -> None:
-    """Makes the shards that are not there yet, and removes what does not belong."""
+def _make(out, wanted: Sequence[jobs.Job], locks: Locks, workers, limit: float, bar: bool) -> None:
+    """Makes the shards that are not there yet, or waits for those that another process makes."""
+    clear(out, wanted, locks)
     todo = [job for job in wanted if not jobs.finished(job)]
-    stale = _stale(out, wanted)
-    if todo or stale:
+    if todo:
         (out / shards.DATASET).unlink(missing_ok=True)  # it would describe other shards
-    for path in stale:
-        path.unlink()
     total = sum(len(job.rows) for job in wanted)
     kept = total - sum(len(job.rows) for job in todo)
+    made: set[pathlib.Path] = set()
     with tqdm(total=total, initial=kept, desc="prepare", unit="clip", disable=not bar) as shown:
-        for done in pool.unordered(jobs.make_shard, todo, workers):
-            shown.update(done)
+        while todo:
+            before = len(made)
+            for job in jobs.make_shards(todo, locks, workers, limit):
+                made.add(job.path)
+                shown.update()
+            todo = [job for job in todo if not jobs.finished(job)]
+            if lost := [job for job in todo if job.path in made]:
+                raise InputError(
+                    f"{lost[0].path}: found a shard of other rows or settings instead of the one "
+                    "just made, expected no other prepare in this folder or one of the same"
+                )
+            if todo and len(made) == before:
+                time.sleep(PAUSE)
+        shown.update(total - shown.n)  # what other processes made
+
+
+def clear(out: pathlib.Path, wanted: Sequence[jobs.Job], locks: Locks) -> None:
+    """Removes the shards that no row belongs to any more, and the description of them."""
+    names = {path.name for job in wanted for path in (job.path, job.summary)}
+    for path in out.iterdir():
+        shard = path.with_suffix(jobs.ENDING).name
+        if _OURS.fullmatch(path.name) and path.name not in names and locks.take(shard):
+            (out / shards.DATASET).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            locks.release(shard)
 
 
 # ---- the whole ----------------------------------------------------------------------------
+
+
+def finish(
+    source, out: pathlib.Path, wanted: Sequence[jobs.Job], settings: clips.Settings, locks: Locks
+) -> dict:
+    """Writes skipped.csv and dataset.json of shards that are all there; returns the latter."""
+    locks.take(shards.DATASET, wait=True)
+    # All is made, so what is half-written is of killed processes.
+    leftover = [path.name for job in wanted for path in (job.path, job.summary)]
+    jobs.remove_partials(out, [*leftover, SKIPPED, shards.DATASET])
+    summaries = [json.loads(job.summary.read_text(encoding="utf-8")) for job in wanted]
+    skipped = [row for s in summaries for row in s["skipped"]]
+    write_text(out / SKIPPED, _table(skipped))
+    info = _describe(summaries, settings)
+    if not any(split["clips"] for split in info["splits"].values()):
+        raise InputError(
+            f"{source}: all {len(skipped)} clips were skipped, expected at least one that can be "
+            f"used; the first: {skipped[0]['id']}: {skipped[0]['reason']}"
+        )
+    write_text(out / shards.DATASET, json.dumps(info, indent=1))
+    locks.release(shards.DATASET)
+    return info
+
+
+def _table(skipped: Sequence[Mapping]) -> str:
+    """skipped.csv. File names that are not text are written with escapes."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ("id", "split", "file", "reason"), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(skipped)
+    return table.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
 def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
@@ -138,12 +206,14 @@ def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
         "sample_rate": SAMPLE_RATE,
         "latent_rate": LATENT_RATE,
         "max_seconds": settings.max_seconds,
+        "overlap": settings.overlap,
+        "wave": {"dtype": "int16", "codec": None},  # a run's codec encodes it in the step
         "features": features,
         "splits": {
             name: _describe_split([s for s in summaries if s["split"] == name and s["clips"]])
             for name in manifests.SPLITS
         },
-        "skipped": [row for s in summaries for row in s["skipped"]],
+        "skipped": sum(len(s["skipped"]) for s in summaries),
         "statistics": {
             "phoneme_durations": dict(settings.durations),
             "encoders": settings.encoder_set,
@@ -156,63 +226,94 @@ def _describe_split(summaries: Sequence[dict]) -> dict:
     """Files and counts of one split, and the numbers of its clips by task and without sound."""
     rows: dict[str, list[int]] = collections.defaultdict(list)
     missing: dict[str, int] = collections.Counter()
+    seconds: dict[str, float] = collections.Counter()
     silent: list[int] = []
     count = 0
     for summary in summaries:
         for task, numbers in summary["rows"].items():
             rows[task] += [count + number for number in numbers]
         missing.update(summary["missing"])
+        seconds.update(summary["seconds"])
         silent += [count + number for number in summary["silent"]]
         count += summary["clips"]
     return {
         "files": [summary["file"] for summary in summaries],
         "bytes": [summary["bytes"] for summary in summaries],
+        "sha256": [summary["sha256"] for summary in summaries],
         "clips": count,
         "tasks": {task: len(numbers) for task, numbers in sorted(rows.items())},
+        "seconds": {task: round(total, 2) for task, total in sorted(seconds.items())},
         "missing": dict(sorted(missing.items())),
         "silent": silent,
         "rows": dict(sorted(rows.items())),
     }
 
 
-def _tell(info: Mapping, rows: int) -> None:
-    """Prints what there is now and what was left out."""
+def _tell(info: Mapping, out: pathlib.Path, rows: int) -> None:
+    """Prints what there is now, what cannot be trained on and what was left out."""
     made = {name: split["clips"] for name, split in info["splits"].items()}
     print(f"prepared {sum(made.values())} clips: {made}", flush=True)
-    skipped = info["skipped"]
-    if not skipped:
+    silent = len(info["splits"]["train"]["silent"])
+    if silent:
+        print(
+            f"note: {silent} of {made['train']} clips in train have no sound: training passes "
+            "over them",
+            file=sys.stderr,
+        )
+    if not info["skipped"]:
         return
-    share = len(skipped) / rows
+    share = info["skipped"] / rows
     loud = "WARNING: " if share > LOUD else ""
     print(
-        f"{loud}skipped {len(skipped)} of {rows} rows ({share:.0%}), listed with reasons in "
-        f"{shards.DATASET}",
+        f"{loud}skipped {info['skipped']} of {rows} rows ({share:.0%}), listed with reasons in "
+        f"{out / SKIPPED}",
         file=sys.stderr,
     )
-    for row in skipped[:SHOWN]:
-        print(f"  {row['id']}: {row['reason']}", file=sys.stderr)
+    with open(out / SKIPPED, encoding="utf-8", newline="") as file:
+        for row in itertools.islice(csv.DictReader(file), SHOWN):
+            print(f"  {row['id']}: {row['reason']}", file=sys.stderr)
 
 
 def define_flags() -> None:
     """The flags of this command."""
-    flags.DEFINE_string("manifest", None, "Manifest of the clips (clips.csv).", required=True)
-    flags.DEFINE_string("out", None, "Folder for the shards.", required=True)
+    flags.DEFINE_string("manifest", None, "Manifest of the clips (clips.csv).")
+    flags.DEFINE_string("videos", None, "Folder of videos, instead of a manifest.")
+    flags.DEFINE_string("out", None, "Folder for the shards.")
     flags.DEFINE_integer("workers", None, "Processes; default: one a core.", lower_bound=0)
-    flags.DEFINE_float("max_seconds", 10.0, "Longest clip, seconds.", lower_bound=0.2)
+    flags.DEFINE_float("max_seconds", None, "Longest clip, seconds; default: the recipe's or 10.")
+    flags.DEFINE_float("overlap", 0.0, "Seconds that windows of longer clips share.")
     flags.DEFINE_integer("clips_per_shard", 64, "Rows of the manifest a shard.", lower_bound=1)
     flags.DEFINE_string("encoders", "embedded", "Set of encoders.")
+    flags.DEFINE_float("valid", folders.VALID, "Share of --videos for validation.")
+    flags.DEFINE_float("test", folders.TEST, "Share of --videos for tests.")
+    flags.DEFINE_float("limit", LIMIT, "Seconds for a clip before it is given up.", lower_bound=1)
+    config_flags.DEFINE_config_file("config", None, "Recipe that the shards are for.")
 
 
 def main() -> None:
     """Flags in, shards out."""
     given = flags.FLAGS
+    if (given.manifest is None) == (given.videos is None):
+        raise InputError("expected one of --manifest=clips.csv and --videos=FOLDER")
+    if given.out is None:
+        raise InputError("found no --out, expected a folder for the shards")
+    recipe = given.config.data.duration if given.config else SECONDS
+    longest = recipe if given.max_seconds is None else given.max_seconds
+    if longest < clips.SHORTEST:
+        raise InputError(f"--max_seconds: found {longest:g}, expected at least {clips.SHORTEST}")
+    if given.videos is not None and not pathlib.Path(given.videos).is_dir():
+        raise InputError(f"--videos={given.videos}: no such folder, expected one with videos")
     prepare(
-        given.manifest,
+        given.manifest or given.videos,
         given.out,
         workers=given.workers,
-        max_seconds=given.max_seconds,
+        max_seconds=longest,
+        overlap=given.overlap,
         clips_per_shard=given.clips_per_shard,
         encoder_set=given.encoders,
+        valid=given.valid,
+        test=given.test,
+        limit=given.limit,
     )
 
 

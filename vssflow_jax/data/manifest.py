@@ -14,7 +14,7 @@ COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split"
 REQUIRED = ("id", "split")
 SPLITS = ("train", "valid", "test")
 TASKS = ("sound", "speech", "joint")
-LONGEST_ID = 200  # characters; ids become file names
+LONGEST_ID = 200  # bytes; ids become file names
 ANNOTATIONS = "annotations.jsonl"
 
 
@@ -29,6 +29,7 @@ class Row:
       split: train, valid or test.
       task: sound, speech or joint; derived where the column is empty.
       line: line of the manifest, for messages.
+      problem: what makes the clip of no use, if that showed already when it was listed.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Row:
     text: str | None = None
     speaker_audio: str | None = None
     alignment: str | None = None
+    problem: str | None = None
 
 
 def read_manifest(path: str | os.PathLike) -> list[Row]:
@@ -120,11 +122,11 @@ def _row(path, header: list[str], cells: list[str], line: int) -> Row:
 
 
 def _check_id(where: str, name: str) -> None:
-    unfit = not name or len(name) > LONGEST_ID or name.startswith(".") or not name.isprintable()
-    if unfit or any(c in name for c in "/\\"):
+    unfit = not name or name.startswith(".") or not name.isprintable()
+    if unfit or len(name.encode()) > LONGEST_ID or any(c in name for c in "/\\"):
         raise InputError(
             f"{where}, field id: found {name[:40]!r}, expected a name of at most {LONGEST_ID} "
-            "characters without / that may be a file's"
+            "bytes without / that may be a file's"
         )
 
 

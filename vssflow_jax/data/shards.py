@@ -35,7 +35,8 @@ Record = dict[str, Any]
 
 
 def schema(encoders: Sequence) -> dict[str, dict]:
-    """What each feature of a record is: width, rate (None: once a clip), dtype, encoder, hash.
+    """What each feature of a record is: width, rate (None: once a clip), dtype, and what made it:
+    encoder, its version, its hash.
 
     Derived from the condition table; `encoders` (features.encode) say at which rate and by what
     the features were made. A condition without an encoder (phonemes) has the table's rate.
@@ -49,6 +50,7 @@ def schema(encoders: Sequence) -> dict[str, dict]:
             "rate": made.rate if made else condition.rate,
             "dtype": "int32" if condition.ids else "float16",
             "encoder": made.name if made else "cmudict",
+            "version": made.version if made else 1,
             "hash": made.hash if made else "arpabet-71",
         }
     return described
@@ -94,8 +96,8 @@ def decode_record(data: bytes) -> Record:
 
 
 @contextlib.contextmanager
-def shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record], None]]:
-    """Gives a function that adds a record to a shard.
+def shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record | bytes], None]]:
+    """Gives a function that adds a record, or one that is encoded already, to a shard.
 
     The shard appears under `path` when the block ends well; otherwise nothing is left behind.
     A full disk raises OSError.
@@ -105,7 +107,9 @@ def shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record], None]]:
         try:
             writer = ArrayRecordWriter(str(partial), OPTIONS)
             try:
-                yield lambda record: writer.write(encode_record(record))
+                yield lambda record: writer.write(
+                    record if isinstance(record, bytes) else encode_record(record)
+                )
             finally:
                 writer.close()
         except RuntimeError as error:

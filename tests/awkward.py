@@ -1,0 +1,31 @@
+"""Work for test_pool: items that count, hang, crash, leave or raise."""
+
+import os
+import pathlib
+import signal
+import time
+
+
+def parts(item):
+    """Parts 0, 1, … as the item says; it goes wrong behind those, or in their midst."""
+    kind, what = item
+    if kind == "pid":
+        pathlib.Path(what, str(os.getpid())).touch()
+        time.sleep(1000)
+    if kind == "raise":
+        raise KeyError(what)
+    if kind == "once":
+        mark = pathlib.Path(what)
+        yield from (0, 1)
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield 2
+        return
+    yield from range(what)
+    if kind == "hang":
+        time.sleep(1000)
+    if kind == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "leave":
+        os._exit(3)

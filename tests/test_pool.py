@@ -1,0 +1,102 @@
+"""Work on processes: order, limits, and items that hang, crash or raise."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import awkward
+import pytest
+
+from vssflow_jax import pool
+
+
+def run(items, workers, seconds=60.0):
+    """(tag, part) of awkward.parts, the reasons of what was lost by tag."""
+    parts, lost = [], {}
+    for tag, part in pool.streamed(awkward.parts, items, workers, seconds=seconds):
+        if isinstance(part, pool.End):
+            lost |= {tag: part.lost} if part.lost else {}
+        else:
+            parts.append((tag, part))
+    return parts, lost
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_parts_come_in_the_order_of_the_items(workers):
+    items = [(f"tag{n}", ("count", n % 4)) for n in range(12)]
+    expected = [(tag, part) for tag, (_, count) in items for part in range(count)]
+    assert run(items, workers) == (expected, {})
+
+
+def test_what_hangs_or_crashes_is_lost_alone(tmp_path):
+    items = [
+        ("good", ("count", 2)),
+        ("hangs", ("hang", 1)),
+        ("dies", ("crash", 2)),
+        ("dies once", ("once", str(tmp_path / "mark"))),
+        ("leaves", ("leave", 0)),
+        ("last", ("count", 1)),
+    ]
+    parts, lost = run(items, 2, seconds=2.0)
+    assert lost == {
+        "hangs": "took longer than 2 s",
+        "dies": "crashed its process twice (SIGSEGV)",
+        "leaves": "crashed its process twice (exit status 3)",
+    }
+    kept = [tag for tag, _ in parts]
+    assert kept == ["good"] * 2 + ["hangs"] + ["dies"] * 2 + ["dies once"] * 3 + ["last"]
+    assert [part for tag, part in parts if tag == "dies once"] == [0, 1, 2]
+
+
+def test_an_exception_comes_out():
+    for workers in (0, 2):
+        with pytest.raises(KeyError, match="spoon"):
+            run([("a", ("count", 1)), ("b", ("raise", "spoon"))], workers)
+
+
+def test_items_are_taken_as_they_are_needed():
+    taken = []
+
+    def items():
+        for number in range(1000):
+            taken.append(number)
+            yield number, ("count", 1)
+
+    stream = pool.streamed(awkward.parts, items(), 1, seconds=60.0)
+    next(stream)
+    assert len(taken) <= pool.AHEAD
+    stream.close()
+
+
+def test_workers_end_with_their_master(tmp_path):
+    """SIGKILL of the main process: no worker stays behind, not even one that hangs."""
+    program = (
+        "import awkward; from vssflow_jax import pool\n"
+        f"items = [(n, ('pid', {str(tmp_path)!r})) for n in range(2)]\n"
+        "for _ in pool.streamed(awkward.parts, items, 2, seconds=4.0): pass\n"
+    )
+    paths = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths}
+    )
+    while len(list(tmp_path.iterdir())) < 2 and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(workers) == 2
+    until = time.monotonic() + 30
+    while any(alive(pid) for pid in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in workers)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] != "Z"

@@ -1,0 +1,54 @@
+"""Names that one process at a time may hold, also on machines that share a file system."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pathlib
+import zlib
+
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+
+
+class Locks:
+    """Locks by name, kept in one small file; those of a process that ends are free again.
+
+    Each name locks a byte of the file (POSIX record locks, which network file systems carry).
+    Where a file system has no locks, every name is free: then two processes may do the same
+    work, and whoever writes must see to it that the second does no harm.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+    def take(self, name: str, wait: bool = False) -> bool:
+        """Takes `name`, at once or with `wait` when it is free; False if another has it."""
+        try:
+            kind = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
+            fcntl.lockf(self._file, kind, 1, zlib.crc32(name.encode()))
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        return True
+
+    def release(self, name: str) -> None:
+        """Gives `name` back."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, zlib.crc32(name.encode()))
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+
+    def close(self) -> None:
+        """Gives everything back."""
+        os.close(self._file)
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
