@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.data.duration = 10.0  # seconds of a training clip
     config.data.batch_size = 72  # clips a step, over all devices
     config.data.workers = 0  # processes that read and decode; 0: threads of this one
+    config.data.max_corrupt = 0.01  # share of the training clips that may be unreadable
 
     config.data.mix = ConfigDict()
     config.data.mix.ratio = 0.0  # share of training clips made of a speech and a sound clip
@@ -41,7 +42,7 @@ def get_config() -> ConfigDict:
     config.model.rotate_keys = False  # positions for the cross-attention's keys
     config.model.null_phonemes = False  # dropped phonemes are a learned row instead of zeros
     config.model.sync_by_time = False  # Synchformer tokens lie at the frames that they saw
-    config.model.remat = "none"  # what the backward pass recomputes: "none" or "layer"
+    config.model.remat = "none"  # what the backward pass recomputes: "none", "layer", "dots"
     config.model.unroll = 1  # layers in one turn of the compiled loop
     config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
         {"clip": 0, "speaker": 0, "phonemes": 0, "lips": 0, "sync": 0}
@@ -74,7 +75,14 @@ def get_config() -> ConfigDict:
     config.train.steps = 250_000
     config.train.log_every = 100  # steps
     config.train.checkpoint_every = 2000  # steps
-    config.train.keep = 3  # newest checkpoints to keep
+    config.train.keep = 3  # newest checkpoints to keep, beside that of the least valid_loss
+    config.train.accumulate = 1  # pieces that a batch is worked off in, one after another
+    config.train.max_skipped = (
+        10  # steps in a row without a finite loss or gradient that stop the run
+    )
+    config.train.validate_every = 2000  # steps; 0: no validation loss while training
+    config.train.validate_clips = 256  # clips of the validation split
+    config.train.compiled = ""  # folder of compiled programs; empty: WORKDIR/compiled
     config.train.sample_every = 10_000  # steps; 0: no samples while training
     config.train.evaluate = False  # evaluate on the test split and write the report at the end
     config.train.evaluate_clips = 64  # clips a task

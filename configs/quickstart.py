@@ -46,6 +46,7 @@ def get_config():
     config.train.log_every = 20
     config.train.checkpoint_every = 200
     config.train.sample_every = 0
+    config.train.validate_every = 0
     config.train.evaluate = True
     config.sample.steps = 12
     config.sample.guidance = 1.5

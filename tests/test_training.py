@@ -149,18 +149,38 @@ def test_run_takes_the_codec_that_its_config_names(tiny_run, tmp_path):
 
 
 def test_mesh_errors_name_the_numbers():
-    with pytest.raises(InputError, match="for 1 devices"):
+    with pytest.raises(InputError, match="is for 3 devices, expected sizes for 1 devices"):
         sharding.make_mesh({"data": 3, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     with pytest.raises(InputError, match="at most one of them -1"):
         sharding.make_mesh({"data": -1, "fsdp": -1, "tensor": 1})
-    mesh = jax.sharding.AbstractMesh((4, 2, 1), sharding.AXES)
-    with pytest.raises(InputError, match="multiple of 8"):
-        sharding.check_batch(12, mesh)
+    with pytest.raises(InputError, match="3 devices or a multiple"):
+        sharding.make_mesh({"data": -1, "fsdp": 3, "tensor": 1}, jax.devices()[:1])
+
+
+def test_what_does_not_split_evenly_is_named():
+    config, mesh = base.get_config(), jax.sharding.AbstractMesh((4, 2, 5), sharding.AXES)
+    config.data.batch_size, config.train.accumulate = 24, 2
+    with pytest.raises(InputError, match="batch_size: found 24, expected a multiple of 16"):
+        sharding.check(config, mesh)
+    config.data.batch_size = 32
+    with pytest.raises(InputError, match=r"mesh.tensor: found 5, expected a divisor of .* 24"):
+        sharding.check(config, mesh)
+    config.train.accumulate = 0
+    with pytest.raises(InputError, match=r"train.accumulate: found 0"):
+        sharding.check(config, mesh)
 
 
 def test_identity_mismatch_names_both_sides():
     with pytest.raises(InputError, match=r"codec was a .* and is b now"):
         checkpoint.check_identity({"codec": "a"}, {"codec": "b"}, "checkpoint 3")
+
+
+def test_a_checkpoint_older_than_a_config_field_had_its_default():
+    now = base.get_config().model.to_dict()
+    before = {name: value for name, value in now.items() if name != "rotate_keys"}
+    checkpoint.check_identity({"model": before}, {"model": now}, "checkpoint 3")
+    with pytest.raises(InputError, match="model was"):
+        checkpoint.check_identity({"model": before}, {"model": now | {"rotate_keys": True}}, "")
 
 
 def weights(workdir, number):
@@ -181,7 +201,8 @@ def test_a_run_leaves_its_folder(tiny_run):
     lines = metrics(tiny_run)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert {
-        "loss", "grad_norm", "learning_rate", "clips_per_second", "input_wait_fraction"
+        "loss", "grad_norm", "learning_rate", "clips_per_second", "input_wait_fraction",
+        "skipped_steps", "corrupt_records",
     } <= set(lines[0])  # fmt: skip
     assert checkpoint.require_checkpoint(tiny_run)[1] == 6
 

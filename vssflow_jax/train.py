@@ -1,12 +1,15 @@
 """Trains a model: `python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR`.
 
 The same command goes on from the newest whole checkpoint in DIR. With a built-in corpus in
-the config and no shards there, it builds them first.
+the config and no shards there, it builds them first. SIGTERM saves and ends with status 75.
+Several processes, one a host, make one run: docs/pod.md.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,16 +26,25 @@ from vssflow_jax.data import manifest, mix, pipeline, shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
 from vssflow_jax.generate import Generator
-from vssflow_jax.training import checkpoint, loop, state
+from vssflow_jax.training import checkpoint, hosts, loop, preemption, sharding, state
 
 CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
 SAMPLES = 3  # clips generated while training
+SCHEDULING = ("remat", "unroll")  # fields of config.model that change no number
 CORPORA = ("", "miniav")
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Recipe, a file in configs/.", lock_config=True
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; all hosts share it.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator_address", None, "Of several processes: HOST:PORT of the first, or auto."
+)
+PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat_seconds", 100, "Silence after which a process counts as dead.", lower_bound=1
+)
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -84,7 +96,7 @@ def training_clips(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
     Raises:
       InputError: there are none.
     """
-    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks)
+    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks, mend=True)
     if not len(records):
         raise InputError(
             f"{folder}: found no training clips with sound of the tasks "
@@ -110,7 +122,10 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     def hook(step: int, current: state.TrainState) -> None:
         if not rows or step % every:
             return
-        generator = Generator(config, current.ema, codec, statistics, step)
+        ema = hosts.whole(current.ema)
+        if not hosts.first():
+            return
+        generator = Generator(config, ema, codec, statistics, step)
         for record, wave in zip(rows, generator.batch(rows), strict=True):
             path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
             media.write_wav(path, wave, codec.sample_rate)
@@ -120,52 +135,75 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
 
 def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
-    workdir = Path(workdir)
+    workdir, began = Path(workdir), time.perf_counter()
     checkpoint.refuse_conversion(workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
-    began = time.perf_counter()
-    folder = ensure_shards(config, workdir)
+    keep_compiled(config.train.compiled or workdir / "compiled")
+    mesh = sharding.make_mesh(dict(config.mesh))
+    sharding.check(config, mesh)
+    with hosts.first_goes_before("shards and codec"):
+        folder = ensure_shards(config, workdir)
+        records = training_clips(config, folder, config.data.tasks)
+        codec = ensure_codec(config, records, workdir)
     info = shards.load_dataset_info(folder)
     rates = {name: feature["rate"] for name, feature in info["features"].items()}
-    records = training_clips(config, folder, config.data.tasks)
-    codec = ensure_codec(config, records, workdir)
     statistics = {**info["statistics"], "rates": rates}
-    spec = pipeline.BatchSpec.of(config.data.duration, rates)
     with config.unlocked():
         config.data.shards = str(folder)
-    write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
-    write_text(workdir / "config.json", config.to_json(indent=1))
+    if hosts.first():
+        write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
+        write_text(workdir / "config.json", config.to_json(indent=1))
+    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    rows = sharding.local_rows(config.data.batch_size, mesh)
     batches = pipeline.training_batches(
         records,
         spec,
-        batch_size=config.data.batch_size // jax.process_count(),
+        batch_size=config.data.batch_size,
         seed=config.seed,
         mixer=mixer(config, folder, records, rates),
         workers=config.data.workers,
-        process=jax.process_index(),
-        processes=jax.process_count(),
+        rows=rows,
     )
     identity = {
         "codec": digest(codec),
         "dataset": info["hash"],
-        "model": config.model.to_dict(),
+        "model": {k: v for k, v in config.model.to_dict().items() if k not in SCHEDULING},
         "batch_size": config.data.batch_size,
     }
-    run = loop.Run(config, workdir, codec, batches, spec, identity)
-    count = state.count_parameters(run.state.params)
-    print(
-        f"{count:,} parameters, {len(records)} training clips, {dict(run.mesh.shape)}", flush=True
+    run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records))
+    if hosts.first():
+        count = state.count_parameters(run.state.params)
+        print(f"{count:,} parameters, {len(records)} training clips, {dict(mesh.shape)}")
+        if run.done:
+            print(f"going on from step {run.done}")
+        sys.stdout.flush()
+    valid = shards.open_split(folder, "valid", with_wave=True, tasks=config.data.tasks, mend=True)
+    validation = functools.partial(
+        pipeline.validation_batches,
+        valid,
+        spec,
+        batch_size=config.data.batch_size,
+        clips=config.train.validate_clips,
+        rows=rows,
     )
-    if run.done:
-        print(f"going on from step {run.done}", flush=True)
-    valid = shards.open_split(folder, "valid", with_wave=True)
-    run.train(write_samples(workdir, config, codec, statistics, valid))
+    hook = write_samples(workdir, config, codec, statistics, valid)
+    run.train(hook, validation if len(valid) else None)
+    hosts.part()
+    if not hosts.first():
+        return
     print(
         f"trained {config.train.steps} steps; {time.perf_counter() - began:.0f} s in all",
         flush=True,
     )
     if config.train.evaluate:
+        preemption.end_at_once()
         finish(config, workdir)
+
+
+def keep_compiled(folder: str | Path) -> None:
+    """Keeps compiled programs in a folder for later starts, unless JAX's own variable names one."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path(folder).resolve()))
 
 
 def finish(config, workdir: Path) -> None:
@@ -195,7 +233,11 @@ def main() -> None:
     """Flags in, a trained run out."""
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
-    train(recipe(CONFIG.value), WORKDIR.value)
+    preemption.end_at_once()
+    config = recipe(CONFIG.value)
+    hosts.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value)
+    with hosts.together():
+        train(config, WORKDIR.value)
 
 
 if __name__ == "__main__":

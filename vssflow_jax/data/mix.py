@@ -108,6 +108,7 @@ def _position(plan: Plan, rate: float) -> int:
 def _meta(speech: Mapping, sound: Mapping, plan: Plan) -> dict:
     mixed = {"speech": speech["id"], "sound": sound["id"], **dataclasses.asdict(plan)}
     return {
+        "corrupt": [*speech.get("corrupt", ()), *sound.get("corrupt", ())],
         "id": f"{speech['id']}+{sound['id']}",
         "task": "joint",
         "text": speech["text"],

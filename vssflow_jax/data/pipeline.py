@@ -15,6 +15,8 @@ from vssflow_jax import conditions
 from vssflow_jax.data.mix import Mixer
 
 PCM = 32768.0  # int16 full scale
+IDS, CORRUPT = "ids", "corrupt"
+NOTES = (IDS, CORRUPT)  # of a batch, [B] strings: what the host keeps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,12 +103,42 @@ def stack(examples: Sequence[Mapping]) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class ToExample:
-    """Picklable map from a record to an example, for Grain's worker processes."""
+    """Picklable map from a record to an example with its notes, for Grain's worker processes."""
 
     spec: BatchSpec
 
     def __call__(self, record: Mapping) -> dict:
-        return example(record, self.spec)
+        meta = record.get("meta", {})
+        corrupt = "\n".join(meta.get("corrupt", ()))
+        notes = {IDS: np.str_(meta.get("id", "")), CORRUPT: np.str_(corrupt)}
+        return {**example(record, self.spec), **notes}
+
+
+def corrupt_records(batch: Mapping) -> list[str]:
+    """Names of the corrupt records for which others stand in a batch."""
+    return [name for names in batch[CORRUPT] if names for name in str(names).split("\n")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Of an endless sequence that is taken in batches, some rows of each batch.
+
+    Attributes:
+      records: the sequence.
+      batch_size: of the batches.
+      rows: neighbouring rows of a batch.
+    """
+
+    records: Sequence
+    batch_size: int
+    rows: range
+
+    def __len__(self) -> int:
+        return len(self.records) // self.batch_size * len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        batch, row = divmod(int(index), len(self.rows))
+        return self.records[batch * self.batch_size + self.rows[row]]
 
 
 def training_records(records: Sequence, seed: int, mixer: Mixer | None = None):
@@ -134,27 +166,44 @@ def training_batches(
     seed: int,
     mixer: Mixer | None = None,
     workers: int = 0,
-    process: int = 0,
-    processes: int = 1,
+    rows: range | None = None,
 ):
     """An endless Grain iterator of batches of `training_records`.
 
     Args:
       records: as there; so are `seed` and `mixer`.
       spec: shapes.
-      batch_size: clips a batch of this process.
+      batch_size: clips a batch, over all hosts.
       workers: processes that read and decode; 0: threads.
-      process: this host's number; each host reads its own records of a common order.
-      processes: hosts.
+      rows: those of each batch that this host reads; None: all.
 
     Returns:
-      An iterator with `get_state` and `set_state`: its position, exactly.
+      An iterator with `get_state` and `set_state`: its position, exactly. It counts batches, so
+      that one host's position is any other's.
     """
-    dataset = training_records(records, seed, mixer)
-    dataset = dataset[process::processes] if processes > 1 else dataset
-    dataset = dataset.map(ToExample(spec)).batch(batch_size, batch_fn=stack)
+    dataset, count = training_records(records, seed, mixer), batch_size
+    if rows is not None and len(rows) < batch_size:
+        dataset, count = grain.MapDataset.source(Rows(dataset, batch_size, rows)), len(rows)
+    dataset = dataset.map(ToExample(spec)).batch(count, batch_fn=stack)
     threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
     stream = dataset.to_iter_dataset(threads)
     if workers:
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     return iter(stream)
+
+
+def validation_batches(
+    records: Sequence, spec: BatchSpec, *, batch_size: int, clips: int, rows: range
+):
+    """Batches of the first `clips` records, in order, a few more to make the last one whole.
+
+    Args:
+      records: of the validation split; fewer than are wanted come again.
+      spec: shapes.
+      batch_size: clips a batch, over all hosts.
+      clips: how many; no more than there are.
+      rows: those of each batch that this host reads.
+    """
+    make = ToExample(spec)
+    for start in range(0, min(clips, len(records)), batch_size):
+        yield stack([make(records[(start + row) % len(records)]) for row in rows])

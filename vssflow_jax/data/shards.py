@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
-from array_record.python.array_record_module import ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from vssflow_jax.conditions import BY_NAME, CONDITIONS
@@ -133,16 +134,38 @@ def file_hash(path: str | os.PathLike) -> str:
 # ---- reading ------------------------------------------------------------------------------
 
 
+class CorruptRecord(InputError):
+    """A record whose bytes are not what was written.
+
+    Args:
+      name: its file and number there.
+      reason: what reading said.
+    """
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: corrupt ({self.reason}), expected a clip; prepare again"
+
+
 class Split:
     """The clips of one split: a random-access sequence of records. Can be pickled.
 
     Args:
       files: shards in order.
       rows: which records of them, by number; None: all.
+      mend: a corrupt record is replaced by the next good one, in order, whose `meta` then names
+        in `corrupt` what it stands in for; otherwise reading it raises `CorruptRecord`.
     """
 
-    def __init__(self, files: Sequence[str], rows: Sequence[int] | None = None):
-        self._source = ArrayRecordDataSource(list(files)) if files else ()
+    def __init__(self, files: Sequence[str], rows: Sequence[int] | None = None, mend: bool = False):
+        self._files, self._mend = list(files), mend
+        try:
+            self._source = ArrayRecordDataSource(self._files) if files else ()
+        except RuntimeError as error:
+            raise InputError(f"{error}; not a whole shard, prepare again") from None
         self._rows = None if rows is None else np.asarray(rows, np.int64)
 
     def __len__(self) -> int:
@@ -152,8 +175,36 @@ class Split:
         """Arrays by name and `meta`; missing modalities are absent."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
-        index = int(index) % len(self)
-        return decode_record(self._source[index if self._rows is None else int(self._rows[index])])
+        corrupt = []
+        for place in range(int(index), int(index) + len(self)):
+            try:
+                record = self._read(place % len(self))
+            except CorruptRecord as error:
+                if not self._mend:
+                    raise
+                corrupt.append(error.name)
+                continue
+            if corrupt:
+                record[META]["corrupt"] = corrupt
+            return record
+        raise InputError(f"{', '.join(self._files)}: found no record that is whole; prepare again")
+
+    def _read(self, index: int) -> Record:
+        row = index if self._rows is None else int(self._rows[index])
+        try:
+            return decode_record(self._source[row])
+        except (RuntimeError, SafetensorError, KeyError, ValueError) as error:
+            raise CorruptRecord(self._name(row), " ".join(str(error).split())) from None
+
+    def _name(self, row: int) -> str:
+        for file in self._files:
+            reader = ArrayRecordReader(file)
+            count = reader.num_records()
+            reader.close()
+            if row < count:
+                return f"{file}, record {row}"
+            row -= count
+        raise IndexError(row)
 
 
 def load_dataset_info(folder: str | os.PathLike) -> dict:
@@ -177,7 +228,12 @@ def load_dataset_info(folder: str | os.PathLike) -> dict:
 
 
 def open_split(
-    folder: str | os.PathLike, split: str, *, with_wave: bool = False, tasks: Sequence[str] = ()
+    folder: str | os.PathLike,
+    split: str,
+    *,
+    with_wave: bool = False,
+    tasks: Sequence[str] = (),
+    mend: bool = False,
 ) -> Split:
     """Opens a split of prepared shards.
 
@@ -186,6 +242,7 @@ def open_split(
       split: train, valid or test.
       with_wave: only clips that have sound.
       tasks: only clips of these tasks; none: of all.
+      mend: replace corrupt records, see `Split`.
 
     Raises InputError for an unknown split or task, and for shards that are missing, cut short
     or made before clips were listed by task.
@@ -205,7 +262,7 @@ def open_split(
         rows = _rows_of(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
     kept = [row for row in rows if row not in silent]
-    return Split([str(path) for path in files], kept if silent or tasks else None)
+    return Split([str(path) for path in files], kept if silent or tasks else None, mend)
 
 
 def _rows_of(split: dict, tasks: Sequence[str], where: str) -> list[int]:

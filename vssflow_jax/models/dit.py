@@ -14,6 +14,13 @@ import jax.numpy as jnp
 
 from vssflow_jax.models import layers
 
+# What the backward pass keeps: all; the layers' inputs; those and the products with weights.
+REMAT = {
+    "none": jax.checkpoint_policies.everything_saveable,
+    "layer": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiTConfig:
@@ -29,7 +36,7 @@ class DiTConfig:
       time_features: Fourier features of the time token.
       feed_forward: hidden width of the SwiGLU as a multiple of D.
       rotate_keys: give cross-attention keys positions (the official network gives none).
-      remat: what the backward pass keeps: "none" keeps all, "layer" only the layers' inputs.
+      remat: what is recomputed in the backward pass, a key of REMAT.
       unroll: layers that one turn of the compiled loop holds; more is faster on CPUs, and
         slower to compile.
       dtype: of the computation; parameters are float32.
@@ -51,8 +58,8 @@ class DiTConfig:
     def __post_init__(self):
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
-        if self.remat not in ("none", "layer"):
-            raise ValueError(f"remat: found {self.remat!r}, expected 'none' or 'layer'")
+        if self.remat not in REMAT:
+            raise ValueError(f"remat: found {self.remat!r}, expected one of {tuple(REMAT)}")
 
     @property
     def width(self) -> int:
@@ -113,7 +120,9 @@ class DiT(nn.Module):
             in_axes=None,
             axis_size=config.layers,
         )(config.kv_heads, config.head_width, config.rotate_keys, dtype)
-        block = nn.remat(Block, prevent_cse=False) if config.remat == "layer" else Block
+        block = Block
+        if config.remat != "none":
+            block = nn.remat(Block, prevent_cse=False, policy=REMAT[config.remat])
         self.blocks = nn.scan(
             block,
             variable_axes={**stacked, "intermediates": 0},

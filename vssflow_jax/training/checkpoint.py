@@ -32,21 +32,45 @@ EXPORT = "export.json"  # in the folder of an export: step and hashes
 class Checkpoints:
     """The checkpoints of a run's folder.
 
+    Of several processes, all together write them; each that only reads does so by itself.
+
     Args:
       workdir: the run's folder.
       keep: newest checkpoints to keep; None: all.
+      writes: this is the run itself, which clears away what an earlier start left half written.
+
+    Attributes:
+      best: [validation loss, step] of the checkpoint that is kept besides, or None.
     """
 
-    def __init__(self, workdir: str | Path, keep: int | None = None):
+    def __init__(self, workdir: str | Path, keep: int | None = None, writes: bool = False):
         self.folder = Path(workdir).resolve() / FOLDER
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False)
+        self.best: list | None = None
+        self._keep = keep
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self,
+            create=False,
+            cleanup_tmp_directories=writes,
+            multiprocessing_options=ocp.options.MultiprocessingOptions() if writes else _alone(),
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """Orbax's question which of the checkpoints, oldest first, stay."""
+        keep = len(checkpoints) if self._keep is None else self._keep
+        best = self.best and self.best[1]
+        return [
+            place >= len(checkpoints) - keep or info.step == best
+            for place, info in enumerate(checkpoints)
+        ]
+
     def save(self, step: int, state: TrainState, position: dict, identity: dict) -> None:
-        """Saves a step: the state, the data iterator's position, hashes and config.
+        """Saves a step in the background: state, data position, hashes and config.
 
         The averaged weights are an item of their own, which sampling reads alone. A disk
-        without room for them raises OSError here, before anything is written.
+        without room for them raises OSError here, before anything is written; what goes wrong
+        later is raised by the next save, by `wait` or by `close`. Until a save is whole, the
+        one before it stays.
         """
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         if shutil.disk_usage(self.folder.parent).free < needed:
@@ -74,9 +98,15 @@ class Checkpoints:
         return found.state.replace(ema=found.weights), found.position
 
     def weights(self, step: int):
-        """The averaged weights of a step, on the default device."""
-        items = ocp.args.Composite(weights=ocp.args.StandardRestore())
-        return self._manager.restore(step, args=items).weights
+        """The averaged weights of a step, on one device, whatever mesh they were saved from."""
+        place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as reader:
+            path = self.folder / str(step) / "weights"
+            like = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+                reader.metadata(path).item_metadata.tree,
+            )
+            return reader.restore(path, like)
 
     def identity(self, step: int) -> dict:
         """What a step was made with: hashes and config."""
@@ -89,7 +119,18 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits and lets go of the folder."""
+        self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """For a process that does without the others."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    this = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process{this}"
+    )
 
 
 def require_checkpoint(workdir: str | Path) -> tuple[Checkpoints, int]:
@@ -196,12 +237,17 @@ def read_config(workdir: str | Path) -> ConfigDict:
 def check_identity(found: dict, expected: dict, where: str) -> None:
     """Compares what a checkpoint was made with to what is at hand, key by key.
 
+    Config fields that are newer than the checkpoint had the base's value then.
+
     Raises:
       InputError: names the first key that differs, and both sides.
     """
+    defaults = json.loads(base.get_config().to_json())
     for key, value in expected.items():
-        before = found.get(key)
-        if json.loads(json.dumps(before)) != json.loads(json.dumps(value)):
+        before, value = json.loads(json.dumps([found.get(key), value]))
+        if isinstance(before, dict):
+            before = {name: before.get(name, defaults[key].get(name)) for name in value}
+        if before != value:
             raise InputError(f"{where}: {key} was {before} when it was saved, and is {value} now")
 
 

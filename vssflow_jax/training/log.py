@@ -38,6 +38,16 @@ class MetricsLog:
         self._board.close()
 
 
+class Silent:
+    """The log of processes that write none."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _step(line: str) -> float:
     """The step of a line; a line cut short by a crash counts as later than all."""
     try:

@@ -1,11 +1,11 @@
-"""The training loop: restore, step, log, save, in a run's folder."""
+"""The training loop: restore, step, log, validate, save, in a run's folder."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import jax
@@ -13,11 +13,14 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from vssflow_jax import conditions
+from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import checkpoint, sharding, state, step
-from vssflow_jax.training.log import MetricsLog
+from vssflow_jax.training import checkpoint, hosts, preemption, sharding, state, step
+from vssflow_jax.training.log import MetricsLog, Silent
+from vssflow_jax.training.tally import Tally
 
+RUN = "run"  # beside the data iterator's position: what else a run goes on with
 Hook = Callable[[int, state.TrainState], None]
 
 
@@ -56,74 +59,126 @@ class Run:
     Args:
       config: the run's config.
       workdir: the run's folder.
+      mesh: the devices.
       codec: waveform to latent.
       batches: Grain iterator of batches, its position still at the start.
       spec: shapes of a batch.
       identity: hashes that the checkpoints of this run carry.
+      clips: of the training split.
     """
 
-    def __init__(self, config, workdir: Path, codec, batches, spec, identity: dict):
-        self.config, self.workdir, self.batches = config, workdir, batches
+    def __init__(
+        self, config, workdir: Path, mesh, codec, batches, spec, identity: dict, clips: int
+    ):
+        self.config, self.workdir, self.mesh, self.batches = config, workdir, mesh, batches
         self.identity = identity
-        self.mesh = sharding.make_mesh(dict(config.mesh))
-        sharding.check_batch(config.data.batch_size, self.mesh)
-        self.codec = jax.device_put(codec, jax.NamedSharding(self.mesh, jax.P()))
+        self.codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
         self.model = vssflow.build(config, codec.channels)
-        self._make = initial_state(self.model, config, spec, codec.channels, self.mesh)
-        self.checkpoints = checkpoint.Checkpoints(workdir, config.train.keep)
-        self.state = self._restore()
-        self._step = jax.jit(step.make_step(self.model, config), donate_argnums=0)
-        self._saved = int(self.state.step)
+        self._make = initial_state(self.model, config, spec, codec.channels, mesh)
+        self._places = sharding.shardings(jax.eval_shape(self._make), mesh)
+        self.checkpoints = checkpoint.Checkpoints(workdir, config.train.keep, writes=True)
+        self.state, found = self._restore()
+        most = config.data.max_corrupt * clips
+        self.tally = Tally(config.train.max_skipped, most, found.get("tally"))
+        self.checkpoints.best = found.get("best")
+        self._step = jax.jit(
+            step.make_step(self.model, config, mesh),
+            donate_argnums=0,
+            out_shardings=(self._places, jax.NamedSharding(mesh, jax.P())),
+        )
+        self._validation = jax.jit(step.make_validation(self.model, config, mesh))
+        self.done = self._saved = int(self.state.step)
 
-    def _restore(self) -> state.TrainState:
+    def _restore(self) -> tuple[state.TrainState, dict]:
         newest = self.checkpoints.latest()
         if newest is None:
             made, start = self._make(), self.config.train.start
-            return started(made, start, self.identity["codec"]) if start else made
+            return (started(made, start, self.identity["codec"]) if start else made), {}
         found = self.checkpoints.identity(newest)
         checkpoint.check_identity(found, self.identity, f"{self.workdir}: checkpoint {newest}")
-        shapes = jax.eval_shape(self._make)
-        like = checkpoint.shapes(shapes, sharding.shardings(shapes, self.mesh))
+        like = checkpoint.shapes(jax.eval_shape(self._make), self._places)
         restored, position = self.checkpoints.restore(newest, like)
+        found = position.pop(RUN, {})
         self.batches.set_state(position)
-        return restored
-
-    @property
-    def done(self) -> int:
-        """Steps done."""
-        return int(self.state.step)
+        return restored, found
 
     def save(self) -> None:
         """Saves the state and the data position, unless this step is saved already."""
         if self.done == self._saved:
             return
         self._saved = self.done
-        self.checkpoints.save(self.done, self.state, self.batches.get_state(), self.identity)
+        run = {"tally": self.tally.state(), "best": self.checkpoints.best}
+        position = {**self.batches.get_state(), RUN: run}
+        self.checkpoints.save(self.done, self.state, position, self.identity)
 
-    def train(self, hook: Hook) -> None:
-        """Steps to the end, logging and saving on the way; `hook` is called after each step."""
+    def train(self, hook: Hook, validation: Callable[[], Iterable[dict]] | None = None) -> None:
+        """Steps to the end, logging and saving on the way, or to a SIGTERM.
+
+        Args:
+          hook: called after each step.
+          validation: gives the batches of the validation loss; None: there are none.
+        """
         train = self.config.train
-        log = MetricsLog(self.workdir, self.done)
+        log = MetricsLog(self.workdir, self.done) if hosts.first() else Silent()
         window = Window(self.config.data.batch_size, already(self.workdir / "metrics.jsonl"))
         bar = tqdm(total=train.steps, initial=self.done, unit="step", desc="train")
-        with contextlib.closing(log), bar:
+        bar.disable = bar.disable or not hosts.first()
+        with preemption.watched() as asked, contextlib.closing(log), bar:
             for number in range(self.done + 1, train.steps + 1):
-                with window.waiting():
-                    batch = sharding.place_batch(next(self.batches), self.mesh)
-                self.state, metrics = self._step(self.state, self.codec, batch)
-                window.steps += 1
+                metrics = self._advance(window)
                 bar.update()
-                if number % train.log_every == 0 or number == train.steps:
-                    values = {name: float(value) for name, value in metrics.items()}
-                    values |= window.close()
+                last = number == train.steps
+                validate = validation and train.validate_every
+                validate = validate and (last or number % train.validate_every == 0)
+                if number % train.log_every == 0 or last or validate:
+                    values = self._values(metrics, window)
+                    if validate:
+                        values["valid_loss"] = self._validate(validation())
+                        window.since = time.perf_counter()
                     log.write(number, values)
                     rate = f"{values['clips_per_second']:.1f}"
                     bar.set_postfix(loss=f"{values['loss']:.3f}", clips_per_second=rate)
-                if number % train.checkpoint_every == 0 or number == train.steps:
+                stop = asked(number)
+                if number % train.checkpoint_every == 0 or last or stop:
                     self.save()
+                if stop:
+                    break
                 hook(number, self.state)
-        self.checkpoints.wait()
-        self.checkpoints.close()
+            stop = asked(self.done)
+            self.tally.settle()
+            self.checkpoints.close()
+        if stop:
+            preemption.end(f"step {self.done} is saved")
+
+    def _advance(self, window: Window) -> dict:
+        """One step; its metrics, on the devices."""
+        with window.waiting():
+            read = next(self.batches)
+            batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
+        self.tally.records(pipeline.corrupt_records(read))
+        self.state, metrics = self._step(self.state, self.codec, batch)
+        self.done += 1
+        window.steps += 1
+        self.tally.step(self.done, metrics.pop("skipped"), read[pipeline.IDS].tolist())
+        return metrics
+
+    def _values(self, metrics: dict, window: Window) -> dict[str, float]:
+        """A line of the log."""
+        values = {name: float(value) for name, value in metrics.items()}
+        self.tally.settle()
+        return values | self.tally.values() | window.close()
+
+    def _validate(self, batches: Iterable[dict]) -> float:
+        """The loss of the averaged weights; remembers the step if it is the least so far."""
+        losses = []
+        for number, read in enumerate(batches):
+            self.tally.records(pipeline.corrupt_records(read))
+            batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
+            losses.append(self._validation(self.state.ema, self.codec, batch, number))
+        loss = sum(map(float, losses)) / len(losses)
+        if self.checkpoints.best is None or loss < self.checkpoints.best[0]:
+            self.checkpoints.best = [loss, self.done]
+        return loss
 
 
 def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState:

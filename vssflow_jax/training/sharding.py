@@ -1,19 +1,22 @@
 """The device mesh, and where parameters and batches lie on it.
 
 Axes: `data` splits the batch, `fsdp` the batch and the parameters, `tensor` heads and
-hidden widths. Parameters are placed by one table of path patterns.
+hidden widths. Parameters are placed by one table of path patterns, activations by another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from vssflow_jax.data.pipeline import NOTES
 from vssflow_jax.errors import InputError
 
 AXES = ("data", "fsdp", "tensor")
@@ -28,6 +31,14 @@ PARAMETERS = (
     (r"feed_forward/out/kernel$", ("tensor", "fsdp")),
     (r"kernel$", ("fsdp", None)),
     (r"", ()),
+)
+
+# Path pattern of a module -> where its output lies. Without it the compiler may split channels
+# as the fsdp axis splits the parameters, instead of gathering those.
+ACTIVATIONS = (
+    (r"(query|key|value)$", P(*BATCH, None, "tensor", None)),  # [B, T, heads, h]
+    (r"feed_forward/in$", P(*BATCH, None, "tensor")),  # [B, T, hidden]
+    (r"", BATCH),
 )
 
 
@@ -48,7 +59,11 @@ def make_mesh(sizes: dict[str, int], devices=None) -> Mesh:
         shape[shape.index(-1)] = len(devices) // fixed
     if math.prod(shape) != len(devices):
         raise InputError(
-            f"mesh: found {sizes} for {len(devices)} devices, whose product it must be"
+            f"mesh: found {sizes}, which needs {abs(math.prod(shape))} devices or a multiple, "
+            f"expected sizes for {len(devices)} devices"
+            if -1 in shape
+            else f"mesh: found {sizes}, which is for {math.prod(shape)} devices, expected sizes "
+            f"for {len(devices)} devices"
         )
     grid = np.asarray(devices).reshape(shape)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
@@ -80,19 +95,77 @@ def shardings(tree, mesh: Mesh):
     return jax.tree_util.tree_map_with_path(place, tree)
 
 
-def check_batch(batch_size: int, mesh: Mesh) -> None:
-    """Raises an InputError unless the batch splits evenly over the mesh."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % parts:
+def check(config, mesh: Mesh) -> None:
+    """Raises an InputError unless batch and heads split evenly over the mesh."""
+    batch, pieces = config.data.batch_size, config.train.accumulate
+    data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
+    if pieces < 1:
+        raise InputError(f"train.accumulate: found {pieces}, expected at least 1")
+    if batch < 1 or batch % (data * fsdp * pieces):
         raise InputError(
-            f"data.batch_size: found {batch_size}, expected a multiple of {parts} "
-            f"(mesh data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']})"
+            f"data.batch_size: found {batch}, expected a multiple of {data * fsdp * pieces} "
+            f"(mesh data {data} x fsdp {fsdp} x train.accumulate {pieces})"
+        )
+    if config.model.heads % tensor:
+        raise InputError(
+            f"mesh.tensor: found {tensor}, expected a divisor of model.heads {config.model.heads}"
         )
 
 
-def place_batch(batch, mesh: Mesh):
-    """Puts this process' rows of a batch on its devices: host arrays -> global arrays."""
+def constrain(tree, mesh: Mesh | None, spec: P = BATCH):
+    """Holds arrays to a placement; dimensions that their axes do not divide are left whole."""
+
+    def place(array):
+        parts = [
+            axes if array.shape[i] % math.prod(mesh.shape[a] for a in _names(axes)) == 0 else None
+            for i, axes in enumerate(spec[: array.ndim])
+        ]
+        return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, P(*parts)))
+
+    return tree if mesh is None or mesh.size == 1 else jax.tree.map(place, tree)
+
+
+def _names(axes) -> tuple[str, ...]:
+    return axes if isinstance(axes, tuple) else (axes,) if axes else ()
+
+
+def activations(mesh: Mesh | None):
+    """Context in which the network's activations are traced with their places in the mesh."""
+    if mesh is None or mesh.size == 1:
+        return contextlib.nullcontext()
+
+    def intercept(call, args, kwargs, context):
+        out = call(*args, **kwargs)
+        if context.method_name != "__call__" or not isinstance(out, jax.Array):
+            return out
+        path = "/".join(context.module.path)
+        return constrain(
+            out, mesh, next(s for pattern, s in ACTIVATIONS if re.search(pattern, path))
+        )
+
+    return nn.intercept_methods(intercept)
+
+
+def local_rows(batch_size: int, mesh: Mesh) -> range:
+    """Which rows of a batch this process reads: those that its devices hold."""
+    places = NamedSharding(mesh, BATCH).addressable_devices_indices_map((batch_size,))
+    bounds = [index[0].indices(batch_size)[:2] for index in places.values()]
+    return range(min(low for low, _ in bounds), max(high for _, high in bounds))
+
+
+def place_batch(batch, mesh: Mesh, batch_size: int | None = None):
+    """Puts this process' rows of a batch on its devices: host arrays -> global arrays.
+
+    Args:
+      batch: of the pipeline; its notes stay behind.
+      mesh: the devices.
+      batch_size: rows over all processes; None: there is one process.
+    """
     sharding = NamedSharding(mesh, BATCH)
-    return jax.tree.map(
-        lambda array: jax.make_array_from_process_local_data(sharding, array), batch
-    )
+
+    def place(array):
+        rows = len(array) if batch_size is None else batch_size
+        shape = (rows, *array.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, array, shape)
+
+    return jax.tree.map(place, {name: x for name, x in batch.items() if name not in NOTES})

@@ -13,10 +13,11 @@ import optax
 
 from vssflow_jax import conditions
 from vssflow_jax.flow import path
-from vssflow_jax.training import optim
+from vssflow_jax.training import optim, sharding
 from vssflow_jax.training.state import TrainState
 
 MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
+VALIDATION = 2**32 - 1  # stream of random numbers that is no step's
 
 
 def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dict[str, jax.Array]:
@@ -63,19 +64,32 @@ def frame_mask(frames: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length) < frames[:, None]).astype(jnp.float32)
 
 
-def flow_loss(model, params, codec, batch, key: jax.Array, config) -> jax.Array:
-    """The rectified-flow loss of a batch (VSSFlow, equation 1).
+def draws(codec, batch, key: jax.Array, config) -> dict:
+    """All that is random about a step: noise, times and what is kept, of the whole batch.
+
+    Drawn together, so that they do not depend on the pieces that the batch is worked off in.
+    """
+    time_key, noise_key, posterior_key, drop_key = jax.random.split(key, 4)
+    shape = jax.eval_shape(codec.encode, batch["wave"])[0].shape  # [B, L, C]
+    keep = keep_masks(drop_key, batch["present"], config.dropout)
+    if config.dropout.frame_ratios:
+        keep = keep_frames(jax.random.fold_in(drop_key, 1), keep, shape[1], config.dropout)
+    return {
+        "posterior": jax.random.normal(posterior_key, shape),
+        "x0": jax.random.normal(noise_key, shape),
+        "t": path.sample_time(time_key, shape[0], config.flow.time),
+        "keep": keep,
+    }
+
+
+def flow_loss(model, params, codec, batch, drawn, config) -> jax.Array:
+    """The rectified-flow loss of a batch (VSSFlow, equation 1) with its `draws`.
 
     The latent is encoded here, from the waveform, and drawn from the codec's posterior.
     """
-    time_key, noise_key, posterior_key, drop_key = jax.random.split(key, 4)
     mean, deviation = codec.encode(batch["wave"])  # [B, L, C]
-    x1 = mean + deviation * jax.random.normal(posterior_key, mean.shape)
-    x0 = jax.random.normal(noise_key, x1.shape)
-    t = path.sample_time(time_key, x1.shape[0], config.flow.time)
-    keep = keep_masks(drop_key, batch["present"], config.dropout)
-    if config.dropout.frame_ratios:
-        keep = keep_frames(jax.random.fold_in(drop_key, 1), keep, x1.shape[1], config.dropout)
+    x1 = mean + deviation * drawn["posterior"]
+    x0, t, keep = drawn["x0"], drawn["t"], drawn["keep"]
     velocity = model.apply(
         {"params": params}, path.interpolate(x0, x1, t), t, batch["features"], keep
     )
@@ -83,25 +97,90 @@ def flow_loss(model, params, codec, batch, key: jax.Array, config) -> jax.Array:
     return path.loss(velocity, path.target(x0, x1), counted)
 
 
-def make_step(model, config):
+def shares(batch, config, pieces: int) -> jax.Array:
+    """The weight of each piece's mean in the whole batch's: [pieces], of sum 1."""
+    if not config.flow.mask_padding:
+        return jnp.full(pieces, 1 / pieces)
+    frames = jnp.sum(cut(batch["frames"], pieces), axis=1)
+    return frames / jnp.maximum(jnp.sum(frames), 1)
+
+
+def cut(tree, pieces: int):
+    """Arrays [B, ..] as [pieces, B / pieces, ..]: piece i has rows i, i + pieces, ..
+
+    A device's neighbouring rows thus go to all pieces, and none moves to another device.
+    """
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, pieces, *x.shape[1:]), 0, 1), tree)
+
+
+def loss_and_gradient(model, params, codec, batch, key: jax.Array, config, mesh=None):
+    """The loss of a batch and its gradient, in `train.accumulate` pieces one after another."""
+    pieces, drawn = config.train.accumulate, draws(codec, batch, key, config)
+
+    def loss(params, batch, drawn, share=1.0):
+        with sharding.activations(mesh):
+            return share * flow_loss(model, params, codec, batch, drawn, config)
+
+    if pieces == 1:
+        return jax.value_and_grad(loss)(params, *sharding.constrain((batch, drawn), mesh))
+
+    def add(total, piece):
+        batch, drawn, share = piece
+        batch, drawn = sharding.constrain((batch, drawn), mesh)
+        found = jax.value_and_grad(loss)(params, batch, drawn, share)
+        return jax.tree.map(jnp.add, total, found), None
+
+    nothing = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
+    parts = (*cut((batch, drawn), pieces), shares(batch, config, pieces))
+    return jax.lax.scan(add, nothing, parts)[0]
+
+
+def make_validation(model, config, mesh=None):
+    """The function (params, codec, batch, number) -> loss, nothing dropped, the same each time.
+
+    Args:
+      model: the network.
+      config: the run's.
+      mesh: see `make_step`.
+    """
+
+    def loss(params, codec, batch, number):
+        key = jax.random.fold_in(jax.random.key(config.seed), VALIDATION)
+        batch = sharding.constrain(batch, mesh)
+        drawn = draws(codec, batch, jax.random.fold_in(key, number), config)
+        drawn = sharding.constrain({**drawn, "keep": batch["present"]}, mesh)
+        with sharding.activations(mesh):
+            return flow_loss(model, params, codec, batch, drawn, config)
+
+    return loss
+
+
+def make_step(model, config, mesh=None):
     """The step function (state, codec, batch) -> (state, metrics), ready for `jax.jit`.
 
-    Randomness is `fold_in(seed, step)`: nothing about it needs saving.
+    Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where loss or gradient
+    are not finite, all but the step's number stays as it was, and `skipped` is 1.
+
+    Args:
+      model: the network.
+      config: the run's.
+      mesh: where activations lie; None: wherever the compiler puts them.
     """
     optimizer = optim.optimizer(config.optim, config.train.steps)
     rate = optim.schedule(config.optim, config.train.steps)
 
     def step(state: TrainState, codec, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        loss, gradient = jax.value_and_grad(
-            lambda params: flow_loss(model, params, codec, batch, key, config)
-        )(state.params)
+        loss, gradient = loss_and_gradient(model, state.params, codec, batch, key, config, mesh)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         metrics = {
             "loss": loss,
-            "grad_norm": optax.tree.norm(gradient),
+            "grad_norm": norm,
             "learning_rate": rate(state.step),
+            "skipped": ~finite,
         }
         new = TrainState(
             step=state.step + 1,
@@ -109,6 +188,7 @@ def make_step(model, config):
             ema=optim.average(state.ema, params, state.step, config.optim.ema),
             opt_state=opt_state,
         )
-        return new, metrics
+        stay = state.replace(step=new.step)
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, stay), metrics
 
     return step
