@@ -181,6 +181,41 @@ def spectrogram(
     return _png(_pixels(figure), COLOURS)
 
 
+def waveform(wave: np.ndarray, seconds: float) -> bytes:
+    """PNG of a wave, float32 [n] at 16 kHz in [-1, 1], by its lowest and highest values."""
+    figure = _figure(WIDTH, 0.8, DARK)
+    axes = figure.add_axes((LEFT, 0.04, RIGHT - LEFT, 0.92))
+    _plain(axes, DARK)
+    parts = np.array_split(wave, min(len(wave), round(WIDTH * DPI)))
+    times = np.linspace(0, len(wave) / mels.SAMPLE_RATE, len(parts))
+    low, high = ([pick(part) for part in parts] for pick in (np.min, np.max))
+    axes.fill_between(times, low, high, color=DARK.line, linewidth=0.5)
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(-1, 1)
+    axes.set_xticks([])
+    return _png(_pixels(figure), 32)
+
+
+def heat(features: np.ndarray, seconds: float) -> bytes:
+    """PNG of features [T, W] over time, dark to bright from the 1st to the 99th percentile."""
+    values = np.asarray(features, np.float32)
+    low, high = np.percentile(values, (1, 99))
+    figure = _figure(WIDTH, 1.1, DARK)
+    axes = figure.add_axes((LEFT, 0.02, RIGHT - LEFT, 0.96))
+    _plain(axes, DARK)
+    axes.imshow(
+        values.T,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="viridis",
+        vmin=low,
+        vmax=max(high, low + 1e-6),
+        extent=(0, seconds, values.shape[1], 0),
+    )
+    axes.set_xticks([])
+    return _png(_pixels(figure), COLOURS)
+
+
 def _bands(hertz: Sequence[float]) -> np.ndarray:
     """Where frequencies lie on an axis of mel bands."""
     centres = librosa.mel_frequencies(mels.BANDS + 2, fmin=0, fmax=8000)[1:-1]

@@ -1,6 +1,7 @@
 """Raw media to shards: `python -m vssflow_jax.prepare --manifest=clips.csv --out=SHARDS`.
 
-`--videos=FOLDER` takes a folder of ordinary videos instead of a manifest. Each shard holds a
+`--videos=FOLDER` takes a folder of ordinary videos instead of a manifest; `--check SHARDS`
+looks whether shards are whole, and writes a page with pictures of them. Each shard holds a
 fixed slice of the rows of one split. A run that was stopped goes on where it was, several at
 once share the work, and a changed row, file or encoder redoes only its shards (see jobs.py).
 `dataset.json` comes last: where it is, everything is whole.
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import csv
-import hashlib
 import io
 import itertools
 import json
@@ -40,7 +40,6 @@ SHOWN = 5  # skipped clips that are printed
 LOUD = 0.1  # share of skipped clips from which the run says so loudly
 SECONDS, LIMIT = 10.0, 600.0  # longest clip; longest time to wait for one
 PAUSE = 1.0  # seconds between looks at the shards that another process is making
-SKIPPED = "skipped.csv"
 _OURS = re.compile(rf"(?:{'|'.join(manifests.SPLITS)})-\d{{5}}(?:\.array_record|\.json)")
 
 
@@ -172,10 +171,10 @@ def finish(
     locks.take(shards.DATASET, wait=True)
     # All is made, so what is half-written is of killed processes.
     leftover = [path.name for job in wanted for path in (job.path, job.summary)]
-    jobs.remove_partials(out, [*leftover, SKIPPED, shards.DATASET])
+    jobs.remove_partials(out, [*leftover, shards.SKIPPED, shards.DATASET])
     summaries = [json.loads(job.summary.read_text(encoding="utf-8")) for job in wanted]
     skipped = [row for s in summaries for row in s["skipped"]]
-    write_text(out / SKIPPED, _table(skipped))
+    write_text(out / shards.SKIPPED, _table(skipped))
     info = _describe(summaries, settings)
     if not any(split["clips"] for split in info["splits"].values()):
         raise InputError(
@@ -199,8 +198,6 @@ def _table(skipped: Sequence[Mapping]) -> str:
 def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
     """The contents of dataset.json."""
     features = shards.schema(encoders(settings.encoder_set))
-    content = [[s["sha256"] for s in summaries], features, SAMPLE_RATE, LATENT_RATE]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return {
         "version": shards.VERSION,
         "sample_rate": SAMPLE_RATE,
@@ -218,7 +215,7 @@ def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
             "phoneme_durations": dict(settings.durations),
             "encoders": settings.encoder_set,
         },
-        "hash": digest,
+        "hash": shards.content_hash([s["sha256"] for s in summaries if s["clips"]], features),
     }
 
 
@@ -266,10 +263,10 @@ def _tell(info: Mapping, out: pathlib.Path, rows: int) -> None:
     loud = "WARNING: " if share > LOUD else ""
     print(
         f"{loud}skipped {info['skipped']} of {rows} rows ({share:.0%}), listed with reasons in "
-        f"{out / SKIPPED}",
+        f"{out / shards.SKIPPED}",
         file=sys.stderr,
     )
-    with open(out / SKIPPED, encoding="utf-8", newline="") as file:
+    with open(out / shards.SKIPPED, encoding="utf-8", newline="") as file:
         for row in itertools.islice(csv.DictReader(file), SHOWN):
             print(f"  {row['id']}: {row['reason']}", file=sys.stderr)
 
@@ -279,6 +276,7 @@ def define_flags() -> None:
     flags.DEFINE_string("manifest", None, "Manifest of the clips (clips.csv).")
     flags.DEFINE_string("videos", None, "Folder of videos, instead of a manifest.")
     flags.DEFINE_string("out", None, "Folder for the shards.")
+    flags.DEFINE_string("check", None, "Shards to check instead; the source adds pictures.")
     flags.DEFINE_integer("workers", None, "Processes; default: one a core.", lower_bound=0)
     flags.DEFINE_float("max_seconds", None, "Longest clip, seconds; default: the recipe's or 10.")
     flags.DEFINE_float("overlap", 0.0, "Seconds that windows of longer clips share.")
@@ -290,10 +288,43 @@ def define_flags() -> None:
     config_flags.DEFINE_config_file("config", None, "Recipe that the shards are for.")
 
 
+def run_check(folder: str, source: str | None) -> None:
+    """Checks shards, prints what there is and what is wrong, and writes the page.
+
+    Raises:
+      InputError: problems were found.
+    """
+    from vssflow_jax import check  # the page needs libraries that shards do not
+
+    found = check.check(folder)
+    print(check.summary(found))
+    for problem in found.problems[: check.NAMED]:
+        print(f"  {problem}", file=sys.stderr)
+    try:
+        from vssflow_jax import gallery
+    except ModuleNotFoundError as error:
+        print(f"note: no page without {error.name} (pip install 'vssflow_jax[quickstart]')")
+    else:
+        print(f"page: {gallery.write_page(found, read_source(source)[0] if source else ())}")
+    if found.problems:
+        raise InputError(
+            f"{folder}: found {len(found.problems)} problems, expected none; the first: "
+            f"{found.problems[0]}"
+        )
+
+
 def main() -> None:
     """Flags in, shards out."""
     given = flags.FLAGS
-    if (given.manifest is None) == (given.videos is None):
+    source = given.manifest or given.videos
+    if given.manifest is not None and given.videos is not None:
+        raise InputError("found --manifest and --videos, expected one of them")
+    if given.videos is not None and not pathlib.Path(given.videos).is_dir():
+        raise InputError(f"--videos={given.videos}: no such folder, expected one with videos")
+    if given.check is not None:
+        run_check(given.check, source)
+        return
+    if source is None:
         raise InputError("expected one of --manifest=clips.csv and --videos=FOLDER")
     if given.out is None:
         raise InputError("found no --out, expected a folder for the shards")
@@ -301,10 +332,8 @@ def main() -> None:
     longest = recipe if given.max_seconds is None else given.max_seconds
     if longest < clips.SHORTEST:
         raise InputError(f"--max_seconds: found {longest:g}, expected at least {clips.SHORTEST}")
-    if given.videos is not None and not pathlib.Path(given.videos).is_dir():
-        raise InputError(f"--videos={given.videos}: no such folder, expected one with videos")
     prepare(
-        given.manifest or given.videos,
+        source,
         given.out,
         workers=given.workers,
         max_seconds=longest,

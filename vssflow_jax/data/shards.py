@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,12 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from vssflow_jax.conditions import BY_NAME, CONDITIONS
+from vssflow_jax.conditions import BY_NAME, CONDITIONS, LATENT_RATE, SAMPLE_RATE
 from vssflow_jax.data.manifest import TASKS
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import replacing
 
-DATASET = "dataset.json"
+DATASET, SKIPPED = "dataset.json", "skipped.csv"
 VERSION = 1
 META, WAVE, PHONEMES = "meta", "wave", "phonemes"
 OPTIONS = "group_size:1"  # one record a chunk: any record is read alone
@@ -71,14 +71,15 @@ def encode_record(record: Record) -> bytes:
             text = json.dumps(array, sort_keys=True, ensure_ascii=False)
             tensors[META] = np.frombuffer(text.encode(), np.uint8)
             continue
-        expected = _dtype(name)
+        expected = dtype(name)
         if array.dtype != expected:
             raise ValueError(f"record {name}: found {array.dtype}, expected {expected}")
         tensors[name] = np.ascontiguousarray(array)
     return save(tensors)
 
 
-def _dtype(name: str) -> np.dtype:
+def dtype(name: str) -> np.dtype:
+    """Of a record's array. ValueError for a name that is none."""
     if name == WAVE:
         return np.dtype(np.int16)
     if name not in BY_NAME:
@@ -129,6 +130,12 @@ def file_hash(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(hashes: Sequence[str], features: Mapping) -> str:
+    """Identity of a data set: 16 digits over the SHA-256 of its shards and its features."""
+    content = [list(hashes), features, SAMPLE_RATE, LATENT_RATE]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # ---- reading ------------------------------------------------------------------------------
@@ -205,6 +212,20 @@ class Split:
                 return f"{file}, record {row}"
             row -= count
         raise IndexError(row)
+
+
+def read_shard(path: str | os.PathLike) -> Iterator[Record | Exception]:
+    """The records of one file in order; in place of one that is damaged, why it is."""
+    source = ArrayRecordDataSource([str(path)])
+    for number in range(len(source)):
+        try:
+            record = decode_record(source[number])
+            if not isinstance(record[META], dict):
+                raise ValueError("meta is no object")
+        except Exception as error:  # whatever the libraries make of damaged bytes
+            yield error
+        else:
+            yield record
 
 
 def load_dataset_info(folder: str | os.PathLike) -> dict:
