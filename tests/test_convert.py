@@ -32,13 +32,13 @@ from officials import (
 from safetensors.numpy import load_file, save_file
 from vssflow_jax.configs import joint
 
-from vssflow_jax import Generator, arrays
+from vssflow_jax import Generator, arrays, mapping
 from vssflow_jax.audio.codec import save_codec
 from vssflow_jax.audio.pca import fit_pca
 from vssflow_jax.convert import names, network
-from vssflow_jax.convert.tensors import read_tensors
 from vssflow_jax.errors import InputError
 from vssflow_jax.models import vssflow
+from vssflow_jax.tensors import read_tensors
 from vssflow_jax.training import checkpoint, loop
 from vssflow_jax.training.state import initial
 
@@ -122,7 +122,7 @@ def test_full_size_round_trip(tmp_path):
     config = joint.get_config()
     model = vssflow.build(config, config.codec.channels)
     flat = arrays.flatten(names.parameter_shapes(model))
-    shapes = names.official_shapes(names.entries(model), config.model.layers, flat)
+    shapes = mapping.official_shapes(names.entries(model), config.model.layers, flat)
 
     def draw(name):
         rng = np.random.default_rng(zlib.crc32(name.encode()))

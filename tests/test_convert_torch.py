@@ -19,8 +19,8 @@ from officials import (
 from safetensors.numpy import load_file
 
 from vssflow_jax.convert import network
-from vssflow_jax.convert.tensors import read_tensors
 from vssflow_jax.errors import InputError
+from vssflow_jax.tensors import read_tensors
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity_encoders
 import pytest
+from parity import parameters, relative
 from safetensors.numpy import load_file
 
 from vssflow_jax import conditions, convert
@@ -35,24 +37,9 @@ ROUTES = {
 }
 
 
-def relative(found, expected) -> float:
-    """Norm of the difference over the norm of what is expected."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    assert found.shape == expected.shape
-    scale = np.linalg.norm(expected)
-    return np.linalg.norm(found - expected) / (scale if scale else 1.0)
-
-
 def swap(array):
     """[B, C, L] <-> [B, L, C]."""
     return np.swapaxes(array, 1, 2)
-
-
-def parameters(tensors) -> dict:
-    """The fixture's official state dict."""
-    return {
-        key[len("param.") :]: value for key, value in tensors.items() if key.startswith("param.")
-    }
 
 
 def dit_config(sizes) -> DiTConfig:
@@ -297,6 +284,7 @@ CHECKS = {
     "mel": check_mel,
     "vae": check_vae,
     "vocoder": check_vocoder,
+    **parity_encoders.CHECKS,
 }
 
 

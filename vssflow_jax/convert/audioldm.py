@@ -21,10 +21,10 @@ from vssflow_jax.audio import audioldm, mel
 from vssflow_jax.audio.audioldm import AudioldmCodec
 from vssflow_jax.audio.vae import Vae, VaeConfig
 from vssflow_jax.audio.vocoder import Vocoder, VocoderConfig
-from vssflow_jax.convert.names import Entry, collect
-from vssflow_jax.convert.tensors import read_tensors
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
+from vssflow_jax.mapping import Entry, collect, spread
+from vssflow_jax.tensors import read_tensors
 
 VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 VOCODER_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -138,7 +138,7 @@ def official_name(path: str, words: Mapping[str, str]) -> str:
 
 
 def vae_from_official(config: VaeConfig, state: Mapping[str, ArrayLike]) -> dict:
-    """The autoencoder's parameters from AutoencoderKL's state dict; see `names.collect`."""
+    """The autoencoder's parameters from AutoencoderKL's state dict; see `mapping.collect`."""
     return collect(vae_entries(config), 1, renamed(state), vae_shapes(config))
 
 
@@ -149,17 +149,12 @@ def vocoder_from_official(config: VocoderConfig, state: Mapping[str, ArrayLike])
 
 def vae_to_official(config: VaeConfig, params: Mapping) -> dict[str, np.ndarray]:
     """The inverse of `vae_from_official`, with the newer names."""
-    return _to_official(vae_entries(config), params)
+    return spread(vae_entries(config), 1, params)
 
 
 def vocoder_to_official(config: VocoderConfig, params: Mapping) -> dict[str, np.ndarray]:
     """The inverse of `vocoder_from_official`, with folded weights."""
-    return _to_official(vocoder_entries(config), params)
-
-
-def _to_official(rows: Iterator[Entry], params: Mapping) -> dict[str, np.ndarray]:
-    flat = flatten(params)
-    return {row.official: row.theirs(np.asarray(flat["/".join(row.path)])) for row in rows}
+    return spread(vocoder_entries(config), 1, params)
 
 
 def renamed(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:

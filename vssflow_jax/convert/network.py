@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from vssflow_jax import conditions
 from vssflow_jax.arrays import flatten, write_arrays
 from vssflow_jax.convert import names
-from vssflow_jax.convert.tensors import read_tensors
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
 from vssflow_jax.models import vssflow
+from vssflow_jax.tensors import read_tensors
 from vssflow_jax.training import checkpoint
 
 OFFICIAL = "vssflow.safetensors"  # name of the file where a folder was given

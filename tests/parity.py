@@ -1,0 +1,37 @@
+"""Helpers of the parity tests: how far two arrays are apart, and a fixture's parameters."""
+
+import math
+
+import numpy as np
+
+
+def relative(found, expected) -> float:
+    """Norm of the difference over the norm of what is expected."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    assert found.shape == expected.shape
+    scale = np.linalg.norm(expected)
+    return np.linalg.norm(found - expected) / (scale if scale else 1.0)
+
+
+def parameters(tensors, start="param.") -> dict:
+    """The fixture's official state dict."""
+    return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}
+
+
+RULES = {
+    "mat": lambda z: z / math.sqrt(math.prod(z.shape[1:])),
+    "normw": lambda z: 1 + 0.2 * z,
+    "bias": lambda z: 0.1 * z,
+    "var": lambda z: np.exp(0.3 * z),
+    "vec": lambda z: 0.3 * z,
+}
+
+
+def drawn(tensors, sidecar) -> dict:
+    """The official state dict of a fixture that draws most of it by the sidecar's recipe R1."""
+    rng, state = np.random.default_rng(sidecar["config"]["seed"]), {}
+    for name, about in sorted(sidecar["recipe_params"].items()):
+        draw = rng.standard_normal(size=tuple(about["shape"]))
+        state[name] = RULES[about["rule"]](draw).astype(np.float32)
+        assert math.isclose(state[name].astype(np.float64).sum(), about["sum"], rel_tol=1e-9)
+    return state | parameters(tensors)

@@ -1,0 +1,111 @@
+"""What the published encoders have in common: pre-norm transformer layers, frozen norms.
+
+Legend: B sequences, T tokens, D width, H heads, h = D / H width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+BATCH_EPSILON = 1e-5
+Activation = Callable[[jax.Array], jax.Array]
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact GELU, by the error function."""
+    return nn.gelu(x, approximate=False)
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """CLIP's approximation of the GELU, x sigmoid(1.702 x)."""
+    return x * nn.sigmoid(1.702 * x)
+
+
+class Heads(nn.Module):
+    """Queries, keys and values of all heads, with biases: [.., T, D] -> three [.., T, H, h]."""
+
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        shape = (self.heads, x.shape[-1] // self.heads)
+        return tuple(
+            nn.DenseGeneral(shape, dtype=self.dtype, name=name)(x)
+            for name in ("query", "key", "value")
+        )
+
+
+class Attention(nn.Module):
+    """Softmax attention among the tokens, with biases; `mask` [B, T] says which are attended."""
+
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:  # [B, T, D]
+        query, key, value = Heads(self.heads, self.dtype, name="heads")(x)
+        seen = None if mask is None else mask[:, None, None]  # [B, 1, 1, T]
+        mixed = jax.nn.dot_product_attention(query, key, value, mask=seen)
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed.reshape(x.shape))
+
+
+class FeedForward(nn.Module):
+    """Linear, activation, Linear."""
+
+    hidden: int
+    activation: Activation
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # [.., D]
+        hidden = self.activation(nn.Dense(self.hidden, dtype=self.dtype, name="in")(x))
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(hidden)
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each pre-norm and residual."""
+
+    heads: int
+    hidden: int
+    epsilon: float
+    activation: Activation
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None):  # [B, T, D]
+        def norm(x, name):
+            return nn.LayerNorm(epsilon=self.epsilon, dtype=self.dtype, name=name)(x)
+
+        x += Attention(self.heads, self.dtype, name="attention")(norm(x, "norm1"), mask)
+        forward = FeedForward(self.hidden, self.activation, self.dtype, name="feed_forward")
+        return x + forward(norm(x, "norm2")), None
+
+
+def stack(block: type[nn.Module], layers: int) -> type[nn.Module]:
+    """`layers` of a block, one after the other; their parameters lie along a first axis."""
+    return nn.scan(
+        block,
+        variable_axes={"params": 0, "intermediates": 0},
+        split_rngs={"params": True},
+        in_axes=nn.broadcast,
+        length=layers,
+    )
+
+
+class BatchNorm(nn.Module):
+    """Batch norm by the statistics it was published with, all of them parameters: [.., C]."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        ones, zeros, shape = nn.initializers.ones, nn.initializers.zeros, (x.shape[-1],)
+        scale, bias = self.param("scale", ones, shape), self.param("bias", zeros, shape)
+        mean, variance = self.param("mean", zeros, shape), self.param("variance", ones, shape)
+        gain = scale * jax.lax.rsqrt(variance + BATCH_EPSILON)
+        return x * gain.astype(self.dtype) + (bias - mean * gain).astype(self.dtype)

@@ -1,0 +1,101 @@
+"""Frames as the published encoders take them, equal to what they were trained on.
+
+CLIP's are resized by Pillow, Synchformer's by torchvision, whose bicubic filter rounds its
+weights to 16 bits; both filters are Keys' cubic with a = -1/2, widened when shrinking, and
+round to whole numbers after each direction.
+
+Legend: T frames, H, W their size, S the side that is wanted.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from PIL import Image
+
+SUPPORT = 2.0  # of the cubic on each side, in source pixels of an enlargement
+MOST_BITS = 22
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+SYNC_MEAN = SYNC_DEVIATION = (0.5, 0.5, 0.5)
+
+
+def squeezed(frames: np.ndarray, side: int = 224) -> np.ndarray:
+    """Frames for CLIP: uint8 [T, H, W, 3] -> [T, S, S, 3], their aspect ratio not kept."""
+    small = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in frames]
+    return np.stack([np.asarray(picture) for picture in small])
+
+
+def cropped(frames: np.ndarray, side: int = 224) -> np.ndarray:
+    """Frames for Synchformer: uint8 [T, H, W, 3] -> [T, S, S, 3].
+
+    The shorter side becomes S; the middle of the longer one is kept.
+    """
+    height, width = frames.shape[1:3]
+    shorter = min(height, width)
+    sizes = int(side * height / shorter), int(side * width / shorter)
+    lines = _weights(width, sizes[1]), _weights(height, sizes[0])
+    return np.stack([_centre(_resized(frame, *lines), side) for frame in frames])
+
+
+def _centre(picture: np.ndarray, side: int) -> np.ndarray:
+    top, left = (round((size - side) / 2) for size in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
+
+
+def normalized(pixels: np.ndarray, mean: tuple, deviation: tuple) -> np.ndarray:
+    """Whole numbers 0..255 to float: (x / 255 - mean) / deviation, by channel. NumPy or JAX."""
+    return (pixels / np.float32(255) - np.float32(mean)) / np.float32(deviation)
+
+
+def _resized(frame: np.ndarray, columns, rows) -> np.ndarray:
+    """uint8 [H, W, 3] -> [h, w, 3]: along the lines first, then across them."""
+    height, width, channels = frame.shape
+    if columns is not None:
+        lines = np.ascontiguousarray(frame.transpose(1, 0, 2)).reshape(width, -1)
+        frame = _combined(lines, *columns).reshape(-1, height, channels).transpose(1, 0, 2)
+    if rows is not None:
+        lines = np.ascontiguousarray(frame).reshape(height, -1)
+        frame = _combined(lines, *rows).reshape(-1, frame.shape[1], channels)
+    return frame
+
+
+def _combined(lines: np.ndarray, weights, bits: int) -> np.ndarray:
+    """Weighted sums of lines, uint8 [n, L] -> [m, L]. Exact: all numbers are below 2^24."""
+    sums = weights @ lines.astype(np.float32)
+    half = np.float32(1 << (bits - 1))
+    return np.clip(np.floor((sums + half) / np.float32(1 << bits)), 0, 255).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(size: int, wanted: int):
+    """Fixed-point weights of a line: (float32 [wanted, size] of whole numbers, their bits).
+
+    None if the size stays.
+    """
+    if size == wanted:
+        return None
+    scale = size / wanted
+    wide = max(scale, 1.0)
+    weights = np.zeros((wanted, size))
+    for k in range(wanted):
+        centre = scale * (k + 0.5)
+        first = max(int(centre - SUPPORT * wide + 0.5), 0)
+        last = min(int(centre + SUPPORT * wide + 0.5), size)
+        row = _cubic((np.arange(first, last) - centre + 0.5) / wide)
+        weights[k, first:last] = row / row.sum()
+    bits = next(
+        (b for b in range(MOST_BITS) if int(0.5 + weights.max() * (1 << (b + 1))) >= 1 << 15),
+        MOST_BITS,
+    )
+    whole = np.trunc(weights * (1 << bits) + np.copysign(0.5, weights))
+    return whole.astype(np.float32), bits
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic with a = -1/2."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
