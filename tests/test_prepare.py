@@ -162,9 +162,11 @@ BAD = [
 ]
 
 
+BROKEN = [f"bad{number},{row}" for number, (row, _) in enumerate(BAD)]
+
+
 def test_broken_clips_are_skipped_and_named(corpus, tmp_path, capsys):
-    rows = [f"bad{number},{row}" for number, (row, _) in enumerate(BAD)]
-    path = write_manifest(corpus, [*rows, "b,1.mp4,,,,,train,"], "bad.csv")
+    path = write_manifest(corpus, [*BROKEN, "b,1.mp4,,,,,train,"], "bad.csv")
     info = prepare(path, tmp_path / "out", workers=0, max_seconds=4.0)
     assert info["splits"]["train"]["clips"] == 1 and info["skipped"] == len(BAD)
     skipped = left_out(tmp_path / "out")
@@ -242,6 +244,96 @@ def test_a_run_that_was_killed_goes_on(corpus, tmp_path):
     prepare(path, out, workers=0, clips_per_shard=6, progress=False)
     assert first.stat().st_mtime_ns == stamp
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def whole_shards(out, whole):
+    """How many shards there are; all must be those of an unbroken run."""
+    there = list(out.glob("*.array_record"))
+    for path in there:
+        assert path.read_bytes() == (whole / path.name).read_bytes()
+    return len(there)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_nothing(corpus, tmp_path):
+    """SIGKILL between the start and a good second of work, ten times, then once to the end."""
+    rows = [f"k{n},{n % 4}.mp4,,{SENTENCE if n % 3 else ''},,,train," for n in range(300)]
+    path = write_manifest(corpus, [*rows, *BROKEN], "kills.csv")
+    options = ("--workers=2", "--clips_per_shard=8")
+    start = time.monotonic()
+    done = command(f"--manifest={path}", f"--out={tmp_path / 'whole'}", *options)
+    assert done.returncode == 0, done.stderr
+    took, rng = time.monotonic() - start, np.random.default_rng(0)
+    out, counts = tmp_path / "broken", []
+    for _ in range(10):
+        run = [sys.executable, "-m", "vssflow_jax.prepare", f"--manifest={path}", f"--out={out}"]
+        child = subprocess.Popen([*run, *options], stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.2, 1.0) * took / 2)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        counts.append(whole_shards(out, tmp_path / "whole") if out.exists() else 0)
+    assert counts == sorted(counts) and counts[-1] > 0, counts
+    done = command(f"--manifest={path}", f"--out={out}", *options)
+    assert done.returncode == 0, done.stderr
+    assert contents(out) == contents(tmp_path / "whole")
+    print(f"unbroken: {took:.1f} s; shards there after each kill: {counts}")
+
+
+def test_several_runs_share_the_work(corpus, tmp_path):
+    """Three commands in one folder, one of them killed: each shard is written once, by one."""
+    rows = [f"k{n},{n % 4}.mp4,,,,,train," for n in range(80)]
+    path = write_manifest(corpus, [*rows, *BROKEN], "shared.csv")
+    prepare(path, tmp_path / "whole", workers=0, clips_per_shard=4, progress=False)
+    out = tmp_path / "shared"
+    run = [sys.executable, "-m", "vssflow_jax.prepare", f"--manifest={path}", f"--out={out}"]
+    run += ["--workers=1", "--clips_per_shard=4"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    runs = [subprocess.Popen(run, **pipes) for _ in range(3)]
+    while len(list(out.glob("*.json"))) < 3 and runs[0].poll() is None:
+        time.sleep(0.002)
+    done = [path.with_suffix(".array_record") for path in out.glob("*.json")]
+    stamps = {p.name: p.stat().st_mtime_ns for p in done if p.exists()}
+    runs[0].send_signal(signal.SIGKILL)
+    for child in runs:
+        child.communicate(timeout=300)
+    assert [child.returncode for child in runs[1:]] == [0, 0]
+    assert contents(out) == contents(tmp_path / "whole")
+    assert stamps.items() <= {p.name: p.stat().st_mtime_ns for p in out.iterdir()}.items()
+
+
+def test_a_shard_in_other_hands_is_left_alone(corpus, tmp_path):
+    """The lock of a living process keeps others off; a dead one's is free."""
+    (tmp_path / "out").mkdir()
+    hold = (
+        "import sys, time; from vssflow_jax.locks import Locks\n"
+        f"locks = Locks({str(tmp_path / 'out' / '.prepare.lock')!r})\n"
+        "assert locks.take('train-00001.array_record'); print('held', flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    rows = [f"k{n},{n}.mp4,,,,,train," for n in range(3)]
+    path = write_manifest(corpus, rows, "held.csv")
+    flags = (f"--manifest={path}", f"--out={tmp_path / 'out'}", "--clips_per_shard=1")
+    run = [sys.executable, "-m", "vssflow_jax.prepare", *flags, "--workers=0"]
+    child = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not (tmp_path / "out" / "train-00002.json").exists():
+        assert child.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.5)
+    assert child.poll() is None and not (tmp_path / "out" / "dataset.json").exists()
+    assert not (tmp_path / "out" / "train-00001.array_record").exists()
+    holder.kill()
+    holder.communicate()
+    child.communicate(timeout=60)
+    assert child.returncode == 0 and (tmp_path / "out" / "train-00001.array_record").exists()
+
+
+def test_two_runs_of_other_rows_in_one_folder_are_an_error(corpus, tmp_path, monkeypatch):
+    path = write_manifest(corpus, ["k0,0.mp4,,,,,train,"], "mine.csv")
+    monkeypatch.setattr("vssflow_jax.jobs.finished", lambda job: False)
+    with pytest.raises(InputError, match="found a shard of other rows"):
+        prepare(path, tmp_path, workers=0, progress=False)
 
 
 def test_what_changed_is_made_again_and_what_went_is_removed(corpus, tmp_path):
