@@ -257,7 +257,7 @@ def whole_shards(out, whole):
 @pytest.mark.slow
 def test_ten_kills_at_random_moments_change_nothing(corpus, tmp_path):
     """SIGKILL between the start and a good second of work, ten times, then once to the end."""
-    rows = [f"k{n},{n % 4}.mp4,,{SENTENCE if n % 3 else ''},,,train," for n in range(300)]
+    rows = [f"k{n},{n % 4}.mp4,,{SENTENCE if n % 3 else ''},,,train," for n in range(600)]
     path = write_manifest(corpus, [*rows, *BROKEN], "kills.csv")
     options = ("--workers=2", "--clips_per_shard=8")
     start = time.monotonic()
@@ -268,7 +268,7 @@ def test_ten_kills_at_random_moments_change_nothing(corpus, tmp_path):
     for _ in range(10):
         run = [sys.executable, "-m", "vssflow_jax.prepare", f"--manifest={path}", f"--out={out}"]
         child = subprocess.Popen([*run, *options], stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.2, 1.0) * took / 2)
+        time.sleep(rng.uniform(0.2, 1.0) * took / 4)
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
         counts.append(whole_shards(out, tmp_path / "whole") if out.exists() else 0)

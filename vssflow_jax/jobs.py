@@ -155,8 +155,8 @@ def encoded(piece: tuple[manifests.Row, dict | None, clips.Settings]) -> Iterato
 
 def make_shards(
     todo: Iterable[Job], locks: Locks, workers: int | None, seconds: float
-) -> Iterator[Job]:
-    """Makes those shards that no other process is making; gives a shard's job for each row done.
+) -> Iterator[pathlib.Path]:
+    """Makes those shards that no other process is making; gives a shard's path for each row done.
 
     Args:
       todo: shards to make.
@@ -222,8 +222,8 @@ class _Tally:
         self.skipped.append({"id": row.id, "split": row.split, "file": file, "reason": reason})
 
 
-def _write(job: Job, parts: Iterable) -> Iterator[Job]:
-    """Writes a shard and its summary from ((job, row), part); gives the job for each row."""
+def _write(job: Job, parts: Iterable) -> Iterator[pathlib.Path]:
+    """Writes a shard and its summary from ((job, row), part); gives its path for each row."""
     tally = _Tally()
     with shards.shard_writer(job.path) as write:
         for (_, row), part in parts:
@@ -236,7 +236,7 @@ def _write(job: Job, parts: Iterable) -> Iterator[Job]:
                 if part.lost:
                     tally.skip(row, f"{row.video or row.audio}: {part.lost}")
                 tally.kept = 0
-                yield job
+                yield job.path
     if not tally.clips:
         job.path.unlink()
     summary = {

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import threading
 import zlib
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -22,11 +23,27 @@ class Locks:
     def __init__(self, path: str | os.PathLike):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._held: set[str] = set()
+        self._guard = threading.Lock()  # the system does not keep threads of a process apart
 
     def take(self, name: str, wait: bool = False) -> bool:
         """Takes `name`, at once or with `wait` when it is free; False if another has it."""
+        with self._guard:
+            if name in self._held:
+                return False
+            self._held.add(name)
+        taken = self._lock(fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), name)
+        if not taken:
+            self._held.discard(name)
+        return taken
+
+    def release(self, name: str) -> None:
+        """Gives `name` back."""
+        self._lock(fcntl.LOCK_UN, name)
+        self._held.discard(name)
+
+    def _lock(self, kind: int, name: str) -> bool:
         try:
-            kind = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
             fcntl.lockf(self._file, kind, 1, zlib.crc32(name.encode()))
         except (BlockingIOError, PermissionError):
             return False
@@ -34,14 +51,6 @@ class Locks:
             if error.errno not in UNSUPPORTED:
                 raise
         return True
-
-    def release(self, name: str) -> None:
-        """Gives `name` back."""
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, zlib.crc32(name.encode()))
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
 
     def close(self) -> None:
         """Gives everything back."""

@@ -17,9 +17,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from absl import flags
 from ml_collections import config_flags
@@ -39,6 +40,7 @@ from vssflow_jax.text import timing
 SHOWN = 5  # skipped clips that are printed
 LOUD = 0.1  # share of skipped clips from which the run says so loudly
 SECONDS, LIMIT = 10.0, 600.0  # longest clip; longest time to wait for one
+LOCKS = ".prepare.lock"
 PAUSE = 1.0  # seconds between looks at the shards that another process is making
 _OURS = re.compile(rf"(?:{'|'.join(manifests.SPLITS)})-\d{{5}}(?:\.array_record|\.json)")
 
@@ -55,6 +57,7 @@ def prepare(
     valid: float = folders.VALID,
     test: float = folders.TEST,
     limit: float = LIMIT,
+    beam: Sequence[str] | None = None,
     progress: bool = True,
 ) -> dict:
     """Makes shards of all clips of a manifest or a folder, with dataset.json and skipped.csv.
@@ -72,6 +75,7 @@ def prepare(
       encoder_set: name of the set of encoders (features.encode).
       valid: share of a folder's clips for validation; so is `test`.
       limit: seconds after which a clip that is not done is given up.
+      beam: options of Apache Beam, which then does the work instead of processes of this one.
       progress: show a bar and what was skipped.
 
     Returns:
@@ -87,14 +91,22 @@ def prepare(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the shards")
     settings = clips.Settings(
-        max_seconds=max_seconds,
-        overlap=overlap,
+        max_seconds=float(max_seconds),
+        overlap=float(overlap),
         encoder_set=encoder_set,
         durations=timing.mean_durations(_alignments(rows)),
     )
     wanted = list(jobs.jobs(rows, notes, settings, out, clips_per_shard))
-    with Locks(out / ".prepare.lock") as locks:
-        _make(out, wanted, locks, workers, limit, progress)
+
+    def make(todo: Sequence[jobs.Job]) -> Iterator[pathlib.Path]:
+        if beam is not None:
+            from vssflow_jax import beam as beams  # an extra
+
+            return iter(beams.make(todo, out / LOCKS, limit, beam))
+        return jobs.make_shards(todo, locks, workers, limit)
+
+    with Locks(out / LOCKS) as locks:
+        _make(out, wanted, locks, make, progress)
         info = finish(source, out, wanted, settings, locks)
     if progress:
         _tell(info, out, len(rows))
@@ -124,7 +136,7 @@ def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[timing.Interval]
 # ---- shards -------------------------------------------------------------------------------
 
 
-def _make(out, wanted: Sequence[jobs.Job], locks: Locks, workers, limit: float, bar: bool) -> None:
+def _make(out, wanted: Sequence[jobs.Job], locks: Locks, make: Callable, bar: bool) -> None:
     """Makes the shards that are not there yet, or waits for those that another process makes."""
     clear(out, wanted, locks)
     todo = [job for job in wanted if not jobs.finished(job)]
@@ -136,8 +148,8 @@ def _make(out, wanted: Sequence[jobs.Job], locks: Locks, workers, limit: float, 
     with tqdm(total=total, initial=kept, desc="prepare", unit="clip", disable=not bar) as shown:
         while todo:
             before = len(made)
-            for job in jobs.make_shards(todo, locks, workers, limit):
-                made.add(job.path)
+            for path in make(todo):
+                made.add(path)
                 shown.update()
             todo = [job for job in todo if not jobs.finished(job)]
             if lost := [job for job in todo if job.path in made]:
@@ -285,6 +297,7 @@ def define_flags() -> None:
     flags.DEFINE_float("valid", folders.VALID, "Share of --videos for validation.")
     flags.DEFINE_float("test", folders.TEST, "Share of --videos for tests.")
     flags.DEFINE_float("limit", LIMIT, "Seconds for a clip before it is given up.", lower_bound=1)
+    flags.DEFINE_string("beam", None, "Options of Apache Beam, which then does the work.")
     config_flags.DEFINE_config_file("config", None, "Recipe that the shards are for.")
 
 
@@ -303,7 +316,7 @@ def run_check(folder: str, source: str | None) -> None:
     try:
         from vssflow_jax import gallery
     except ModuleNotFoundError as error:
-        print(f"note: no page without {error.name} (pip install 'vssflow_jax[quickstart]')")
+        print(f"note: no page without {error.name} (pip install 'vssflow_jax[eval]')")
     else:
         print(f"page: {gallery.write_page(found, read_source(source)[0] if source else ())}")
     if found.problems:
@@ -343,6 +356,7 @@ def main() -> None:
         valid=given.valid,
         test=given.test,
         limit=given.limit,
+        beam=None if given.beam is None else shlex.split(given.beam),
     )
 
 
