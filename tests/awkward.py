@@ -5,6 +5,26 @@ import pathlib
 import signal
 import time
 
+from vssflow_jax import pool
+from vssflow_jax.errors import InputError
+
+calls = []  # of `squares` in this process
+
+
+def squares(numbers):
+    """Each number squared; InputError if one is negative."""
+    calls.append(numbers)
+    time.sleep(0.02)
+    if min(numbers) < 0:
+        raise InputError("negative")
+    return [number * number for number in numbers]
+
+
+def slowly(numbers):
+    """The numbers, after longer than an item may take."""
+    time.sleep(1.5)
+    return numbers
+
 
 def parts(item):
     """Parts 0, 1, … as the item says; it goes wrong behind those, or in their midst."""
@@ -14,6 +34,15 @@ def parts(item):
         time.sleep(1000)
     if kind == "raise":
         raise KeyError(what)
+    if kind == "slow":
+        yield pool.together(slowly, what)
+        return
+    if kind == "square":
+        try:
+            yield pool.together(squares, what)
+        except InputError:
+            yield "refused"
+        return
     if kind == "once":
         mark = pathlib.Path(what)
         yield from (0, 1)

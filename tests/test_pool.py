@@ -70,6 +70,23 @@ def test_items_are_taken_as_they_are_needed():
     stream.close()
 
 
+@pytest.mark.parametrize("workers", [0, 3])
+def test_what_needs_one_process_is_done_there_together(workers):
+    """Squares come from the main process, several at a time; what fails alone is raised alone."""
+    awkward.calls.clear()
+    items = [(n, ("square", -1 if n == 5 else n)) for n in range(60)]
+    parts, lost = run(items, workers)
+    assert parts == [(n, "refused" if n == 5 else n * n) for n in range(60)] and not lost
+    assert sum(len(call) for call in awkward.calls) >= 60, "in this process"
+    if workers:
+        assert max(len(call) for call in awkward.calls) > 1
+
+
+def test_waiting_for_the_main_process_is_no_hanging():
+    parts, lost = run([("a", ("slow", 3)), ("b", ("slow", 4))], 2, seconds=1.0)
+    assert parts == [("a", 3), ("b", 4)] and not lost
+
+
 def test_workers_end_with_their_master(tmp_path):
     """SIGKILL of the main process: no worker stays behind, not even one that hangs."""
     program = (

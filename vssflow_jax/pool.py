@@ -94,6 +94,21 @@ def streamed(
         crew.close()
 
 
+def together(function: Callable[[list[Item]], list[Result]], item: Item) -> Result:
+    """function([item])[0], worked out by the main process of a `streamed` if this is one of its.
+
+    There it is called with all items that wait for it at that time. So a device that only one
+    process can hold serves all of them in batches, while they go on decoding. `function` must
+    be importable by name; what it raises for an item alone is raised here.
+    """
+    if _asked is None:
+        return function([item])[0]
+    return _asked(function, item)
+
+
+_asked: Callable | None = None  # in a worker: sends a question and waits for the answer
+
+
 @dataclasses.dataclass(eq=False)
 class _Begun:
     """An item on its way: parts that wait for their turn, how many came, processes it ended."""
@@ -172,7 +187,8 @@ class _Crew:
         return False
 
     def _listen(self, timeout: float | None) -> None:
-        """Takes one message of each worker that has one."""
+        """Takes one message of each worker that has one; answers what they ask together."""
+        questions: dict[Callable, list[tuple[_Worker, Any]]] = {}
         by_connection = {worker.connection: worker for worker in self.workers}
         for connection in multiprocessing.connection.wait(by_connection, timeout):
             worker = by_connection[connection]
@@ -185,6 +201,8 @@ class _Crew:
                 worker.ready = True
             elif kind == "raised":
                 raise value
+            elif kind == "asked":
+                questions.setdefault(value[0], []).append((worker, value[1]))
             elif kind == "end":
                 worker.begun.parts.append(End())
                 worker.begun = None
@@ -193,6 +211,12 @@ class _Crew:
             else:
                 worker.begun.parts.append(value)
                 worker.begun.count += 1
+
+        for function, asked in questions.items():
+            answers = _answers(function, [item for _, item in asked])
+            for (worker, _), answer in zip(asked, answers, strict=True):
+                with contextlib.suppress(OSError):  # it has died: its pipe will say so
+                    worker.connection.send(answer)
 
     def _died(self, worker: _Worker) -> None:
         worker.process.join()
@@ -212,6 +236,16 @@ class _Crew:
             self.pending.appendleft(begun)
 
 
+def _answers(function: Callable, items: list) -> list[tuple[Any, Exception | None]]:
+    """(result, None) or (None, exception) for each item; one that fails does not spoil others."""
+    try:
+        return [(result, None) for result in function(items)]
+    except Exception as error:
+        if len(items) == 1:
+            return [(None, error)]
+    return [answer for item in items for answer in _answers(function, [item])]
+
+
 def _ending(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
@@ -220,6 +254,17 @@ def _serve(connection, function, seconds: float) -> None:
     """A worker's life. The alarm's default action ends the process in whatever code it hangs."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it and ends this one
+    global _asked  # noqa: PLW0603
+
+    def _asked(function: Callable, item):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        connection.send(("asked", (function, item)))
+        result, error = connection.recv()
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        if error is not None:
+            raise error
+        return result
+
     with contextlib.suppress(EOFError, OSError):  # the main process is gone
         connection.send(("ready", None))
         while True:

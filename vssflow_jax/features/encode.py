@@ -2,6 +2,10 @@
 
 A set of encoders is chosen by name. Each encoder has a version; it goes into the hash that
 shards and checkpoints carry, so a change of the numbers that an encoder gives needs a new one.
+
+`encode_clip` runs in many processes at once, which have no accelerator runtime. An encoder that
+needs the device prepares its input here and calls `pool.together(run, input)`: the main process,
+which holds the device, runs all inputs that wait in one batch, while the others decode.
 """
 
 from __future__ import annotations
