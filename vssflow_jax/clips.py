@@ -15,13 +15,14 @@ from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, latent_frames
 from vssflow_jax.data.manifest import Row
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.errors import InputError
-from vssflow_jax.features import encode, speaker
+from vssflow_jax.features import encode, faces, speaker
 from vssflow_jax.text import aligner, normalize, phonemes, timing
 from vssflow_jax.text.schedule import schedule
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
 REFERENCE = 30.0  # seconds of a reference voice that are heard
 FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
+MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
 GIVEN, HEARD, PREDICTED = "given", "heard", "predicted"  # where the phonemes' times are from
 
 
@@ -34,12 +35,14 @@ class Settings:
       overlap: seconds that neighbouring windows share.
       encoder_set: name of the set of encoders (features.encode).
       durations: mean seconds by phoneme, for texts without an alignment.
+      find_mouths: look for the lips of those who speak, where no annotation says where they are.
     """
 
     max_seconds: float = 10.0
     overlap: float = 0.0
     encoder_set: str = "embedded"
     durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    find_mouths: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
 
     Args:
       row: of the manifest.
-      note: the row's annotation, if any; `mouth` in it gives the lips.
+      note: the row's annotation, if any; `mouth` in it says where the lips are.
       settings: see there.
 
     Raises:
@@ -78,19 +81,20 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
     voice = _voice(row, wave, settings)
     file = source(row.video or row.audio)
     for window in _windows(row, duration, settings):
-        record: Record = {}
+        record, said = {}, {}
         sound = None if wave is None else _cut(wave, window)
         if sound is not None:
             record[WAVE] = media.pcm(sound)
         if row.video:
-            record |= seen(row.video, note, window, settings)
+            made, said = seen(row.video, note, window, settings, speaks=row.task != "sound")
+            record |= made
         if voice is not None:
             record["speaker"] = voice
         intervals, times = None, {}
         if row.text and row.task != "sound":
             intervals, times = _intervals(row, window, sound, settings)
             record[PHONEMES] = timing.to_grid(intervals, window.frames)
-        record[META] = _meta(row, note, window) | times | {"source": part(file, window)}
+        record[META] = _meta(row, note, window) | said | times | {"source": part(file, window)}
         yield record
 
 
@@ -140,18 +144,43 @@ def _cut(wave: np.ndarray, window: Window) -> np.ndarray:
 
 
 def seen(
-    video: str | os.PathLike, note: Mapping | None, window: Window, settings: Settings
-) -> Record:
-    """Conditions from the pictures of a window of a video.
+    video: str | os.PathLike,
+    note: Mapping | None,
+    window: Window,
+    settings: Settings,
+    speaks: bool = False,
+) -> tuple[Record, dict]:
+    """Conditions from the pictures of a window of a video, and what is to be said of its mouth.
 
-    Training data and generation both come through here, so that both see the same.
+    Training data and generation both come through here, so that both see the same. The lips are
+    where the annotation says; without one they are looked for if somebody `speaks`.
     """
     picture = media.read_video(video, encode.VIDEO_RATE, start=window.start, seconds=window.seconds)
-    mouth = (note or {}).get("mouth")
-    box = None if mouth is None else np.asarray(mouth, float) * np.tile(picture.scale, 2)
-    return encode.encode_clip(
-        picture.frames, None, box, duration=window.seconds, encoder_set=settings.encoder_set
+    mouth, said = (note or {}).get("mouth"), {}
+    if mouth is not None:
+        mouth = np.asarray(mouth, float) * np.tile(picture.scale, 2)
+    elif speaks and settings.find_mouths:
+        mouth, said = _mouth(picture.frames)
+    made = encode.encode_clip(
+        picture.frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
     )
+    return made, said
+
+
+def _mouth(frames: np.ndarray) -> tuple[faces.Mouth | None, dict]:
+    """The mouth, None where it is not seen often enough; and why, or how often it is seen."""
+    try:
+        mouth = faces.find_mouth(frames)
+    except InputError as error:
+        return None, {MOUTH_NOTE: f"lips are missing: {error}"}
+    coverage = 0.0 if mouth is None else mouth.coverage
+    said = {"mouth_coverage": round(coverage, 3)}
+    if coverage < faces.COVERAGE:
+        said[MOUTH_NOTE] = (
+            f"lips are missing: a mouth was found in {coverage:.0%} of the pictures, "
+            f"expected {faces.COVERAGE:.0%} or more"
+        )
+    return mouth if coverage >= faces.COVERAGE else None, said
 
 
 def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:

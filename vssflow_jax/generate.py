@@ -172,7 +172,9 @@ class Generator:
         if video is not None:
             name = clips.source(video)
             window = clips.Window(id=name, start=0.0, frames=length)
-            record |= clips.seen(video, None, window, self.settings)
+            made, said = clips.seen(video, None, window, self.settings, speaks=text is not None)
+            record |= made
+            warnings += [said[clips.MOUTH_NOTE]] if clips.MOUTH_NOTE in said else []
         if speaker is not None:
             record["speaker"] = read_voice(speaker, self.settings.encoder_set)
         sampling = self.sampling(solver, steps, guidance)

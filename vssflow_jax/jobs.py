@@ -21,6 +21,7 @@ from vssflow_jax import clips, errors, pool
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
+from vssflow_jax.features import facemesh, faces
 from vssflow_jax.features.encode import encoders
 from vssflow_jax.files import PARTIAL, write_text
 from vssflow_jax.locks import Locks
@@ -73,6 +74,10 @@ def jobs(
 def _key(rows: Sequence[manifests.Row], notes, settings: clips.Settings) -> str:
     """Hash of all that a shard's bytes depend on; files count by their size and time."""
     predicted = any(row.text and not row.alignment for row in rows)
+    looked_for = any(
+        row.video and row.task != "sound" and notes.get(row.id, {}).get("mouth") is None
+        for row in rows
+    )
     parts = [
         shards.VERSION,
         [dataclasses.asdict(row) | {"line": 0} for row in rows],
@@ -82,6 +87,7 @@ def _key(rows: Sequence[manifests.Row], notes, settings: clips.Settings) -> str:
         shards.schema(encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
         [aligner.VERSION, aligner.available()] if predicted else [],
+        [faces.VERSION, facemesh.available(), settings.find_mouths] if looked_for else [],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

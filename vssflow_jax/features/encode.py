@@ -20,6 +20,7 @@ import numpy as np
 from vssflow_jax.conditions import frames as frame_count
 from vssflow_jax.errors import InputError
 from vssflow_jax.features import lips, pixels, speaker
+from vssflow_jax.features.faces import Mouth
 
 VIDEO_RATE = 25.0  # frames a second at which videos are decoded for the encoders
 
@@ -33,14 +34,14 @@ class Clip:
       frames: uint8 [T, H, W, 3] at 25 a second.
       thumbs: float32 [T, 768], thumbnails of the frames, shared by two encoders.
       speaker_wave: float32 [n] at 16 kHz, the voice to speak with.
-      mouth_box: (x0, y0, x1, y1) in pixels of the frames, [4] or [T, 4].
+      mouth: where it is in the frames; `mouth.crops(frames)` are those that AV-HuBERT takes.
     """
 
     duration: float
     frames: np.ndarray | None = None
     thumbs: np.ndarray | None = None
     speaker_wave: np.ndarray | None = None
-    mouth_box: Sequence[float] | None = None
+    mouth: Mouth | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,9 @@ def _sync(clip: Clip) -> np.ndarray | None:
 
 
 def _lips(clip: Clip) -> np.ndarray | None:
-    if clip.frames is None or clip.mouth_box is None:
+    if clip.frames is None or clip.mouth is None:
         return None
-    crops = lips.mouth_crops(clip.frames, clip.mouth_box)
+    crops = lips.mouth_crops(clip.frames, clip.mouth.boxes)
     return at_rate(crops, VIDEO_RATE, VIDEO_RATE, frame_count("lips", clip.duration, VIDEO_RATE))
 
 
@@ -113,7 +114,7 @@ def encoders(name: str) -> tuple[Encoder, ...]:
 def encode_clip(
     frames: np.ndarray | None = None,
     speaker_wave: np.ndarray | None = None,
-    mouth_box: Sequence[float] | None = None,
+    mouth: Sequence[float] | Mouth | None = None,
     *,
     duration: float | None = None,
     encoder_set: str = "embedded",
@@ -123,7 +124,7 @@ def encode_clip(
     Args:
       frames: uint8 [T, H, W, 3] at 25 a second.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
-      mouth_box: where the mouth is, pixels of `frames`.
+      mouth: where it is: found in the frames, or a box (x0, y0, x1, y1) in their pixels.
       duration: seconds that the conditions cover; the frames' own length if not given.
       encoder_set: name of the set of encoders.
 
@@ -133,7 +134,9 @@ def encode_clip(
     if duration is None:
         duration = 0.0 if frames is None else len(frames) / VIDEO_RATE
     thumbs = None if frames is None else pixels.thumbnails(frames)
+    if frames is not None and mouth is not None and not isinstance(mouth, Mouth):
+        mouth = Mouth.at(np.broadcast_to(np.asarray(mouth, float), (len(frames), 4)))
     clip = Clip(duration=duration, frames=frames, thumbs=thumbs, speaker_wave=speaker_wave,
-                mouth_box=mouth_box)  # fmt: skip
+                mouth=mouth)  # fmt: skip
     made = {e.condition: e.encode(clip) for e in encoders(encoder_set)}
     return {name: x.astype(np.float16) for name, x in made.items() if x is not None}
