@@ -28,7 +28,7 @@ from vssflow_jax.locks import Locks
 from vssflow_jax.text import aligner
 
 ENDING = ".array_record"
-CONTENT = 2  # of what clips.records makes of a row; a new number makes all shards anew
+CONTENT = 3  # of what clips.records makes of a row; a new number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,33 +5,31 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from num2words import num2words
-
 from vssflow_jax.errors import InputError
+from vssflow_jax.text import written
 
 SIGNS = {
     "&": "and", "%": "percent", "@": "at", "+": "plus", "=": "equals", "#": "number",
     "°": "degrees", "\u00d7": "times", "\u2044": "over",
 }  # fmt: skip
-MONEY = {"$": "dollars", "£": "pounds", "€": "euros", "¥": "yen"}
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"))
-LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit, like a telephone number
 # Letters that have no decomposition into a plain one and a mark.
-PLAIN = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d",
-                       "þ": "th", "\u0131": "i"})  # fmt: skip
+_PLAIN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th",
+          "\u0131": "i"}  # fmt: skip
+PLAIN = str.maketrans(_PLAIN | {c.upper(): p.capitalize() for c, p in _PLAIN.items() if c != "ß"})
 
-_MONEY = re.compile(rf"([{''.join(MONEY)}])\s?(\d[\d,]*(?:\.\d+)?)")
-_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
-_CLOCK = re.compile(r"\b(\d{1,2}):(\d{2})\b")
-_NUMBER = re.compile(r"(?<![\w.])[-\u2212](?=\d)|\d+(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?")
-_WORD = re.compile(r"[a-z']+")
+GRID = ({"at", "by", "in", "with"}, {"zero", "one", "two", "three", "four", "five", "six", "seven",
+        "eight", "nine"}, {"again", "now", "please", "soon"})  # fmt: skip
+LONGEST = 8  # strange characters that a message names
+
+_WORD = re.compile(r"[A-Za-z']+")
 
 
 def words(text: str) -> list[str]:
-    """Spoken words of `text`: lower case, letters and apostrophes only.
+    """Spoken words of `text`: lower case, letters and apostrophes only; the letter A is `a.`.
 
-    Numbers, ordinals, years, times of day and amounts are spelled out in English; accents are
-    taken off; punctuation falls away.
+    What is no word (numbers, dates, times, money, units, abbreviations, addresses of the web) is
+    read out in English (see `written`); accents are taken off; punctuation falls away.
 
     Raises:
       InputError: nothing to say in it, or characters of another script, emoji and the like,
@@ -40,13 +38,13 @@ def words(text: str) -> list[str]:
     plain = _plain(text)
     strange = sorted({c for c in plain if not _speakable(c)})
     if strange:
+        listed = ", ".join(map(repr, strange[:LONGEST]))
+        more = f" and {len(strange) - LONGEST} more" if len(strange) > LONGEST else ""
         raise InputError(
-            f"text: found {' '.join(strange)!r} in {_short(text)}, "
+            f"text: found {listed}{more} in {_short(text)}, "
             "expected characters that can be pronounced (Latin letters, numbers)"
         )
-    spoken = _spell(plain)
-    found = [word.strip("'") for word in _WORD.findall(spoken)]
-    found = [word for word in found if word]
+    found = _letters_apart(_tokens(_spell(plain)))
     if not found:
         raise InputError(f"text: found no words in {_short(text)}, expected something to say")
     return found
@@ -57,55 +55,57 @@ def _short(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Lower case without accents, with one kind of apostrophe."""
+    """The text without accents, with one kind of apostrophe."""
     text = text.translate(APOSTROPHES)
-    signs = SIGNS.keys() | MONEY.keys()
+    signs = SIGNS.keys() | written.MONEY.keys()
     kept = [c if c in signs else unicodedata.normalize("NFKD", c) for c in text]
     bare = "".join(c for c in "".join(kept) if not unicodedata.combining(c))
-    return bare.lower().translate(PLAIN)
+    return bare.translate(PLAIN)
 
 
 def _speakable(character: str) -> bool:
     """Whether a plain character is a letter, a digit, a known sign, a space or punctuation."""
     if character.isascii():
         return character.isprintable() or character.isspace()
-    if character in SIGNS or character in MONEY or character == "\u2212":
+    if character in SIGNS or character in written.MONEY or character == "\u2212":
         return True
     return unicodedata.category(character)[0] in "PZ" or character in "\u200b\ufeff\u00ad"
 
 
 def _spell(text: str) -> str:
-    """Numbers and signs as words."""
-    text = _MONEY.sub(lambda m: f"{m[2]} {MONEY[m[1]]} ", text)
-    text = _ORDINAL.sub(lambda m: f" {_number(m[1], to='ordinal')} ", text)
-    text = _CLOCK.sub(lambda m: f" {_clock(m[1], m[2])} ", text)
-    text = _NUMBER.sub(lambda m: f" {_cardinal(m[0])} ", text)
-    for sign, word in (SIGNS | MONEY).items():
+    """Everything that is no word as words."""
+    text = written.read_out(text)
+    signs = SIGNS | {sign: f"{unit}s" for sign, (unit, _) in written.MONEY.items()}
+    for sign, word in signs.items():
         text = text.replace(sign, f" {word} ")
     return text
 
 
-def _clock(hours: str, minutes: str) -> str:
-    if minutes == "00":
-        return f"{_number(hours)} o'clock"
-    return f"{_number(hours)} {'oh ' if minutes[0] == '0' else ''}{_number(str(int(minutes)))}"
+def _tokens(text: str) -> list[str]:
+    """Words as they are written, without marks; the letter A that is known as such is `a.`."""
+    found = []
+    for piece in text.split():
+        if piece == written.LETTER_A:
+            found.append(piece)
+        else:
+            found += [word.strip("'") for word in _WORD.findall(piece)]
+    return [word for word in found if word]
 
 
-def _cardinal(number: str) -> str:
-    if number in "-\u2212":
-        return "minus"
-    digits = number.replace(",", "")
-    if len(digits) == 4 and digits.isdigit() and "," not in number and 1100 <= int(digits) < 2100:
-        return _number(digits, to="year")
-    return _number(digits)
+def _letters_apart(tokens: list[str]) -> list[str]:
+    """Lower case; an A that cannot be the article becomes the letter.
 
-
-def _number(digits: str, to: str = "cardinal") -> str:
-    whole, _, fraction = digits.partition(".")
-    if len(whole) > LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
-        spelled = " ".join(num2words(int(digit)) for digit in whole)
-    else:
-        spelled = num2words(int(whole), to=to)
-    if fraction:
-        spelled += " point " + " ".join(num2words(int(digit)) for digit in fraction)
-    return spelled
+    It is the letter in capitals within a sentence ("vitamin A is"), at the end, behind another
+    single letter ("u s a"), and where a GRID sentence has one ("at a nine now").
+    """
+    mixed = any(word[1:].islower() or (len(word) > 1 and word.islower()) for word in tokens)
+    found = []
+    for place, word in enumerate(tokens):
+        before = tokens[place - 1].lower() if place else ""
+        after = [later.lower() for later in tokens[place + 1 : place + 3]]
+        grid = before in GRID[0] and len(after) == 2 and after[0] in GRID[1] and after[1] in GRID[2]
+        letter = word.lower() == "a" and bool(place) and (
+            not after or (word == "A" and mixed) or (len(before) == 1 and before != "i") or grid
+        )  # fmt: skip
+        found.append(written.LETTER_A if letter else word.lower())
+    return found
