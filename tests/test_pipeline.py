@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from absl import flags
+from array_record.python.array_record_module import ArrayRecordWriter
 
 from vssflow_jax import conditions
-from vssflow_jax.data import pipeline
+from vssflow_jax.data import pipeline, shards
 
 SPEC = pipeline.BatchSpec.of(2.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
 
@@ -91,3 +93,50 @@ def test_hosts_share_out_each_batch(hosts):
     for _ in range(5):
         assert [n for host in shares for n in numbers(next(host))] == numbers(next(alone))
     assert {str(host.get_state()) for host in shares} == {str(alone.get_state())}
+
+
+def damaged(folder):
+    """A shard of 12 clips of which two are no records."""
+    path = folder / "clips"
+    writer = ArrayRecordWriter(str(path), shards.OPTIONS)
+    for number in range(12):
+        made = {**record(number), "meta": {"id": f"clip{number}"}}
+        writer.write(b"x" if number in (3, 7) else shards.encode_record(made))
+    writer.close()
+    return shards.Split([str(path)], mend=True), [f"{path}, record {n}" for n in (3, 7)]
+
+
+def corrupt_stream(folder, workers=0):
+    records, names = damaged(folder)
+    options = {"batch_size": 4, "seed": 1, "workers": workers}
+    return pipeline.training_batches(records, SPEC, **options), names
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_corrupt_records_are_named_and_the_position_stays_exact(tmp_path, workers):
+    flags.FLAGS.mark_as_parsed()  # Grain's workers look at theirs
+    stream, names = corrupt_stream(tmp_path, workers)
+    seen, batch_ids, positions = set(), [], []
+    for _ in range(6):
+        positions.append(stream.get_state())
+        batch = next(stream)
+        seen |= set(pipeline.corrupt_records(batch))
+        batch_ids.append(batch[pipeline.IDS].tolist())
+        assert [f"clip{number}" for number in numbers(batch)] == batch_ids[-1]
+    assert seen == set(names)
+    flat = [name for ids in batch_ids[:3] for name in ids]
+    assert flat.count("clip4") == flat.count("clip8") == 2  # the next ones stand in
+    assert not {"clip3", "clip7"} & set(flat)
+    for start in (2, 4):
+        again, _ = corrupt_stream(tmp_path, workers)
+        again.set_state(positions[start])
+        assert [next(again)[pipeline.IDS].tolist() for _ in range(6 - start)] == batch_ids[start:]
+
+
+def test_validation_batches_are_whole_and_come_again():
+    records = [record(number) for number in range(6)]
+    options = {"batch_size": 4, "clips": 99}
+    made = list(pipeline.validation_batches(records, SPEC, rows=range(4), **options))
+    assert [numbers(batch) for batch in made] == [[0, 1, 2, 3], [4, 5, 0, 1]]
+    half = list(pipeline.validation_batches(records, SPEC, rows=range(2, 4), **options))
+    assert [numbers(batch) for batch in half] == [[2, 3], [0, 1]]

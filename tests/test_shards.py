@@ -3,6 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordWriter
 
 from vssflow_jax import conditions
 from vssflow_jax.data import manifest, shards
@@ -87,6 +88,51 @@ def test_a_split_is_a_sequence(folder):
             split[index]
     copy = pickle.loads(pickle.dumps(split))
     same(copy[3], record(3))
+
+
+def damage(path, share):
+    """Spoils eight bytes at a share of a file's length."""
+    data = bytearray(path.read_bytes())
+    at = int(share * len(bytes(data).rstrip(b"\0")))
+    data[at : at + 8] = bytes(byte ^ 0xFF for byte in data[at : at + 8])
+    path.write_bytes(data)
+
+
+def test_a_corrupt_record_is_named_or_the_next_good_one_stands_in(folder):
+    """Damage that the file format notices; reading goes on behind it."""
+    path = folder / "test-00001.array_record"  # clips 2, 3, 4
+    for share in (0.15, 0.45):
+        damage(path, share)
+    strict, mended = (shards.open_split(folder, "test", mend=mend) for mend in (False, True))
+    with pytest.raises(InputError, match=rf"{path.name}, record 0: corrupt \(.*prepare again"):
+        strict[2]
+    same(strict[4], record(4))
+    names = [f"{path}, record {number}" for number in (0, 1)]
+    for split in (mended, pickle.loads(pickle.dumps(mended))):
+        for index, stands_in, corrupt in ((1, 1, None), (2, 4, names), (3, 4, names[1:])):
+            found = split[index]
+            assert found["meta"].pop("corrupt", None) == corrupt
+            same(found, record(stands_in, ("wave",) if stands_in == 1 else ()))
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage" * 9, b"\xff" * 99])
+def test_bytes_that_are_no_record_are_corrupt(tmp_path, data):
+    path = tmp_path / "a"
+    writer = ArrayRecordWriter(str(path), shards.OPTIONS)
+    for each in (data, shards.encode_record(record(0)), shards.encode_record(record(0))[:-9]):
+        writer.write(each)
+    writer.close()
+    with pytest.raises(shards.CorruptRecord, match="record 0"):
+        shards.Split([str(path)])[0]
+    mended = shards.Split([str(path)], mend=True)
+    assert mended[0]["meta"]["corrupt"] == [f"{path}, record 0"]
+    # At the end the first is next.
+    assert mended[2]["meta"]["corrupt"] == [f"{path}, record 2", f"{path}, record 0"]
+    with pytest.raises(InputError, match="no record that is whole"):
+        shards.Split([str(path)], rows=[0, 2], mend=True)[0]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="prepare again"):
+        shards.Split([str(path)])
 
 
 def test_clips_without_sound_can_be_left_out(folder):

@@ -3,12 +3,15 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 import tiny
 from jax.sharding import PartitionSpec as P
@@ -227,6 +230,43 @@ def test_killed_run_ends_with_the_same_weights(tiny_run, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, weights(workdir, 6), weights(tiny_run, 6))
     expected = [(line["step"], line["loss"]) for line in metrics(tiny_run)]
     assert [(line["step"], line["loss"]) for line in metrics(workdir)] == expected
+
+
+def arrays(workdir, number):
+    """Everything that a checkpoint says of the state, by item."""
+    reader, path = ocp.StandardCheckpointer(), workdir / "checkpoints" / str(number)
+    return {item: reader.restore(path / item) for item in ("state", "weights")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_twenty_interruptions_leave_no_trace(tiny_run, tmp_path, name):
+    """Every start goes on, and the end is bit for bit the unbroken run's, optimiser and all."""
+    steps, reports = 1500, []
+    for count in (0, 20):
+        workdir = tmp_path / str(count)
+        workdir.mkdir()
+        for part in ("shards", "codec"):
+            shutil.copytree(tiny_run / part, workdir / part)
+        command = [sys.executable, str(tiny.ROOT / "tests/killing.py"), name, count, 0, steps]
+        done = subprocess.run(
+            [*map(str, command), str(workdir)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr + (workdir / "log.txt").read_text()
+        reports.append(json.loads(done.stdout))
+    starts = reports[1]["starts"]
+    print(starts)
+    assert reports[1]["last"] == 0 and len(starts) == 20
+    ends = {-signal.SIGKILL} if name == "SIGKILL" else {75}
+    assert {start["status"] for start in starts} == ends
+    assert sum(start["saving"] for start in starts) >= 5
+    assert [s["step"] for s in starts] == sorted(s["step"] for s in starts)
+    unbroken, broken = (tmp_path / "0", tmp_path / "20")
+    jax.tree.map(np.testing.assert_array_equal, arrays(broken, steps), arrays(unbroken, steps))
+    expected, found = (
+        [(line["step"], line["loss"]) for line in metrics(folder)] for folder in (unbroken, broken)
+    )
+    assert found == expected
 
 
 def test_resuming_with_another_model_is_refused(tiny_run):

@@ -10,11 +10,13 @@ import contextlib
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 
 import jax
 from jax.experimental import multihost_utils
 
+from vssflow_jax import errors
 from vssflow_jax.errors import InputError
 
 AUTO = "auto"
@@ -22,6 +24,8 @@ LOST = (
     "error: a process of this run died or cannot be reached, so all of them end; the same "
     "command goes on from the newest checkpoint"
 )
+
+GONE = ("Gloo", "UNAVAILABLE", "closed by peer")  # words of a collective that lost a process
 
 
 def several(environment: Mapping[str, str]) -> bool:
@@ -87,15 +91,30 @@ def together() -> Iterator[None]:
     witness = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not any(word in str(error) for word in ("Gloo", "UNAVAILABLE", "closed by peer")):
-            raise
-        print(LOST, file=sys.stderr, flush=True)
+    except Exception as error:
+        status = _report(error)
         witness.communicate("farewell\n")
-        os._exit(1)  # the usual way out waits for the lost ones
+        sys.stdout.flush()
+        os._exit(status)  # the usual way out waits for the others, who wait for this one
     finally:
-        with contextlib.suppress(BrokenPipeError, ValueError):
+        if witness.poll() is None:
             witness.communicate("farewell\n")
+
+
+def _report(error: Exception) -> int:
+    """Says on stderr what ends this process; its status."""
+
+    def again():
+        raise error
+
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in GONE):
+        print(LOST, file=sys.stderr)
+        return 1
+    try:
+        return errors.guarded(again, ())
+    except Exception:
+        traceback.print_exc()
+        return 1
 
 
 def first() -> bool:

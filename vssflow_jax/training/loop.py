@@ -253,5 +253,5 @@ class _Stopwatch:
 
 def already(log: Path) -> float:
     """Seconds of training that the log of a resumed run has counted."""
-    lines = log.read_text().splitlines()
+    lines = log.read_text().splitlines() if log.exists() else ()
     return json.loads(lines[-1])["seconds"] if lines else 0.0

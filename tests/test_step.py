@@ -1,0 +1,177 @@
+"""Steps: pieces of a batch, meshes, what is not finite; and what counts it."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import stepping
+import tiny
+
+from vssflow_jax.errors import InputError
+from vssflow_jax.training import loop, sharding, step
+from vssflow_jax.training.tally import Tally
+
+PLAIN = {"optim__kind": "adamw", "model__layers": 1}
+
+
+def on_devices(*names, **changes):
+    """The losses of ten steps on meshes of eight simulated devices, in a process of its own."""
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "CHANGES": json.dumps(changes),
+    }
+    done = subprocess.run(
+        [sys.executable, str(tiny.ROOT / "tests" / "stepping.py"), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def agree(found):
+    one = found.pop("one")
+    assert len(set(one)) == 10
+    for name, losses in found.items():
+        np.testing.assert_allclose(losses, one, rtol=1e-5, err_msg=name)
+
+
+def test_a_mixed_mesh_with_pieces_gives_one_devices_losses():
+    agree(on_devices("one", "mixed in pieces", **PLAIN))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_losses_do_not_depend_on_mesh_or_pieces(optimizer):
+    found = on_devices(optim__kind=optimizer)
+    assert found.keys() == stepping.MESHES.keys()
+    agree(found)
+
+
+def shaken(x):
+    return x + 0.1 * jax.random.normal(jax.random.key(0), x.shape)
+
+
+@pytest.mark.slow
+def test_pieces_give_the_whole_batchs_gradient():
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    codec, key, found = stepping.Slices(jnp.float32(3.0)), jax.random.key(1), []
+    for pieces in (1, 4):
+        config = stepping.small(train__accumulate=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN)
+        model = loop.vssflow.build(config, stepping.CHANNELS)
+        made = loop.initial_state(model, config, stepping.SPEC, stepping.CHANNELS, mesh)()
+        params = jax.tree.map(shaken, made.params)
+        batch = sharding.place_batch(stepping.batch(0), mesh)
+        compute = jax.jit(functools.partial(step.loss_and_gradient, model, config=config))
+        found.append(compute(params, codec, batch, key))
+    (loss, gradient), (loss4, gradient4) = found
+    assert loss4 == pytest.approx(float(loss), rel=1e-5)
+    size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
+    assert size > 0
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * size), gradient, gradient4
+    )
+
+
+class Batches:
+    """Made-up batches from some step on spoiled; as Grain's iterator."""
+
+    def __init__(self, good):
+        self.number, self.good = 0, good
+
+    def __next__(self):
+        self.number += 1
+        return stepping.batch(self.number, spoil=self.number > self.good)
+
+    def get_state(self):
+        return {"next_index": self.number}
+
+    def set_state(self, state):
+        self.number = state["next_index"]
+
+
+def run(workdir, batches, **changes):
+    """A run of the small network."""
+    config = stepping.small(
+        train__log_every=1, train__checkpoint_every=2, train__sample_every=0, **PLAIN, **changes
+    )
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    codec = stepping.Slices(jnp.float32(3.0))
+    identity = {"codec": "slices"}
+    return loop.Run(config, workdir, mesh, codec, batches, stepping.SPEC, identity, 100)
+
+
+def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_path):
+    before = run(tmp_path, Batches(good=4), train__steps=10, train__max_skipped=3)
+    seen = {}
+
+    def look(number, state):
+        seen[number] = jax.tree.map(np.asarray, state.replace(step=None))
+        assert int(state.step) == number
+
+    with pytest.raises(InputError, match=r"3 steps in a row, up to 7, .* clip7-0, clip7-1, "):
+        before.train(look)
+    jax.tree.map(np.testing.assert_array_equal, seen[4], seen[6])
+    assert any(
+        np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (seen[3], seen[4])), strict=True)
+    )
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped_steps"] for line in lines] == [0, 0, 0, 0, 1, 2]
+    before.checkpoints.close()
+
+    again = run(tmp_path, Batches(good=6), train__steps=10, train__max_skipped=2)
+    assert again.done == 6  # with its row of two skipped steps
+    with pytest.raises(InputError, match=r"3 steps in a row, up to 7"):
+        again.train(look)
+    again.checkpoints.close()
+
+
+def test_tally_counts_rows_and_names_each_record_once(capsys):
+    tally = Tally(max_skipped=2, max_corrupt=2)
+    for number, skipped in enumerate((True, False, True, False, False)):
+        tally.step(number, np.bool_(skipped), ["a"])
+    tally.records(["x, record 1", "x, record 2"])
+    tally.records(["x, record 1"])
+    assert tally.state() == {"skipped": 2, "row": 0, "corrupt": ["x, record 1", "x, record 2"]}
+    assert capsys.readouterr().err.count("x, record 1: corrupt") == 1
+    again = Tally(max_skipped=2, max_corrupt=2, found=tally.state())
+    assert again.values() == {"skipped_steps": 2, "corrupt_records": 2}
+    with pytest.raises(InputError, match=r"found 3 .* at most 2: x, record 1; x, record 2; y"):
+        again.records(["y, record 1"])
+
+
+@pytest.mark.slow
+def test_the_least_validation_loss_is_kept_beside_the_newest(tmp_path):
+    made = run(
+        tmp_path,
+        Batches(good=99),
+        train__steps=10,
+        train__keep=1,
+        train__validate_every=2,
+        optim__learning_rate=1e-2,
+    )
+    worse = iter([5.0, 3.0, 4.0, 6.0, 7.0])
+    made._validation = lambda *_: next(worse)
+    made.train(lambda *_: None, lambda: [stepping.batch(0)])
+    kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == [4, 10]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line.get("valid_loss") for line in lines[1::2]] == [5.0, 3.0, 4.0, 6.0, 7.0]
+
+
+def test_validation_is_the_same_each_time_and_drops_nothing(tmp_path):
+    made = run(tmp_path, Batches(good=9), dropout__all=1.0)
+    batch, other = stepping.batch(0), stepping.batch(1)
+    first = made._validate([batch, other])
+    assert made._validate([batch, other]) == first
+    assert made._validate([batch]) != first
+    assert made.checkpoints.best[1] == 0
