@@ -100,7 +100,9 @@ def test_local_hands_a_sigterm_on_and_waits(tmp_path):
 
 
 def test_ssh_gives_each_host_its_number_and_ends_all_with_one(tmp_path):
-    body = f'echo "$2" >> {tmp_path}/hosts; [[ $2 == me@a ]] || exit 2; exec sleep 600'
+    waits = f"until grep -q me@a {tmp_path}/hosts; do sleep 0.05; done"
+    body = f'echo "$2" >> {tmp_path}/hosts; [[ $2 == me@a ]] || {{ {waits}; exit 2; }}'
+    body += "; exec sleep 600"
     done = launch("ssh", **stand_in(tmp_path, "ssh", body), HOSTS="me@a b")
     assert done.returncode == 2
     assert sorted((tmp_path / "hosts").read_text().split()) == ["b", "me@a"]
