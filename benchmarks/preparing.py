@@ -5,6 +5,7 @@ workers, with the largest memory of the main process and of a worker.
 """
 
 import collections
+import contextlib
 import csv
 import json
 import pathlib
@@ -14,14 +15,16 @@ import sys
 import tempfile
 import time
 
+import numpy as np
 from absl import app, flags
 
 from vssflow_jax import clips, media
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
-from vssflow_jax.features import encode, pixels
+from vssflow_jax.errors import InputError
+from vssflow_jax.features import encode, faces, pixels
 from vssflow_jax.prepare import read_source
-from vssflow_jax.text import timing
+from vssflow_jax.text import aligner, normalize, timing
 
 MANIFEST = flags.DEFINE_string("manifest", None, "Manifest of the clips.", required=True)
 STAGES = flags.DEFINE_integer("stages", 100, "Clips whose stages are timed; 0: none.")
@@ -41,16 +44,17 @@ print(json.dumps([took, *peaks]))
 
 
 class Clock:
-    """Seconds by stage."""
+    """Seconds and calls by stage."""
 
     def __init__(self):
-        self.seconds = collections.Counter()
+        self.seconds, self.calls = collections.Counter(), collections.Counter()
 
     def __call__(self, stage, function, *arguments, **options):
         """function(…), its time added to the stage's."""
         start = time.perf_counter()
         result = function(*arguments, **options)
         self.seconds[stage] += time.perf_counter() - start
+        self.calls[stage] += 1
         return result
 
 
@@ -65,13 +69,23 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
             duration = len(picture.frames) / encode.VIDEO_RATE
             mouth = notes.get(row.id, {}).get("mouth")
             thumbs = clock("encode: thumbnails (shared)", pixels.thumbnails, picture.frames)
-            clip = encode.Clip(duration=duration, frames=picture.frames, thumbs=thumbs,
-                               speaker_wave=wave, mouth_box=mouth)  # fmt: skip
+            clip = encode.Clip(
+                duration=duration,
+                frames=picture.frames,
+                thumbs=thumbs,
+                speaker_wave=wave,
+                mouth=mouth and faces.Mouth.at(np.broadcast_to(mouth, (len(picture.frames), 4))),
+            )
             record = {"wave": media.pcm(wave), "meta": {"id": row.id}}
             for encoder in encode.EMBEDDED:
                 made = clock(f"encode: {encoder.condition}", encoder.encode, clip)
                 if made is not None:
                     record[encoder.condition] = made.astype("float16")
+            if row.text:  # what is done where the manifest does not say
+                clock("find the mouth (where none is given)", faces.find_mouth, picture.frames)
+                words = normalize.words(row.text)
+                with contextlib.suppress(InputError):
+                    clock("align the text (where no times are given)", aligner.align, wave, words)
             if row.alignment:
                 spoken = clock("phonemes from the alignment", timing.read_alignment, row.alignment)
                 record["phonemes"] = timing.to_grid(spoken, round(duration * 25))

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -388,6 +389,15 @@ def test_processes_give_the_same_shards_and_stay_light(corpus, prepared, tmp_pat
 def command(*arguments):
     run = [sys.executable, "-m", "vssflow_jax.prepare", *arguments]
     return subprocess.run(run, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(corpus):
+    path = write_manifest(corpus, GOOD[:3], "benchmark.csv")
+    script = pathlib.Path(__file__).parent.parent / "benchmarks" / "preparing.py"
+    run = [sys.executable, script, f"--manifest={path}", "--workers=1"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert "| encode: sync | 3 |" in done.stdout and "| 3 | 1 |" in done.stdout
 
 
 def test_the_command_line(corpus, tmp_path):

@@ -214,7 +214,8 @@ def _intervals(
     """
     if row.alignment:
         found = timing.read_alignment(row.alignment)
-        inside = [i for i in found if i.start < window.seconds]
+        seconds = window.seconds
+        inside = [i._replace(end=min(i.end, seconds)) for i in found if i.start < seconds]
         if not inside:
             raise InputError(
                 f"{row.alignment}: found {len(found)} phonemes, none within the clip's "
