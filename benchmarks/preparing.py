@@ -91,9 +91,10 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
                 record["phonemes"] = timing.to_grid(spoken, round(duration * 25))
             data = clock("record to bytes", shards.encode_record, record)
             clock("write", write, data)
-    print("\n| stage | ms a clip | clips a second |\n|---|---|---|")
+    print("\n| stage | clips | ms a clip | clips a second |\n|---|---|---|---|")
     for stage, seconds in clock.seconds.items():
-        print(f"| {stage} | {1e3 * seconds / len(rows):.2f} | {len(rows) / seconds:.0f} |")
+        count = clock.calls[stage]
+        print(f"| {stage} | {count} | {1e3 * seconds / count:.2f} | {count / seconds:.0f} |")
 
 
 def first_rows(manifest: pathlib.Path, rows, folder: pathlib.Path) -> pathlib.Path:
