@@ -20,6 +20,12 @@ def squares(numbers):
     return [number * number for number in numbers]
 
 
+def half(seconds):
+    """Half as long as the seconds that items waited."""
+    time.sleep(sum(seconds) / 2)
+    return seconds
+
+
 def slowly(numbers):
     """The numbers, after longer than an item may take."""
     time.sleep(1.5)
@@ -34,6 +40,10 @@ def parts(item):
         time.sleep(1000)
     if kind == "raise":
         raise KeyError(what)
+    if kind == "both":
+        time.sleep(what)
+        yield pool.together(half, what)
+        return
     if kind == "slow":
         yield pool.together(slowly, what)
         return

@@ -19,7 +19,7 @@ def video(path, frames, times=None, rate=25, kind="yuv420p", sound=None, sample_
 
     `times` in seconds, one a frame, makes the rate of the frames vary.
     """
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         streams = []
         if frames is not None:
             stream = container.add_stream("libx264", rate=rate)
@@ -80,6 +80,8 @@ def fill(folder):
     video(folder / "blind.mp4", None, sound=making.tone()[None])
     making.clip(folder / "blink.mp4", 0.1)
     making.clip(folder / "long.mp4", 65.0)
+    video(folder / "long cut.mp4", pictures(1625))
+    os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
     video(folder / "huge.mp4", pictures(10, 3840, 2160), sound=making.tone(0.4)[None])
     video(folder / "odd.mp4", pictures(50, 65, 49), kind="yuv444p", sound=making.tone()[None])
     names = ["Müller — 視頻 🎬", "x" * 251, 'it\'s "quoted"', "two\nlines", "..", "..dots..", " "]
@@ -107,6 +109,7 @@ def fill(folder):
         "zero": "the file is empty",
         "text": "not a media file",
         "noise": "not a media file",
+        "long cut": "(its first 4 windows are kept)",
         "blind": "no video stream",
         "blink": "expected at least 0.2 s",
         "nowhere": "no such file",

@@ -59,6 +59,7 @@ def test_each_file_is_a_clip_or_listed_with_its_reason(prepared):
     assert rows.keys() == lasts.keys() | reasons.keys()
     skipped, records = left_out(out), by_id(out)
     assert skipped.keys() == {rows[name].id for name in reasons}
+    assert [i for i in records if i.startswith("long cut")] == [f"long cut_{k}" for k in range(4)]
     for name, word in reasons.items():
         assert word in skipped[rows[name].id], name
     for name, seconds in lasts.items():

@@ -82,6 +82,14 @@ def test_what_needs_one_process_is_done_there_together(workers):
         assert max(len(call) for call in awkward.calls) > 1
 
 
+def test_decoding_goes_on_while_the_main_process_encodes():
+    """40 items of 100 ms here and 50 ms there: 6 s one after the other, 4 s in turns of two."""
+    start = None
+    for _ in pool.streamed(awkward.parts, [(n, ("both", 0.1)) for n in range(40)], 2, seconds=60.0):
+        start = start or time.monotonic()  # the workers have started
+    assert time.monotonic() - start < 3.6
+
+
 def test_waiting_for_the_main_process_is_no_hanging():
     parts, lost = run([("a", ("slow", 3)), ("b", ("slow", 4))], 2, seconds=1.0)
     assert parts == [("a", 3), ("b", 4)] and not lost

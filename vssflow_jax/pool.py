@@ -98,8 +98,9 @@ def together(function: Callable[[list[Item]], list[Result]], item: Item) -> Resu
     """function([item])[0], worked out by the main process of a `streamed` if this is one of its.
 
     There it is called with all items that wait for it at that time. So a device that only one
-    process can hold serves all of them in batches, while they go on decoding. `function` must
-    be importable by name; what it raises for an item alone is raised here.
+    process can hold serves all of them in batches. Those that wait leave their cores idle, so
+    the first question doubles the processes: half of them work while the other half waits.
+    `function` must be importable by name; what it raises for an item alone is raised here.
     """
     if _asked is None:
         return function([item])[0]
@@ -143,16 +144,19 @@ class _Crew:
     """The processes of one `streamed`."""
 
     def __init__(self, function, items: Iterator, workers: int, seconds: float):
-        self.function, self.items, self.size, self.seconds = function, items, workers, seconds
+        self.function, self.items, self.seconds = function, items, seconds
+        self.cores = self.size = workers
         self.workers: list[_Worker] = []
         self.line: collections.deque[_Begun] = collections.deque()  # in the items' order
+        self.questions: list[tuple[_Worker, Callable, Any]] = []  # who waits for an answer
         self.pending: collections.deque[_Begun] = collections.deque()  # without a process
 
     def run(self) -> Iterator[tuple[Any, Any]]:
         self._feed()
         while self.line:
-            self._listen(0 if self.line[0].parts else None)
+            self._listen(0 if self.line[0].parts or self.questions else None)
             self._feed()
+            self._answer()
             if self.line[0].parts:
                 begun, part = self.line[0], self.line[0].parts.popleft()
                 if isinstance(part, End):
@@ -187,8 +191,7 @@ class _Crew:
         return False
 
     def _listen(self, timeout: float | None) -> None:
-        """Takes one message of each worker that has one; answers what they ask together."""
-        questions: dict[Callable, list[tuple[_Worker, Any]]] = {}
+        """Takes one message of each worker that has one."""
         by_connection = {worker.connection: worker for worker in self.workers}
         for connection in multiprocessing.connection.wait(by_connection, timeout):
             worker = by_connection[connection]
@@ -202,7 +205,8 @@ class _Crew:
             elif kind == "raised":
                 raise value
             elif kind == "asked":
-                questions.setdefault(value[0], []).append((worker, value[1]))
+                self.questions.append((worker, *value))
+                self.size = 2 * self.cores
             elif kind == "end":
                 worker.begun.parts.append(End())
                 worker.begun = None
@@ -212,11 +216,20 @@ class _Crew:
                 worker.begun.parts.append(value)
                 worker.begun.count += 1
 
-        for function, asked in questions.items():
-            answers = _answers(function, [item for _, item in asked])
-            for (worker, _), answer in zip(asked, answers, strict=True):
-                with contextlib.suppress(OSError):  # it has died: its pipe will say so
-                    worker.connection.send(answer)
+    def _answer(self) -> None:
+        """Answers the oldest questions, as many as there are cores: so half of the workers go on.
+
+        Answering all at once would make them work in step, and nobody would while they wait.
+        """
+        if not self.questions:
+            return
+        function = self.questions[0][1]
+        asked = [question for question in self.questions if question[1] == function][: self.cores]
+        self.questions = [one for one in self.questions if all(one is not a for a in asked)]
+        answers = _answers(function, [item for _, _, item in asked])
+        for (worker, _, _), answer in zip(asked, answers, strict=True):
+            with contextlib.suppress(OSError):  # it has died: its pipe will say so
+                worker.connection.send(answer)
 
     def _died(self, worker: _Worker) -> None:
         worker.process.join()
