@@ -97,6 +97,25 @@ def test_good_sample(tiny_run, tmp_path):
     assert media.probe(tmp_path / "out.mp4").has_audio
 
 
+def test_places_that_take_no_file_are_refused_at_once(tiny_run, tmp_path):
+    """Before the model is asked for anything: the text that follows could not be said."""
+    refused(sample(tiny_run, "/proc/x/out.wav", "--text=\u4f60"), "--out=/proc/x/out.wav")
+    (tmp_path / "out.wav").mkdir()
+    refused(sample(tiny_run, tmp_path / "out.wav", "--text=\u4f60"), "found a folder")
+
+
+def test_script_stems_and_variants(tiny_run, tmp_path):
+    (tmp_path / "lines.csv").write_text("start,text\n0.2,set blue\n,bin red by k two soon\n")
+    script = f"--script={tmp_path / 'lines.csv'}"
+    done = sample(tiny_run, tmp_path / "out.wav", script, "--variants=2", "--stems")
+    assert done.returncode == 0, done.stderr
+    assert "ranked by: wer" in done.stdout
+    names = {"out.wav", "out.2.wav", "out.speech.wav", "out.2.speech.wav", "lines.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    refused(sample(tiny_run, tmp_path / "a.wav", script, "--scales=smell=2"), "smell")
+    refused(sample(tiny_run, tmp_path / "a.wav", script, "--variants=0"), "--variants")
+
+
 def test_split_of_shards(tiny_run, tmp_path):
     done = sample(tiny_run, tmp_path / "all", f"--shards={tiny_run / 'shards'}", "--split=test")
     assert done.returncode == 0, done.stderr

@@ -73,7 +73,9 @@ def test_guidance_groups_and_formula():
     assert guidance.branches(groups) == [(), ("speaker", "lips"), ("speaker", "lips", "clip")]
     null, some, full = velocities = jax.random.normal(jax.random.key(0), (3, 2, 4, 5))
     expected = null + 3.0 * (some - null) + 1.5 * (full - some)
-    np.testing.assert_allclose(guidance.combine(velocities, groups), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        guidance.combine(velocities, [scale for _, scale in groups]), expected, atol=1e-5
+    )
     with pytest.raises(ValueError, match="guidance"):
         guidance.groups(("clip",), 1.0, {"smell": 2.0})
 
@@ -99,4 +101,24 @@ def test_windows_cover_and_blend_to_the_identity(length, window, overlap):
     x = jax.random.normal(jax.random.key(0), (2, length, 3))
     cut = windows.split(x, first, window)
     assert cut.shape == (2 * len(first), window, 3)
-    np.testing.assert_allclose(windows.blend(cut, first, length, overlap), x, atol=1e-5)
+    plan = windows.plan(length, min(window, length), overlap)
+    np.testing.assert_array_equal(plan.first, first)
+    np.testing.assert_allclose(windows.blend(cut, first, length, plan.weight), x, atol=1e-5)
+
+
+def test_each_frame_is_taken_from_the_window_of_its_voice():
+    """Two windows, a voice that changes in each: four entries, and every frame from its own."""
+    voices = np.repeat([0, 1, 0], [20, 40, 40])
+    plan = windows.plan(100, 60, 20, voices)
+    assert plan.first.tolist() == [0, 0, 40, 40] and plan.voice.tolist() == [0, 1, 0, 1]
+    y = jnp.ones((4, 60, 1)) * jnp.asarray(plan.voice)[:, None, None]
+    found = windows.blend(y, plan.first, 100, plan.weight)
+    np.testing.assert_allclose(found[0, :, 0], voices, atol=1e-6)
+
+
+def test_rows_in_groups_give_the_same():
+    x, t = jax.random.normal(jax.random.key(0), (7, 3)), jnp.arange(7.0)
+    for size in (2, 7, 9):
+        groups = windows.in_rows((x, t), size)
+        out = windows.by_rows(lambda x, t: x * t[:, None], groups)
+        np.testing.assert_allclose(out.reshape(-1, 3)[:7], x * t[:, None])

@@ -7,12 +7,13 @@ import making
 import numpy as np
 import pytest
 
-from vssflow_jax import Generator, media
+from vssflow_jax import Generator, generate, media
 from vssflow_jax.audio import codec as codecs
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.generate import draw_noise
 from vssflow_jax.prepare import prepare
+from vssflow_jax.request import Request
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,10 @@ def test_rushed_text_is_warned_about(generator):
         ({"video": "nowhere.mp4"}, "nowhere.mp4"),
         ({"text": "set blue", "solver": "leapfrog"}, "--solver"),
         ({"text": "set blue", "steps": 0}, "--steps"),
+        ({"text": "set blue", "steps": 100_000}, "--steps"),
+        ({"text": "set blue", "seed": -1}, "--seed"),
+        ({"text": "set blue", "scales": {"sync": float("inf")}}, "--guidance"),
+        ({"text": "set blue", "script": [{"text": "bin red"}]}, "--script"),
         ({"text": "set blue", "guidance": float("nan")}, "--guidance"),
         ({"text": "set blue", "duration": 0.0}, "--duration"),
         ({"text": "set blue", "duration": 1e9}, "--duration"),
@@ -126,6 +131,58 @@ def test_rushed_text_is_warned_about(generator):
 def test_bad_arguments(generator, arguments, message):
     with pytest.raises(InputError, match=message):
         generator(**arguments)
+
+
+LINES = (
+    {"text": "bin red by k two soon", "start": 0.5},
+    {"text": "set blue at g nine now", "start": 6.0, "end": 8.0},
+)
+
+
+def test_a_script_longer_than_the_training_clips(generator):
+    """Windows that go through the network together or in turns give the same sound."""
+    made = generator(script=LINES, duration=10.0)
+    assert len(made.wave) == 160_000
+    assert [span[0] for span in made.report["spans"]] == [0.5, 6.0]
+    alone = Generator(generator.config, generator.params, generator.codec, generator.statistics)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "TOGETHER", 1)
+        again = alone(script=LINES, duration=10.0)
+    assert np.corrcoef(made.wave, again.wave)[0, 1] > 0.98
+
+
+def test_each_line_has_its_voice(generator, tiny_run):
+    """The second voice changes nothing before its turn but what windows share."""
+    one, two, *_ = sorted((tiny_run / "corpus" / "voices").glob("*.wav"))
+    same = generator(script=[LINES[0], {**LINES[1], "speaker": one}], speaker=one, duration=10.0)
+    both = generator(script=[LINES[0], {**LINES[1], "speaker": two}], speaker=one, duration=10.0)
+    assert "speaker" in both.report["used"]
+    changed = np.abs(same.wave - both.wave)
+    assert changed[: 2 * 16_000].max() < changed[6 * 16_000 : 8 * 16_000].max() / 2
+
+
+def test_stems_and_progress(generator, tmp_path):
+    video, told = making.clip(tmp_path / "in.mp4", seconds=4), []
+    made = generator(
+        video=video, text="bin red by k two soon", stems=True, steps=4, progress=told.append
+    )
+    assert told == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert set(made.stems) == {"speech", "sound"}
+    silent = generator(video=video, steps=4)
+    assert np.corrcoef(silent.wave, made.stems["sound"])[0, 1] > 0.98
+    assert [path.name for path in made.save(tmp_path / "out.mp4")] == [
+        "out.mp4", "out.wav", "out.speech.wav", "out.sound.wav",
+    ]  # fmt: skip
+    alone = generator(text="bin red by k two soon", stems=True)
+    np.testing.assert_array_equal(alone.stems["speech"], alone.wave)
+
+
+def test_variants_are_what_their_seeds_give(generator):
+    wanted, sampling = Request.of(text="bin red by k two soon"), generator.sampling()
+    one, two = generator.variants(wanted, [4, 7], sampling)
+    assert (one.report["seed"], two.report["seed"]) == (4, 7)
+    again = generator(text="bin red by k two soon", seed=7)
+    assert np.corrcoef(two.wave, again.wave)[0, 1] > 0.98
 
 
 def test_silent_voice_is_refused(generator, tmp_path):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
+
+from vssflow_jax.errors import DISK_ERRORS, InputError
 
 PARTIAL = ".partial"  # ending of names that are not whole yet
 
@@ -29,6 +32,24 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             # Under the name that the user knows.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def check_writable(path: str | os.PathLike, flag: str = "out") -> None:
+    """Finds out before any work whether a file may be written at `path`; leaves nothing there.
+
+    Raises:
+      InputError: a folder is there already, or its folder takes no files.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"--{flag}={path}: found a folder, expected a file's name")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = DISK_ERRORS.get(error.errno, "no file can be written there")
+        raise InputError(f"--{flag}={path}: {reason}, expected another place") from None
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

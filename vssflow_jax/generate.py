@@ -5,69 +5,33 @@ Legend: B clips, W windows a clip, G + 1 guidance branches, L latent frames, C c
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
-import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax import clips, conditions, media, pretrained
+from vssflow_jax import clips, conditions, pretrained
 from vssflow_jax.audio.codec import digest, load_codec
 from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
 from vssflow_jax.flow import guidance, solvers, windows
 from vssflow_jax.models import vssflow
+from vssflow_jax.output import Output
+from vssflow_jax.request import SOUND, SPEECH, Request, Voices, conditions_of
+from vssflow_jax.sampling import Sampling, check_seed, choose
 from vssflow_jax.text import timing
-from vssflow_jax.text.schedule import SPEECH_START, predicted, schedule
+from vssflow_jax.text.schedule import predicted
+from vssflow_jax.text.script import Utterance
 from vssflow_jax.training import checkpoint
 
-LONGEST = 3600.0  # seconds of sound that one call makes
 OVERLAP = 25  # latent frames that neighbouring windows share: one second
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """What a call gives.
-
-    Attributes:
-      wave: float32 [samples] in [-1, 1].
-      sample_rate: samples a second.
-      report: JSON-able: duration, conditions used and missing, phoneme times, warnings, seed.
-      video: the silent video's path, or None.
-    """
-
-    wave: np.ndarray
-    sample_rate: int
-    report: dict
-    video: Path | None = None
-
-    def save(self, path: str | Path) -> None:
-        """Writes `path`: a .wav, or the video with its sound and a .wav beside it."""
-        path = Path(path)
-        if path.suffix.lower() == ".wav":
-            media.write_wav(path, self.wave, self.sample_rate)
-            return
-        if self.video is None:
-            raise InputError(
-                f"--out={path}: found no video to put the sound in, expected a .wav name"
-            )
-        media.mux(self.video, self.wave, self.sample_rate, path)
-        media.write_wav(path.with_suffix(".wav"), self.wave, self.sample_rate)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How to integrate: solver, its steps, and the guidance groups."""
-
-    solver: str
-    steps: int
-    groups: guidance.Groups
+TOGETHER = 8  # windows of a clip that go through the network at once; more take turns
+Progress = Callable[[float], None]
 
 
 class Generator:
@@ -90,7 +54,7 @@ class Generator:
         self.settings = clips.Settings(encoder_set=statistics.get("encoders", "embedded"))
         self.step = step
         self.model = vssflow.build(config, codec.channels)
-        self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "first"))
+        self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "told"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
 
     @classmethod
@@ -130,7 +94,9 @@ class Generator:
         video: str | Path | None = None,
         text: str | None = None,
         *,
+        script: Sequence[Utterance | Mapping] | None = None,
         speaker: str | Path | None = None,
+        task: str | None = None,
         speech_start: float | None = None,
         speech_end: float | None = None,
         duration: float | None = None,
@@ -138,80 +104,94 @@ class Generator:
         solver: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        scales: Mapping[str, float] | None = None,
+        stems: bool = False,
+        progress: Progress | None = None,
     ) -> Output:
         """Sound for a video, speech for a text, or both.
 
         Args:
           video: a media file; its own sound is not used.
           text: what is said.
-          speaker: an audio file with the voice to imitate.
+          script: instead of `text` several utterances, or dictionaries of their fields.
+          speaker: an audio file with the voice to imitate, where the script names no other.
+          task: "speech" to leave out other sounds of a video; else what video and text say.
           speech_start: seconds; default: near the start.
           speech_end: seconds; default: the natural length at the training set's pace.
           duration: seconds of sound; default: the video's, or what the text needs.
           seed: of the noise.
           solver: default: the run's config; so are `steps` and `guidance`.
+          scales: guidance of single conditions.
+          stems: whether speech and sound are wanted by themselves too, from the same noise.
+          progress: is told how far the solver is, from 0 to 1.
 
         Raises:
           InputError: nothing to go by, unreadable files, or text that cannot fit.
         """
-        if video is None and text is None:
-            raise InputError("found neither --video nor --text, expected at least one of them")
-        times = {"duration": duration, "speech_start": speech_start, "speech_end": speech_end}
-        check_seconds(times)
-        if video is not None:  # sound covers whole latent frames, in training data as here
-            duration = duration or whole_frames(media.probe(video).duration)
-        spoken, warnings = (), []
-        if text is not None:
-            durations = self.statistics["phoneme_durations"]
-            spoken, warnings = schedule(text, speech_start, speech_end, duration, durations)
-            duration = duration or spoken[-1].end + SPEECH_START
-        elif speech_start is not None or speech_end is not None:
-            raise InputError("found --speech_start or --speech_end without --text")
-        name, length = "clip", conditions.latent_frames(duration)
-        record = {"phonemes": timing.to_grid(spoken, length)}
-        if video is not None:
-            name = clips.source(video)
-            window = clips.Window(id=name, start=0.0, frames=length)
-            made, said = clips.seen(video, None, window, self.settings, speaks=text is not None)
-            record |= made
-            warnings += [said[clips.MOUTH_NOTE]] if clips.MOUTH_NOTE in said else []
-        if speaker is not None:
-            record["speaker"] = read_voice(speaker, self.settings.encoder_set)
-        sampling = self.sampling(solver, steps, guidance)
-        wave = self.generate([record], [name], self.padded(length), seed, sampling)[0]
-        samples = round(duration * self.codec.sample_rate)
-        wave = np.pad(wave[:samples], (0, max(samples - len(wave), 0)))
-        used = [
-            name for name in conditions.NAMES if name in record and (name != "phonemes" or text)
-        ]
+        request = Request.of(
+            video,
+            text,
+            script,
+            speaker,
+            task,
+            duration=duration,
+            speech_start=speech_start,
+            speech_end=speech_end,
+        )
+        sampling = self.sampling(solver, steps, guidance, scales)
+        return self.variants(request, [seed], sampling, stems=stems, progress=progress)[0]
+
+    def variants(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        *,
+        stems: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Output]:
+        """One output a seed, all in one batch; see `__call__`."""
+        for seed in seeds:
+            check_seed(seed)
+        wanted = conditions_of(request, self.settings, self.statistics)
+        parts = {"": wanted.record}
+        if stems and request.video and request.script and request.task != "speech":
+            parts |= {"speech": wanted.stem(SPEECH), "sound": wanted.stem(SOUND)}
+        waves = self.generate(
+            [part for _ in seeds for part in parts.values()],
+            [wanted.name] * (len(seeds) * len(parts)),
+            self.padded(wanted.length),
+            [seed for seed in seeds for _ in parts],
+            sampling,
+            voices=wanted.voices,
+            progress=progress,
+        )
+        samples = round(wanted.duration * self.codec.sample_rate)
+        waves = [np.pad(wave[:samples], (0, max(samples - len(wave), 0))) for wave in waves]
         report = {
-            "duration": duration,
-            "used": used,
-            "missing": [name for name in conditions.NAMES if name not in used],
-            "alignment": [list(interval) for interval in spoken],
-            "warnings": warnings,
-            "seed": seed,
+            "duration": wanted.duration,
+            "used": wanted.used,
+            "missing": [name for name in conditions.NAMES if name not in wanted.used],
+            "alignment": [list(interval) for interval in wanted.intervals],
+            "spans": [list(span) for span in wanted.spans],
+            "warnings": wanted.warnings,
             "solver": sampling.solver,
             "steps": sampling.steps,
             "guidance": [[list(names), scale] for names, scale in sampling.groups],
         }
-        return Output(wave, self.codec.sample_rate, report, None if video is None else Path(video))
+        outputs = []
+        for number, seed in enumerate(seeds):
+            made = dict(zip(parts, waves[number * len(parts) :], strict=False))
+            whole = made.pop("")
+            if stems and not made:  # one kind of sound alone is its own stem
+                made = {"speech" if request.script else "sound": whole}
+            told = report | {"seed": seed}
+            outputs.append(Output(whole, self.codec.sample_rate, told, request.video, made))
+        return outputs
 
-    def sampling(self, solver=None, steps=None, scale=None) -> Sampling:
+    def sampling(self, solver=None, steps=None, scale=None, scales=None) -> Sampling:
         """How to integrate: arguments where given, else the run's config."""
-        sample = self.config.sample
-        solver = solver or sample.solver
-        steps = sample.steps if steps is None else steps
-        scale = sample.guidance if scale is None else scale
-        if solver not in solvers.SOLVERS:
-            raise InputError(f"--solver: found {solver!r}, expected one of {solvers.SOLVERS}")
-        if not math.isfinite(scale):
-            raise InputError(f"--guidance: found {scale}, expected a finite number")
-        if steps < 1:
-            raise InputError(f"--steps: found {steps}, expected at least 1")
-        route = conditions.ROUTES[self.config.model.route]
-        own = {name: value for name, value in sample.scales.items() if value and name in route.used}
-        return Sampling(solver=solver, steps=steps, groups=guidance.groups(route.used, scale, own))
+        return choose(self.config, solver, steps, scale, scales)
 
     def batch(
         self,
@@ -234,6 +214,7 @@ class Generator:
           solver: default: the run's config; so are `steps` and `guidance`.
           batch_size: clips at a time.
         """
+        check_seed(seed)
         sampling = self.sampling(solver, steps, guidance)
         if task == "text":
             records = [self.without_video(record) for record in records]
@@ -249,7 +230,8 @@ class Generator:
                 full = some + some[:1] * (batch_size - len(some) if len(rows) > batch_size else 0)
                 metas = [records[row]["meta"] for row in full]
                 names = [meta.get("source", meta["id"]) for meta in metas]
-                waves = self.generate([records[r] for r in full], names, length, seed, sampling)
+                rows_of = [records[r] for r in full]
+                waves = self.generate(rows_of, names, length, [seed] * len(full), sampling)
                 out |= zip(some, waves, strict=False)
         ends = [round(r["meta"]["duration"] * self.codec.sample_rate) for r in records]
         return [out[row][:end] for row, end in enumerate(ends)]
@@ -258,10 +240,14 @@ class Generator:
         """Latent frames at which a clip is made: whole seconds, but no window more for it.
 
         Few lengths need few compilations; and a clip sounds the same alone and among others.
+        A clip of several windows is made as far as whole windows reach.
         """
         trained = conditions.latent_frames(self.config.data.duration)
         second = conditions.LATENT_RATE
-        return length if length > trained else min(-(-length // second) * second, trained)
+        if length <= trained:
+            return min(-(-length // second) * second, trained)
+        first = windows.starts(length, trained, OVERLAP)
+        return OVERLAP + len(first) * int(first[1])
 
     def without_video(self, record: Mapping) -> dict:
         """The record as text and voice alone, its phonemes at predicted times."""
@@ -285,36 +271,60 @@ class Generator:
         records: Sequence[Mapping],
         ids: Sequence[str],
         length: int,
-        seed: int,
+        seeds: Sequence[int],
         sampling: Sampling,
+        *,
+        voices: Voices | None = None,
+        progress: Progress | None = None,
     ) -> list[np.ndarray]:
-        """Waveforms [L * 640] of raw conditions; clips longer than trained go by windows."""
+        """Waveforms [L * 640] of raw conditions; clips longer than trained go by windows.
+
+        Where there are voices, a window is made once with each that speaks in it.
+        """
         trained = conditions.latent_frames(self.config.data.duration)
         window = min(length, trained)
-        first = windows.starts(length, window, OVERLAP)
-        spec = pipeline.BatchSpec.of(window / conditions.LATENT_RATE, self.statistics["rates"])
+        plan = windows.plan(length, window, OVERLAP, None if voices is None else voices.frames)
+        rates = self.statistics["rates"]
+        spec = pipeline.BatchSpec.of(window / conditions.LATENT_RATE, rates)
         examples = [
-            pipeline.example(cut(record, start, self.statistics["rates"]), spec)
+            pipeline.example(cut(voiced(record, voices, voice), start, rates), spec)
             for record in records
-            for start in first
+            for start, voice in zip(plan.first, plan.voice, strict=True)
         ]
         batch = pipeline.stack(examples)
-        noise = jnp.stack([draw_noise(name, seed, length, self.codec.channels) for name in ids])
+        channels = self.codec.channels
+        pairs = zip(ids, seeds, strict=True)
+        noise = jnp.stack([draw_noise(name, seed, length, channels) for name, seed in pairs])
+        self._progress = progress
         latent = self._sample(
             self.params,
             batch["features"],
             batch["present"],
             noise,
-            sampling=sampling,
+            plan,
+            np.float32([scale for _, scale in sampling.groups]),
+            sampling=sampling.unscaled(),
             length=window,
-            first=tuple(int(start) for start in first),
+            told=progress is not None,
         )
         waves = np.asarray(self._decode(self.codec, latent))
+        if progress is not None:
+            jax.effects_barrier()  # no report comes after this one
+            progress(1.0)
         return [np.clip(wave, -1, 1).astype(np.float32) for wave in waves]
 
-    def _solve(self, params, features, present, noise, *, sampling, length, first):
-        """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows."""
-        groups, first = sampling.groups, np.asarray(first)
+    def _tell(self, t) -> None:
+        """Is called from the compiled solver with its time, from 0 to 1."""
+        self._progress(float(t))
+
+    def _solve(
+        self, params, features, present, noise, plan, scales, *, sampling, length, told=False
+    ):
+        """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows.
+
+        Scales and windows are data, so that other ones need no compilation.
+        """
+        groups, first = sampling.groups, plan.first
         on = [sum((names for names, _ in groups), ())]
         if not guidance.unguided(groups):
             on = guidance.branches(groups)
@@ -324,29 +334,37 @@ class Generator:
             for name in present
         }
         apply = functools.partial(self.model.apply, {"params": params})
-        conditioned = apply(tiled, keep, length, method="condition")
+        rows = len(on) * len(noise) * min(len(first), TOGETHER)
+        conditioned = windows.by_rows(
+            lambda features, keep: apply(features, keep, length, method="condition"),
+            windows.in_rows((tiled, keep), rows),
+        )
 
         def velocity(x, t):  # [G' B, L, C], [G' B]
-            cut = windows.split(x, first, length)
-            out = apply(cut, jnp.repeat(t, len(first)), conditioned, method="velocity")
-            return windows.blend(out, first, x.shape[1], OVERLAP)
+            parts = (windows.split(x, first, length), jnp.repeat(t, len(first)))
+            out = windows.by_rows(
+                lambda x, t, conditioned: apply(x, t, conditioned, method="velocity"),
+                (*windows.in_rows(parts, rows), conditioned),
+            )
+            out = out.reshape(-1, *out.shape[2:])[: len(parts[0])]
+            return windows.blend(out, first, x.shape[1], plan.weight)
 
-        guided = guidance.guided(velocity, groups)
-        return solvers.solve(guided, noise, sampling.solver, sampling.steps)
+        guided = guidance.guided(velocity, groups, scales)
+
+        def watched(x, t):
+            jax.debug.callback(self._tell, t)
+            return guided(x, t)
+
+        return solvers.solve(watched if told else guided, noise, sampling.solver, sampling.steps)
 
 
-def whole_frames(seconds: float) -> float:
-    """The nearest length of whole latent frames, at least one, in seconds."""
-    return max(conditions.latent_frames(seconds), 1) / conditions.LATENT_RATE
-
-
-def check_seconds(times: Mapping[str, float | None]) -> None:
-    """Raises an InputError for a time that no clip can have; None is any."""
-    for name, seconds in times.items():
-        if seconds is not None and not 0 <= seconds <= LONGEST:
-            raise InputError(f"--{name}: found {seconds:g} s, expected 0 to {LONGEST:g} s")
-    if times["duration"] == 0:
-        raise InputError("--duration: found 0 s, expected more")
+def voiced(record: Mapping, voices: Voices | None, voice: int) -> dict:
+    """The record with one of the voices, if it has a voice at all."""
+    out = dict(record)
+    if voices is not None and out.pop("speaker", None) is not None:
+        embedding = voices.embeddings[voice]
+        out |= {} if embedding is None else {"speaker": embedding}
+    return out
 
 
 def cut(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
@@ -367,15 +385,3 @@ def draw_noise(name: str, seed: int, length: int, channels: int) -> jax.Array:
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
     keys = jax.vmap(lambda frame: jax.random.fold_in(key, frame))(jnp.arange(length))
     return jax.vmap(lambda k: jax.random.normal(k, (channels,)))(keys)
-
-
-def read_voice(path: str | Path, encoder_set: str) -> np.ndarray:
-    """Speaker embedding float16 [256] of a reference voice.
-
-    Raises:
-      InputError: not audio, or silence.
-    """
-    try:
-        return clips.read_voice(path, encoder_set)
-    except InputError as error:
-        raise InputError(f"--speaker={error}") from None

@@ -1,41 +1,52 @@
 """Makes sound: `python -m vssflow_jax.sample --workdir=DIR --video=in.mp4 --out=out.mp4`.
 
-With --text it speaks, with --speaker in that voice; with --shards it generates a whole
-split, one wav a clip and a manifest.
+With --text it speaks, with --speaker in that voice; with --script it speaks the lines of a
+table, each in its own time and voice; with --shards it generates a whole split, one wav a clip
+and a manifest.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
-from vssflow_jax import errors, media
+from vssflow_jax import conditions, errors, media
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
-from vssflow_jax.files import replacing
+from vssflow_jax.files import check_writable, replacing
 from vssflow_jax.generate import Generator
+from vssflow_jax.ranking import rank
+from vssflow_jax.request import Request
+from vssflow_jax.text.script import read_script
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 VIDEO = flags.DEFINE_string("video", None, "Video to give sound to.")
 TEXT = flags.DEFINE_string("text", None, "What is said.")
+SCRIPT = flags.DEFINE_string("script", None, "Table (CSV) of lines: start,end,text,speaker.")
 SPEECH_START = flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
 SPEECH_END = flags.DEFINE_float("speech_end", None, "Seconds at which speech ends.")
 SPEAKER = flags.DEFINE_string("speaker", None, "Audio file with the voice to imitate.")
+TASK = flags.DEFINE_string("task", None, "speech: leaves out other sounds of the video.")
 DURATION = flags.DEFINE_float("duration", None, "Seconds of sound; default: the video's.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the noise.")
 STEPS = flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
 SOLVER = flags.DEFINE_string("solver", None, "Solver; default: the run's.")
 GUIDANCE = flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
+SCALES = flags.DEFINE_list("scales", [], "Guidance of single conditions, such as sync=1.8.")
+STEMS = flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
+VARIANTS = flags.DEFINE_integer("variants", 1, "Makes so many, writes them best first.")
 SHARDS = flags.DEFINE_string("shards", None, "Shards to generate a split of.")
 SPLIT = flags.DEFINE_string("split", "test", "Split of --shards.")
 OUT = flags.DEFINE_string("out", None, "File to write (.mp4, .wav), or with --shards a folder.")
 
 CHUNK = 64  # clips read and generated at a time
-ALONE = ("video", "text", "speaker", "speech_start", "speech_end", "duration")
+ALONE = ("video", "text", "script", "speaker", "task", "speech_start", "speech_end", "duration")
+MOST = 64  # variants
 
 
 def sample_one(generator: Generator, out: Path) -> None:
@@ -48,27 +59,67 @@ def sample_one(generator: Generator, out: Path) -> None:
         raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
     if VIDEO.value is not None and out.resolve() == Path(VIDEO.value).resolve():
         raise InputError(f"--out={out}: found the input video, expected another name")
-    made = generator(
-        video=VIDEO.value,
-        text=TEXT.value,
-        speaker=SPEAKER.value,
+    check_writable(out)
+    if not 1 <= VARIANTS.value <= MOST:
+        raise InputError(f"--variants: found {VARIANTS.value}, expected 1 to {MOST}")
+    request = Request.of(
+        VIDEO.value,
+        TEXT.value,
+        None if SCRIPT.value is None else read_script(SCRIPT.value),
+        SPEAKER.value,
+        TASK.value,
+        duration=DURATION.value,
         speech_start=SPEECH_START.value,
         speech_end=SPEECH_END.value,
-        duration=DURATION.value,
-        seed=SEED.value,
-        solver=SOLVER.value,
-        steps=STEPS.value,
-        guidance=GUIDANCE.value,
     )
-    for warning in made.report["warnings"]:
+    sampling = generator.sampling(SOLVER.value, STEPS.value, GUIDANCE.value, scales())
+    seeds = [SEED.value + number for number in range(VARIANTS.value)]
+    with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
+
+        def progress(done: float) -> None:
+            bar.update(done - bar.n)
+
+        outputs = generator.variants(request, seeds, sampling, stems=STEMS.value, progress=progress)
+    if len(outputs) > 1:
+        outputs = rank(outputs, request, generator.settings)
+    for warning in outputs[0].report["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    made.save(out)
-    used, missing = (", ".join(made.report[key]) or "none" for key in ("used", "missing"))
-    print(f"{out}: {made.report['duration']:.2f} s; conditions used: {used}; missing: {missing}")
+    for place, output in enumerate(outputs, 1):
+        path = out if place == 1 else out.with_suffix(f".{place}{out.suffix}")
+        output.save(path)
+        print(f"{path}: {described(output.report)}")
+
+
+def described(report: Mapping) -> str:
+    """A line on what was made, of what."""
+    used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
+    scores = ", ".join(f"{name} {value:.2f}" for name, value in report.get("scores", {}).items())
+    parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"missing: {missing}"]
+    if "scores" in report:
+        parts += [f"seed {report['seed']}", f"ranked by: {scores or 'nothing that applies'}"]
+    return "; ".join(parts)
+
+
+def scales() -> dict[str, float]:
+    """Guidance scales of single conditions from the flag."""
+    out = {}
+    for item in SCALES.value:
+        name, _, value = item.partition("=")
+        try:
+            out[name] = float(value)
+        except ValueError:
+            name = ""
+        if name not in conditions.NAMES:
+            raise InputError(
+                f"--scales: found {item!r}, expected a condition and a number such as sync=1.8 "
+                f"({', '.join(conditions.NAMES)})"
+            )
+    return out
 
 
 def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> None:
     """A wav for each clip of a split, and `manifest.csv` when all are there."""
+    check_writable(out / "manifest.csv")
     records = shards.open_split(folder, split)
     rows = []
     for first in tqdm(range(0, len(records), CHUNK), desc="sample", unit="chunk"):

@@ -44,14 +44,14 @@ def branches(groups: Groups) -> list[tuple[str, ...]]:
     return out
 
 
-def combine(velocities: jax.Array, groups: Groups) -> jax.Array:
-    """Velocities of the branches [G + 1, B, L, C] -> the guided velocity [B, L, C]."""
+def combine(velocities: jax.Array, scales: Sequence[float] | jax.Array) -> jax.Array:
+    """Velocities of the branches [G + 1, B, L, C], scales [G] -> the guided velocity [B, L, C]."""
     steps = velocities[1:] - velocities[:-1]
-    scales = jnp.asarray([scale for _, scale in groups], velocities.dtype)
+    scales = jnp.asarray(scales, velocities.dtype)
     return velocities[0] + jnp.tensordot(scales, steps, axes=1)
 
 
-def guided(velocity: Callable, groups: Groups) -> Callable:
+def guided(velocity: Callable, groups: Groups, scales: jax.Array | None = None) -> Callable:
     """The guided velocity function of x [B, L, C] and a scalar t.
 
     Args:
@@ -59,15 +59,17 @@ def guided(velocity: Callable, groups: Groups) -> Callable:
         and its conditions were prepared in the order of `branches`. With one group of scale 1
         only that branch exists (G' = 1); otherwise G' = G + 1.
       groups: the groups and their scales.
+      scales: to use instead of those of the groups, [G]: data for a compiled program.
     """
     if unguided(groups):
         return lambda x, t: velocity(x, jnp.full(x.shape[0], t))
     count = len(groups) + 1
+    weights = [scale for _, scale in groups] if scales is None else scales
 
     def guided_velocity(x, t):
         batch = jnp.tile(x, (count, 1, 1))
         out = velocity(batch, jnp.full(batch.shape[0], t))
-        return combine(out.reshape(count, *x.shape), groups)
+        return combine(out.reshape(count, *x.shape), weights)
 
     return guided_velocity
 

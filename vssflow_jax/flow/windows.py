@@ -7,6 +7,9 @@ and blended where they overlap, so that no seam is ever made (MultiDiffusion, ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,23 +33,81 @@ def weights(window: int, overlap: int) -> np.ndarray:
     return np.minimum(1, np.minimum(ramp, ramp[::-1])).astype(np.float32)
 
 
+class Plan(NamedTuple):
+    """Windows of a clip; one that hears several voices is there once for each.
+
+    Attributes:
+      first: first frame of each, int [W].
+      voice: whose voice it hears, int [W].
+      weight: blending weights of its frames, float32 [W, window].
+    """
+
+    first: np.ndarray
+    voice: np.ndarray
+    weight: np.ndarray
+
+
+def plan(length: int, window: int, overlap: int, voices: np.ndarray | None = None) -> Plan:
+    """Windows that cover `length` frames.
+
+    Args:
+      length, window, overlap: in frames.
+      voices: number of the voice at each frame, int, at most [length]; the last one goes on.
+        In a window with two voices each frame is taken from the one whose turn it is.
+    """
+    tapered = weights(window, overlap)
+    voices = np.zeros(1, int) if voices is None else np.asarray(voices)
+    rows = []
+    for start in starts(length, window, overlap).tolist():
+        turn = voices[np.minimum(np.arange(start, start + window), len(voices) - 1)]
+        rows += [(start, int(voice), tapered * (turn == voice)) for voice in np.unique(turn)]
+    first, voice, weight = zip(*rows, strict=True)
+    return Plan(np.array(first), np.array(voice), np.stack(weight).astype(np.float32))
+
+
+def in_rows(tree, size: int):
+    """Leaves [R, ...] cut into groups of `size` rows, [n, size, ...], the last one filled up."""
+
+    def cut(x):
+        count = -(-x.shape[0] // size)
+        x = jnp.pad(x, [(0, count * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(count, size, *x.shape[1:])
+
+    return jax.tree.map(cut, tree)
+
+
+def by_rows(function: Callable, arguments: tuple):
+    """`function` of each group of rows, one group after another, stacked [n, ...].
+
+    Memory then grows with the rows of a group and not with their number.
+    """
+    if len(jax.tree.leaves(arguments)[0]) == 1:  # a loop of one turn would only hinder fusion
+        out = function(*jax.tree.map(lambda x: x[0], arguments))
+        return jax.tree.map(lambda x: x[None], out)
+    return jax.lax.map(lambda group: function(*group), arguments)
+
+
 def split(x: jax.Array, first: np.ndarray, window: int) -> jax.Array:
     """Windows of x, batch-major: [B, L, C] -> [B * W, window, C], zeros past the end."""
-    reach = int(first[-1]) + window
-    x = jnp.pad(x, [(0, 0), (0, max(reach - x.shape[1], 0)), (0, 0)])
+    x = jnp.pad(x, [(0, 0), (0, window), (0, 0)])  # the last one may reach past the end
     cut = x[:, first[:, None] + np.arange(window)]  # [B, W, window, C]
     return cut.reshape(-1, window, x.shape[-1])
 
 
-def blend(y: jax.Array, first: np.ndarray, length: int, overlap: int) -> jax.Array:
-    """Weighted mean of overlapping windows: [B * W, window, C] -> [B, length, C]."""
+def blend(y: jax.Array, first: np.ndarray, length: int, weight: jax.Array) -> jax.Array:
+    """Weighted mean of overlapping windows: [B * W, window, C] -> [B, length, C].
+
+    Args:
+      y: values in the windows.
+      first: first frame of each, int [W].
+      length: frames.
+      weight: of the windows' frames, [W, window]; not all 0 at any frame.
+    """
     count, (window, channels) = len(first), y.shape[1:]
     y = y.reshape(-1, count, window, channels)
-    weight = weights(window, overlap)
     index = (first[:, None] + np.arange(window)).ravel()
-    reach = int(index[-1]) + 1
-    total = np.zeros(reach, np.float32)
-    np.add.at(total, index, np.tile(weight, count))
-    spread = jnp.zeros((y.shape[0], reach, channels), y.dtype)
-    spread = spread.at[:, index].add((y * weight[:, None]).reshape(y.shape[0], -1, channels))
-    return (spread / total[:, None])[:, :length]
+    total = jnp.zeros(length + window, jnp.float32).at[index].add(jnp.ravel(weight))[:length]
+    spread = jnp.zeros((y.shape[0], length + window, channels), y.dtype)
+    weighted = (y * weight[..., None]).reshape(y.shape[0], -1, channels)
+    spread = spread.at[:, index].add(weighted)
+    return spread[:, :length] / total[:, None]

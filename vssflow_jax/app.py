@@ -1,0 +1,81 @@
+"""The web page: `python -m vssflow_jax.app --workdir=DIR [--port=7860]`.
+
+DIR is a run's folder or the name of a model that comes with the package. The page is served
+to this computer alone unless --host says otherwise; nothing is loaded from other places.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from absl import flags
+
+from vssflow_jax import errors
+from vssflow_jax.errors import InputError
+from vssflow_jax.web.limits import MEGA, Limits
+
+DEFAULTS = Limits()
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model's name.")
+PORT = flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
+HOST = flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
+LIMITS = {
+    "megabytes": flags.DEFINE_float("megabytes", DEFAULTS.megabytes, "Largest upload.", 0),
+    "seconds": flags.DEFINE_float("seconds", DEFAULTS.seconds, "Longest video.", 0),
+    "queue": flags.DEFINE_integer("queue", DEFAULTS.queue, "Requests that may wait.", 1),
+    "keep": flags.DEFINE_integer("keep", DEFAULTS.keep, "Seconds that results are kept.", 1),
+}
+ENVIRONMENT = {  # Gradio asks its makers about versions and loads nothing else but for these
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def serve(uploads: str) -> None:
+    """Loads the model and serves the page until interrupted; uploads lie in a folder of ours."""
+    os.environ.update({**ENVIRONMENT, "GRADIO_TEMP_DIR": uploads})
+    try:
+        from vssflow_jax.web import layout, studio
+    except ImportError as error:
+        raise InputError(
+            f"found no {error.name}, expected the extra: pip install 'vssflow_jax[app]'"
+        ) from None
+    from vssflow_jax.generate import Generator
+
+    limits = Limits(**{name: flag.value for name, flag in LIMITS.items()})
+    work = studio.Studio(Generator.from_workdir(WORKDIR.value), limits)
+    blocks = layout.build(work)
+    try:
+        _, address, _ = blocks.launch(
+            server_name=HOST.value,
+            server_port=PORT.value or None,
+            share=False,
+            inbrowser=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            max_file_size=round(limits.megabytes * MEGA),
+            theme=layout.theme(),
+            css=layout.CSS,
+            ssr_mode=False,
+            strict_cors=True,
+        )
+    except OSError as error:
+        raise InputError(f"--port={PORT.value}: {errors.one_line(error)}") from None
+    print(f"page: {address}", flush=True)
+    try:
+        blocks.block_thread()
+    finally:
+        blocks.close(verbose=False)
+
+
+def main() -> None:
+    """Flags in, a page out."""
+    if WORKDIR.value is None:
+        raise InputError("expected --workdir=DIR")
+    with tempfile.TemporaryDirectory(prefix="vssflow-app-") as uploads:
+        serve(uploads)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,82 @@
+"""What the page takes: limits of files and fields, each refused with a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from vssflow_jax import media
+from vssflow_jax.decoding import MediaInfo
+from vssflow_jax.errors import InputError, one_line
+
+MEGA = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest of everything.
+
+    Attributes:
+      megabytes: of an uploaded file.
+      seconds: of a video, and of what is generated.
+      side: pixels, of a video's longer side.
+      characters: of a text.
+      variants: of a request.
+      steps: of a solver.
+      queue: requests that wait; more are turned away.
+      keep: seconds for which results stay on the disk.
+    """
+
+    megabytes: float = 100
+    seconds: float = 120
+    side: int = 4096
+    characters: int = 600
+    variants: int = 8
+    steps: int = 200
+    queue: int = 16
+    keep: int = 1800
+
+    def check_file(self, path: Path, name: str) -> None:
+        """Raises an InputError for a file that is too large."""
+        size = path.stat().st_size / MEGA
+        if size > self.megabytes:
+            raise InputError(
+                f"{name} has {size:.0f} MB; this page takes up to {self.megabytes:g} MB."
+            )
+
+    def check_video(self, path: Path) -> MediaInfo:
+        """What a video is; raises an InputError for what is none, too long or too large."""
+        self.check_file(path, "The video")
+        info = media.probe(path)
+        if info.duration > self.seconds:
+            raise InputError(
+                f"The video lasts {info.duration:.0f} s; this page takes up to {self.seconds:g} s."
+            )
+        if max(info.width, info.height) > self.side:
+            raise InputError(
+                f"The video has {info.width} x {info.height} pixels; this page takes up to "
+                f"{self.side} a side."
+            )
+        return info
+
+    def check_text(self, text: str) -> None:
+        """Raises an InputError for a text that is too long."""
+        if len(text) > self.characters:
+            raise InputError(
+                f"The text has {len(text)} characters; this page takes up to {self.characters}."
+            )
+
+    def check_number(self, name: str, value: float | None, low: float, high: float) -> None:
+        """Raises an InputError for a number outside its range; None is any."""
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{name} is {value:g}; this page takes {low:g} to {high:g}.")
+
+
+def sentence(error: Exception, folder: Path) -> str:
+    """An error for the page: files by what they are, fields without dashes, one sentence."""
+    text = one_line(error)
+    text = re.sub(rf"{re.escape(str(folder))}/(\w+)(\.\w+)?", r"the \1", text)
+    text = re.sub(r"--(\w+)=?", lambda match: match[1].replace("_", " ") + " ", text)
+    text = re.sub(r"\s+([:;,.])", r"\1", text).strip()
+    return text[:1].upper() + text[1:]
