@@ -1,0 +1,111 @@
+"""Long clips: seams at the borders of windows, and memory by length.
+
+    python -m benchmarks.long_clips --workdir=DIR --videos=FOLDER [--seconds=60]
+
+Joins the videos of a folder (MiniAV's, say) to one of so many seconds, makes sound and speech
+for it, and compares how much the log-mel changes at the borders of windows with how much it
+changes elsewhere. Then makes clips of growing length, each in a process of its own, and prints
+the peak of resident memory.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from vssflow_jax import Generator, conditions, media
+from vssflow_jax.flow import windows
+from vssflow_jax.generate import OVERLAP
+from vssflow_jax.metrics.common import FRAME_RATE, log_mels
+
+WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, or a model's name.")
+VIDEOS = flags.DEFINE_string("videos", None, "Folder of mp4 files.")
+SECONDS = flags.DEFINE_float("seconds", 60.0, "Length of the clip whose seams are measured.")
+MEMORY = flags.DEFINE_float("memory", 0.0, "Makes a clip of so many seconds, prints its peak.")
+LENGTHS = (4, 15, 60, 120, 240)  # seconds
+NEAR = 2  # log-mel frames around a border that count as it
+SIDE = 128  # pixels
+SENTENCES = ("bin red by k two soon", "set blue at g nine now", "lay green in r five please")
+
+
+def joined(folder: Path, seconds: float, out: Path) -> None:
+    """A video of so many seconds from those of a folder, one after another."""
+    parts, count = [], 0
+    files = sorted(folder.glob("*.mp4"))
+    for number in range(10_000):
+        frames = media.read_video(files[number % len(files)], 25.0, SIDE).frames[:, :SIDE, :SIDE]
+        parts.append(frames)
+        count += len(frames)
+        if count >= seconds * 25:
+            break
+    media.write_video(out, np.concatenate(parts)[: round(seconds * 25)], 25)
+
+
+def borders(generator: Generator, seconds: float) -> np.ndarray:
+    """Seconds at which a window begins or ends within the clip."""
+    length = conditions.latent_frames(seconds)
+    window = conditions.latent_frames(generator.config.data.duration)
+    first = windows.starts(length, window, OVERLAP)
+    edges = np.unique(np.concatenate([first[1:], first[:-1] + window]))
+    return edges[edges < length] / conditions.LATENT_RATE
+
+
+def seams(wave: np.ndarray, times: np.ndarray) -> dict[str, float]:
+    """The change of the log-mel (mean over bands, nepers a frame) at borders and elsewhere."""
+    mel = log_mels([wave])[0]
+    change = np.abs(np.diff(mel, axis=0)).mean(1)
+    largest = np.array([change[max(k - NEAR, 0) : k + NEAR + 1].max() for k in range(len(change))])
+    at = np.round(times * FRAME_RATE).astype(int)
+    elsewhere = np.ones(len(change), bool)
+    for frame in at:
+        elsewhere[max(frame - 20, 0) : frame + 20] = False
+    return {
+        "borders": len(at),
+        "mean at borders": float(largest[at].mean()),
+        "mean elsewhere": float(largest[elsewhere].mean()),
+        "largest at borders": float(largest[at].max()),
+        "largest elsewhere": float(largest[elsewhere].max()),
+        "share elsewhere above the largest at borders": float(
+            (largest[elsewhere] > largest[at].max()).mean()
+        ),
+    }
+
+
+def script(seconds: float) -> list[dict]:
+    """A sentence every five seconds."""
+    starts = np.arange(0.5, seconds - 3, 5.0)
+    return [{"text": SENTENCES[k % 3], "start": float(t)} for k, t in enumerate(starts)]
+
+
+def main(argv) -> None:
+    """Prints both tables."""
+    del argv
+    generator = Generator.from_workdir(WORKDIR.value)
+    if MEMORY.value:
+        generator(script=script(max(MEMORY.value, 4)), duration=MEMORY.value)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "long.mp4"
+        joined(Path(VIDEOS.value), SECONDS.value, video)
+        made = generator(video=video, script=script(SECONDS.value), stems=True)
+    for name, wave in {"both": made.wave, **made.stems}.items():
+        print(name)
+        for key, value in seams(wave, borders(generator, SECONDS.value)).items():
+            print(f"  {key}: {value:.4g}")
+    for seconds in LENGTHS:
+        command = (sys.executable, "-m", "benchmarks.long_clips", f"--memory={seconds}")
+        done = subprocess.run(
+            (*command, f"--workdir={WORKDIR.value}"), capture_output=True, text=True, check=True
+        )
+        print(f"{seconds} s: {done.stdout.strip()} MB", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
