@@ -84,6 +84,7 @@ def get_config() -> ConfigDict:
     config.train.validate_clips = 256  # clips of the validation split
     config.train.compiled = ""  # folder of compiled programs; empty: WORKDIR/compiled
     config.train.sample_every = 10_000  # steps; 0: no samples while training
+    config.train.evaluate_every = 0  # steps between scores of a few validation clips; 0: none
     config.train.evaluate = False  # evaluate on the test split and write the report at the end
     config.train.evaluate_clips = 64  # clips a task
 

@@ -3,9 +3,21 @@
 import numpy as np
 import pytest
 
+from vssflow_jax import media
 from vssflow_jax.corpus import sounds, voices
 from vssflow_jax.features.speaker import statistics
-from vssflow_jax.metrics import classifiers, common, judges, sound, speaker, speech
+from vssflow_jax.metrics import (
+    classifiers,
+    common,
+    embedding,
+    judges,
+    panel,
+    recognisers,
+    sound,
+    speaker,
+    speech,
+    summary,
+)
 from vssflow_jax.metrics.common import Values
 
 RATE = 16_000
@@ -95,8 +107,10 @@ def test_word_errors_counts_substitutions_deletions_insertions(heard, errors):
     assert speech.word_errors(SENTENCE, heard) == (errors, 6)
 
 
-def test_word_errors_ignore_case_and_punctuation():
+def test_word_errors_ignore_case_punctuation_and_how_numbers_are_written():
     assert speech.word_errors("Set blue, at G nine: now!", SENTENCE) == (0, 6)
+    assert speech.word_errors(SENTENCE, "Set blue at G 9 now.") == (0, 6)
+    assert speech.word_errors(SENTENCE, "\u4e00\u4e8c") == (6, 6)
 
 
 def test_a_reference_without_words_is_an_error():
@@ -229,7 +243,7 @@ def test_a_voice_is_most_like_itself():
     assert speaker.similarity(np.zeros(RATE, np.float32), reference) is None
 
 
-# ---- all judges together ------------------------------------------------------------------
+# ---- all of them together -----------------------------------------------------------------
 
 
 def record(number, kind=None, name=None):
@@ -242,39 +256,61 @@ def record(number, kind=None, name=None):
         note |= {"speaker": name}
         meta |= {"text": CLEAR[number % 3]}
         wave = spoken(meta["text"], name, seconds=3.0)
-    return {"meta": {**meta, "annotation": note}}, wave
+    return {"meta": {**meta, "annotation": note}, "wave": media.pcm(wave)}, wave
 
 
 @pytest.fixture(scope="module")
-def fitted():
+def experts():
     clips = [record(n, kind) for n in range(15) for kind in ("wood", "bell")]
     clips += [record(n, None, name) for n in range(3) for name in ("ada", "ben", "emil")]
-    return judges.Judges.fit([r for r, _ in clips], [w for _, w in clips])
+    return panel.Panel(
+        judges=judges.Judges.fit([r for r, _ in clips], [w for _, w in clips]),
+        recogniser=recognisers.load("pocketsphinx"),
+        embedding=embedding.load(),
+    )
 
 
-def test_judges_score_ground_truth_as_right(fitted):
+def test_ground_truth_is_right_and_like_itself(experts):
     clips = [record(50, "bell"), record(50, None, "ben"), record(52, "wood")]
-    rows = fitted.scores([r for r, _ in clips], [w for _, w in clips])
-    values = {name: value.mean() for name, value in judges.summary(rows).items()}
-    assert values["onset_f1"] == values["sound_class_accuracy"] == values["speaker_accuracy"] == 1.0
-    assert values["wer"] <= 0.2
-    assert "speaker_similarity" not in values  # no record has a reference voice
-    assert rows[1]["onset_f1"] is None
-    assert rows[0]["hypothesis"] is None
+    scored = experts.scores([r for r, _ in clips], [w for _, w in clips])
+    scores = summary.of_task(scored, [], scored, [])
+    assert scores["onset_f1"] == scores["sound_class_accuracy"] == scores["speaker_accuracy"] == 1
+    assert scores["wer"] <= 0.2
+    assert scores["mcd"] == pytest.approx(0, abs=0.1)  # the record's wave has 16 bits
+    assert scores["kl"] == pytest.approx(0, abs=1e-3)
+    assert scores["frechet"] == pytest.approx(0, abs=1e-6)
+    assert scores["inception_score_ceiling"] == scores["inception_score"] > 1
+    assert scores["counted"] == {
+        "wer": 1, "onset_f1": 2, "onset_mae_ms": 2, "sound_class_accuracy": 2,
+        "speaker_accuracy": 1, "mcd": 1, "kl": 3,
+    }  # fmt: skip
+    assert "speaker_similarity" not in scores  # no record has a reference voice
+    assert not [name for name in scores if name.endswith("_floor")]  # there is no codec
+    assert scored[1].row["onset_f1"] is None
+    assert scored[0].row["hypothesis"] is None
 
 
-def test_judges_score_silence_as_wrong(fitted):
-    clips = [record(50, "bell")[0], record(50, None, "ben")[0]]
-    rows = fitted.scores(clips, [np.zeros(3 * RATE, np.float32)] * 2)
-    values = {name: value.mean() for name, value in judges.summary(rows).items()}
-    assert values["wer"] == 1.0
-    assert values["onset_f1"] == values["sound_class_accuracy"] == values["speaker_accuracy"] == 0.0
-    assert "onset_mae_ms" not in values
+def test_silence_is_wrong_and_unlike_anything(experts):
+    clips = [record(50, "bell"), record(50, None, "ben"), record(51, None, "ada")]
+    records = [r for r, _ in clips]
+    truth = experts.scores(records, [w for _, w in clips])
+    scored = experts.scores(records, [np.zeros(3 * RATE, np.float32)] * 3)
+    scores = summary.of_task(scored, truth, truth, [])
+    assert scores["wer"] == 1.0
+    assert scores["onset_f1"] == scores["sound_class_accuracy"] == scores["speaker_accuracy"] == 0.0
+    assert "onset_mae_ms" not in scores
+    assert scores["mcd"] > 5
+    assert scores["kl"] > 0.5
+    assert scores["frechet"] > 1
+    assert scores["inception_score"] == pytest.approx(1)
+    assert scores["wer_floor"] <= 0.2
 
 
-def test_texts_outside_the_grammar_are_not_scored(fitted):
+def test_texts_outside_the_grammar_are_not_scored_and_say_so(experts):
     clip, wave = record(50, None, "ben")
     clip["meta"]["text"] = "hello there"
-    (row,) = fitted.scores([clip], [wave])
-    assert row["errors"] is None
-    assert "wer" not in judges.summary([row])
+    (scored,) = experts.scores([clip], [wave])
+    assert scored.row["errors"] is None
+    assert "grammar" in scored.row["unscored"]
+    assert "wer" not in summary.values([scored.row])
+    assert experts.scores([], []) == []

@@ -128,7 +128,7 @@ def test_speech_has_its_times(prepared):
     assert [row[2] for row in given] == ["S", "EH1", "T"]
     np.testing.assert_array_equal(found["a"]["phonemes"], timing.to_grid(TIMES, 50))
     assert info["statistics"]["phoneme_durations"] == pytest.approx(
-        timing.mean_durations([TIMES]), abs=1e-4
+        timing.context_durations([TIMES]), abs=1e-4
     )
     assert "alignment" not in found["c"]["meta"], "predicted times are not passed off as known"
     spoken = np.flatnonzero(found["c"]["phonemes"])

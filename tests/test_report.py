@@ -73,6 +73,7 @@ def write_shards(folder, rng):
 def write_scores(workdir, tasks):
     """eval/: scores, lines, generated waves."""
     scores = {"wer": 0.25, "wer_ci95": [0.2, 0.3], "wer_floor": 0.125, "clips": CLIPS}
+    scores["wer_ceiling"] = 0.0
     skipped = [{"id": "speech-9", "reason": HOSTILE}]
     metrics = {task: {**scores, "skipped": skipped} for task in tasks}
     metrics["run"] = {"checkpoint": 6, "solver": "euler", "steps": 2, "seed": 0, "guidance": []}
@@ -151,7 +152,7 @@ def test_text_of_others_is_escaped(text):
 
 def test_scores_have_interval_and_floor(text):
     cells = re.findall(r"<td>(.*?)</td>", text)
-    assert cells == ["25.0 %", "20.0 to 30.0", "12.5 %"] * 4
+    assert cells == ["25.0 %", "20.0 to 30.0", "12.5 %", "0.0 %"] * 4
 
 
 def test_the_paragraph_says_how_long_it_trained_and_on_what(text):

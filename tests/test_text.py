@@ -265,9 +265,24 @@ def test_unseen_phonemes_take_what_is_closest():
     assert timing.DEFAULT_DURATIONS.keys() == set(phonemes.SYMBOLS) - {"sil", "<blank>"}
 
 
-def test_mean_durations_are_means():
-    means = timing.mean_durations([INTERVALS, [Interval(0, 0.05, "S")]])
+def test_durations_are_means():
+    means = timing.context_durations([INTERVALS, [Interval(0, 0.05, "S")]])
     assert means == pytest.approx({"S": 0.1, "EH1": 0.25, "T": 0.2})
+
+
+def test_durations_know_the_neighbours_that_occur_often():
+    """T is long at the end and short before S, and what is rare is not taken at its word."""
+    said = [Interval(0, 0.1, "T"), Interval(0.1, 0.3, "S"), Interval(0.3, 0.7, "T")]
+    table = timing.context_durations([said] * 100 + [[Interval(0, 1.0, "EH1"), *said[:1]]])
+    assert table["T"] == pytest.approx(0.25, abs=0.01)
+    assert table["# T S"] == pytest.approx(0.1, abs=0.01)
+    assert timing.expected("TST", table) == pytest.approx([0.1, 0.2, 0.4], abs=0.01)
+    assert "EH1 T" not in table
+    assert timing.expected(["EH1", "T"], table)[0] == table["EH1"]
+    assert timing.natural("TST", table) == pytest.approx(0.7, abs=0.02)
+    assert timing.duration("EH0", table) == table["EH1"], "contexts do not count as phonemes"
+    few = timing.context_durations([said] * 3 + [[Interval(0, 0.5, "T")]] * 20)
+    assert 0.1 < few["# T S"] < 0.3, "drawn towards the mean of all T"
 
 
 def test_text_that_cannot_fit_and_wrong_times_are_errors():

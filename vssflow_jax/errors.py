@@ -46,15 +46,15 @@ def disk_error(error: BaseException) -> OSError | None:
     return None
 
 
-def guarded(main: Callable[[], None], argv: Sequence[str]) -> int:
-    """Runs `main()`; a user's mistake becomes one line on stderr and exit status 2.
+def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
+    """Runs `main()`, which may give an exit status; a user's mistake becomes one line and 2.
 
     Commands take flags alone: any other argument (`argv[1:]`) is such a mistake.
     """
     try:
         if len(argv) > 1:
             raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
-        main()
+        return main() or 0
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -65,7 +65,6 @@ def guarded(main: Callable[[], None], argv: Sequence[str]) -> int:
         where = f"{cause.filename}: " if cause.filename else ""
         print(f"error: {where}{DISK_ERRORS[cause.errno]}", file=sys.stderr)
         return 2
-    return 0
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -93,7 +92,7 @@ def _thread_failed(arguments) -> None:
         threading.__excepthook__(arguments)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], int | None]) -> None:
     """Entry point of every command: flags, then `main`, with errors as a sentence.
 
     Libraries' own progress notes stay out of the way; their warnings are shown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import librosa
 import numpy as np
@@ -37,6 +37,8 @@ class Theme:
 LIGHT = Theme(ground="#ffffff", ink="#454c54", grid="#e3e6ea", line="#0b62c4")
 DARK = Theme(ground="#1b1f24", ink="#b9c2cc", grid="#343a42", line="#6cb2ff")
 PHONEME, ONSET = "#ffffff", "#5ef2ff"  # marks, on the colour map
+VOWEL, CONSONANT = "#ffcf70", "#9fd0ff"
+MARKS = {"floor": "|", "ceiling": "x"}  # of a score's codec floor and of its ceiling
 
 
 def _figure(width: float, height: float, theme: Theme) -> Figure:
@@ -239,3 +241,106 @@ def _mark_phonemes(axes: Axes, phonemes: Sequence[Interval]) -> None:
         )
     if phonemes:
         axes.axvline(phonemes[-1][1], color=PHONEME, linewidth=0.7, alpha=0.45)
+
+
+# ---- phoneme times ------------------------------------------------------------------------
+
+
+def phoneme_times(rows: Mapping[str, Sequence[Interval]], seconds: float, theme: Theme) -> bytes:
+    """PNG of phonemes over time, a row a set of times: bars with their symbols.
+
+    Args:
+      rows: (start, end, symbol) of each, by what the row is called; of one text, so that
+        lines can join the same phoneme of neighbouring rows.
+      seconds: length of the time axis.
+      theme: colours.
+    """
+    height = 0.45 + 0.5 * len(rows)
+    figure = _figure(WIDTH, height, theme)
+    axes = figure.add_axes((0.12, 0.36 / height, RIGHT - 0.12, 0.5 * len(rows) / height))
+    _plain(axes, theme)
+    above: Sequence[Interval] = ()
+    for number, intervals in enumerate(rows.values()):
+        for start, end, symbol in intervals:
+            colour = VOWEL if symbol[-1].isdigit() else CONSONANT
+            axes.barh(number, end - start, 0.62, start, color=colour, edgecolor=theme.ground)
+            text = symbol.rstrip("012")
+            axes.text((start + end) / 2, number, text, ha="center", va="center", fontsize=6.5)
+        for first, second in zip(above, intervals, strict=len(above) == len(intervals)):
+            edge = ((number - 1 + 0.31, number - 0.31), (first[0], second[0]))
+            axes.plot(edge[1], edge[0], color=theme.ink, linewidth=0.6, alpha=0.6)
+        above = intervals
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_xlabel("seconds", color=theme.ink, fontsize=9, labelpad=1)
+    return _png(_pixels(figure), COLOURS)
+
+
+# ---- scores -------------------------------------------------------------------------------
+
+
+def scores(metrics: Mapping[str, Mapping], names: Mapping[str, str], theme: Theme) -> bytes:
+    """PNG of scores: a panel a metric, a row a task, with interval, floor and ceiling.
+
+    Args:
+      metrics: contents of metrics.json.
+      names: titles of the panels by key.
+      theme: colours.
+    """
+    tasks = [task for task in metrics if any(name in metrics[task] for name in names)]
+    figure = _figure(2.8 * len(names), 1.1 + 0.34 * len(tasks), theme)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axes, (name, title) in zip(panels, names.items(), strict=True):
+        _plain(axes, theme)
+        axes.grid(axis="x", color=theme.grid, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set_title(title, color=theme.ink, fontsize=9)
+        for row, task in enumerate(tasks):
+            found = metrics[task]
+            if name not in found:
+                continue
+            low, high = found.get(f"{name}_ci95", (found[name], found[name]))
+            axes.plot((low, high), (row, row), color=theme.line, linewidth=2, alpha=0.5)
+            axes.plot(found[name], row, "o", color=theme.line, markersize=6)
+            for kind, mark in MARKS.items():
+                if f"{name}_{kind}" in found:
+                    axes.plot(found[f"{name}_{kind}"], row, mark, color=theme.ink, markersize=8)
+    panels[0].set_yticks(range(len(tasks)), tasks)
+    panels[0].set_ylim(len(tasks) - 0.5, -0.5)
+    note = "Bars: 95 % intervals. |: the truth through the codec. x: the truth itself."
+    figure.supxlabel(note, color=theme.ink, fontsize=8)
+    figure.tight_layout()
+    return _png(_pixels(figure), 64)
+
+
+# ---- maps ---------------------------------------------------------------------------------
+
+
+def influence(
+    maps: Mapping[str, np.ndarray],
+    seconds: float,
+    phonemes: Sequence[Interval] = (),
+    onsets: Sequence[float] = (),
+) -> bytes:
+    """PNG of what each condition does when: a row a condition, brighter where it moves more.
+
+    Args:
+      maps: float [L] by condition, over the clip.
+      seconds: length of the time axis.
+      phonemes: marked as in `spectrogram`; so are `onsets`.
+    """
+    over = 0.36 if phonemes else 0.08
+    height = 0.3 + 0.3 * len(maps) + over
+    figure = _figure(WIDTH, height, DARK)
+    axes = figure.add_axes((LEFT, 0.3 / height, RIGHT - LEFT, 0.3 * len(maps) / height))
+    _plain(axes, DARK)
+    values = np.stack(list(maps.values()))
+    extent = (0, seconds, len(maps) - 0.5, -0.5)
+    axes.imshow(values, aspect="auto", interpolation="nearest", cmap="magma", extent=extent, vmin=0)
+    _mark_phonemes(axes, phonemes)
+    for time in onsets:
+        axes.axvline(time, color=ONSET, linewidth=0.9, linestyle=(0, (3, 3)), alpha=0.8)
+    axes.set_xlim(0, seconds)
+    axes.set_yticks(range(len(maps)), list(maps), fontsize=7)
+    return _png(_pixels(figure), COLOURS)

@@ -94,7 +94,7 @@ def prepare(
         max_seconds=float(max_seconds),
         overlap=float(overlap),
         encoder_set=encoder_set,
-        durations=timing.mean_durations(_alignments(rows)),
+        durations=timing.context_durations(_alignments(rows)),
     )
     wanted = list(jobs.jobs(rows, notes, settings, out, clips_per_shard))
 

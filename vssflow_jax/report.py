@@ -43,7 +43,11 @@ METRICS = {
     "speaker_accuracy": ("Voice recognised", " %", 100, 1, "higher"),
     "speaker_similarity": ("Likeness to the reference voice", "", 1, 3, "higher"),
     "mcd": ("Mel-cepstral distortion", " dB", 1, 2, "lower"),
+    "kl": ("KL divergence from the truth", " nats", 1, 2, "lower"),
     "frechet": ("Fréchet distance", "", 1, 2, "lower"),
+    "inception_score": ("Inception score", "", 1, 2, "higher"),
+    "dnsmos": ("Opinion predicted by DNSMOS", "", 1, 2, "higher"),
+    "utmos": ("Opinion predicted by UTMOS", "", 1, 2, "higher"),
 }
 CURVES = {
     "loss": "Loss",
@@ -53,6 +57,7 @@ CURVES = {
     "input_wait_fraction": "Share of the time spent waiting for input",
 }
 NOISY = ("loss", "grad_norm")
+DRAWN = ("wer", "onset_f1", "sound_class_accuracy", "mcd")  # scores that are drawn side by side
 
 # ---- reading ------------------------------------------------------------------------------
 
@@ -180,7 +185,8 @@ def task_table(task: str, scores: Mapping) -> str:
         hint = f" <small>{better} is better</small>" if better else ""
         rows.append(
             f'<tr><th scope="row">{escape(title)}{hint}</th><td>{shown(name, scores[name])}</td>'
-            f"<td>{low} to {high}</td><td>{shown(name, scores.get(f'{name}_floor'))}</td></tr>"
+            f"<td>{low} to {high}</td><td>{shown(name, scores.get(f'{name}_floor'))}</td>"
+            f"<td>{shown(name, scores.get(f'{name}_ceiling'))}</td></tr>"
         )
     skipped = scores.get("skipped", [])
     left_out = "".join(
@@ -192,13 +198,31 @@ def task_table(task: str, scores: Mapping) -> str:
         else ""
     )
     head = "".join(
-        f'<th scope="col">{title}</th>' for title in ("", "score", "95 % interval", "codec")
+        f'<th scope="col">{title}</th>'
+        for title in ("", "score", "95 % interval", "codec", "truth")
     )
     return (
         f'<section class="card"><h3>{TASKS[task][0]}</h3>'
         f'<p class="note">{scores.get("clips", 0)} clips, {len(skipped)} left out</p>'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
         "</section>"
+    )
+
+
+def score_picture(metrics: Mapping, tasks: Sequence[str]) -> str:
+    """The main scores of all tasks beside floor and ceiling, in light and in dark."""
+    found = {task: metrics[task] for task in tasks}
+    names = {n: METRICS[n][0] for n in DRAWN if any(n in scores for scores in found.values())}
+    if not names:
+        return ""
+    light, dark = (
+        data_uri(plots.scores(found, names, theme), "image/png")
+        for theme in (plots.LIGHT, plots.DARK)
+    )
+    alt = f"{', '.join(names.values())} of {', '.join(found)}, as in the tables below"
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{light}" alt="{escape(alt)}"></picture>'
     )
 
 
@@ -220,12 +244,14 @@ def score_section(metrics: Mapping) -> str:
         how += f" Not scored: {', '.join(missing)}."
     text = (
         "Clips of the test split, which training never saw. “Codec” is the same score of the "
-        "ground truth sent through the codec and back: what this codec allows at best. "
-        "Intervals are bootstrapped over clips. Words are judged by a speech recogniser; "
-        "onsets, sound classes and voices by small models fitted on ground truth." + how
+        "ground truth sent through the codec and back: what this codec allows at best; “truth” "
+        "is that of the ground truth itself. Intervals are bootstrapped over clips. Words are "
+        "judged by a speech recogniser; onsets, sound classes and voices by small models fitted "
+        "on ground truth; eval/protocol.json has the whole procedure." + how
     )
     tables = "".join(task_table(task, metrics[task]) for task in tasks)
-    return f'<p>{escape(text)}</p><div class="scores">{tables}</div>'
+    drawn = score_picture(metrics, tasks)
+    return f'<p>{escape(text)}</p>{drawn}<div class="scores">{tables}</div>'
 
 
 # ---- clips --------------------------------------------------------------------------------

@@ -143,6 +143,10 @@ def views(
         image = picture(plots.strip(stills, seconds), alt, "image/jpeg")
         parts.append(figure("What the model sees", image))
     said = predicted(meta, durations) if example.task == "text" and durations else spoken
+    if example.task == "text" and len(said) == len(spoken):
+        image = plots.phoneme_times({"true": spoken, "asked for": said}, seconds, plots.DARK)
+        alt = f"Phonemes of {name} over {seconds:g} seconds: true times, and predicted ones"
+        parts.append(figure("When each phoneme sounds", picture(image, alt)))
     levels = plots.limits(*spectrograms)
     for title, mel, marks in zip(SHOWN, spectrograms, (spoken, said), strict=True):
         alt = f"Log-mel spectrogram of {name}, {title.lower()}: 0 to 8 kHz over {seconds:g} seconds"

@@ -133,6 +133,32 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     return hook
 
 
+def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
+    """A hook that scores a few validation clips every `evaluate_every` steps.
+
+    Raises:
+      InputError: the packages of the extra `eval` are not there, or no validation clips are.
+    """
+    every = config.train.evaluate_every
+    if not every:
+        return lambda step, current: None
+    try:
+        from vssflow_jax import evaluate
+    except ImportError as error:
+        raise InputError(
+            f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
+        ) from None
+    watch = evaluate.Watch.make(folder, codec) if hosts.first() else None
+
+    def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
+        if step % every:
+            return None
+        ema = hosts.whole(current.ema)
+        return watch and watch(Generator(config, ema, codec, statistics, step))
+
+    return hook
+
+
 def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
     workdir, began = Path(workdir), time.perf_counter()
@@ -186,8 +212,12 @@ def train(config, workdir: str | Path) -> None:
         clips=config.train.validate_clips,
         rows=rows,
     )
-    hook = write_samples(workdir, config, codec, statistics, valid)
-    run.train(hook, validation if len(valid) else None)
+    sample = write_samples(workdir, config, codec, statistics, valid)
+    score = score_while_training(config, folder, codec, statistics)
+    run.train(
+        lambda step, current: sample(step, current) or score(step, current),
+        validation if len(valid) else None,
+    )
     hosts.part()
     if not hosts.first():
         return

@@ -15,6 +15,7 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 FLOOR = 1e-3  # mel magnitude under which everything counts as silence
 FRAME_RATE = mels.SAMPLE_RATE / mels.HOP  # log-mel frames a second
+BANDS = mels.BANDS
 CHUNK = 16  # clips analysed at a time
 PACE = mels.SAMPLE_RATE  # lengths are padded to whole seconds, so that few programs are compiled
 

@@ -1,4 +1,4 @@
-"""The three judges that are fitted on ground truth, and the scores of a clip by all of them."""
+"""The three judges that are fitted on ground truth: onsets, kinds of event, voices."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from vssflow_jax.features.speaker import voiced
 from vssflow_jax.metrics import classifiers, common, sound, speaker, speech
 
 COLUMNS = (
-    "hypothesis",
-    "errors",
-    "words",
     "onset_f1",
     "onset_mae_ms",
     "class",
@@ -91,28 +88,21 @@ class Judges:
             clips=len(clips),
         )
 
-    def scores(
-        self, records: Sequence[Mapping], waves: Sequence[np.ndarray], timed: bool = True
-    ) -> list[dict]:
-        """One row a clip, with the keys of COLUMNS; None where something does not apply.
+    def row(
+        self, record: Mapping, wave: np.ndarray, mel: np.ndarray, timed: bool = True
+    ) -> dict[str, object]:
+        """What they say of one clip, with the keys of COLUMNS; None where one does not apply.
 
         Args:
-          records: the clips' ground truth.
-          waves: what is judged, float32 [n] at 16 kHz. Silence is nobody's and nothing's sound.
+          record: the clip's ground truth.
+          wave: what is judged, float32 [n] at 16 kHz. Silence is nobody's and nothing's sound.
+          mel: its log-mel.
           timed: whether speech is where the record's alignment says.
         """
-        hypotheses = _hear(records, waves)
-        mels = common.log_mels(waves)
-        rows = []
-        for record, wave, mel, heard in zip(records, waves, mels, hypotheses, strict=True):
-            row = dict.fromkeys(COLUMNS)
-            self._sound(row, record, wave, mel)
-            self._voice(row, record, wave, mel, timed)
-            if heard is not None:
-                row["hypothesis"] = heard
-                row["errors"], row["words"] = speech.word_errors(record["meta"]["text"], heard)
-            rows.append(row)
-        return rows
+        row: dict[str, object] = dict.fromkeys(COLUMNS)
+        self._sound(row, record, wave, mel)
+        self._voice(row, record, wave, mel, timed)
+        return row
 
     def _sound(self, row: dict, record: Mapping, wave: np.ndarray, mel: np.ndarray) -> None:
         truth, name = annotation(record, "onsets"), annotation(record, "sound_class")
@@ -143,38 +133,3 @@ def _name(model: Pipeline, features: np.ndarray, wave: np.ndarray) -> str:
     """The classifier's answer; none to silence, which it knows nothing about."""
     audible = float(np.abs(wave).max(initial=0.0)) >= speech.SILENT
     return str(model.predict([features])[0]) if audible else ""
-
-
-def _hear(records: Sequence[Mapping], waves: Sequence[np.ndarray]) -> list[str | None]:
-    """What the recogniser hears; None where the transcript is not of its grammar."""
-    rows = [
-        row
-        for row, record in enumerate(records)
-        if record["meta"].get("text") and speech.in_grammar(record["meta"]["text"])
-    ]
-    heard = dict(zip(rows, speech.recognise([waves[row] for row in rows]), strict=True))
-    return [heard.get(row) for row in range(len(records))]
-
-
-def summary(rows: Sequence[Mapping]) -> dict[str, common.Values]:
-    """The metrics of scored clips, by their key in metrics.json, those that apply."""
-
-    def ratio(row):
-        return None if row["words"] is None else row["errors"] / row["words"]
-
-    def hit(row, truth, found):
-        return None if row[truth] is None else float(row[truth] == row[found])
-
-    values = {
-        "wer": common.Values.of([ratio(r) for r in rows], [r["words"] or 0 for r in rows]),
-        "onset_f1": common.Values.of([r["onset_f1"] for r in rows]),
-        "onset_mae_ms": common.Values.of([r["onset_mae_ms"] for r in rows]),
-        "sound_class_accuracy": common.Values.of(
-            [hit(r, "class", "predicted_class") for r in rows]
-        ),
-        "speaker_accuracy": common.Values.of(
-            [hit(r, "speaker", "predicted_speaker") for r in rows]
-        ),
-        "speaker_similarity": common.Values.of([r["similarity"] for r in rows]),
-    }
-    return {name: value for name, value in values.items() if value.count}

@@ -18,6 +18,8 @@ import numpy as np
 from pocketsphinx import Decoder
 
 from vssflow_jax import pool
+from vssflow_jax.errors import InputError
+from vssflow_jax.text import normalize
 
 SAMPLE_RATE = 16_000
 GRAMMAR = (
@@ -37,9 +39,13 @@ PEAK = 0.7
 MARGIN = round(0.3 * SAMPLE_RATE)  # samples kept around the sound
 LEAD = round(0.3 * SAMPLE_RATE)  # samples of noise alone at both ends
 AUDIBLE = 0.02  # of the peak: what is quieter at the ends is cut
-SILENT = 1e-4  # peak below which there is nothing to hear
 ALONE = 16  # so few waves are heard in this process; the size of a job for another
+SILENT = 1e-4  # peak below which there is nothing to hear
 PCM = 32_767
+NORMALISATION = (
+    "both sides: lower case, numbers and signs spelled out in English, accents and punctuation "
+    "taken off; letters and apostrophes are kept"
+)
 
 
 def jsgf() -> str:
@@ -49,8 +55,11 @@ def jsgf() -> str:
 
 
 def normalise(text: str) -> list[str]:
-    """Words of a transcript: lower case, everything but letters and apostrophes a space."""
-    return re.sub(r"[^a-z']+", " ", text.lower()).split()
+    """Words of a transcript as both sides of a comparison have them; may be none."""
+    try:
+        return [word.rstrip(".") for word in normalize.words(text)]  # "a." is the letter
+    except InputError:  # nothing to say, or another script: what is left of it
+        return re.sub(r"[^a-z']+", " ", text.lower()).split()
 
 
 def in_grammar(text: str) -> bool:
@@ -119,8 +128,8 @@ def _hear_job(job: tuple[int, Sequence[np.ndarray]]) -> tuple[int, list[str]]:
 def word_errors(reference: str, heard: str) -> tuple[int, int]:
     """Errors (substitutions, deletions, insertions) and words of the reference.
 
-    Both sides are lower-cased and stripped of punctuation. Nothing heard counts as the
-    deletion of every word. Raises ValueError for a reference without words.
+    Both sides are normalised alike. Nothing heard counts as the deletion of every word.
+    Raises ValueError for a reference without words.
     """
     words = normalise(reference)
     if not words:

@@ -20,6 +20,9 @@ from vssflow_jax.text.phonemes import SYMBOLS, ids, symbol
 LATENT_RATE = 25  # grid frames a second
 TIERS = ("phones", "phonemes", "phone", "phoneme", "phn")  # names of a TextGrid's phoneme tier
 SLACK = 0.02  # seconds by which neighbours may overlap through rounding
+EDGE = "#"  # the neighbour of the first and the last phoneme
+LEAST = 3  # occurrences from which a phoneme in its context has a mean of its own
+SHRINK = 2.0  # occurrences of the shorter context that are added to it
 
 # Typical seconds in read speech, where a data set gives none of its own: vowels by stress
 # (digit 0, 1, 2), consonants by manner. Close to the means of English corpora such as TIMIT.
@@ -213,50 +216,82 @@ def _viterbi(scores: np.ndarray) -> np.ndarray:
 # ---- prediction ---------------------------------------------------------------------------
 
 
-def mean_durations(alignments: Iterable[Sequence[Interval]]) -> dict[str, float]:
-    """Mean seconds of every phoneme that occurs, by symbol, in the inventory's order."""
+def context_durations(alignments: Iterable[Sequence[Interval]]) -> dict[str, float]:
+    """Mean seconds of phonemes by symbol, and of those in the company of their neighbours.
+
+    Keys: "N"; "N AH0", an N before AH0; "S N AH0", the same after S; EDGE stands for the
+    neighbour that the first and the last phoneme do not have. A context that occurs at least
+    LEAST times gets a mean of its own, drawn towards that of the shorter context by SHRINK
+    occurrences of it, so that rare ones are not taken at their word.
+    """
     total: dict[str, float] = collections.defaultdict(float)
     count: dict[str, int] = collections.Counter()
     for intervals in alignments:
-        for start, end, name in intervals:
-            total[name] += end - start
-            count[name] += 1
-    return {name: total[name] / count[name] for name in SYMBOLS if count[name]}
+        lasts = [end - start for start, end, _ in intervals]
+        for keys, seconds in zip(_contexts([i[2] for i in intervals]), lasts, strict=True):
+            for key in keys:
+                total[key] += seconds
+                count[key] += 1
+    means = {name: total[name] / count[name] for name in SYMBOLS if count[name]}
+    for size in (2, 3):
+        for key in sorted(k for k, n in count.items() if n >= LEAST and len(k.split()) == size):
+            shorter = " ".join(key.split()[-2:]) if size == 3 else key.split()[0]
+            means[key] = (total[key] + SHRINK * means[shorter]) / (count[key] + SHRINK)
+    return means
+
+
+def _contexts(symbols: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The keys of each phoneme, the shortest first."""
+    padded = (EDGE, *symbols, EDGE)
+    triples = zip(padded, padded[1:], padded[2:], strict=False)
+    return [
+        (name, f"{name} {after}", f"{before} {name} {after}") for before, name, after in triples
+    ]
 
 
 def duration(name: str, durations: Mapping[str, float]) -> float:
-    """Seconds of one phoneme: its mean, else that of its other stresses, else a typical value
-    scaled to the data set's pace."""
+    """Seconds of one phoneme, whatever its neighbours: its mean, else that of its other
+    stresses, else a typical value scaled to the data set's pace."""
     if name in durations:
         return durations[name]
-    alike = [seconds for other, seconds in durations.items() if other[:2] == name[:2]]
+    alone = {other: seconds for other, seconds in durations.items() if " " not in other}
+    alike = [seconds for other, seconds in alone.items() if other[:2] == name[:2]]
     if alike and name[-1] in _VOWELS:
         return sum(alike) / len(alike)
-    typical = sum(DEFAULT_DURATIONS[other] for other in durations)
-    pace = sum(durations.values()) / typical if typical else 1.0
+    typical = sum(DEFAULT_DURATIONS[other] for other in alone)
+    pace = sum(alone.values()) / typical if typical else 1.0
     return DEFAULT_DURATIONS[name] * pace
 
 
+def expected(symbols: Iterable[str], durations: Mapping[str, float]) -> list[float]:
+    """Seconds of each phoneme: the mean in the longest context that is known."""
+    return [
+        next((durations[key] for key in keys[:0:-1] if key in durations), None)
+        or duration(keys[0], durations)
+        for keys in _contexts(tuple(symbols))
+    ]
+
+
 def natural(symbols: Iterable[str], durations: Mapping[str, float]) -> float:
-    """Seconds that the phonemes take at their mean durations."""
-    return sum(duration(name, durations) for name in symbols)
+    """Seconds that the phonemes are expected to take."""
+    return sum(expected(symbols, durations))
 
 
 def predict(
     symbols: Sequence[str], start: float, end: float | None, durations: Mapping[str, float]
 ) -> list[Interval]:
-    """Phoneme times from mean durations, scaled so that they fill [start, end] exactly.
+    """Phoneme times from expected durations, scaled so that they fill [start, end] exactly.
 
     Args:
       symbols: ARPAbet symbols in order.
       start: seconds. end: seconds; None: the natural length at the means.
-      durations: mean seconds by symbol; may be empty.
+      durations: mean seconds by symbol and in context (context_durations); may be empty.
 
     Raises:
       InputError: no phonemes, or an end that is not after the start.
     """
     _check(symbols, start, end)
-    edges = np.cumsum([0.0] + [duration(name, durations) for name in symbols])
+    edges = np.cumsum([0.0, *expected(symbols, durations)])
     scale = 1.0 if end is None else (end - start) / edges[-1]
     times = (start + edges * scale).tolist()
     if end is not None:

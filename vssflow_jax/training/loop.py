@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import jax
@@ -21,7 +21,7 @@ from vssflow_jax.training.log import MetricsLog, Silent
 from vssflow_jax.training.tally import Tally
 
 RUN = "run"  # beside the data iterator's position: what else a run goes on with
-Hook = Callable[[int, state.TrainState], None]
+Hook = Callable[[int, state.TrainState], Mapping[str, float] | None]
 
 
 def initial_state(model, config, spec, channels: int, mesh):
@@ -115,7 +115,7 @@ class Run:
         """Steps to the end, logging and saving on the way, or to a SIGTERM.
 
         Args:
-          hook: called after each step.
+          hook: called after each step; what it gives goes into the log as a line of its own.
           validation: gives the batches of the validation loss; None: there are none.
         """
         train = self.config.train
@@ -143,7 +143,10 @@ class Run:
                     self.save()
                 if stop:
                     break
-                hook(number, self.state)
+                scores = hook(number, self.state)
+                if scores:
+                    log.write(number, {**scores, "seconds": window.seconds})
+                    window.since = time.perf_counter()
             stop = asked(self.done)
             self.tally.settle()
             self.checkpoints.close()

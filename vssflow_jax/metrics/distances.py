@@ -1,0 +1,81 @@
+"""Distances between sets of clips, on the features or the logits of an embedding.
+
+Legend: n, m clips, D features, K names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.special import log_softmax
+
+Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """Symmetric square root of a positive semi-definite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def frechet(reference: np.ndarray, generated: np.ndarray) -> float:
+    """Fréchet distance between the Gaussians of two sets of features [n, D], [m, D].
+
+    |mu_r - mu_g|^2 + tr(C_r + C_g - 2 (C_r^1/2 C_g C_r^1/2)^1/2), with unbiased covariances.
+    It is biased upwards in small sets: only sets of equal size can be compared.
+
+    Source: Heusel et al. (2017), GANs trained by a two time-scale update rule (FID);
+    Kilgour et al. (2019), Fréchet audio distance.
+    """
+    reference, generated = np.float64(reference), np.float64(generated)
+    gap = reference.mean(0) - generated.mean(0)
+    first, second = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (reference, generated))
+    # tr (C_r^1/2 C_g C_r^1/2)^1/2 is the sum of the singular values of C_r^1/2 C_g^1/2.
+    cross = np.linalg.norm(_root(first) @ _root(second), "nuc")
+    return max(float(gap @ gap + np.trace(first) + np.trace(second) - 2 * cross), 0.0)
+
+
+def kl(reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Per clip KL(p_reference || p_generated) in nats, p the softmax of logits: [n, K] x 2 -> [n].
+
+    How much of what a clip should sound like is lost in what was generated for it.
+    """
+    p, q = log_softmax(np.float64(reference), -1), log_softmax(np.float64(generated), -1)
+    return (np.exp(p) * (p - q)).sum(-1)
+
+
+def inception_score(logits: np.ndarray) -> float:
+    """exp(mean KL(p(y | clip) || p(y))) of logits [n, K], in one split: 1 to K, higher is better.
+
+    Clear clips of many kinds score high. Source: Salimans et al. (2016), Improved techniques
+    for training GANs.
+    """
+    log_p = log_softmax(np.float64(logits), -1)
+    p = np.exp(log_p)
+    marginal = p.mean(0)
+    return float(np.exp((p * (log_p - np.log(np.maximum(marginal, 1e-300)))).sum(-1).mean()))
+
+
+def jackknife(
+    score: Callable[..., float], arrays: Sequence[np.ndarray]
+) -> tuple[float, float] | None:
+    """95 % interval of a score of a whole set; None for fewer than three clips.
+
+    A bootstrap repeats clips, which shrinks covariances and moves the score itself; leaving
+    each clip out once does not. Normal interval with the jackknife's standard error.
+
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
+
+    Args:
+      score: of arrays that have one row a clip.
+      arrays: the same clips in each.
+    """
+    count = len(arrays[0])
+    if count < 3:
+        return None
+    kept = (np.delete(np.arange(count), left) for left in range(count))
+    left_out = np.array([score(*(array[rows] for array in arrays)) for rows in kept])
+    spread = np.sqrt((count - 1) * left_out.var())
+    middle = score(*arrays)
+    return float(middle - Z95 * spread), float(middle + Z95 * spread)
