@@ -15,7 +15,7 @@ from vssflow_jax import conditions, media
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.prepare import prepare
-from vssflow_jax.text import timing
+from vssflow_jax.text import phonemes, timing
 
 HEADER = "id,video,audio,text,speaker_audio,alignment,split,task"
 SENTENCE = "set blue at g nine now"
@@ -39,6 +39,8 @@ def corpus(tmp_path_factory):
     media.write_wav(folder / "voice.wav", making.tone(2.0, 150.0))
     media.write_wav(folder / "silence.wav", np.zeros(16_000, np.float32))
     timing.write_alignment(folder / "0.csv", TIMES)
+    spoken = [s for word in phonemes.pronounce(SENTENCE.split()) for s in word]
+    timing.write_alignment(folder / "long.csv", timing.predict(spoken, 0.2, 4.9, {}))
     (folder / "text.mp4").write_text("not a film")
     (folder / "cut.mp4").write_bytes((folder / "0.mp4").read_bytes()[:1500])
     notes = [
@@ -159,7 +161,8 @@ BAD = [
     (f"0.mp4,,{SENTENCE},silence.wav,,train,", "silence.wav: speaker audio: found silence"),
     (f"0.mp4,,{SENTENCE},,gone.csv,train,", "gone.csv: no such file"),
     (f"0.mp4,,{' '.join([SENTENCE] * 9)},,,train,", "phonemes"),
-    (f"long.mp4,,{SENTENCE},,,train,", "expected at most 4 s"),
+    (f"long.mp4,,{SENTENCE},,long.csv,train,", "expected at most 4 s or pauses"),
+    ("long.mp4,,bin blue,,0.csv,train,", "the phonemes 'S EH1 T' in the alignment for 'bin'"),
 ]
 
 
@@ -175,7 +178,7 @@ def test_broken_clips_are_skipped_and_named(corpus, tmp_path, capsys):
     for row, (_, message) in zip(skipped.values(), BAD, strict=True):
         assert message in row["reason"] and "\n" not in row["reason"]
     error = capsys.readouterr().err
-    assert "WARNING: skipped 10 of 11 rows" in error and "bad0: " in error
+    assert "WARNING: skipped 11 of 12 rows" in error and "bad0: " in error
 
 
 def test_nothing_usable_is_an_error(corpus, tmp_path):
@@ -198,6 +201,38 @@ def test_long_sounds_are_cut_into_windows(corpus, tmp_path):
     np.testing.assert_array_equal(np.concatenate([r["wave"] for r in found.values()]), whole)
     onsets = [r["meta"]["annotation"]["onsets"] for r in found.values()]
     assert onsets == [[1], [], [0]]
+
+
+def test_long_speech_is_cut_where_it_pauses(corpus, tmp_path):
+    """Three words before 1.9 s, two from 2.5 s on, one at the end; then silence."""
+    spoken = []
+    for text, start, end in (("set blue at", 0.3, 1.9), ("g nine", 2.5, 3.2), ("now", 3.4, 3.8)):
+        symbols = [s for word in phonemes.pronounce(text.split()) for s in word]
+        spoken += timing.predict(symbols, start, end, {})
+    timing.write_alignment(corpus / "pauses.csv", spoken)
+    rows = [f"x,long.mp4,,{SENTENCE},voice.wav,pauses.csv,train,joint"]
+    path = write_manifest(corpus, rows, "pauses.csv.csv")
+    prepare(path, tmp_path, workers=0, max_seconds=2.2, progress=False)
+    found = records(tmp_path)
+    texts = {name: (r["meta"].get("text"), r["meta"]["task"]) for name, r in found.items()}
+    assert texts == {
+        "x_0": ("set blue at", "joint"),
+        "x_1": ("g nine now", "joint"),
+        "x_2": (None, "sound"),
+    }
+    durations = [r["meta"]["duration"] for r in found.values()]
+    assert sum(durations) == pytest.approx(5.0) and durations[:2] == [2.2, 2.2]
+    whole = media.pcm(media.read_audio(corpus / "long.mp4"))
+    np.testing.assert_array_equal(np.concatenate([r["wave"] for r in found.values()]), whole)
+    again = [
+        (start + shift, end + shift, symbol)
+        for record, shift in zip(found.values(), np.cumsum([0, *durations]), strict=False)
+        for start, end, symbol in record["meta"].get("alignment", [])
+    ]
+    assert [row[2] for row in again] == [i.symbol for i in spoken]
+    np.testing.assert_allclose([r[:2] for r in again], [i[:2] for i in spoken], atol=2e-4)
+    assert "speaker" in found["x_1"] and "phonemes" in found["x_1"]
+    assert not {"speaker", "phonemes"} & found["x_2"].keys()
 
 
 def test_files_may_have_odd_lengths(tmp_path):

@@ -16,7 +16,7 @@ from vssflow_jax.data.manifest import Row
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.errors import InputError
 from vssflow_jax.features import encode, faces, speaker
-from vssflow_jax.text import aligner, normalize, phonemes, timing
+from vssflow_jax.text import aligner, cuts, normalize, phonemes, timing
 from vssflow_jax.text.schedule import schedule
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
@@ -31,8 +31,8 @@ class Settings:
     """What records depend on beside the row.
 
     Attributes:
-      max_seconds: longest clip; longer sound clips are cut into windows.
-      overlap: seconds that neighbouring windows share.
+      max_seconds: longest clip; longer ones are cut into windows, at pauses if they have a text.
+      overlap: seconds that neighbouring windows without a text share.
       encoder_set: name of the set of encoders (features.encode).
       durations: mean seconds by phoneme, for texts without an alignment.
       find_mouths: look for the lips of those who speak, where no annotation says where they are.
@@ -47,11 +47,17 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Window:
-    """A part of a row's media: id of its clip, first second, latent frames."""
+    """A part of a row's media: id of its clip, first second, latent frames.
+
+    Where a text was cut as well, also its words, when they are said, and how that is known.
+    """
 
     id: str
     start: float
     frames: int
+    words: str = ""
+    spoken: tuple[timing.Interval, ...] | None = None
+    times: str = ""
 
     @property
     def seconds(self) -> float:
@@ -60,7 +66,7 @@ class Window:
 
 
 def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Record]:
-    """The records of a row: one, or one a window when a sound clip is longer than max_seconds.
+    """The records of a row: one, or one a window when the clip is longer than max_seconds.
 
     Every record covers a whole number of latent frames; sound is cut or followed by silence to
     their length. What a row does not have is absent from its record.
@@ -80,21 +86,25 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
     duration = info.duration if info else len(wave) / SAMPLE_RATE
     voice = _voice(row, wave, settings)
     file = source(row.video or row.audio)
-    for window in _windows(row, duration, settings):
+    for window in _windows(row, duration, wave, settings):
+        own = row
+        if window.spoken is not None:
+            task = row.task if window.words else "sound"
+            own = dataclasses.replace(row, text=window.words or None, task=task)
         record, said = {}, {}
         sound = None if wave is None else _cut(wave, window)
         if sound is not None:
             record[WAVE] = media.pcm(sound)
         if row.video:
-            made, said = seen(row.video, note, window, settings, speaks=row.task != "sound")
+            made, said = seen(row.video, note, window, settings, speaks=own.task != "sound")
             record |= made
-        if voice is not None:
+        if voice is not None and own.task == row.task:
             record["speaker"] = voice
         intervals, times = None, {}
-        if row.text and row.task != "sound":
-            intervals, times = _intervals(row, window, sound, settings)
+        if own.text and own.task != "sound":
+            intervals, times = _intervals(own, window, sound, settings)
             record[PHONEMES] = timing.to_grid(intervals, window.frames)
-        record[META] = _meta(row, note, window) | said | times | {"source": part(file, window)}
+        record[META] = _meta(own, note, window) | said | times | {"source": part(file, window)}
         yield record
 
 
@@ -116,23 +126,52 @@ def _wave(row: Row, info: media.MediaInfo | None) -> np.ndarray | None:
     return media.read_audio(row.video) if info.has_audio else None
 
 
-def _windows(row: Row, duration: float, settings: Settings) -> list[Window]:
+def _windows(
+    row: Row, duration: float, wave: np.ndarray | None, settings: Settings
+) -> list[Window]:
     total, most = latent_frames(duration), latent_frames(settings.max_seconds)
     if duration < SHORTEST:
         raise InputError(f"clip {row.id}: lasts {duration:.2f} s, expected at least {SHORTEST} s")
     if total <= most:
         return [Window(id=row.id, start=0.0, frames=total)]
     if row.text:
-        raise InputError(
-            f"clip {row.id}: lasts {duration:.2f} s, expected at most {settings.max_seconds:g} s "
-            "(clips with text are not cut into windows)"
-        )
+        return _windows_of_text(row, wave, total, most)
     step = most - latent_frames(settings.overlap)
     least = latent_frames(settings.overlap + SHORTEST)  # with something new in it
     firsts = [0, *(first for first in range(step, total, step) if total - first >= least)]
     return [
         Window(id=f"{row.id}_{k}", start=first / LATENT_RATE, frames=min(most, total - first))
         for k, first in enumerate(firsts)
+    ]
+
+
+def _windows_of_text(row: Row, wave: np.ndarray | None, total: int, most: int) -> list[Window]:
+    """Windows that end where the speaker pauses, with the words of each."""
+    words = normalize.words(row.text)
+    try:
+        if row.alignment:
+            spoken, times = timing.read_alignment(row.alignment), GIVEN
+        elif wave is not None:
+            spoken, times = aligner.align(wave, words), HEARD
+        else:
+            raise InputError("found neither sound nor an alignment")
+        pieces = cuts.pieces(words, spoken, total, most)
+    except InputError as error:
+        raise InputError(
+            f"clip {row.id}: lasts {total / LATENT_RATE:.2f} s, expected at most "
+            f"{most / LATENT_RATE:g} s or pauses to cut it at ({error})"
+        ) from None
+    return [
+        Window(
+            id=f"{row.id}_{k}",
+            start=piece.first / LATENT_RATE,
+            frames=piece.frames,
+            words=" ".join(piece.words),
+            spoken=piece.spoken,
+            times=times,
+        )
+        for k, piece in enumerate(pieces)
+        if piece.words or piece.frames >= SHORTEST * LATENT_RATE
     ]
 
 
@@ -212,6 +251,8 @@ def _intervals(
     As aligned in a file, else as the aligner hears them, else spread over the part that is not
     silent. Without sound they get the times that generation gives them.
     """
+    if window.spoken is not None:
+        return list(window.spoken), {"times": window.times, "alignment": _rounded(window.spoken)}
     if row.alignment:
         found = timing.read_alignment(row.alignment)
         seconds = window.seconds

@@ -146,7 +146,7 @@ def encoded(piece: tuple[manifests.Row, dict | None, clips.Settings]) -> Iterato
         for record in clips.records(row, note, settings):
             yield Encoded(
                 data=shards.encode_record(record),
-                task=row.task,
+                task=record[shards.META]["task"],
                 seconds=record[shards.META]["duration"],
                 missing=tuple(name for name in names if name not in record),
             )
