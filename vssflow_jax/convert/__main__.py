@@ -7,7 +7,10 @@
 DIR is then sampled like a run's folder, and `--config.train.start=DIR` trains on from it. The
 recipe says what model the checkpoint is of: the paper's joint one, or with
 `--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
-at a time, by the kinds `vae` and `vocoder`.
+at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips` and
+`speaker`; where their files are from stands in docs/weights.md:
+
+    python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from vssflow_jax import errors
 from vssflow_jax.configs import joint
 from vssflow_jax.convert import codec, network
 from vssflow_jax.errors import InputError
+from vssflow_jax.features import published
 
-KINDS = ("vssflow", "codec", *codec.HALVES)
+KINDS = ("vssflow", "codec", *codec.HALVES, *published.KINDS)
 
 KIND = flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
 SRC = flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
@@ -36,7 +40,9 @@ def main() -> None:
     if not (KIND.value and SRC.value and OUT.value):
         raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
     kind, src, out = KIND.value, SRC.value, OUT.value
-    if kind != "vssflow":
+    if kind in published.KINDS:
+        told = (published.revert if REVERSE.value else published.convert)(kind, src, out)
+    elif kind != "vssflow":
         told = (codec.revert if REVERSE.value else codec.convert)(kind, src, out)
     elif REVERSE.value:
         told = network.revert(src, out)

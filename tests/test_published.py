@@ -1,0 +1,230 @@
+"""Published encoders: conversion there and back, what is refused, and where weights are found."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import encoders
+import numpy as np
+import pytest
+import tiny
+from officials import assert_same
+from safetensors.numpy import load_file, save_file
+
+from vssflow_jax import mapping
+from vssflow_jax.arrays import flatten
+from vssflow_jax.errors import InputError
+from vssflow_jax.features import names, published, weights
+from vssflow_jax.features.avhubert import AvhubertConfig
+from vssflow_jax.features.clip import ClipConfig
+from vssflow_jax.features.rawnet3 import Rawnet3Config
+from vssflow_jax.features.synchformer import SynchformerConfig
+
+KINDS = tuple(published.KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_and_back(kind, tmp_path):
+    state = encoders.official(kind)
+    folder = encoders.convert(kind, tmp_path)
+    published.revert(kind, folder, tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), state)
+    found = published.load(folder, kind)
+    about = json.loads((folder / "encoder.json").read_text())
+    assert found.hash == about["hash"] and about["source"]["file"] == f"{kind}.safetensors"
+    assert not about["source"]["as_published"] and len(about["source"]["sha256"]) == 64
+    # Every head is 64 wide, so the small ones are found by their shapes alone.
+    assert found.config == encoders.SMALL[kind]
+    again = published.convert(kind, tmp_path / "back.safetensors", tmp_path / "again")
+    assert published.load(tmp_path / "again", kind).hash == found.hash and "sha256" in again
+
+
+def test_hugging_face_names_and_half_precision(tmp_path):
+    config = encoders.SMALL["clip"]
+    expected = flatten(encoders.parameters("clip"))
+    hugging = encoders.official("clip", names=names.HUGGING_FACE)
+    beside = {
+        "text_model.embeddings.position_ids": np.arange(3),
+        "logit_scale": np.zeros((), np.float32),
+        "visual_projection.weight": np.zeros((2, 64), np.float32),
+    }
+    inside = {name.removeprefix("vision_model."): array for name, array in hugging.items()}
+    for state in (hugging | beside, inside):
+        found, params, left = published.from_official("clip", state)
+        assert found == config
+        assert_same(flatten(params), expected)
+        assert len(left) == (3 if "logit_scale" in state else 0)
+    half = {name: array.astype(np.float16) for name, array in encoders.official("clip").items()}
+    half["visual.proj"] = np.zeros((64, 2), np.float16)
+    _, params, left = published.from_official("clip", half)
+    assert left == ["visual.proj"]
+    for path, array in flatten(params).items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, expected[path].astype(np.float16))
+
+
+def test_a_fine_tuned_lip_reader_is_taken_apart():
+    state = {f"encoder.w2v_model.{k}": a for k, a in encoders.official("lips").items()}
+    state["encoder.w2v_model.mask_emb"] = state["decoder.x"] = np.zeros(2, np.float32)
+    config, params, left = published.from_official("lips", state)
+    assert config == encoders.SMALL["lips"] and sorted(left) == ["decoder.x", "mask_emb"]
+    assert_same(flatten(params), flatten(encoders.parameters("lips")))
+
+
+LAST = {
+    "clip": "visual.ln_post.bias",
+    "sync": "vfeat_extractor.norm.bias",
+    "lips": "encoder.layer_norm.bias",
+    "speaker": "fc6.bias",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_tensors_are_listed(kind, tmp_path):
+    good = encoders.official(kind)
+    last = sorted(good)[-1]
+    for change, message in (
+        (lambda s: s.pop(last), last),
+        (lambda s: s.pop(LAST[kind]), f"missing tensors {LAST[kind]}"),
+        (lambda s: s.update(odd=np.zeros(3, np.float32)), "unknown tensors odd"),
+        (lambda s: s.update({last: np.zeros((7, 7), np.float32)}), last),
+        (lambda s: s[last].fill(np.nan), "NaN"),
+        (lambda s: s.clear(), "expected weights of"),
+    ):
+        state = {name: array.copy() for name, array in good.items()}
+        change(state)
+        save_file(state, tmp_path / "x.safetensors")
+        with pytest.raises(InputError, match=r"x\.safetensors") as error:
+            published.convert(kind, tmp_path / "x.safetensors", tmp_path / "out")
+        assert message.split("[")[0] in str(error.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_damaged_and_foreign_folders_are_refused(tmp_path):
+    folder = encoders.convert("speaker", tmp_path)
+    with pytest.raises(InputError, match="found weights of speaker, expected clip"):
+        published.load(folder, "clip")
+    arrays = load_file(folder / "encoder.safetensors")
+    arrays["bias"] = arrays["bias"] + 1
+    save_file(arrays, folder / "encoder.safetensors")
+    with pytest.raises(InputError, match="hash"):
+        published.load(folder, "speaker")
+    (folder / "encoder.json").write_text("{}")
+    with pytest.raises(InputError, match=r"encoder\.json"):
+        published.load(folder, "speaker")
+
+
+def test_weights_are_looked_for_locally_then_on_the_hub(tmp_path, monkeypatch):
+    encoders.convert("clip", tmp_path)
+    monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
+    assert published.find("clip") == tmp_path / "clip"
+
+    class Hub:
+        def hf_hub_download(self, repository, file, **_):
+            assert (repository, file) == ("jungjee/RawNet3", "model.pt")
+            save_file(encoders.official("speaker"), tmp_path / "hub.safetensors")
+            return str(tmp_path / "hub.safetensors")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
+    assert published.find("speaker") == tmp_path / "speaker"
+    assert published.load(tmp_path / "speaker", "speaker").config == encoders.SMALL["speaker"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_absent_weights_say_what_to_put_where(kind, tmp_path, monkeypatch):
+    class Hub:
+        def hf_hub_download(self, *_, **__):
+            raise ConnectionError("no\nnetwork")
+
+    monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
+    with pytest.raises(InputError) as error:
+        published.find(kind)
+    text = str(error.value)
+    source = weights.of(kind)[0]
+    assert f"--kind={kind} --src={source.file} --out={tmp_path / kind}" in text
+    assert source.where in text and "\n" not in text
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match=f"encoder {kind}"):
+        published.find(kind)
+
+
+def test_the_document_has_the_table():
+    page = (Path(__file__).parent.parent / "docs" / "weights.md").read_text()
+    assert "\n".join(weights.table()) + "\n\n" in page
+    for source in weights.SOURCES:
+        assert source.sha256 is None or len(source.sha256) == 64
+        assert source.licence and source.where
+
+
+def test_command(tmp_path):
+    save_file(encoders.official("speaker"), tmp_path / "model.safetensors")
+    done = tiny.run("convert", "--kind=speaker", f"--src={tmp_path}/model.safetensors",
+                    f"--out={tmp_path}/speaker")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert published.load(tmp_path / "speaker", "speaker").config == encoders.SMALL["speaker"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Node(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+    root, state = Node(), encoders.official("clip")
+    for name, array in state.items():
+        *path, leaf = name.split(".")
+        node = root
+        for part in path:
+            if not hasattr(node, part):
+                node.add_module(part, Node())
+            node = getattr(node, part)
+        node.register_parameter(leaf, torch.nn.Parameter(torch.tensor(array)))
+    torch.jit.script(root).save(tmp_path / "ViT-B-16.pt")
+    published.convert("clip", tmp_path / "ViT-B-16.pt", tmp_path / "clip")
+    found = published.load(tmp_path / "clip", "clip")
+    assert_same(flatten(found.params), flatten(encoders.parameters("clip")))
+    lips = {name: torch.tensor(array) for name, array in encoders.official("lips").items()}
+    torch.save({"model": lips, "args": argparse.Namespace(x=1)}, tmp_path / "large.pt")
+    published.convert("lips", tmp_path / "large.pt", tmp_path / "lips")
+    with pytest.raises(InputError, match="argparse"):
+        published.convert("sync", tmp_path / "large.pt", tmp_path / "sync")
+
+
+FULL = {
+    "clip": (ClipConfig(), "visual.transformer.resblocks.11.attn.in_proj_weight", (2304, 768)),
+    "sync": (
+        SynchformerConfig(),
+        "vfeat_extractor.blocks.11.timeattn.qkv.weight",
+        (2304, 768),
+    ),
+    "lips": (AvhubertConfig(), "encoder.layers.23.fc1.weight", (4096, 1024)),
+    "speaker": (Rawnet3Config(), "layer3.convs.6.weight", (128, 128, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_sizes_have_the_published_names_and_shapes(kind):
+    """Shapes alone: our map has every parameter once, and the official shapes tell the size."""
+    config, name, shape = FULL[kind]
+    flat = flatten(published.shapes(kind, config))
+    rows = list(published.KINDS[kind].entries(config))
+    assert sorted("/".join(row.path) for row in rows) == sorted(flat)
+    shapes = mapping.official_shapes(rows, getattr(config, "layers", 1), flat)
+    state = names.joined({k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()})
+    assert state[name].shape == shape
+    assert published.KINDS[kind].sizes(state) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_size_there_and_back(kind, tmp_path):
+    config = FULL[kind][0]
+    state = encoders.official(kind, config)
+    save_file(state, tmp_path / "official.safetensors")
+    published.convert(kind, tmp_path / "official.safetensors", tmp_path / "ours")
+    published.revert(kind, tmp_path / "ours", tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), state)
