@@ -76,6 +76,19 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(2)
 
 
+def loaded(config):
+    """The config of a flag, whose library keeps a failure to load for the first use.
+
+    Raises:
+      InputError: there is no such file.
+    """
+    try:
+        _ = config.seed
+    except OSError as error:
+        raise InputError(f"--config: {str(error).splitlines()[-1].strip()}") from None
+    return config
+
+
 def _not_reported_by_us(record) -> bool:
     """Keeps a library's trace of a full disk, which `guarded` reports, out of the log."""
     return not (record.exc_info and record.exc_info[1] and disk_error(record.exc_info[1]))

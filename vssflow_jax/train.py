@@ -250,21 +250,12 @@ def finish(config, workdir: Path) -> None:
     )
 
 
-def recipe(config):
-    """The config of the flag; the flag's library keeps a failure to load for its first use."""
-    try:
-        _ = config.seed
-    except OSError as error:
-        raise InputError(f"--config: {str(error).splitlines()[-1].strip()}") from None
-    return config
-
-
 def main() -> None:
     """Flags in, a trained run out."""
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
     preemption.end_at_once()
-    config = recipe(CONFIG.value)
+    config = errors.loaded(CONFIG.value)
     hosts.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value)
     with hosts.together():
         train(config, WORKDIR.value)

@@ -1,0 +1,99 @@
+"""Compiles the training step for TPUs that are not there.
+
+    python -m vssflow_jax.compile --config=configs/joint.py --topology=v5e:2x4
+
+Prints memory, FLOPs, memory traffic and collectives of a device, and the least time that a
+step can take. Exits with status 1 if the step does not fit, and says what would.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from vssflow_jax import errors
+from vssflow_jax.ahead import chips, fit, report, topology
+from vssflow_jax.ahead.case import Case, would_fit
+from vssflow_jax.ahead.program import OutOfMemory
+from vssflow_jax.errors import InputError
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Recipe, a file in configs/.", lock_config=True
+)
+TOPOLOGY = flags.DEFINE_list(
+    "topology", [], "TPUs as chip:grid (v5e:2x4, v6e:2x4, v5p:2x2x2); several make a table."
+)
+CLIPS = flags.DEFINE_integer(
+    "clips", 0, "Clips a device, instead of the config's batch.", lower_bound=0
+)
+LARGEST = flags.DEFINE_bool(
+    "largest", None, "Search the largest batch that fits; default: only for a single topology."
+)
+
+
+def compile_case(case: Case, search: bool) -> tuple[fit.Search, bool]:
+    """Compiles a case and, if asked, searches the largest batch; False: it does not fit."""
+    found = fit.Search()
+    try:
+        found.fits[case.clips] = case.compile()
+    except OutOfMemory as error:
+        found.fails[case.clips] = error
+        needed, limit = report.size(error.used), report.size(error.limit)
+        print(f"{case.topology}: does not fit: a device needs {needed} of {limit}", flush=True)
+        print(f"  would fit: {would_fit(case, error) or 'nothing that was tried'}", flush=True)
+        return found, False
+    if search:
+        case.search(found)
+    return found, True
+
+
+def describe(case: Case) -> bool:
+    """Prints all about one topology; False: the step does not fit."""
+    sizes = " x ".join(f"{axis} {size}" for axis, size in case.mesh.shape.items())
+    print(f"{case.topology}: mesh {sizes}, {case.batch} clips a step, {case.clips} a device")
+    search = LARGEST.value is not False
+    found, fits = compile_case(case, search)
+    if fits:
+        program = found.fits[case.clips]
+        print(report.describe(program, case.chip, case.batch, case.clips))
+        if search:
+            print(f"  largest batch      {report.largest(found)}")
+        print(f"  compiled in        {program.seconds:.0f} s")
+    return fits
+
+
+def table(cases: list[Case]) -> bool:
+    """Prints a line a topology; False: the step does not fit somewhere."""
+    print(report.heading(), flush=True)
+    all_fit = True
+    for case in cases:
+        found, fits = compile_case(case, bool(LARGEST.value))
+        all_fit &= fits
+        if fits:
+            most = found.largest if LARGEST.value else None
+            shape = tuple(case.mesh.shape.values())
+            program = found.fits[case.clips]
+            line = report.row(case.topology, shape, case.clips, case.chip, program, most)
+            print(line, flush=True)
+    return all_fit
+
+
+def main() -> None:
+    """Flags in, tables out."""
+    if CONFIG.value is None or not TOPOLOGY.value:
+        raise InputError("expected --config=FILE and --topology=CHIP:GRID")
+    config = errors.loaded(CONFIG.value)
+    for name in TOPOLOGY.value:
+        chips.parse(name)
+    topology.require_compiler()
+    jax.config.update("jax_platforms", "cpu")  # what is compiled for is not looked for here
+    cases = [Case.of(config, name, CLIPS.value) for name in TOPOLOGY.value]
+    if not (describe(*cases) if len(cases) == 1 else table(cases)):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    errors.run(main)
