@@ -16,8 +16,9 @@ from vssflow_jax.data.manifest import Row
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.errors import InputError
 from vssflow_jax.features import encode, faces, speaker
-from vssflow_jax.text import aligner, cuts, normalize, phonemes, timing
-from vssflow_jax.text.schedule import schedule
+from vssflow_jax.text import aligner, cuts, normalize, timing
+from vssflow_jax.text.schedule import schedule, symbols_of
+from vssflow_jax.text.subwords import Pace
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
 REFERENCE = 30.0  # seconds of a reference voice that are heard
@@ -34,7 +35,8 @@ class Settings:
       max_seconds: longest clip; longer ones are cut into windows, at pauses if they have a text.
       overlap: seconds that neighbouring windows without a text share.
       encoder_set: name of the set of encoders (features.encode).
-      durations: mean seconds by phoneme, for texts without an alignment.
+      durations: mean seconds by phoneme, for texts without an alignment; a Pace with a model
+        makes subwords of texts instead.
       find_mouths: look for the lips of those who speak, where no annotation says where they are.
     """
 
@@ -134,6 +136,11 @@ def _windows(
         raise InputError(f"clip {row.id}: lasts {duration:.2f} s, expected at least {SHORTEST} s")
     if total <= most:
         return [Window(id=row.id, start=0.0, frames=total)]
+    if row.text and _subwords(settings):
+        raise InputError(
+            f"clip {row.id}: lasts {duration:.2f} s, expected at most {settings.max_seconds:g} s "
+            "(a text in subwords is not cut)"
+        )
     if row.text:
         return _windows_of_text(row, wave, total, most)
     step = most - latent_frames(settings.overlap)
@@ -253,6 +260,11 @@ def _intervals(
     """
     if window.spoken is not None:
         return list(window.spoken), {"times": window.times, "alignment": _rounded(window.spoken)}
+    subwords = _subwords(settings)
+    if row.alignment and subwords:
+        raise InputError(
+            f"clip {row.id}, field alignment: found {row.alignment}, expected none beside subwords"
+        )
     if row.alignment:
         found = timing.read_alignment(row.alignment)
         seconds = window.seconds
@@ -266,16 +278,23 @@ def _intervals(
     if sound is None:
         spread = schedule(row.text, None, None, window.seconds, settings.durations)[0]
         return spread, {"times": PREDICTED}
-    words = normalize.words(row.text)
-    symbols = [symbol for word in phonemes.pronounce(words) for symbol in word]
+    symbols = symbols_of(row.text, settings.durations)
     start, end = speaker.voiced(sound)
     timing.fits(symbols, start, end, settings.durations)
+    if subwords:
+        spread = timing.predict(symbols, start, end, settings.durations)
+        return spread, {"times": PREDICTED}
     try:
-        heard = aligner.align(sound, words)
+        heard = aligner.align(sound, normalize.words(row.text))
         return heard, {"times": HEARD, "alignment": _rounded(heard)}
     except InputError as error:
         spread = timing.predict(symbols, start, end, settings.durations)
         return spread, {"times": PREDICTED, "times_note": str(error)}
+
+
+def _subwords(settings: Settings) -> bool:
+    """Whether texts become subwords instead of phonemes."""
+    return isinstance(settings.durations, Pace) and bool(settings.durations.model)
 
 
 def _rounded(intervals: Iterable[timing.Interval]) -> list[list]:

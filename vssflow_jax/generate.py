@@ -27,6 +27,7 @@ from vssflow_jax.sampling import Sampling, check_seed, choose
 from vssflow_jax.text import timing
 from vssflow_jax.text.schedule import predicted
 from vssflow_jax.text.script import Utterance
+from vssflow_jax.text.subwords import Pace
 from vssflow_jax.training import checkpoint
 
 OVERLAP = 25  # latent frames that neighbouring windows share: one second
@@ -50,7 +51,7 @@ class Generator:
         self.config = config
         self.params = params
         self.codec = jax.device_put(codec)  # once, and not at every call
-        self.statistics = statistics
+        self.statistics = {**statistics, "phoneme_durations": Pace.of(statistics)}
         self.settings = clips.Settings(encoder_set=statistics.get("encoders", "embedded"))
         self.step = step
         self.model = vssflow.build(config, codec.channels)

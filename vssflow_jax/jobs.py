@@ -86,6 +86,7 @@ def _key(rows: Sequence[manifests.Row], notes, settings: clips.Settings) -> str:
         [settings.max_seconds, settings.overlap, CONTENT],
         shards.schema(encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
+        getattr(settings.durations, "hash", ""),
         [aligner.VERSION, aligner.available()] if predicted else [],
         [faces.VERSION, facemesh.available(), settings.find_mouths] if looked_for else [],
     ]

@@ -35,7 +35,8 @@ from vssflow_jax.errors import InputError
 from vssflow_jax.features.encode import encoders
 from vssflow_jax.files import write_text
 from vssflow_jax.locks import Locks
-from vssflow_jax.text import timing
+from vssflow_jax.text import subwords, timing
+from vssflow_jax.text.subwords import Pace
 
 SHOWN = 5  # skipped clips that are printed
 LOUD = 0.1  # share of skipped clips from which the run says so loudly
@@ -94,7 +95,7 @@ def prepare(
         max_seconds=float(max_seconds),
         overlap=float(overlap),
         encoder_set=encoder_set,
-        durations=timing.context_durations(_alignments(rows)),
+        durations=Pace(timing.context_durations(_alignments(rows)), subwords.beside(source)),
     )
     wanted = list(jobs.jobs(rows, notes, settings, out, clips_per_shard))
 
@@ -210,6 +211,8 @@ def _table(skipped: Sequence[Mapping]) -> str:
 def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
     """The contents of dataset.json."""
     features = shards.schema(encoders(settings.encoder_set))
+    if settings.durations.model:
+        features["phonemes"] |= {"encoder": "subwords", "hash": settings.durations.hash}
     return {
         "version": shards.VERSION,
         "sample_rate": SAMPLE_RATE,
@@ -223,10 +226,7 @@ def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
             for name in manifests.SPLITS
         },
         "skipped": sum(len(s["skipped"]) for s in summaries),
-        "statistics": {
-            "phoneme_durations": dict(settings.durations),
-            "encoders": settings.encoder_set,
-        },
+        "statistics": settings.durations.statistics | {"encoders": settings.encoder_set},
         "hash": shards.content_hash([s["sha256"] for s in summaries if s["clips"]], features),
     }
 

@@ -69,5 +69,8 @@ def symbol(label: str) -> str | None:
 
 
 def ids(symbols: Iterable[str]) -> np.ndarray:
-    """Numbers of phoneme symbols: int32 [n]. Raises KeyError for an unknown one."""
-    return np.array([IDS[s] for s in symbols], np.int32)
+    """Numbers of symbols: int32 [n]; those of subwords ("12:▁the") say their own.
+
+    Raises KeyError for an unknown one.
+    """
+    return np.array([int(s.partition(":")[0]) if ":" in s else IDS[s] for s in symbols], np.int32)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.errors import InputError
 from vssflow_jax.text import normalize, phonemes, timing
+from vssflow_jax.text.subwords import Pace
 
 SPEECH_START = 0.3  # seconds before predicted speech, where no start is given
 TIGHT = 1.5  # a text that needs this much more time than it has is warned about
@@ -31,7 +32,7 @@ def schedule(
     Raises:
       InputError: no words, an interval outside the clip, or too short for the phonemes.
     """
-    symbols = [s for word in phonemes.pronounce(normalize.words(text)) for s in word]
+    symbols = symbols_of(text, durations)
     _check(start, end, duration)
     needed = timing.natural(symbols, durations)
     if start is None:
@@ -48,6 +49,13 @@ def schedule(
                 "the speech will be rushed"
             )
     return timing.predict(symbols, start, end, durations), warnings
+
+
+def symbols_of(text: str, durations: Mapping[str, float]) -> list[str]:
+    """Phonemes of a text, or subwords where the durations are those of subwords."""
+    if isinstance(durations, Pace) and durations.model:
+        return durations.pieces(text)
+    return [symbol for word in phonemes.pronounce(normalize.words(text)) for symbol in word]
 
 
 def predicted(meta: Mapping, durations: Mapping[str, float]) -> list[timing.Interval]:

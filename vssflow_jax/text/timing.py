@@ -19,6 +19,7 @@ from vssflow_jax.text.phonemes import SYMBOLS, ids, symbol
 
 LATENT_RATE = 25  # grid frames a second
 TIERS = ("phones", "phonemes", "phone", "phoneme", "phn")  # names of a TextGrid's phoneme tier
+LETTER = 0.065  # seconds of a subword's letter or of the space before it: 15 a second
 SLACK = 0.02  # seconds by which neighbours may overlap through rounding
 EDGE = "#"  # the neighbour of the first and the last phoneme
 LEAST = 3  # occurrences from which a phoneme in its context has a mean of its own
@@ -251,9 +252,11 @@ def _contexts(symbols: Sequence[str]) -> list[tuple[str, str, str]]:
 
 def duration(name: str, durations: Mapping[str, float]) -> float:
     """Seconds of one phoneme, whatever its neighbours: its mean, else that of its other
-    stresses, else a typical value scaled to the data set's pace."""
+    stresses, else a typical value scaled to the data set's pace; of a subword, by its letters."""
     if name in durations:
         return durations[name]
+    if ":" in name:
+        return LETTER * len(name.partition(":")[2])
     alone = {other: seconds for other, seconds in durations.items() if " " not in other}
     alike = [seconds for other, seconds in alone.items() if other[:2] == name[:2]]
     if alike and name[-1] in _VOWELS:
