@@ -269,6 +269,113 @@ def test_twenty_interruptions_leave_no_trace(tiny_run, tmp_path, name):
     assert found == expected
 
 
+def terminated(workdir, seen, seconds, *flags):
+    """Status of a run that gets a SIGTERM some seconds after `seen` is in its output."""
+    process = tiny.start("train", *tiny.FLAGS, f"--workdir={workdir}", *flags)
+    for line in process.stdout:
+        if seen in line:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out + err
+
+
+@pytest.mark.slow
+def test_a_sigterm_at_any_stage_ends_with_75_and_the_next_start_goes_on(tiny_run, tmp_path):
+    workdir, steps = tmp_path / "run", "--config.train.steps=6"
+    status, said = terminated(workdir, "building the corpus", 1, steps)
+    assert (status, "nothing to save" in said) == (75, True), said
+    assert not (workdir / "shards" / "dataset.json").exists()
+    shutil.copytree(tiny_run / "shards", workdir / "shards", dirs_exist_ok=True)
+    # The first step is being compiled: it is made, and saved.
+    status, said = terminated(workdir, "parameters", 0.5, steps)
+    assert (status, "step 1 is saved" in said) == (75, True), said
+    assert checkpoint.require_checkpoint(workdir)[1] == 1
+    evaluate = ("--config.train.evaluate=True", "--config.train.evaluate_clips=1")
+    status, said = terminated(workdir, "trained 6 steps", 0.2, steps, *evaluate)
+    assert (status, "nothing to save" in said) == (75, True), said
+    jax.tree.map(np.testing.assert_array_equal, weights(workdir, 6), weights(tiny_run, 6))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of six megabytes: room for two checkpoints of the tiny run, not for three."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+NO_ROOM_SEEN = """
+import shutil, sys
+usage = shutil._ntuple_diskusage(10**12, 0, 10**12)
+shutil.disk_usage = lambda path: usage
+from vssflow_jax import errors, train
+errors.run(train.main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noticed", [True, False], ids=["before", "while writing"])
+def test_a_full_disk_leaves_the_last_checkpoint(tiny_run, small_disk, noticed):
+    workdir, moved = small_disk / "run", small_disk.parent / "moved"
+    workdir.mkdir()
+    shutil.copytree(tiny_run / "codec", workdir / "codec")
+    flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.keep=9")
+    command = ("-m", "vssflow_jax.train") if noticed else ("-c", NO_ROOM_SEEN)
+    done = subprocess.run(
+        [sys.executable, *command, *tiny.FLAGS, f"--workdir={workdir}", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tiny.ROOT,
+        timeout=300,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: ") and line.endswith("no space left on the disk")
+    _, last = checkpoint.require_checkpoint(workdir)
+    assert last == 4
+    shutil.move(workdir, moved)
+    done = tiny.train(moved, *flags, "--config.train.steps=6")
+    assert (done.returncode, "going on from step 4" in done.stdout) == (0, True)
+    # Nothing is left of the half written one, and the end is that of six steps.
+    assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == ["2", "4", "6"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(tiny_run, tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    shutil.copytree(tiny_run / "codec", tmp_path / "codec")
+    done = tiny.train(tmp_path, f"--config.data.shards={tiny_run / 'shards'}")
+    assert done.returncode == 2
+    assert "a file is where a folder is expected" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_corrupt_records_are_counted_or_stop_the_run(tiny_run, tmp_path):
+    for name in ("shards", "codec"):
+        shutil.copytree(tiny_run / name, tmp_path / name)
+    shard = next((tmp_path / "shards").glob("train*.array_record"))
+    data = bytearray(shard.read_bytes())
+    data[200_000:200_008] = bytes(byte ^ 0xFF for byte in data[200_000:200_008])
+    shard.write_bytes(data)
+    done = tiny.train(tmp_path, "--config.train.steps=6")
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert (
+        last.startswith("error: data.max_corrupt: found 1 corrupt records") and shard.name in last
+    )
+    done = tiny.train(tmp_path, "--config.train.steps=6", "--config.data.max_corrupt=0.2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("stands in for it") == 1
+    assert metrics(tmp_path)[-1]["corrupt_records"] == 1
+
+
 def test_resuming_with_another_model_is_refused(tiny_run):
     done = tiny.train(tiny_run, "--config.train.steps=8", "--config.model.rotate_keys=False")
     assert done.returncode == 2

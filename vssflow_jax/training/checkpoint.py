@@ -6,11 +6,13 @@ that dies while saving goes on from the step before.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -72,6 +74,7 @@ class Checkpoints:
         later is raised by the next save, by `wait` or by `close`. Until a save is whole, the
         one before it stays.
         """
+        self.wait()  # for its room, and for what went wrong
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         if shutil.disk_usage(self.folder.parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
@@ -119,8 +122,24 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits and lets go of the folder."""
-        self._manager.wait_until_finished()
+        self.wait()
         self._manager.close()
+
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[None]:
+        """A block after which every save is whole.
+
+        If it raises, a save that is under way is still ended, as far as that goes; among several
+        processes it is not, since the others may be lost.
+        """
+        try:
+            yield
+        except Exception:
+            if jax.process_count() == 1:
+                with contextlib.suppress(Exception):  # the first error is the one to report
+                    self.close()
+            raise
+        self.close()
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:

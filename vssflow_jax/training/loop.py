@@ -120,38 +120,43 @@ class Run:
         """
         train = self.config.train
         log = MetricsLog(self.workdir, self.done) if hosts.first() else Silent()
-        window = Window(self.config.data.batch_size, already(self.workdir / "metrics.jsonl"))
         bar = tqdm(total=train.steps, initial=self.done, unit="step", desc="train")
         bar.disable = bar.disable or not hosts.first()
         with preemption.watched() as asked, contextlib.closing(log), bar:
-            for number in range(self.done + 1, train.steps + 1):
-                metrics = self._advance(window)
-                bar.update()
-                last = number == train.steps
-                validate = validation and train.validate_every
-                validate = validate and (last or number % train.validate_every == 0)
-                if number % train.log_every == 0 or last or validate:
-                    values = self._values(metrics, window)
-                    if validate:
-                        values["valid_loss"] = self._validate(validation())
-                        window.since = time.perf_counter()
-                    log.write(number, values)
-                    rate = f"{values['clips_per_second']:.1f}"
-                    bar.set_postfix(loss=f"{values['loss']:.3f}", clips_per_second=rate)
-                stop = asked(number)
-                if number % train.checkpoint_every == 0 or last or stop:
-                    self.save()
-                if stop:
-                    break
-                scores = hook(number, self.state)
-                if scores:
-                    log.write(number, {**scores, "seconds": window.seconds})
-                    window.since = time.perf_counter()
+            with self.checkpoints.finishing():
+                self._steps(hook, validation, asked, log, bar)
+                self.tally.settle()
             stop = asked(self.done)
-            self.tally.settle()
-            self.checkpoints.close()
         if stop:
             preemption.end(f"step {self.done} is saved")
+
+    def _steps(self, hook: Hook, validation, asked, log, bar) -> None:
+        """Steps until the last, or until `asked` to stop."""
+        train = self.config.train
+        window = Window(self.config.data.batch_size, already(self.workdir / "metrics.jsonl"))
+        for number in range(self.done + 1, train.steps + 1):
+            metrics = self._advance(window)
+            bar.update()
+            last = number == train.steps
+            validate = validation and train.validate_every
+            validate = validate and (last or number % train.validate_every == 0)
+            if number % train.log_every == 0 or last or validate:
+                values = self._values(metrics, window)
+                if validate:
+                    values["valid_loss"] = self._validate(validation())
+                    window.since = time.perf_counter()
+                log.write(number, values)
+                rate = f"{values['clips_per_second']:.1f}"
+                bar.set_postfix(loss=f"{values['loss']:.3f}", clips_per_second=rate)
+            stop = asked(number)
+            if number % train.checkpoint_every == 0 or last or stop:
+                self.save()
+            if stop:
+                return
+            scores = hook(number, self.state)
+            if scores:
+                log.write(number, {**scores, "seconds": window.seconds})
+                window.since = time.perf_counter()
 
     def _advance(self, window: Window) -> dict:
         """One step; its metrics, on the devices."""

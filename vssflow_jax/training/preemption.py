@@ -19,7 +19,7 @@ STATUS = os.EX_TEMPFAIL
 
 def end(saved: str = "nothing to save") -> None:
     """Ends the process by SystemExit, with a line."""
-    print(f"SIGTERM: {saved}; the same command goes on from there", file=sys.stderr, flush=True)
+    print(f"SIGTERM: {saved}; the same command goes on", file=sys.stderr, flush=True)
     raise SystemExit(STATUS)
 
 
