@@ -103,13 +103,12 @@ class Checkpoints:
     def weights(self, step: int):
         """The averaged weights of a step, on one device, whatever mesh they were saved from."""
         place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as reader:
-            path = self.folder / str(step) / "weights"
-            like = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-                reader.metadata(path).item_metadata.tree,
-            )
-            return reader.restore(path, like)
+        found = ocp.StandardCheckpointHandler().metadata(self.folder / str(step) / "weights")
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), found.tree
+        )
+        items = ocp.args.Composite(weights=ocp.args.StandardRestore(like))
+        return self._manager.restore(step, args=items).weights
 
     def identity(self, step: int) -> dict:
         """What a step was made with: hashes and config."""

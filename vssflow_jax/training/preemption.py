@@ -6,6 +6,7 @@ Launchers take 75 (EX_TEMPFAIL of sysexits.h) for "start me again".
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -17,15 +18,27 @@ from jax.experimental import multihost_utils
 STATUS = os.EX_TEMPFAIL
 
 
-def end(saved: str = "nothing to save") -> None:
+def end(saved: str) -> None:
     """Ends the process by SystemExit, with a line."""
-    print(f"SIGTERM: {saved}; the same command goes on", file=sys.stderr, flush=True)
+    _say(saved)
     raise SystemExit(STATUS)
 
 
 def end_at_once() -> None:
-    """From now on SIGTERM ends the process where it stands, closing what is open."""
-    signal.signal(signal.SIGTERM, lambda *_: end())
+    """From now on SIGTERM ends the process where it stands, and its workers with it."""
+
+    def leave(*_):
+        _say("nothing to save")
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        sys.stdout.flush()
+        os._exit(STATUS)  # an exception might come up where none is let through
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def _say(saved: str) -> None:
+    print(f"SIGTERM: {saved}; the same command goes on", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
