@@ -28,7 +28,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, or a model's nam
 VIDEOS = flags.DEFINE_string("videos", None, "Folder of mp4 files.")
 SECONDS = flags.DEFINE_float("seconds", 60.0, "Length of the clip whose seams are measured.")
 MEMORY = flags.DEFINE_float("memory", 0.0, "Makes a clip of so many seconds, prints its peak.")
-LENGTHS = (4, 15, 60, 120, 240)  # seconds
+LENGTHS = (4, 15, 60, 120)  # seconds
 NEAR = 2  # log-mel frames around a border that count as it
 SIDE = 128  # pixels
 SENTENCES = ("bin red by k two soon", "set blue at g nine now", "lay green in r five please")
@@ -94,7 +94,7 @@ def main(argv) -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "long.mp4"
         joined(Path(VIDEOS.value), SECONDS.value, video)
-        made = generator(video=video, script=script(SECONDS.value), stems=True)
+        made = generator(video=video, script=script(SECONDS.value))
     for name, wave in {"both": made.wave, **made.stems}.items():
         print(name)
         for key, value in seams(wave, borders(generator, SECONDS.value)).items():
