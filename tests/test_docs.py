@@ -18,7 +18,7 @@ from vssflow_jax import media, pretrained
 
 ROOT = tiny.ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMAND = re.compile(r"python -m (vssflow_jax\.\w+|benchmarks\.\w+)\b([^&\n|]*)")
+COMMAND = re.compile(r"python -m (vssflow_jax\.[\w.]+|benchmarks\.\w+)\b([^&\n|]*)")
 RUN = ("sample",)  # commands that `test_commands_run` runs as they stand
 ELSEWHERE = {  # commands that need hours, media or machines: what runs them smaller, or why not
     "train": "tests/tiny.py trains with the same command, smaller",
@@ -32,6 +32,7 @@ ELSEWHERE = {  # commands that need hours, media or machines: what runs them sma
     "compile": "tests/test_compile.py",
     "report": "tests/test_report.py",
     "mouths": "tests/test_mouths.py",
+    "metrics": "tests/test_metrics.py and its neighbours",
     "benchmarks": "they measure; their numbers stand in the documents",
 }
 SHELL = {  # other lines of shell: why no test runs them
@@ -72,7 +73,7 @@ def commands(path):
 def test_commands_exist_with_their_flags(page):
     """Each is run by a test or has its place in ELSEWHERE; each flag is defined by its module."""
     for module, flags in commands(page):
-        package, name = module.split(".")
+        package, name = module.split(".")[:2]
         assert name in RUN or name in ELSEWHERE or package in ELSEWHERE, module
         spec = importlib.util.find_spec(module)
         source = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)

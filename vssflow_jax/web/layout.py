@@ -21,7 +21,7 @@ CSS = """
 #status progress{width:100%;height:12px;accent-color:#0b62c4}
 #status .wrong{color:#a40000;font-weight:600}
 @media(prefers-color-scheme:dark){#status .wrong{color:#ff9a90}}
-footer{display:none!important}
+footer,#video button[aria-label^="Trim"]{display:none!important}
 """
 FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
