@@ -11,6 +11,7 @@ from vssflow_jax.configs import base
 ROOT = Path(__file__).parent.parent
 SOURCES = [p for folder in ("vssflow_jax", "configs") for p in (ROOT / folder).rglob("*.py")]
 RECIPES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("_"))
+FOLDERS = ("vssflow_jax", "configs", "tests", "benchmarks")
 
 
 def tool(*command):
@@ -25,7 +26,7 @@ def test_imports_point_downward():
 
 def test_ruff_finds_nothing():
     for arguments in (("check",), ("format", "--check")):
-        done = tool(sys.executable, "-m", "ruff", *arguments, "vssflow_jax", "configs", "tests")
+        done = tool(sys.executable, "-m", "ruff", *arguments, *FOLDERS)
         assert done.returncode == 0, done.stdout
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vssflow_jax import conditions
-from vssflow_jax.models import align, layers
+from vssflow_jax.models import align, inference, layers, products
 from vssflow_jax.models.conditioner import ConditionerConfig
 from vssflow_jax.models.dit import DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
@@ -118,6 +118,63 @@ def test_splitting_conditions_from_velocity_changes_nothing():
     np.testing.assert_allclose(velocity, apply(x, t, features(), all_kept()), atol=1e-4)
 
 
+@pytest.mark.parametrize("route", conditions.ROUTES)
+def test_inference_is_the_same_function(route):
+    """Folded maps, layers apart, and no attention where there is no context."""
+    model, params, apply = setup(route)
+    x, t = noisy()
+    absent = jnp.asarray([0.0, 1.0, 1.0])  # the first clip has no condition
+    keep = {name: absent for name in conditions.NAMES}
+    network, folded = inference.of(model), inference.fold(model, params)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def run(params, silent):
+        bound = network.bind({"params": params})
+        conditioned = bound.condition(features(), keep, LENGTH, silent)
+        return bound.velocity(x, t, conditioned), conditioned[1]
+
+    for silent in (0, 1):
+        velocity, keys = run(folded, silent)
+        np.testing.assert_allclose(velocity, apply(x, t, features(), keep), atol=1e-4)
+        assert keys is None or keys[0].shape[1] == BATCH - silent
+
+
+def test_folding_copies_no_layer_on_a_cpu():
+    model, params, _ = setup()
+    folded = inference.fold(model, params)
+    stacked = params["dit"]["blocks"]["feed_forward"]["in"]["kernel"]
+    alone = folded["block_1"]["feed_forward"]["in"]["kernel"]
+    offset = alone.unsafe_buffer_pointer() - stacked.unsafe_buffer_pointer()
+    assert offset == alone.nbytes
+
+
+def test_products_in_half_precision_are_summed_in_single():
+    """Values and gradients of the einsum against float64, at the accuracy of the operands."""
+    a, b = jax.random.normal(jax.random.key(0), (2, 4, 96, 96))
+    half = a.astype(jnp.bfloat16)
+
+    def total(product, a, b):
+        return jnp.sum(jnp.sin(product("zab,zbc->zac", a, b)) * 3)
+
+    found, whole = (
+        jax.jit(jax.grad(functools.partial(total, product), (0, 1)))(left, b)
+        for product, left in ((products.einsum, half), (jnp.einsum, a))
+    )
+    assert found[0].dtype == jnp.bfloat16 and found[1].dtype == jnp.float32
+    for one, other in zip(found, whole, strict=True):
+        assert jnp.linalg.norm(one - other) < 0.1 * jnp.linalg.norm(other)
+    exact = np.einsum("zab,zbc->zac", *(np.asarray(x, np.float64) for x in (half, half)))
+    result = products.einsum("zab,zbc->zac", half, half, jnp.float32)
+    np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_follows_single():
+    (_, _, apply), (_, _, half) = setup(), setup(dtype="bfloat16")
+    x, t = noisy()
+    found, whole = (f(x, t, features(), all_kept()) for f in (half, apply))
+    assert jnp.linalg.norm(found - whole) < 0.05 * jnp.linalg.norm(whole)
+
+
 def test_keys_have_positions_only_when_asked():
     """Permuting clip frames within the context matters only when keys are rotated."""
     x, t = noisy()
@@ -148,8 +205,8 @@ def test_remat_changes_nothing():
 def test_rotation_is_relative():
     """Scores of rotated queries and keys depend on the distance of their positions alone."""
     q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
-    q, k = jnp.tile(q, (1, 12, 1, 1)), jnp.tile(k, (1, 12, 1, 1))
-    scores = jnp.einsum("bqhd,bkhd->qk", layers.rotate(q, 12), layers.rotate(k, 12))
+    q, k = jnp.tile(q, (1, 1, 12, 1)), jnp.tile(k, (1, 1, 12, 1))
+    scores = jnp.einsum("bhqd,bhkd->qk", layers.rotate(q), layers.rotate(k))
     for offset in range(-5, 6):
         diagonal = jnp.diagonal(scores, offset)
         np.testing.assert_allclose(diagonal, diagonal[0], atol=1e-4)

@@ -20,7 +20,7 @@ from vssflow_jax.audio.codec import digest, load_codec
 from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
 from vssflow_jax.flow import guidance, solvers, windows
-from vssflow_jax.models import vssflow
+from vssflow_jax.models import inference, vssflow
 from vssflow_jax.output import Output
 from vssflow_jax.request import SOUND, SPEECH, Request, Voices, conditions_of
 from vssflow_jax.sampling import Sampling, check_seed, choose
@@ -49,14 +49,24 @@ class Generator:
 
     def __init__(self, config, params, codec, statistics: Mapping, step: int = 0):
         self.config = config
-        self.params = params
         self.codec = jax.device_put(codec)  # once, and not at every call
         self.statistics = {**statistics, "phoneme_durations": Pace.of(statistics)}
         self.settings = clips.Settings(encoder_set=statistics.get("encoders", "embedded"))
         self.step = step
         self.model = vssflow.build(config, codec.channels)
+        self.network = inference.of(self.model)
+        self.params = params
         self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "told"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
+
+    @property
+    def params(self):
+        """Weights to sample with, as checkpoints have them."""
+        return self._params
+
+    @params.setter
+    def params(self, params) -> None:
+        self._params, self._folded = params, inference.fold(self.model, params)
 
     @classmethod
     def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
@@ -298,7 +308,7 @@ class Generator:
         noise = jnp.stack([draw_noise(name, seed, length, channels) for name, seed in pairs])
         self._progress = progress
         latent = self._sample(
-            self.params,
+            self._folded,
             batch["features"],
             batch["present"],
             noise,
@@ -334,10 +344,12 @@ class Generator:
             name: jnp.concatenate([present[name] * (name in names) for names in on])
             for name in present
         }
-        apply = functools.partial(self.model.apply, {"params": params})
+        apply = functools.partial(self.network.apply, {"params": params})
         rows = len(on) * len(noise) * min(len(first), TOGETHER)
+        # Rows without a context are the first, where all rows go together.
+        silent = inference.silent(self.model, on) * rows // len(on) * (len(first) <= TOGETHER)
         conditioned = windows.by_rows(
-            lambda features, keep: apply(features, keep, length, method="condition"),
+            lambda features, keep: apply(features, keep, length, silent, method="condition"),
             windows.in_rows((tiled, keep), rows),
         )
 

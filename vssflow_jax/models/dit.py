@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax.models import layers
+from vssflow_jax.models.products import Linear
 
 # What the backward pass keeps: all; the layers' inputs; those and the products with weights.
 REMAT = {
@@ -68,12 +69,16 @@ class DiTConfig:
 
 
 class Block(nn.Module):
-    """Self-attention, second attention, feed-forward, each pre-norm and residual."""
+    """Self-attention, second attention, feed-forward, each pre-norm and residual.
+
+    Keys and values are those of the last clips: a clip without any has a context of zeros,
+    whose attention is exactly zero.
+    """
 
     config: DiTConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, keys):  # [B, T, D], ([B, M, K, h], [B, M, K, h]) or None
+    def __call__(self, x: jax.Array, keys):  # [B, T, D], ([B', K, M, h], [B', K, M, h]) or None
         config = self.config
         dtype = jnp.dtype(config.dtype)
 
@@ -88,12 +93,25 @@ class Block(nn.Module):
                 config.heads, config.kv_heads, config.head_width, dtype, name="cross"
             )(norm(x, "norm2"))
         else:
+            silent = len(x) - len(keys[0])
             second = layers.CrossAttention(config.heads, config.head_width, dtype, name="cross")(
-                norm(x, "norm2"), keys
+                norm(x[silent:], "norm2"), keys
             )
+            second = jnp.pad(second, ((silent, 0), (0, 0), (0, 0)))
         x += second
         x += layers.FeedForward(config.feed_forward, dtype, name="feed_forward")(norm(x, "norm3"))
         return x, None
+
+
+def context_keys(config: DiTConfig) -> nn.Module:
+    """Keys and values of all layers, stacked."""
+    return nn.vmap(
+        layers.ContextKeys,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=None,
+        axis_size=config.layers,
+    )(config.kv_heads, config.head_width, config.rotate_keys, jnp.dtype(config.dtype))
 
 
 class DiT(nn.Module):
@@ -107,32 +125,23 @@ class DiT(nn.Module):
         self.time = layers.TimeToken(config.width, config.time_features, dtype)
         self.added = layers.Projection(config.width, config.width, dtype)
         self.before = layers.Pointwise(dtype)
-        self.embed = nn.Dense(config.width, use_bias=False, dtype=dtype)
-        self.unembed = nn.Dense(
-            config.channels, use_bias=False, dtype=dtype, kernel_init=nn.initializers.zeros
-        )
+        self.embed = Linear((config.width,), dtype=dtype)
+        self.unembed = Linear((config.channels,), dtype=dtype, kernel_init=nn.initializers.zeros)
         self.after = layers.Pointwise(dtype)
-        stacked = {"params": 0}
-        self.context = nn.vmap(
-            layers.ContextKeys,
-            variable_axes=stacked,
-            split_rngs={"params": True},
-            in_axes=None,
-            axis_size=config.layers,
-        )(config.kv_heads, config.head_width, config.rotate_keys, dtype)
+        self.context = context_keys(config)
         block = Block
         if config.remat != "none":
             block = nn.remat(Block, prevent_cse=False, policy=REMAT[config.remat])
         self.blocks = nn.scan(
             block,
-            variable_axes={**stacked, "intermediates": 0},
+            variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             length=config.layers,
             unroll=config.unroll,
         )(config)
 
     def keys(self, context: jax.Array | None):
-        """Keys and values of all layers, made once a sample: [B, M, Dc] -> [layers, B, M, K, h].
+        """Keys and values of all layers, made once a sample: [B, M, Dc] -> [layers, B, K, M, h].
 
         None stays None: a route without cross-attention.
         """

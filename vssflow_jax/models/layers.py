@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax.models.products import Linear, einsum
+
 NORM_EPSILON = 1e-5
 ROTARY_BASE = 10_000.0
 
@@ -26,18 +28,54 @@ def rotary_table(length: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angle), np.sin(angle)
 
 
-def rotate(x: jax.Array, length: int) -> jax.Array:
-    """Rotates the first half of each head by its position: [B, T, H, h] -> the same shape.
+def rotate(x: jax.Array) -> jax.Array:
+    """Rotates the first half of each head by its position: [.., T, h] -> the same shape.
 
     The rotate-half convention, computed in float32; the second half passes through.
     """
     width = x.shape[-1] // 2
-    cos, sin = rotary_table(length, width)
+    cos, sin = rotary_table(x.shape[-2], width)
     turned, kept = x[..., :width].astype(jnp.float32), x[..., width:]
     low, high = jnp.split(turned, 2, axis=-1)
-    swapped = jnp.concatenate([-high, low], axis=-1)
-    turned = turned * cos[:, None] + swapped * sin[:, None]
+    turned = turned * cos + jnp.concatenate([-high, low], axis=-1) * sin
     return jnp.concatenate([turned.astype(x.dtype), kept], axis=-1)
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """softmax(q k^T / sqrt(h)) v: [B, H, T, h] and twice [B, K, M, h] -> [B, H, T, h].
+
+    Query head j reads key head j // (H / K). NVIDIA GPUs have half precision done by cuDNN;
+    elsewhere the queries of a group are rows of one product, so that no key is repeated.
+    """
+    if _has_fused(query):
+        by_token = [jnp.swapaxes(x, 1, 2) for x in (query, key, value)]
+        mixed = jax.nn.dot_product_attention(*by_token, implementation="cudnn")
+        return jnp.swapaxes(mixed, 1, 2)
+    batch, heads, tokens, width = query.shape
+    rows = query.reshape(batch, key.shape[1], -1, width)  # [B, K, (H / K) T, h]
+    scores = einsum("bkqh,bkmh->bkqm", rows, key, jnp.float32)
+    weights = nn.softmax(scores * width**-0.5).astype(value.dtype)
+    return einsum("bkqm,bkmh->bkqh", weights, value).reshape(batch, heads, tokens, width)
+
+
+def _has_fused(query: jax.Array) -> bool:
+    """Whether cuDNN's attention takes this type and width, on the GPU that is there."""
+    return (
+        query.dtype in (jnp.bfloat16, jnp.float16)
+        and query.shape[-1] % 8 == 0
+        and jax.default_backend() == "gpu"
+        and "cuda" in jax.devices()[0].client.platform_version
+    )
+
+
+def to_heads(x: jax.Array, heads: int, width: int, dtype, name: str) -> jax.Array:
+    """Projects to heads, [B, T, F] -> [B, heads, T, width]."""
+    return jnp.swapaxes(Linear((heads, width), dtype=dtype, name=name)(x), 1, 2)
+
+
+def from_heads(x: jax.Array, width: int, dtype, name: str) -> jax.Array:
+    """Projects heads, [B, H, T, h] -> [B, T, width]."""
+    return Linear((width,), summed=2, dtype=dtype, name=name)(jnp.swapaxes(x, 1, 2))
 
 
 class TimeToken(nn.Module):
@@ -59,8 +97,11 @@ class TimeToken(nn.Module):
         frequency = jax.lax.stop_gradient(frequency)  # drawn once and kept, as published
         angle = 2 * jnp.pi * t[:, None] * frequency
         fourier = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
-        hidden = nn.silu(nn.Dense(self.width, dtype=self.dtype, name="in")(fourier))
-        return nn.Dense(self.width, dtype=self.dtype, name="out")(hidden)
+
+        def dense(name):
+            return Linear((self.width,), use_bias=True, dtype=self.dtype, name=name)
+
+        return dense("out")(nn.silu(dense("in")(fourier)))
 
 
 class Projection(nn.Module):
@@ -72,8 +113,8 @@ class Projection(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [.., F] -> [.., width]
-        x = nn.Dense(self.hidden, use_bias=False, dtype=self.dtype, name="in")(x)
-        return nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="out")(nn.silu(x))
+        x = Linear((self.hidden,), dtype=self.dtype, name="in")(x)
+        return Linear((self.width,), dtype=self.dtype, name="out")(nn.silu(x))
 
 
 class Pointwise(nn.Module):
@@ -83,14 +124,8 @@ class Pointwise(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, L, C]
-        conv = nn.Dense(
-            x.shape[-1],
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=nn.initializers.zeros,  # starts as the identity
-            name="conv",
-        )
-        return x + conv(x)
+        starts = nn.initializers.zeros  # as the identity
+        return x + Linear(x.shape[-1:], dtype=self.dtype, kernel_init=starts, name="conv")(x)
 
 
 class SelfAttention(nn.Module):
@@ -104,18 +139,12 @@ class SelfAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
         def heads(count, name):
-            return nn.DenseGeneral(
-                (count, self.head_width), use_bias=False, dtype=self.dtype, name=name
-            )(x)
+            return to_heads(x, count, self.head_width, self.dtype, name)
 
-        length = x.shape[1]
-        query = rotate(heads(self.heads, "query"), length)  # [B, T, H, h]
-        key = rotate(heads(self.kv_heads, "key"), length)  # [B, T, K, h]
-        value = heads(self.kv_heads, "value")
-        mixed = jax.nn.dot_product_attention(query, key, value)
-        return nn.DenseGeneral(
-            x.shape[-1], axis=(-2, -1), use_bias=False, dtype=self.dtype, name="out"
-        )(mixed)
+        query = rotate(heads(self.heads, "query"))  # [B, H, T, h]
+        key = rotate(heads(self.kv_heads, "key"))  # [B, K, T, h]
+        mixed = attend(query, key, heads(self.kv_heads, "value"))
+        return from_heads(mixed, x.shape[-1], self.dtype, "out")
 
 
 class ContextKeys(nn.Module):
@@ -128,15 +157,11 @@ class ContextKeys(nn.Module):
 
     @nn.compact
     def __call__(self, context: jax.Array) -> tuple[jax.Array, jax.Array]:  # [B, M, Dc]
-        def heads(name):
-            return nn.DenseGeneral(
-                (self.kv_heads, self.head_width), use_bias=False, dtype=self.dtype, name=name
-            )(context)
-
-        key, value = heads("key"), heads("value")  # [B, M, K, h]
-        if self.rotate_keys:
-            key = rotate(key, context.shape[1])
-        return key, value
+        key, value = (
+            to_heads(context, self.kv_heads, self.head_width, self.dtype, name)
+            for name in ("key", "value")
+        )  # [B, K, M, h]
+        return (rotate(key) if self.rotate_keys else key), value
 
 
 class CrossAttention(nn.Module):
@@ -148,14 +173,8 @@ class CrossAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: tuple[jax.Array, jax.Array]) -> jax.Array:
-        query = nn.DenseGeneral(
-            (self.heads, self.head_width), use_bias=False, dtype=self.dtype, name="query"
-        )(x)
-        key, value = keys
-        mixed = jax.nn.dot_product_attention(rotate(query, x.shape[1]), key, value)
-        return nn.DenseGeneral(
-            x.shape[-1], axis=(-2, -1), use_bias=False, dtype=self.dtype, name="out"
-        )(mixed)
+        query = to_heads(x, self.heads, self.head_width, self.dtype, "query")
+        return from_heads(attend(rotate(query), *keys), x.shape[-1], self.dtype, "out")
 
 
 class FeedForward(nn.Module):
@@ -167,6 +186,10 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
         width = x.shape[-1]
-        both = nn.Dense(2 * self.multiple * width, dtype=self.dtype, name="in")(x)
+
+        def dense(features, name):
+            return Linear((features,), use_bias=True, dtype=self.dtype, name=name)
+
+        both = dense(2 * self.multiple * width, "in")(x)
         value, gate = jnp.split(both, 2, axis=-1)
-        return nn.Dense(width, dtype=self.dtype, name="out")(value * nn.silu(gate))
+        return dense(width, "out")(value * nn.silu(gate))

@@ -74,7 +74,10 @@ def average(ema, params, step: jax.Array, decay: float):
     """Exponential moving average of the parameters.
 
     Early on the decay is (1 + step) / (10 + step), so that the first weights do not linger.
+    Without an average (None) none is begun.
     """
+    if ema is None:
+        return None
     step = step.astype(jnp.float32)
     rate = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: old + (1 - rate) * (new - old), ema, params)
