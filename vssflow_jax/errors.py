@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ DISK_ERRORS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
 }
+IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def one_line(error: BaseException) -> str:
@@ -41,6 +43,10 @@ def disk_error(error: BaseException) -> OSError | None:
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return error
+        if isinstance(error, (RuntimeError, ValueError)):  # libraries that say it in words
+            for number in IN_WORDS:
+                if os.strerror(number) in str(error):
+                    return OSError(number, os.strerror(number))
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
@@ -105,6 +111,12 @@ def _thread_failed(arguments) -> None:
         threading.__excepthook__(arguments)
 
 
+def _ignored(arguments) -> None:
+    """Traces of what fails while the process ends, but for a full disk, which was reported."""
+    if disk_error(arguments.exc_value) is None:
+        sys.__unraisablehook__(arguments)
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Entry point of every command: flags, then `main`, with errors as a sentence.
 
@@ -113,4 +125,5 @@ def run(main: Callable[[], int | None]) -> None:
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().addFilter(_not_reported_by_us)
     threading.excepthook = _thread_failed
+    sys.unraisablehook = _ignored
     app.run(lambda argv: guarded(main, argv), flags_parser=parse_flags)

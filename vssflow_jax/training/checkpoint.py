@@ -121,8 +121,10 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits and lets go of the folder."""
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     @contextlib.contextmanager
     def finishing(self) -> Iterator[None]:
