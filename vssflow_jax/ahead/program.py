@@ -161,7 +161,7 @@ def out_of_memory(error: Exception) -> OutOfMemory | None:
     """
     size = r"([\d.]+)([KMGT]?)"
     found = re.search(rf"Used {size} of {size} hbm", str(error)) or re.search(
-        rf"required for HLO temporaries \({size}\) exceeds available HBM \({size}\)", str(error)
+        rf"required for [^(]*\({size}\) exceeds available HBM \({size}\)", str(error)
     )
     if not found:
         return None
