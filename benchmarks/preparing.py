@@ -22,7 +22,7 @@ from vssflow_jax import clips, media
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
-from vssflow_jax.features import encode, faces, pixels
+from vssflow_jax.features import encode, faces
 from vssflow_jax.prepare import read_source
 from vssflow_jax.text import aligner, normalize, timing
 
@@ -68,14 +68,13 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
             wave = clock("decode sound", media.read_audio, row.audio or row.video)
             duration = len(picture.frames) / encode.VIDEO_RATE
             mouth = notes.get(row.id, {}).get("mouth")
-            thumbs = clock("encode: thumbnails (shared)", pixels.thumbnails, picture.frames)
             clip = encode.Clip(
                 duration=duration,
                 frames=picture.frames,
-                thumbs=thumbs,
                 speaker_wave=wave,
                 mouth=mouth and faces.Mouth.at(np.broadcast_to(mouth, (len(picture.frames), 4))),
             )
+            clock("encode: thumbnails (shared)", getattr, clip, "thumbs")
             record = {"wave": media.pcm(wave), "meta": {"id": row.id}}
             for encoder in encode.EMBEDDED:
                 made = clock(f"encode: {encoder.condition}", encoder.encode, clip)

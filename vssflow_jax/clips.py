@@ -201,7 +201,13 @@ def seen(
     Training data and generation both come through here, so that both see the same. The lips are
     where the annotation says; without one they are looked for if somebody `speaks`.
     """
-    picture = media.read_video(video, encode.VIDEO_RATE, start=window.start, seconds=window.seconds)
+    picture = media.read_video(
+        video,
+        encode.VIDEO_RATE,
+        encode.picture_side(settings.encoder_set),
+        start=window.start,
+        seconds=window.seconds,
+    )
     mouth, said = (note or {}).get("mouth"), {}
     if mouth is not None:
         mouth = np.asarray(mouth, float) * np.tile(picture.scale, 2)
@@ -235,7 +241,7 @@ def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray 
         return _reference(row.speaker_audio, settings.encoder_set)
     if wave is None or row.task == "sound":
         return None
-    return encode.encode_clip(speaker_wave=wave, encoder_set=settings.encoder_set)["speaker"]
+    return encode.encode_clip(speaker_wave=wave, encoder_set=settings.encoder_set).get("speaker")
 
 
 def read_voice(path: str | os.PathLike, encoder_set: str = "embedded") -> np.ndarray:

@@ -60,13 +60,7 @@ def statistics(wave: np.ndarray) -> np.ndarray:
     Raises InputError for silence and for less than a tenth of a second.
     """
     wave = np.asarray(wave, np.float32)
-    if len(wave) < SHORTEST * SAMPLE_RATE:
-        raise InputError(f"speaker audio: found {len(wave) / SAMPLE_RATE:.3f} s, "
-                         f"expected at least {SHORTEST} s of voice")  # fmt: skip
-    peak = float(np.abs(wave).max())
-    if peak < QUIET:
-        raise InputError(f"speaker audio: found silence (peak {peak:.1g}), expected a voice")
-    mel = log_mel(wave / peak)
+    mel = log_mel(wave / heard(wave))
     active = _active(mel)
     # A change into or out of a pause says nothing about the voice.
     within = active & np.roll(active, 1) & np.roll(active, -1)
@@ -74,6 +68,17 @@ def statistics(wave: np.ndarray) -> np.ndarray:
     spoken = mel[active]
     parts = [spoken.mean(0), spoken.std(0), change.mean(0), change.std(0)]
     return ((np.concatenate(parts) - CENTRES) / SCALES).astype(np.float32)
+
+
+def heard(wave: np.ndarray) -> float:
+    """Peak of a voice, float32 [n]. InputError for silence and less than a tenth of a second."""
+    if len(wave) < SHORTEST * SAMPLE_RATE:
+        raise InputError(f"speaker audio: found {len(wave) / SAMPLE_RATE:.3f} s, "
+                         f"expected at least {SHORTEST} s of voice")  # fmt: skip
+    peak = float(np.abs(wave).max())
+    if peak < QUIET:
+        raise InputError(f"speaker audio: found silence (peak {peak:.1g}), expected a voice")
+    return peak
 
 
 def _active(mel: np.ndarray) -> np.ndarray:

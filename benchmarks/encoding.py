@@ -1,0 +1,55 @@
+"""Clips a second of each published encoder, at its full size with random weights.
+
+    python benchmarks/encoding.py [clip sync lips speaker]
+
+A clip is 10 seconds: 100, 250 and 250 pictures, ten windows of 3 seconds of sound. Pictures are
+resized before, so this is the network alone; its compilation is not counted.
+"""
+
+import functools
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vssflow_jax.features import frozen, published
+
+# Items of a clip of 10 s, and how many of them are measured at once.
+ITEMS = {"clip": (100, 32), "sync": (30, 2), "lips": (1, 1), "speaker": (10, 10)}
+INPUTS = {
+    "clip": lambda n: np.zeros((n, 224, 224, 3), np.uint8),
+    "sync": lambda n: np.zeros((n, 16, 224, 224, 3), np.uint8),
+    "lips": lambda n: (np.zeros((n, 250, 96, 96), np.uint8), np.ones((n, 250), bool)),
+    "speaker": lambda n: np.full((n, 48_000), 0.1, np.float32),
+}
+
+
+def measure(kind: str) -> tuple[float, float]:
+    """Seconds a clip, and millions of parameters."""
+    config = published.KINDS[kind].config()
+    cpu = jax.default_backend() == "cpu"
+    model = published.KINDS[kind].model(config, dtype=jnp.float32 if cpu else jnp.bfloat16)
+    rng, shapes = np.random.default_rng(0), published.shapes(kind, config)
+    params = jax.tree.map(lambda a: 0.02 * rng.standard_normal(a.shape, np.float32) + 0.01, shapes)
+    params = jax.device_put(params)
+    items, size = ITEMS[kind][0], frozen.batch_size(kind) if not cpu else ITEMS[kind][1]
+    batch = INPUTS[kind](size)
+    run = jax.jit(lambda p, x: model.apply({"params": p}, *frozen.INPUTS[kind](x)))
+    step = functools.partial(run, params, batch)
+    jax.block_until_ready(step())
+    taken = []
+    for _ in range(2):
+        start = time.perf_counter()
+        jax.block_until_ready(step())
+        taken.append(time.perf_counter() - start)
+    return min(taken) * items / size, sum(a.size for a in jax.tree.leaves(params)) / 1e6
+
+
+if __name__ == "__main__":
+    print("| encoder | parameters | seconds a clip of 10 s | clips a second |")
+    print("|---|---|---|---|")
+    for kind in sys.argv[1:] or ITEMS:
+        seconds, millions = measure(kind)
+        print(f"| {kind} | {millions:.1f} M | {seconds:.2f} | {1 / seconds:.3f} |", flush=True)
