@@ -241,6 +241,7 @@ def test_a_voice_is_most_like_itself():
     assert own > speaker.similarity(spoken(name="ben"), reference)
     assert speaker.similarity(spoken("lay green in b two soon", "ada"), reference) > 0.99
     assert speaker.similarity(np.zeros(RATE, np.float32), reference) is None
+    assert speaker.similarity(np.zeros(0, np.float32), reference) is None
 
 
 # ---- all of them together -----------------------------------------------------------------

@@ -15,6 +15,7 @@ from vssflow_jax.audio.codec import digest, there_and_back
 from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.errors import InputError
+from vssflow_jax.features.encode import encoders
 from vssflow_jax.metrics import embedding, judges, opinion, recognisers, summary
 from vssflow_jax.metrics.panel import Panel, Scored
 
@@ -130,6 +131,9 @@ class Yardstick:
           InputError: no shards, no clips with sound, or something that is not installed.
         """
         folder = Path(folder)
+        info = shards.load_dataset_info(folder)
+        encoder_set = info.get("statistics", {}).get("encoders", "embedded")
+        encoders(encoder_set)  # one that is not here is an error, not an absent metric
         listener, opinionated = recognisers.load(recogniser), opinion.load(opinions)
         records = shards.open_split(folder, split)
         found, silent = by_task(records, dict.fromkeys(TASKS[:3], clips))
@@ -142,6 +146,7 @@ class Yardstick:
             recogniser=listener,
             embedding=embedding.load(),
             opinions=opinionated,
+            encoder_set=encoder_set,
         )
         waves = [wave_of(record) for record in chosen]
         coded = [] if codec is None else through_codec(codec, waves)
@@ -155,7 +160,7 @@ class Yardstick:
             floors=_by_id(chosen, panel.scores(chosen, coded)) if coded else {},
             ceilings=_by_id(chosen, panel.scores(chosen, waves)),
             coded=_by_id(chosen, coded) if coded else {},
-            dataset=shards.load_dataset_info(folder)["hash"],
+            dataset=info["hash"],
         )
 
     def score(self, clips: Sequence[Mapping], waves: Sequence[np.ndarray], task: str) -> Scores:

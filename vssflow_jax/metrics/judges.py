@@ -18,7 +18,6 @@ COLUMNS = (
     "predicted_class",
     "speaker",
     "predicted_speaker",
-    "similarity",
 )
 
 
@@ -121,8 +120,6 @@ class Judges:
             row["speaker"] = name
             features = speaker.features(mel, spoken(record, wave, timed))
             row["predicted_speaker"] = _name(self.speakers, features, wave)
-        if "speaker" in record:
-            row["similarity"] = speaker.similarity(wave, record["speaker"])
 
 
 def _columns(pairs: Sequence[tuple]) -> tuple[list, list]:

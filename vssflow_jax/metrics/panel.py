@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vssflow_jax.data.pipeline import wave_of
-from vssflow_jax.metrics import cepstral, common, distances, judges, opinion, speech
+from vssflow_jax.metrics import cepstral, common, distances, judges, opinion, speaker, speech
 from vssflow_jax.metrics.embedding import Embedding
 from vssflow_jax.metrics.recognisers import Recogniser
 
@@ -17,6 +17,7 @@ COLUMNS = (
     "errors",
     "words",
     *judges.COLUMNS,
+    "similarity",
     "mcd",
     "kl",
     *opinion.PREDICTORS,
@@ -41,12 +42,21 @@ class Scored:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Everything that scores need, but for the clips."""
+    """Everything that scores need, but for the clips.
+
+    Attributes:
+      judges: of onsets, kinds of event and voices.
+      recogniser: of words.
+      embedding: under the distances.
+      opinions: predictors of them.
+      encoder_set: that made the clips' speaker embeddings (features.encode).
+    """
 
     judges: judges.Judges
     recogniser: Recogniser
     embedding: Embedding
     opinions: Sequence[opinion.Opinion] = ()
+    encoder_set: str = "embedded"
 
     def scores(
         self, records: Sequence[Mapping], waves: Sequence[np.ndarray], timed: bool = True
@@ -69,6 +79,9 @@ class Panel:
         for k, (record, wave) in enumerate(zip(records, waves, strict=True)):
             row = dict.fromkeys(COLUMNS) | self.judges.row(record, wave, mels[k], timed)
             row |= {"kl": float(lost[k]), "unscored": reasons.get(k)}
+            if "speaker" in record:
+                likeness = speaker.similarity(wave, record["speaker"], self.encoder_set)
+                row["similarity"] = likeness
             if record["meta"].get("text"):
                 parts = (
                     cepstral.cut(true_mels[k], judges.spoken(record, truths[k])),

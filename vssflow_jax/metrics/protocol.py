@@ -88,6 +88,7 @@ def describe(panel: Panel, fitted: dict, clips: dict[str, Sequence[str]], **know
             ),
         },
         "embedding": {"name": panel.embedding.name, "hash": panel.embedding.hash},
+        "encoders": panel.encoder_set,
         "opinions": [opinion.package for opinion in panel.opinions],
         "versions": versions(),
         "python": platform.python_version(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vssflow_jax.errors import InputError
-from vssflow_jax.features.speaker import statistics
+from vssflow_jax.features.encode import encode_clip
 from vssflow_jax.metrics.common import FRAME_RATE
 
 SHORTEST = 20  # log-mel frames that are looked at, at least
@@ -35,16 +35,24 @@ def features(mel: np.ndarray, spoken: Interval | None = None) -> np.ndarray:
     return np.concatenate(parts).astype(np.float32)
 
 
-def similarity(wave: np.ndarray, reference: np.ndarray) -> float | None:
+def similarity(
+    wave: np.ndarray, reference: np.ndarray, encoder_set: str = "embedded"
+) -> float | None:
     """Cosine in [-1, 1] between a wave's embedding and a reference voice's [256]; None: silence.
 
-    The embedding is already centred and scaled to unit size (features.speaker), so that
-    voices that have nothing in common come near 0.
+    The embedded encoder's vectors are centred and scaled to unit size (features.speaker), so
+    that voices that have nothing in common come near 0.
+
+    Args:
+      wave: float32 [n] at 16 kHz.
+      reference: as the shards have it.
+      encoder_set: that made it (features.encode).
     """
     try:
-        vector = statistics(wave)
+        made = encode_clip(speaker_wave=wave, encoder_set=encoder_set)
     except InputError:
         return None
+    vector = np.asarray(made["speaker"], np.float64).reshape(-1)
     reference = np.asarray(reference, np.float64).reshape(-1)
     size = np.linalg.norm(vector) * np.linalg.norm(reference)
     return float(vector @ reference / size) if size > 0 else None
