@@ -11,6 +11,7 @@ from vssflow_jax.errors import InputError
 from vssflow_jax.features import encode, frozen
 from vssflow_jax.features.encode import Clip
 from vssflow_jax.features.faces import Mouth
+from vssflow_jax.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,20 @@ def test_lips_do_not_see_how_far_they_are_padded(weights):
     padded = frozen._lips_of([crops], 75, 1)[0, :26]
     plain = np.asarray(run((crops[None], np.ones((1, 26), bool))))[0]
     np.testing.assert_allclose(padded, plain, atol=2e-5)
+
+
+def test_processes_ask_the_one_that_holds_the_device(weights, tmp_path):
+    """Workers decode and the main process encodes; the shards are those of one process."""
+    rows = ["id,video,text,split"]
+    for number in range(4):
+        making.clip(tmp_path / f"{number}.mp4", 1.0 + number / 2, seed=number)
+        rows.append(f"c{number},{number}.mp4,{'set blue' if number % 2 else ''},train")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "annotations.jsonl").write_text('{"id": "c1", "mouth": [5, 5, 25, 25]}\n')
+    made = []
+    for workers in (0, 2):
+        out = tmp_path / str(workers)
+        prepare(tmp_path / "clips.csv", out, workers=workers, encoder_set="published",
+                clips_per_shard=3, progress=False)  # fmt: skip
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert made[0] == made[1] and "train-00001.array_record" in made[0]

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax import pool
 from vssflow_jax.conditions import frames as frame_count
 from vssflow_jax.features import avhubert, pictures, published, rawnet3, speaker, synchformer
 
@@ -45,6 +46,11 @@ def loaded(kind: str):
     """Config and batch function of the weights that are found for a kind."""
     folder = published.find(kind)
     return _loaded(kind, str(folder), published.describe(folder, kind)["hash"])
+
+
+def config(kind: str):
+    """Config of the weights that are found for a kind; they are not loaded."""
+    return published.describe(published.find(kind), kind)["config"]
 
 
 def batch_size(kind: str) -> int:
@@ -84,18 +90,30 @@ def encode(kind: str, clips: Sequence) -> list[np.ndarray | None]:
 
 
 def _joined(kind: str, parts: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-    """Items of all clips through the encoder together, and apart again."""
+    """Items of all clips through the encoder together, and apart again.
+
+    That happens in the process that holds the device; worker processes ask it.
+    """
     given = [part for part in parts if part is not None]
-    if not given:
-        return [None] * len(parts)
-    run = loaded(kind)[1]
-    out = in_batches(run, np.concatenate(given), batch_size(kind))
-    cut = iter(np.split(out, np.cumsum([len(part) for part in given])[:-1]))
-    return [None if part is None else next(cut) for part in parts]
+    made = iter(pool.together(_run, (kind, given)) if given else ())
+    return [None if part is None else next(made) for part in parts]
+
+
+def _run(asked: Sequence[tuple[str, list[np.ndarray]]]) -> list[list[np.ndarray]]:
+    """Answers (kind, parts) of several processes, all items of a kind in one go."""
+    answers: list[list[np.ndarray]] = [[] for _ in asked]
+    for kind in dict.fromkeys(kind for kind, _ in asked):
+        own = [(row, part) for row, (k, parts) in enumerate(asked) if k == kind for part in parts]
+        parts = [part for _, part in own]
+        out = in_batches(loaded(kind)[1], np.concatenate(parts), batch_size(kind))
+        cuts = np.split(out, np.cumsum([len(part) for part in parts])[:-1])
+        for (row, _), features in zip(own, cuts, strict=True):
+            answers[row].append(features)
+    return answers
 
 
 def _clip(clips: Sequence) -> list[np.ndarray | None]:
-    side = loaded("clip")[0].side
+    side = config("clip").side
     return _joined("clip", [None if c.frames is None else _seen(c, side) for c in clips])
 
 
@@ -114,8 +132,8 @@ def _blackened(frames: np.ndarray, count: int) -> np.ndarray:
 
 
 def _sync(clips: Sequence) -> list[np.ndarray | None]:
-    config = loaded("sync")[0]
-    parts = [None if c.frames is None else _segments(c, config) for c in clips]
+    sizes = config("sync")
+    parts = [None if c.frames is None else _segments(c, sizes) for c in clips]
     made = _joined("sync", parts)
     counts = [frame_count("sync", clip.duration, RATES["sync"]) for clip in clips]
     return [
@@ -134,18 +152,27 @@ def _segments(clip, config) -> np.ndarray:
 
 
 def _lips(clips: Sequence) -> list[np.ndarray | None]:
-    crops = {i: found for i, clip in enumerate(clips) if (found := _crops(clip)) is not None}
-    seconds = {i: math.ceil(len(found) / VIDEO_RATE) for i, found in crops.items()}
-    out: list[np.ndarray | None] = [None] * len(clips)
+    crops = [_crops(clip) for clip in clips]
+    given = [found for found in crops if found is not None]
+    made = iter(pool.together(_run_lips, given) if given else ())
+    return [None if found is None else next(made) for found in crops]
+
+
+def _run_lips(asked: Sequence[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Answers crops of several processes, those of about one length together."""
+    crops = [found for part in asked for found in part]
+    seconds = [math.ceil(len(found) / VIDEO_RATE) for found in crops]
+    out: dict[int, np.ndarray] = {}
     size = batch_size("lips")
-    for length in sorted(set(seconds.values())):
-        alike = [i for i in crops if seconds[i] == length]
+    for length in sorted(set(seconds)):
+        alike = [i for i, one in enumerate(seconds) if one == length]
         for first in range(0, len(alike), size):
             some = alike[first : first + size]
             made = _lips_of([crops[i] for i in some], length * VIDEO_RATE, size)
             for i, features in zip(some, made, strict=False):
                 out[i] = features[: len(crops[i])]
-    return out
+    flat = iter(out[i] for i in range(len(crops)))
+    return [[next(flat) for _ in part] for part in asked]
 
 
 def _lips_of(crops: Sequence[np.ndarray], length: int, size: int) -> np.ndarray:
