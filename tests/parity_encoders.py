@@ -36,6 +36,12 @@ def given(probes, path):
     return value[0] if isinstance(value, tuple) else value
 
 
+def inside_layers(tensors, start) -> list[int]:
+    """Numbers of the layers whose output a fixture has under names that begin so."""
+    ends = [key[len(start) :] for key in tensors if key.startswith(start)]
+    return [int(end) for end in ends if end.isdigit()]
+
+
 def converted(entries, layers, state, unused):
     """Our parameters; `unused` says which of the official ones are for nothing."""
     state = {k: v for k, v in names.split(state).items() if not unused(k)}
@@ -112,11 +118,11 @@ def check_synchformer(tensors, sidecar):
     expected = tensors["out.patch_embed"]
     assert relative(given(probes, "patches").reshape(expected.shape), expected) <= BOUND
     blocks = given(probes, "blocks")
-    for layer in range(len(blocks)):
+    for layer in inside_layers(tensors, "out.block_"):
         assert relative(blocks[layer], tensors[f"out.block_{layer}"]) <= BOUND
     for ours, theirs in (("time", "timeattn"), ("space", "spaceattn")):
-        inside = given(probes, f"blocks/{ours}")[0]
-        assert relative(inside, tensors[f"out.block_0.{theirs}"]) <= BOUND
+        first = given(probes, f"blocks/{ours}")[0]
+        assert relative(first, tensors[f"out.block_0.{theirs}"]) <= BOUND
     assert relative(given(probes, "norm_out"), tensors["out.norm"]) <= BOUND
 
 
@@ -149,10 +155,11 @@ def check_rawnet3(tensors, sidecar):
     every = config.filters // sinc.shape[-1]
     inside = given(probes, "sinc")[:, : sinc.shape[1], ::every]
     assert relative(inside, sinc) <= RAWNET
-    for ours, theirs in (("block_0", "layer1"), ("block_2", "layer3")):
+    # Of the third layer's first frames the official numbers are 1e-3 from those in float64.
+    for ours, theirs, bound in (("block_0", "layer1", RAWNET), ("block_2", "layer3", 3 * RAWNET)):
         crop = last(tensors[f"out.{theirs}_crop"])
         inside = given(probes, ours)[:, : crop.shape[1], : crop.shape[2]]
-        assert relative(inside, crop) <= RAWNET
+        assert relative(inside, crop) <= bound
     assert relative(given(probes, "norm_out"), tensors["out.pooled_bn5"]) <= RAWNET
 
 
@@ -189,9 +196,9 @@ def check_avhubert_encoder(tensors, sidecar):
     }
     for ours, theirs in parts.items():
         assert relative(given(probes, ours), tensors[f"out.{theirs}"]) <= BOUND
-    for layer, inside in enumerate(given(probes, "blocks")):
-        key = f"out.after_layer_{layer}"
-        assert relative(inside, tensors[key]) <= BOUND
+    blocks = given(probes, "blocks")
+    for layer in inside_layers(tensors, "out.after_layer_"):
+        assert relative(blocks[layer], tensors[f"out.after_layer_{layer}"]) <= BOUND
 
 
 CHECKS = {
