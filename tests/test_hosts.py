@@ -190,7 +190,10 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
 
 @pytest.mark.slow
 def test_samples_do_not_depend_on_the_mesh(tiny_run):
-    """The Generator with weights on 1 device and split over 8: the same waves."""
+    """The Generator with weights on 1 device and split over 8: the same latents.
+
+    Waves are compared no closer than Griffin-Lim, which looks for phases, leaves them.
+    """
     code = f"""
 import jax, json, numpy as np
 from vssflow_jax.data import shards
@@ -198,14 +201,21 @@ from vssflow_jax.generate import Generator
 from vssflow_jax.training import sharding
 split = shards.open_split("{tiny_run}/shards", "test")
 generator = Generator.from_workdir("{tiny_run}")
+params, decode, latents = generator.params, generator._decode, []
+
+def noted(codec, latent):
+    latents.append(np.asarray(latent))
+    return decode(codec, latent)
+
+generator._decode = noted
 alone = np.stack(generator.batch([split[0], split[1]]))
-params = generator.params
+assert np.isfinite(alone).all() and np.abs(alone).max() > 0
 for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes)))
     generator.params = jax.device_put(params, sharding.shardings(params, mesh))
     waves = np.stack(generator.batch([split[0], split[1]]))
-    assert np.isfinite(alone).all() and np.abs(alone).max() > 0
-    print(float(np.abs(waves - alone).max() / np.abs(alone).max()))
+    far = np.abs(latents[-1] - latents[0]).max() / np.abs(latents[0]).max()
+    print(float(far), float(np.abs(waves - alone).max()))
 """
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
@@ -213,12 +223,14 @@ for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=900,
         env={**os.environ, **flags},
     )
     assert done.returncode == 0, done.stderr
-    print(done.stdout)
-    assert all(float(line) < 1e-4 for line in done.stdout.splitlines())
+    found = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+    assert len(found) == 4
+    for latent, wave in found:
+        assert latent < 1e-5 and wave < 1e-2
 
 
 @pytest.mark.slow
