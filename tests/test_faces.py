@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 from vssflow_jax import clips, media
 from vssflow_jax.corpus import build
 from vssflow_jax.data import manifest
+from vssflow_jax.errors import InputError
 from vssflow_jax.features import facemesh, faces
 
 needs_networks = pytest.mark.skipif(not facemesh.available(), reason=facemesh.INSTALL)
@@ -165,6 +166,27 @@ def test_a_real_talker_has_lips_in_the_record(tmp_path):
     record = spoken(tmp_path, making.real("carphone_pristine.mp4"))
     assert record["lips"].shape == (100, 1024) and record["meta"]["mouth_coverage"] >= 0.95
     assert clips.MOUTH_NOTE not in record["meta"]
+
+
+def test_an_annotation_says_whose_mouth_it_is(tmp_path, monkeypatch):
+    asked = []
+
+    def find(frames, face):
+        asked.append(face)
+        return None
+
+    monkeypatch.setattr(faces, "find_mouth", find)
+    window = clips.Window(id="a", start=0.0, frames=5)
+    video = tmp_path / "a.mp4"
+    media.write_video(video, making.pictures(5, 512, 128), 25)
+    for note in ({"face": [400, 60]}, {"face": [380, 20, 420, 100]}, {}):
+        clips.seen(video, note, window, clips.Settings(), speaks=True)
+    np.testing.assert_allclose(asked[0], [200, 30])
+    np.testing.assert_allclose(asked[1], [190, 10, 210, 50])
+    assert asked[2] is None
+    for wrong in ([1], "left", [1, 2, "x", 4]):
+        with pytest.raises(InputError, match="annotation, field face: found"):
+            clips.seen(video, {"face": wrong}, window, clips.Settings(), speaks=True)
 
 
 @needs_networks

@@ -199,7 +199,8 @@ def seen(
     """Conditions from the pictures of a window of a video, and what is to be said of its mouth.
 
     Training data and generation both come through here, so that both see the same. The lips are
-    where the annotation says; without one they are looked for if somebody `speaks`.
+    where the annotation says; without one they are looked for if somebody `speaks`, in the
+    largest face or in the one that the annotation names.
     """
     picture = media.read_video(
         video,
@@ -212,17 +213,30 @@ def seen(
     if mouth is not None:
         mouth = np.asarray(mouth, float) * np.tile(picture.scale, 2)
     elif speaks and settings.find_mouths:
-        mouth, said = _mouth(picture.frames)
+        mouth, said = _mouth(picture.frames, _face(note, picture.scale))
     made = encode.encode_clip(
         picture.frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
     )
     return made, said
 
 
-def _mouth(frames: np.ndarray) -> tuple[faces.Mouth | None, dict]:
+def _face(note: Mapping | None, scale: tuple[float, float]) -> np.ndarray | None:
+    """The point or the box of the face that an annotation asks for, in pixels of the frames."""
+    face = (note or {}).get("face")
+    if face is None:
+        return None
+    numbers = isinstance(face, list) and all(isinstance(x, int | float) for x in face)
+    if not numbers or len(face) not in (2, 4):
+        raise InputError(
+            f"annotation, field face: found {face!r}, expected [x, y] or [x0, y0, x1, y1] in pixels"
+        )
+    return np.asarray(face, float) * np.tile(scale, len(face) // 2)
+
+
+def _mouth(frames: np.ndarray, face: np.ndarray | None) -> tuple[faces.Mouth | None, dict]:
     """The mouth, None where it is not seen often enough; and why, or how often it is seen."""
     try:
-        mouth = faces.find_mouth(frames)
+        mouth = faces.find_mouth(frames, face)
     except InputError as error:
         return None, {MOUTH_NOTE: f"lips are missing: {error}"}
     coverage = 0.0 if mouth is None else mouth.coverage
