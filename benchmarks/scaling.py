@@ -1,0 +1,66 @@
+"""Times the training step over device counts: `python -m benchmarks.scaling --devices=1,2,4`.
+
+On a CPU the devices are simulated and share its cores: the clips a step stay the same, so that
+the time says what splitting costs, and the memory what it saves. On accelerators it takes the
+first devices that there are, as many clips a device.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from absl import flags
+
+from benchmarks import measuring, networks
+
+DEVICES = flags.DEFINE_list("devices", ["1", "2", "4"], "Numbers of devices.")
+AXIS = flags.DEFINE_enum("axis", "fsdp", ["data", "fsdp", "tensor"], "The mesh's axis.")
+CLIPS = flags.DEFINE_integer("batch", 4, "Clips a step on simulated devices; else a device.")
+
+
+def turn(count: int) -> dict:
+    """The step on a mesh of `count` devices."""
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    )
+    import jax
+
+    from vssflow_jax.training import sharding, state, step
+
+    config = networks.config()
+    devices = jax.devices()[:count]
+    mesh = sharding.make_mesh({**dict.fromkeys(sharding.AXES, 1), AXIS.value: count}, devices)
+    model = networks.build(config)
+    clips = CLIPS.value * (1 if devices[0].platform == "cpu" else count)
+
+    def initial():
+        return state.initial(networks.parameters(model), config)
+
+    places = sharding.shardings(jax.eval_shape(initial), mesh)
+    current = jax.jit(initial, out_shardings=places)()
+    batch = sharding.place_batch(networks.batch(config, clips), mesh)
+    codec = networks.Latents(config.codec.channels)
+    lowered = jax.jit(step.make_step(model, config, mesh), donate_argnums=0).lower(
+        current, codec, batch
+    )
+    run = lowered.compile()
+    needs = run.memory_analysis()
+
+    def once():
+        nonlocal current
+        current, metrics = run(current, codec, batch)
+        jax.block_until_ready((current, metrics))
+
+    seconds = measuring.clock(once)
+    held = needs.argument_size_in_bytes + needs.temp_size_in_bytes
+    return {"seconds": seconds, "type": "float32", "device_GB": held / 1e9}
+
+
+def rows() -> measuring.Rows:
+    """What is measured."""
+    return {f"{n} x {AXIS.value}": functools.partial(turn, int(n)) for n in DEVICES.value}
+
+
+if __name__ == "__main__":
+    measuring.main(rows, reference=f"1 x {AXIS.default}")
