@@ -15,6 +15,7 @@ from vssflow_jax import conditions
 from vssflow_jax.data.mix import Mixer
 
 PCM = 32768.0  # int16 full scale
+FEATURE = np.float16  # as shards have features; the network widens them, on its device
 IDS, CORRUPT = "ids", "corrupt"
 NOTES = (IDS, CORRUPT)  # of a batch, [B] strings: what the host keeps
 
@@ -53,9 +54,12 @@ def wave_of(record: Mapping) -> np.ndarray:
 
 
 def fit(array: np.ndarray, length: int) -> np.ndarray:
-    """Cuts or zero-pads the first axis to `length`."""
-    array = array[:length]
-    return np.pad(array, [(0, length - len(array))] + [(0, 0)] * (array.ndim - 1))
+    """Cuts or zero-pads the first axis to `length`; what fits is not copied."""
+    if len(array) >= length:
+        return array[:length]
+    out = np.zeros((length, *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out
 
 
 def example(record: Mapping, spec: BatchSpec) -> dict:
@@ -73,10 +77,10 @@ def example(record: Mapping, spec: BatchSpec) -> dict:
             features[name] = fit(ids, length)
         elif condition.align == conditions.TOKEN:
             zeros = np.zeros(condition.width)
-            features[name] = np.asarray(zeros if found is None else found, np.float32)
+            features[name] = np.asarray(zeros if found is None else found, FEATURE)
         else:
             zeros = np.zeros((0, condition.width))
-            features[name] = fit(np.asarray(zeros if found is None else found, np.float32), length)
+            features[name] = fit(np.asarray(zeros if found is None else found, FEATURE), length)
         present[name] = np.float32(condition.ids or found is not None)
     wave = wave_of(record)
     frames = min(
