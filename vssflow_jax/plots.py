@@ -342,5 +342,6 @@ def influence(
     for time in onsets:
         axes.axvline(time, color=ONSET, linewidth=0.9, linestyle=(0, (3, 3)), alpha=0.8)
     axes.set_xlim(0, seconds)
-    axes.set_yticks(range(len(maps)), list(maps), fontsize=7)
+    axes.set_yticks(range(len(maps)), list(maps), fontsize=6.5)
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
     return _png(_pixels(figure), COLOURS)
