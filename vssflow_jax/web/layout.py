@@ -16,7 +16,7 @@ CSS = """
 .gradio-container{max-width:1240px!important;margin:auto}
 #strip img,#picture img{width:100%;height:auto;display:block}
 #picture .views{overflow-x:auto}
-#picture figure{margin:0 0 10px;min-width:560px;box-sizing:border-box}
+#picture figure{margin:0 0 10px}
 #status{min-height:3.2em}
 #status progress{width:100%;height:12px;accent-color:#0b62c4}
 #status .wrong{color:#a40000;font-weight:600}
