@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vssflow_jax import Generator, pretrained
+from vssflow_jax import Generator, evaluate, pretrained
 from vssflow_jax.errors import InputError
 from vssflow_jax.training import checkpoint
 
@@ -92,16 +92,26 @@ def test_a_run_starts_from_it(tiny_run, exported, tmp_path):
 
 
 def test_models_of_the_package_go_by_name(exported, tmp_path, monkeypatch):
-    """Wherever a run's folder is expected, unless a folder of that name is there."""
+    """Wherever a run's folder is expected, unless a run of that name is there."""
     monkeypatch.setattr(pretrained, "folder", lambda name: exported.parent / name)
     monkeypatch.setattr(pretrained, "names", lambda: ["small"])
     monkeypatch.chdir(tmp_path)
     assert Generator.from_pretrained("small").step == 6
     assert Generator.from_workdir("small").step == 6
-    (tmp_path / "small").mkdir()
+    (tmp_path / "small").mkdir()  # some folder, not a run's
+    assert pretrained.locate("small").samefile(exported)
+    (tmp_path / "small" / "config.json").write_text("{}")
     assert pretrained.locate("small").samefile(tmp_path / "small")
     with pytest.raises(InputError, match="found 'large', expected one of"):
         Generator.from_pretrained("large")
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_scores_of_a_model_of_the_package_need_clips_and_a_place(name, tiny_run, tmp_path):
+    with pytest.raises(InputError, match="--shards: found nothing"):
+        evaluate.evaluate(name, out=tmp_path)
+    with pytest.raises(InputError, match="--out: found nothing"):
+        evaluate.evaluate(name, shards=tiny_run / "shards")
 
 
 @pytest.mark.parametrize("name", pretrained.names())

@@ -123,6 +123,17 @@ def left_out(metrics: Mapping[str, Mapping]) -> list[str]:
     return lines + [f"{file['file']}: {file['reason']}" for file in metrics["run"].get("extra", ())]
 
 
+def scores_folder(workdir, generated, out) -> Path:
+    """Where the scores go: `out`, else `eval` in the run's folder, else in that of the waves.
+
+    Raises:
+      InputError: the run is a model of the package, whose folder is not written to.
+    """
+    if not out and workdir and not Path(workdir).is_dir():
+        raise InputError(f"--out: found nothing, expected a folder for the scores of {workdir}")
+    return Path(out or Path(workdir or generated) / "eval")
+
+
 # ---- the whole ----------------------------------------------------------------------------
 
 
@@ -161,8 +172,10 @@ def evaluate(
     if workdir is None and (shards is None or generated is None):
         raise InputError("expected --workdir=DIR, or --shards=DATA with --generated=DIR")
     generator = None if workdir is None else Generator.from_workdir(workdir)
-    folder = Path(shards or generator.config.data.shards)
-    out = Path(out or Path(workdir or generated) / "eval")
+    folder = shards or generator.config.data.shards
+    if not folder:
+        raise InputError(f"--shards: found nothing, nor does {workdir} say where its clips are")
+    folder, out = Path(folder), scores_folder(workdir, generated, out)
     sampling = {"seed": seed, "solver": solver, "steps": steps, "guidance": guidance}
     known: dict = {"split": split, "generated": str(generated or "by this run")}
     named: Mapping[str, Path] = {}

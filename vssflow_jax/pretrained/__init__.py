@@ -18,6 +18,6 @@ def folder(name: str) -> Path:
 
 
 def locate(workdir: str | Path) -> Path:
-    """The folder `workdir`; where there is none, that of the model with this name."""
-    there = Path(workdir).exists() or str(workdir) not in names()
+    """The folder `workdir` if it is a run's or a model's, else that of the model with this name."""
+    there = (Path(workdir) / CONFIG).exists() or str(workdir) not in names()
     return Path(workdir) if there else folder(str(workdir))
