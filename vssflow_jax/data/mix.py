@@ -107,13 +107,14 @@ def _position(plan: Plan, rate: float) -> int:
 
 def _meta(speech: Mapping, sound: Mapping, plan: Plan) -> dict:
     mixed = {"speech": speech["id"], "sound": sound["id"], **dataclasses.asdict(plan)}
+    corrupt = [*speech.get("corrupt", ()), *sound.get("corrupt", ())]
     return {
-        "corrupt": [*speech.get("corrupt", ()), *sound.get("corrupt", ())],
         "id": f"{speech['id']}+{sound['id']}",
         "task": "joint",
         "text": speech["text"],
         "duration": max(sound["duration"], plan.start + speech["duration"]),
         "mixed": mixed,
+        **({"corrupt": corrupt} if corrupt else {}),
     }
 
 
