@@ -14,7 +14,7 @@ import making
 import pytest
 import tiny
 
-from vssflow_jax import media, pretrained
+from vssflow_jax import media
 
 ROOT = tiny.ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -163,13 +163,10 @@ def test_python_runs(desk):
 
 
 @pytest.mark.slow
-def test_notebook_runs(tiny_run, tmp_path):
+def test_notebook_runs(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
-    if "miniav" not in pretrained.names():
-        cell = notebook.cells[1]
-        cell.source = cell.source.replace('"miniav"', repr(str(tiny_run)))
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}
                             ).execute()  # fmt: skip
     assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
