@@ -77,9 +77,7 @@ def get_config() -> ConfigDict:
     config.train.checkpoint_every = 2000  # steps
     config.train.keep = 3  # newest checkpoints to keep, beside that of the least valid_loss
     config.train.accumulate = 1  # pieces that a batch is worked off in, one after another
-    config.train.max_skipped = (
-        10  # steps in a row without a finite loss or gradient that stop the run
-    )
+    config.train.max_skipped = 10  # steps in a row without a finite loss that stop the run
     config.train.validate_every = 2000  # steps; 0: no validation loss while training
     config.train.validate_clips = 256  # clips of the validation split
     config.train.compiled = ""  # folder of compiled programs; empty: WORKDIR/compiled
