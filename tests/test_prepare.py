@@ -107,6 +107,14 @@ def test_every_clip_is_there_with_what_it_has(prepared):
     assert info["splits"]["valid"]["files"] == ["valid-00000.array_record"]
 
 
+def test_voices_are_missing_where_no_encoder_is_for_them(corpus, tmp_path):
+    manifest = write_manifest(corpus, GOOD[:1], "voiced.csv")
+    options = {"workers": 0, "progress": False}
+    info = prepare(manifest, tmp_path, encoder_set="clip=embedded,sync=embedded", **options)
+    assert info["splits"]["train"]["missing"] == {"lips": 1, "speaker": 1}
+    assert records(tmp_path)["a"].keys() == {"wave", "phonemes", "clip", "sync", "meta"}
+
+
 def test_lengths_are_those_of_the_clip(prepared):
     out, info = prepared
     for record in records(out).values():

@@ -97,6 +97,12 @@ def test_voices_of_a_script(tmp_path):
     assert found.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
 
 
+def test_a_voice_needs_an_encoder_for_voices(tmp_path):
+    media.write_wav(tmp_path / "ada.wav", spoken("ada"))
+    with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=embedded\)"):
+        voices_of([tmp_path / "ada.wav"], [(0.0, 1.0)], 25, "clip=embedded")
+
+
 def test_stems_switch_conditions():
     request = Request.of(text="set blue at g nine now")
     made = conditions_of(request, clips.Settings(), {"phoneme_durations": {}, "rates": {}})

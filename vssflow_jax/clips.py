@@ -250,7 +250,10 @@ def _mouth(frames: np.ndarray, face: np.ndarray | None) -> tuple[faces.Mouth | N
 
 
 def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
-    """Speaker embedding: of the reference, else of the clip's own sound if somebody speaks."""
+    """Speaker embedding: of the reference, else of the clip's own sound if somebody speaks.
+
+    None where the encoders chosen leave voices out.
+    """
     if row.speaker_audio:
         return _reference(row.speaker_audio, settings.encoder_set)
     if wave is None or row.task == "sound":
@@ -259,15 +262,30 @@ def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray 
 
 
 def read_voice(path: str | os.PathLike, encoder_set: str = "embedded") -> np.ndarray:
-    """Speaker embedding float16 [256] of a media file. InputError names it if it is silent."""
+    """Speaker embedding float16 [256] of a media file.
+
+    Raises:
+      InputError: names the file if it is silent, or if none of the encoders is for voices.
+    """
+    found = _embedded(path, encoder_set)
+    if found is None:
+        raise InputError(
+            f"{path}: found encoders ({encoder_set}) without one for voices, "
+            "expected speaker=embedded or speaker=published among them"
+        )
+    return found
+
+
+def _embedded(path: str | os.PathLike, encoder_set: str) -> np.ndarray | None:
+    """The same; None where the set has no encoder for voices."""
     wave = media.read_audio(path, seconds=REFERENCE)
     try:
-        return encode.encode_clip(speaker_wave=wave, encoder_set=encoder_set)["speaker"]
+        return encode.encode_clip(speaker_wave=wave, encoder_set=encoder_set).get("speaker")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-_reference = functools.lru_cache(maxsize=64)(read_voice)  # many rows share a voice
+_reference = functools.lru_cache(maxsize=64)(_embedded)  # many rows share a voice
 
 
 def _intervals(
