@@ -61,3 +61,11 @@ def test_a_map_is_brightest_where_a_condition_does_most():
     inner = image[:, left:-8]
     middle = inner.shape[1] // 2
     assert inner[:, middle + 20 :].max() > 600 > inner[5:-60, : middle - 20].max()
+
+
+def test_lines_have_their_colours_and_a_better_solver_lies_lower():
+    series = {"a": [(4, 0.5), (8, 0.25), (16, 0.125)], "b": [(4, 0.2), (8, 0.02), (16, 0.002)]}
+    image = pixels(plots.lines(series, ("evaluations", "error"), plots.LIGHT))
+    image = image[:, : round(0.8 * image.shape[1])]  # without the legend
+    upper, lower = (np.argwhere(near(image, c)).mean(0)[0] for c in plots.SERIES[:2])
+    assert lower > upper + 50

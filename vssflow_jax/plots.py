@@ -39,6 +39,7 @@ DARK = Theme(ground="#1b1f24", ink="#b9c2cc", grid="#343a42", line="#6cb2ff")
 PHONEME, ONSET = "#ffffff", "#5ef2ff"  # marks, on the colour map
 VOWEL, CONSONANT = "#ffcf70", "#9fd0ff"
 MARKS = {"floor": "|", "ceiling": "x"}  # of a score's codec floor and of its ceiling
+SERIES = ("#0b62c4", "#d1495b", "#2a9d8f", "#e08e0b", "#7b4bb7")  # lines of a comparison
 
 
 def _figure(width: float, height: float, theme: Theme) -> Figure:
@@ -345,3 +346,34 @@ def influence(
     axes.set_yticks(range(len(maps)), list(maps), fontsize=6.5)
     axes.get_xticklabels()[-1].set_horizontalalignment("right")
     return _png(_pixels(figure), COLOURS)
+
+
+# ---- comparisons --------------------------------------------------------------------------
+
+
+def lines(
+    series: Mapping[str, Sequence[tuple[float, float]]], labels: tuple[str, str], theme: Theme
+) -> bytes:
+    """PNG of points (x, y), both positive, joined by a line a series, on logarithmic axes.
+
+    Args:
+      series: points by what the line is called; a single point is a mark.
+      labels: of the axes.
+      theme: colours of ground, text and grid.
+    """
+    figure = _figure(6.4, 3.6, theme)
+    axes = figure.add_axes((0.12, 0.15, 0.86, 0.82))
+    _plain(axes, theme)
+    axes.grid(color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for number, (name, points) in enumerate(series.items()):
+        x, y = zip(*points, strict=True)
+        colour = SERIES[number % len(SERIES)]
+        axes.loglog(x, y, "o-", color=colour, markersize=4, linewidth=1.6, label=name)
+    ticks = sorted({x for points in series.values() for x, _ in points})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(labels[0], color=theme.ink, fontsize=9, labelpad=2)
+    axes.set_ylabel(labels[1], color=theme.ink, fontsize=9)
+    axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    return _png(_pixels(figure), 64)

@@ -1,0 +1,81 @@
+"""How far each solver is from a fine solution of the same equation, by velocity evaluations."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from vssflow_jax.data import pipeline
+from vssflow_jax.flow import guidance, solvers
+from vssflow_jax.generate import Generator, draw_noise
+from vssflow_jax.models import inference
+
+EVALUATIONS = (4, 8, 12, 24, 48)
+FINE = ("rk4", 40)  # the solution that all are compared with
+
+
+def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
+    """Relative errors of the latent, |x - x_fine| / |x_fine|, mean over clips, as the run guides.
+
+    Args:
+      generator: of the run.
+      records: clips with sound, no longer than the run was trained on.
+
+    Returns:
+      solver -> [[evaluations, error], ..]; and `fine`, the reference with its own error,
+      estimated by solving with half as many steps.
+    """
+    velocity, noise = guided(generator, records)
+    with jax.disable_jit():  # one compiled velocity, called by each solver from Python
+        fine = solvers.solve(velocity, noise, *FINE)
+        out = {}
+        for solver, tableau in solvers.TABLEAUX.items():
+            out[solver] = []
+            for count in EVALUATIONS:
+                steps, rest = divmod(count, len(tableau.times))
+                if not rest:
+                    found = solvers.solve(velocity, noise, solver, steps)
+                    out[solver].append([count, error(found, fine)])
+        found = solvers.dopri5(velocity, noise)
+        out["dopri5"] = [[int(found.evaluations), error(found.x, fine)]]
+        half = error(solvers.solve(velocity, noise, FINE[0], FINE[1] // 2), fine)
+    return {"errors": out, "fine": {"solver": FINE[0], "steps": FINE[1], "half": half}}
+
+
+def guided(generator: Generator, records: Sequence[Mapping]):
+    """The compiled velocity (x [B, L, C], scalar t) as the run guides it, and noise [B, L, C]."""
+    network, groups = generator.network, generator.sampling().groups
+    branches = guidance.branches(groups)[-1 if guidance.unguided(groups) else 0 :]
+    spec = pipeline.BatchSpec.of(generator.config.data.duration, generator.statistics["rates"])
+    batch = pipeline.stack([pipeline.example(record, spec) for record in records])
+    count, length = len(branches), spec.latent_frames
+    features = jax.tree.map(
+        lambda x: jnp.tile(x, (count,) + (1,) * (x.ndim - 1)), batch["features"]
+    )
+    keep = {
+        name: jnp.concatenate([present * (name in names) for names in branches])
+        for name, present in batch["present"].items()
+    }
+    params = inference.fold(generator.model, generator.params)
+    silent = inference.silent(generator.model, branches) * len(records)
+    given = network.apply({"params": params}, features, keep, length, silent, method="condition")
+
+    ids = [record["meta"]["id"] for record in records]
+    noise = jnp.stack([draw_noise(name, 0, length, generator.codec.channels) for name in ids])
+
+    @jax.jit
+    def velocity(params, given, x, t):
+        apply = functools.partial(network.apply, {"params": params}, method="velocity")
+        return guidance.guided(lambda x, t: apply(x, t, given), groups)(x, t)
+
+    compiled = velocity.lower(params, given, noise, jnp.float32(0)).compile()
+    return lambda x, t: compiled(params, given, x, jnp.float32(t)), noise
+
+
+def error(x, fine) -> float:
+    """Mean over clips of |x - fine| / |fine|, norms over frames and channels."""
+    distance, size = (jnp.linalg.norm(a, axis=(1, 2)) for a in (x - fine, fine))
+    return float(jnp.mean(distance / size))

@@ -1,0 +1,202 @@
+"""Samplings of one trained model: `python -m benchmarks.claims.sampling --workdir=RUN …`.
+
+    python -m benchmarks.claims.sampling --workdir=miniav --shards=SHARDS
+
+Phoneme times with and without lips, guidance scales, and solvers; nothing is trained. The
+scores go into the file `--results`. `--parts` chooses some.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from benchmarks.claims import curve, results, scoring
+from vssflow_jax import errors, pretrained
+from vssflow_jax.conditions import latent_frames
+from vssflow_jax.errors import InputError
+from vssflow_jax.generate import Generator
+from vssflow_jax.metrics import protocol
+from vssflow_jax.text import schedule, timing
+from vssflow_jax.yardstick import Scores, Yardstick
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model of the package.")
+SHARDS = flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
+CLIPS = flags.DEFINE_integer("clips", 32, "Test clips a task.")
+PARTS = flags.DEFINE_list("parts", ["times", "guidance", "solvers"], "What is sampled.")
+OUT = flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
+
+SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
+OWN = {"speaker": 3.0, "phonemes": 3.0, "clip": 3.0, "lips": 3.0, "sync": 3.0}
+POINTS = (  # solvers and steps whose sound is scored: 6, 12 and 24 evaluations
+    ("euler", 12), ("euler", 6), ("euler", 24), ("midpoint", 6), ("heun", 6), ("rk4", 3),
+)  # fmt: skip
+Records = Sequence[Mapping]
+Found = dict[str, dict[str, Scores]]  # setting -> task -> scores
+
+
+# ---- when phonemes sound ------------------------------------------------------------------
+
+
+def aligned(record: Mapping, durations) -> list:
+    """The true times."""
+    return record["meta"]["alignment"]
+
+
+def from_start(record: Mapping, durations) -> list:
+    """Predicted from the true start on."""
+    return schedule.predicted(record["meta"], durations)
+
+
+def within(record: Mapping, durations) -> list:
+    """Predicted durations, scaled to the true interval of the utterance."""
+    times = record["meta"]["alignment"]
+    symbols = [symbol for *_, symbol in times]
+    return timing.predict(symbols, times[0][0], times[-1][1], durations)
+
+
+def stretched(record: Mapping, durations) -> list:
+    """All of one length, spread over the true interval of the utterance."""
+    times = record["meta"]["alignment"]
+    edges = np.linspace(times[0][0], times[-1][1], len(times) + 1).tolist()
+    symbols = [symbol for *_, symbol in times]
+    return [timing.Interval(*row) for row in zip(edges[:-1], edges[1:], symbols, strict=True)]
+
+
+TIMES = {
+    "true times": aligned,
+    "predicted from the true start": from_start,
+    "predicted within the true interval": within,
+    "evenly stretched over the true interval": stretched,
+}
+BLIND = ("true times", "predicted from the true start", "evenly stretched over the true interval")
+
+
+def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
+    """The record with phonemes at other times, with or without its lips."""
+    kept = {name: array for name, array in record.items() if lips or name != "lips"}
+    spoken = [timing.Interval(*row) for row in times(record, durations)]
+    length = latent_frames(record["meta"]["duration"])
+    return {**kept, "phonemes": timing.to_grid(spoken, length)}
+
+
+def times(generator: Generator, measure: Yardstick) -> dict:
+    """Word errors and their like of speech clips, by phoneme times and lips."""
+    durations, clips = generator.statistics["phoneme_durations"], measure.clips["speech"]
+    found: Found = {}
+    for name, lips in [*((name, True) for name in TIMES), *((name, False) for name in BLIND)]:
+        records = [retimed(clip, TIMES[name], durations, lips) for clip in clips]
+        scores = measure.score(clips, generator.batch(records), "speech")
+        found[f"{name}{'' if lips else ', no lips'}"] = {"speech": scores}
+    return compared(found)
+
+
+# ---- guidance -----------------------------------------------------------------------------
+
+
+def settings(config) -> dict[str, tuple[float, dict[str, float]]]:
+    """Common scales, the run's own, and single conditions that differ from it."""
+    own = {name: scale for name, scale in config.sample.scales.items() if scale}
+    base = config.sample.guidance
+    out = {"the run's": (base, own)}
+    out |= {f"all {scale:g}": (scale, {}) for scale in SCALES}
+    return out | {f"{name} {scale:g}, others {base:g}": (base, {name: scale})
+                  for name, scale in OWN.items()}  # fmt: skip
+
+
+def guidance(generator: Generator, measure: Yardstick) -> dict:
+    """Scores of joint clips by guidance scale."""
+    sample, found = generator.config.sample, {}
+    before = sample.copy_and_resolve_references()
+    for name, (scale, own) in settings(generator.config).items():
+        scales = {**dict.fromkeys(sample.scales, 0.0), **own}
+        sample.update({"guidance": scale, "scales": scales})
+        found[name] = joint(generator.batch, measure)
+    sample.update(before.to_dict())
+    return compared(found)
+
+
+# ---- solvers ------------------------------------------------------------------------------
+
+
+def solvers(generator: Generator, measure: Yardstick) -> dict:
+    """Errors to a fine solution by solver and evaluations, and scores of a few points."""
+    found = {}
+    for solver, steps in POINTS:
+        batch = functools.partial(generator.batch, solver=solver, steps=steps)
+        found[f"{solver}, {steps} steps"] = joint(batch, measure)
+    one = [some[0] for some in measure.clips.values() if some]
+    return {"curve": curve.curve(generator, one), "points": compared(found)}
+
+
+# ---- the whole ----------------------------------------------------------------------------
+
+
+def joint(batch: Callable[[Records], list[np.ndarray]], measure: Yardstick) -> dict[str, Scores]:
+    """Scores of the clips that have speech and an event, so that one sampling tells of both."""
+    clips = measure.clips["joint"]
+    return {"joint": measure.score(clips, batch(clips), "joint")}
+
+
+def compared(found: Found) -> dict:
+    """Scores by setting and task, each compared with the first setting."""
+    first = next(iter(found.values()))
+    return {
+        name: {
+            task: scoring.over_clips(scores, None if scores is first[task] else first[task])
+            for task, scores in by_task.items()
+        }
+        for name, by_task in found.items()
+    }
+
+
+PART = {"times": times, "guidance": guidance, "solvers": solvers}
+
+
+def main() -> None:
+    """Flags in, scores out."""
+    unknown = [name for name in PARTS.value if name not in PART]
+    if unknown or WORKDIR.value is None:
+        raise InputError(f"expected --workdir=RUN, and --parts of {list(PART)}; found {unknown}")
+    folder = pretrained.locate(WORKDIR.value)
+    generator = Generator.from_workdir(folder)
+    data = SHARDS.value or generator.config.data.shards
+    measure = Yardstick.make(data, scoring.SPLIT, CLIPS.value, generator.codec)
+    for name in PARTS.value:
+        began = time.perf_counter()
+        found = PART[name](generator, measure)
+        about = {
+            "command": f"python -m benchmarks.claims.sampling {' '.join(sys.argv[1:])}",
+            "model": model(folder, generator),
+            "sampler": generator.config.sample.to_dict(),
+            "dataset": measure.dataset,
+            "clips": CLIPS.value,
+            "cores": len(os.sched_getaffinity(0)),
+            "seconds": round(time.perf_counter() - began, 1),
+            "date": f"{datetime.date.today()}",
+            "versions": protocol.versions(),
+        }
+        results.update(Path(OUT.value), name, {"about": about, "settings": found})
+        print(f"{name}: {about['seconds']} s", flush=True)
+
+
+def model(folder: Path, generator: Generator) -> dict:
+    """What model it was: step and, of an export, the hash of its weights."""
+    weights = folder / "weights.safetensors"
+    known = {"step": generator.step, "folder": folder.name}
+    if weights.exists():
+        known["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return known
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,123 @@
+"""Trains and scores rows with seeds: `python -m benchmarks.claims.train --workdir=DIR …`.
+
+    python -m benchmarks.claims.train --config=configs/ablations/small.py \
+        --config.data.shards=SHARDS --workdir=DIR
+
+Each row and seed has a folder in DIR; what is finished there is not done again, and what was
+interrupted goes on. `--rows` and `--seeds` choose some; the scores of all that are finished go
+into the file `--results`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.claims import results, rows, scoring
+from vssflow_jax import errors, evaluate, train
+from vssflow_jax.audio.codec import digest
+from vssflow_jax.data import shards
+from vssflow_jax.errors import InputError
+from vssflow_jax.files import write_text
+from vssflow_jax.generate import Generator
+from vssflow_jax.metrics import protocol
+from vssflow_jax.training import preemption, state
+from vssflow_jax.yardstick import Yardstick
+
+SCORES = "scores.json"  # in a finished run's folder
+
+ROWS = flags.DEFINE_list("rows", list(rows.ROWS), "Rows, of rows.ROWS, in this order.")
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; all rows of one before the next.")
+CLIPS = flags.DEFINE_integer("clips", 64, "Test clips a task that scores are made of.")
+OUT = flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
+
+
+def configured(recipe, name: str, seed: int, folder: Path):
+    """The recipe with a row's changes and a seed; codec and compiled programs are shared."""
+    config = recipe.copy_and_resolve_references()
+    changes = dict(rows.ROWS[name])
+    for field in rows.SHARES:
+        if field in changes:
+            changes[field] = round(changes[field] * recipe.train.steps)
+    config.update_from_flattened_dict(changes)
+    config.seed = seed
+    config.codec.folder = str(folder / "codec")
+    config.train.compiled = str(folder / "compiled")
+    config.train.evaluate = False
+    return config
+
+
+def score(folder: Path, name: str, measure: Yardstick, data: Path) -> dict:
+    """The scores of a finished run, by task, and what it took."""
+    generator = Generator.from_workdir(folder)
+    tasks = rows.tasks(name)
+    losses = scoring.flow_losses(generator, data, tasks, CLIPS.value)
+    out = {}
+    for task in tasks:
+        found = evaluate.generate(generator, measure.clips[task], task)
+        scores = scoring.plain(measure.score(found.clips, found.waves, task))
+        out[task] = {"loss": losses[task], **scores}
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    return {
+        "scores": out,
+        "steps": generator.step,
+        "parameters": state.count_parameters(generator.params),
+        "seconds": round(last["seconds"], 1),
+        "date": f"{datetime.date.today()}",
+    }
+
+
+def finished(folder: Path) -> dict[str, dict]:
+    """All scores in a folder of runs: row -> seed -> scores."""
+    found: dict[str, dict] = {}
+    for path in sorted(folder.glob(f"*/{SCORES}")):
+        name, _, seed = path.parent.name.rpartition("-")
+        if name in rows.ROWS:
+            found.setdefault(name, {})[seed] = json.loads(path.read_text())
+    return found
+
+
+def main() -> None:
+    """Flags in, trained and scored rows out."""
+    if train.CONFIG.value is None or train.WORKDIR.value is None:
+        raise InputError("expected --config=FILE and --workdir=DIR")
+    unknown = [name for name in ROWS.value if name not in rows.ROWS]
+    if unknown:
+        raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
+    recipe, folder = errors.loaded(train.CONFIG.value), Path(train.WORKDIR.value)
+    train.keep_compiled(folder / "compiled")
+    preemption.end_at_once()
+    data = train.ensure_shards(recipe, folder)
+    with recipe.unlocked():
+        recipe.data.shards = str(data)
+    codec = train.ensure_codec(recipe, train.training_clips(recipe, data, ()), folder)
+    measure = None
+    for seed in map(int, SEEDS.value):
+        for name in ROWS.value:
+            began, own = time.perf_counter(), folder / f"{name}-{seed}"
+            if (own / SCORES).exists():
+                continue
+            train.train(configured(recipe, name, seed, folder), own)
+            measure = measure or Yardstick.make(data, scoring.SPLIT, CLIPS.value, codec)
+            found = score(own, name, measure, data)
+            write_text(own / SCORES, json.dumps(found, indent=1))
+            print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+    about = {
+        "command": f"python -m benchmarks.claims.train {' '.join(sys.argv[1:])}",
+        "dataset": shards.load_dataset_info(data)["hash"],
+        "codec": digest(codec),
+        "clips": CLIPS.value,
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": protocol.versions(),
+    }
+    results.update(Path(OUT.value), "training", {"about": about, "rows": finished(folder)})
+
+
+if __name__ == "__main__":
+    errors.run(main)

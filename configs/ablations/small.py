@@ -1,0 +1,24 @@
+r"""The base of the comparisons in docs/results.md: the quickstart's network, small and short.
+
+    python -m vssflow_jax.train --config=configs/ablations/small.py --workdir=DIR \
+        --config.data.shards=SHARDS
+"""
+
+from vssflow_jax.configs import quickstart
+
+
+def get_config():
+    """The quickstart's run at a fraction of its cost."""
+    config = quickstart.get_config()
+    config.model.layers = 3
+    config.model.unroll = 3
+    config.model.head_width = 24
+    config.model.projected.update(clip=64, speaker=64, phonemes=64, lips=32, sync=64)
+    config.optim.ema = 0.99
+    config.optim.warmup = 50
+    config.train.steps = 250
+    config.train.checkpoint_every = 125
+    config.train.evaluate = False
+    config.sample.steps = 8
+    config.sample.scales.sync = 0.0
+    return config
