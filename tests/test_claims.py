@@ -109,8 +109,9 @@ def test_rows_are_trained_once_and_scored(tiny_run, tmp_path):
     """Two rows of two steps; the second call finds all of it done."""
     out = tmp_path / "results.json"
     flags = [flag for flag in tiny.FLAGS if "quickstart" not in flag and "corpus" not in flag]
-    flags += [
+    flags = [
         "--config=configs/ablations/small.py",
+        *flags,
         f"--config.data.shards={tiny_run / 'shards'}",
         "--config.train.steps=2",
         f"--workdir={tmp_path}",
