@@ -85,12 +85,13 @@ def finished(folder: Path) -> dict[str, dict]:
 
 def main() -> None:
     """Flags in, trained and scored rows out."""
-    if train.CONFIG.value is None or train.WORKDIR.value is None:
+    config, workdir = (flags.FLAGS[name].value for name in ("config", "workdir"))
+    if config is None or workdir is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
     unknown = [name for name in ROWS.value if name not in rows.ROWS]
     if unknown:
         raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
-    recipe, folder = errors.loaded(train.CONFIG.value), Path(train.WORKDIR.value)
+    recipe, folder = errors.loaded(config), Path(workdir)
     train.keep_compiled(folder / "compiled")
     preemption.end_at_once()
     data = train.ensure_shards(recipe, folder)
