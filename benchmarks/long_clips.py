@@ -4,8 +4,9 @@
 
 Joins the videos of a folder (MiniAV's, say) to one of so many seconds, makes sound and speech
 for it, and compares how much the log-mel changes at the borders of windows with how much it
-changes elsewhere. Then makes clips of growing length, each in a process of its own, and prints
-the peak of resident memory.
+changes elsewhere. Then makes clips of growing length, each in a process of its own: speech
+alone, and speech and sound for a video of 256 x 256 pixels, written to a file. Prints the peak
+of resident memory.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, or a model's nam
 VIDEOS = flags.DEFINE_string("videos", None, "Folder of mp4 files.")
 SECONDS = flags.DEFINE_float("seconds", 60.0, "Length of the clip whose seams are measured.")
 MEMORY = flags.DEFINE_float("memory", 0.0, "Makes a clip of so many seconds, prints its peak.")
-LENGTHS = (4, 15, 60, 120)  # seconds
+VIDEO = flags.DEFINE_string("video", None, "Of the clip whose memory is measured.")
+LENGTHS = (4, 15, 60, 120, 240)  # seconds
 NEAR = 2  # log-mel frames around a border that count as it
-SIDE = 128  # pixels
+SIDE, ENLARGE = 128, 2  # pixels of a picture's side; by how much, where memory is measured
 SENTENCES = ("bin red by k two soon", "set blue at g nine now", "lay green in r five please")
 
 
-def joined(folder: Path, seconds: float, out: Path) -> None:
+def joined(folder: Path, seconds: float, out: Path, enlarge: int = 1) -> None:
     """A video of so many seconds from those of a folder, one after another."""
     parts, count = [], 0
     files = sorted(folder.glob("*.mp4"))
@@ -44,7 +46,8 @@ def joined(folder: Path, seconds: float, out: Path) -> None:
         count += len(frames)
         if count >= seconds * 25:
             break
-    media.write_video(out, np.concatenate(parts)[: round(seconds * 25)], 25)
+    frames = np.concatenate(parts)[: round(seconds * 25)]
+    media.write_video(out, frames.repeat(enlarge, 1).repeat(enlarge, 2), 25)
 
 
 def borders(generator: Generator, seconds: float) -> np.ndarray:
@@ -88,12 +91,24 @@ def peak() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
 
+def memory(seconds: float, *more: str) -> int:
+    """Peak of a process that makes a clip of so many seconds, MB."""
+    command = (sys.executable, "-m", "benchmarks.long_clips", f"--memory={seconds}", *more)
+    done = subprocess.run(
+        (*command, f"--workdir={WORKDIR.value}"), capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
 def main(argv) -> None:
     """Prints both tables."""
     del argv
     generator = Generator.from_workdir(WORKDIR.value)
     if MEMORY.value:
-        generator(script=script(max(MEMORY.value, 4)), duration=MEMORY.value)
+        with tempfile.TemporaryDirectory() as folder:
+            lines = script(max(MEMORY.value, 4))
+            made = generator(VIDEO.value, script=lines, duration=MEMORY.value)
+            made.save(Path(folder) / ("out.mp4" if VIDEO.value else "out.wav"))
         print(peak())
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -104,12 +119,12 @@ def main(argv) -> None:
         print(name)
         for key, value in seams(wave, borders(generator, SECONDS.value)).items():
             print(f"  {key}: {value:.4g}")
-    for seconds in LENGTHS:
-        command = (sys.executable, "-m", "benchmarks.long_clips", f"--memory={seconds}")
-        done = subprocess.run(
-            (*command, f"--workdir={WORKDIR.value}"), capture_output=True, text=True, check=True
-        )
-        print(f"{seconds} s: {done.stdout.strip()} MB", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for seconds in LENGTHS:
+            video = Path(folder) / f"{seconds}.mp4"
+            joined(Path(VIDEOS.value), seconds, video, ENLARGE)
+            for kind, more in {"speech": (), "video": (f"--video={video}",)}.items():
+                print(f"{kind}, {seconds} s: {memory(seconds, *more)} MB", flush=True)
 
 
 if __name__ == "__main__":

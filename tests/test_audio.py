@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vssflow_jax.audio import codec as codecs
-from vssflow_jax.audio import griffin_lim, mel, pca
+from vssflow_jax.audio import griffin_lim, mel, pca, pieces
 from vssflow_jax.errors import InputError
 
 
@@ -109,3 +109,37 @@ def test_broken_codecs_are_named(codec, tmp_path):
 def test_too_little_audio_to_fit():
     with pytest.raises(ValueError, match="latent frames"):
         pca.fit_pca([np.zeros(16_000, np.float32)])
+
+
+def test_a_long_sound_is_the_same_in_pieces():
+    """Pieces overlap as far as a turn of the iteration sees, times the turns."""
+    rng = np.random.default_rng(0)
+    mel_of = mel.log_mel(jnp.asarray(rng.uniform(-0.5, 0.5, (2, 16_000 * 3)), jnp.float32), 1e-3)
+    whole = griffin_lim.griffin_lim(mel_of, iterations=4)
+    cut = griffin_lim.griffin_lim(mel_of, iterations=4, piece=100)
+    np.testing.assert_allclose(cut, whole, atol=1e-4)
+    near = pieces.by_pieces(
+        lambda x, first: griffin_lim._piece(x, first, 4), mel_of, 100, 3, mel.HOP
+    )
+    assert np.abs(near - whole).max() > 1e-3  # with less of an overlap it would not be
+
+
+@pytest.mark.parametrize("length", [7, 20, 21, 50, 59])
+def test_pieces_cover_a_clip(length):
+    """A running mean of nine frames, exact at every frame, whatever the ends of the pieces."""
+
+    def mean(x):
+        padded = np.pad(x, [(0, 0), (4, 4), (0, 0)])
+        return np.stack([padded[:, k : k + 9].mean((1, 2)) for k in range(x.shape[1])], 1)
+
+    x = np.random.default_rng(0).normal(size=(3, length, 2)).astype(np.float32)
+    sizes = []
+
+    def function(part, first):
+        sizes.append(part.shape)
+        padded = jnp.pad(part, [(0, 0), (4, 4), (0, 0)])
+        rows = [padded[:, k : k + 9].mean((1, 2)) for k in range(part.shape[1])]
+        return jnp.stack(rows, 1)
+
+    np.testing.assert_allclose(pieces.by_pieces(function, x, 20, 4, 1), mean(x), atol=1e-6)
+    assert all(rows * frames <= 20 for rows, frames, _ in sizes)

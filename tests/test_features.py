@@ -3,10 +3,10 @@ import making
 import numpy as np
 import pytest
 
-from vssflow_jax import conditions
+from vssflow_jax import clips, conditions, media
 from vssflow_jax.audio import mel
 from vssflow_jax.errors import InputError
-from vssflow_jax.features import encode, lips, pixels, speaker
+from vssflow_jax.features import encode, facemesh, lips, pixels, speaker
 
 
 def voice(seed=0, seconds=2.0, pitch=120.0):
@@ -159,3 +159,17 @@ def test_a_change_of_an_encoder_changes_its_hash():
     hashes = {e.hash for e in encode.EMBEDDED}
     assert len(hashes) == len(encode.EMBEDDED)
     assert encode.Encoder(**{**vars(first), "version": first.version + 1}).hash not in hashes
+
+
+@pytest.mark.parametrize("name", ["carphone_pristine.mp4", "bigbuckbunny.mp4"])
+def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
+    """The conditions are those of a clip whose pictures are all in memory."""
+    window = clips.Window(id="x", start=1.0, frames=50)
+    speaks = name.startswith("carphone") and facemesh.available()
+    held, said = clips.seen(making.real(name), None, window, clips.Settings(), speaks=speaks)
+    monkeypatch.setattr(clips, "HELD", 1.0)
+    monkeypatch.setattr(media, "read_video", None)
+    again, said_again = clips.seen(making.real(name), None, window, clips.Settings(), speaks=speaks)
+    assert said == said_again and held.keys() == again.keys() and ("lips" in held) == speaks
+    for condition, features in held.items():
+        np.testing.assert_array_equal(features, again[condition])

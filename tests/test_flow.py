@@ -116,9 +116,20 @@ def test_each_frame_is_taken_from_the_window_of_its_voice():
     np.testing.assert_allclose(found[0, :, 0], voices, atol=1e-6)
 
 
-def test_rows_in_groups_give_the_same():
-    x, t = jax.random.normal(jax.random.key(0), (7, 3)), jnp.arange(7.0)
-    for size in (2, 7, 9):
-        groups = windows.in_rows((x, t), size)
-        out = windows.by_rows(lambda x, t: x * t[:, None], groups)
-        np.testing.assert_allclose(out.reshape(-1, 3)[:7], x * t[:, None])
+@pytest.mark.parametrize("turns", [1, 2, 3, 7])
+def test_rows_that_take_turns_give_the_same(turns):
+    """Every turn has the same rows of all branches; what fills the last one up is gone again."""
+    x, t = jax.random.normal(jax.random.key(0), (2 * 7, 3)), jnp.arange(14.0)
+    cut = [windows.in_turns(part, turns, branches=2) for part in (x, t)]
+    number = windows.in_turns(jnp.arange(7.0), turns)
+    seen = []
+
+    def work(number, x, t):
+        seen.append(x.shape)
+        return x * t[:, None] + jnp.tile(number, 2)[:, None]
+
+    out = windows.from_turns(windows.by_turns(work, (number, *cut)), 7, branches=2)
+    assert set(seen) == {(2 * -(-7 // turns), 3)}
+    np.testing.assert_allclose(
+        out, x * t[:, None] + jnp.tile(jnp.arange(7.0), 2)[:, None], rtol=1e-5
+    )

@@ -21,6 +21,7 @@ from vssflow_jax.text.schedule import schedule, symbols_of
 from vssflow_jax.text.subwords import Pace
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
+HELD = 10.0  # seconds whose pictures are held in memory; those of a longer clip are decoded again
 REFERENCE = 30.0  # seconds of a reference voice that are heard
 FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
@@ -202,20 +203,23 @@ def seen(
     where the annotation says; without one they are looked for if somebody `speaks`, in the
     largest face or in the one that the annotation names.
     """
-    picture = media.read_video(
+    pictures = media.Pictures(
         video,
         encode.VIDEO_RATE,
         encode.picture_side(settings.encoder_set),
         start=window.start,
         seconds=window.seconds,
     )
+    frames: Iterable[np.ndarray] = pictures
+    if note is not None or window.seconds <= HELD:
+        frames = np.stack(list(pictures))
     mouth, said = (note or {}).get("mouth"), {}
     if mouth is not None:
-        mouth = np.asarray(mouth, float) * np.tile(picture.scale, 2)
+        mouth = np.asarray(mouth, float) * np.tile(pictures.scale, 2)
     elif speaks and settings.find_mouths:
-        mouth, said = _mouth(picture.frames, _face(note, picture.scale))
+        mouth, said = _mouth(frames, _face(note, pictures.scale))
     made = encode.encode_clip(
-        picture.frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
+        frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
     )
     return made, said
 
@@ -233,7 +237,9 @@ def _face(note: Mapping | None, scale: tuple[float, float]) -> np.ndarray | None
     return np.asarray(face, float) * np.tile(scale, len(face) // 2)
 
 
-def _mouth(frames: np.ndarray, face: np.ndarray | None) -> tuple[faces.Mouth | None, dict]:
+def _mouth(
+    frames: Iterable[np.ndarray], face: np.ndarray | None
+) -> tuple[faces.Mouth | None, dict]:
     """The mouth, None where it is not seen often enough; and why, or how often it is seen."""
     try:
         mouth = faces.find_mouth(frames, face)

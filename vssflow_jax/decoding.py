@@ -189,110 +189,145 @@ def _timed(frames: Iterable[av.VideoFrame], stream) -> Iterator[tuple[float, flo
 
 
 class _Picker:
-    """Collects small pictures on an even grid of times."""
+    """Small pictures on an even grid of times, one after another.
 
-    def __init__(self, start: float, rate: float, width: int, height: int):
-        self.start, self.rate, self.width, self.height = start, rate, width, height
+    After the last one `end` is where the pictures end (or `stop`), in seconds, and `count` how
+    many there were from `start` on.
+    """
+
+    def __init__(self, stream, start: float, stop: float, rate: float, max_side: int | None):
+        self.start, self.stop, self.rate = start, stop, rate
+        self.size, self.shown = _target_size(stream, max_side), _shown_size(stream)
         self.reformatter = VideoReformatter()
-        self.frames: list[np.ndarray] = []
+        self.given, self.end, self.count, self.turned = 0, start, 0, False
 
-    def show(self, frame: av.VideoFrame, until: float) -> None:
-        """Puts `frame` at every free grid time before `until`."""
+    @property
+    def scale(self) -> tuple[float, float]:
+        """As that of a `Video`, once there was a picture."""
+        x, y = (size / shown for size, shown in zip(self.size, self.shown, strict=True))
+        return (y, x) if self.turned else (x, y)
+
+    def pictures(self, timed: Iterable) -> Iterator[np.ndarray]:
+        """Shows each frame until the next."""
+        shown, end = None, self.start
+        for time, frame_end, frame in timed:
+            if shown is not None:
+                yield from self._show(shown, min(time, self.stop))
+            if time >= self.stop - TICK:
+                self.end = self.stop
+                return
+            shown, end = frame, frame_end
+            self.count += end > self.start
+        if shown is not None:
+            yield from self._show(shown, min(end, self.stop))
+        self.end = end
+
+    def _show(self, frame: av.VideoFrame, until: float) -> Iterator[np.ndarray]:
+        """`frame` at every free grid time before `until`."""
         picture = None
-        while self.start + len(self.frames) / self.rate < until - TICK:
+        while self.start + self.given / self.rate < until - TICK:
             picture = self._small(frame) if picture is None else picture
-            self.frames.append(picture)
+            self.given += 1
+            yield picture
 
     def _small(self, frame: av.VideoFrame) -> np.ndarray:
         small = self.reformatter.reformat(
             frame,
-            width=self.width,
-            height=self.height,
+            width=self.size[0],
+            height=self.size[1],
             format="rgb24",
             interpolation="AREA",  # averages what it shrinks, so that nothing flickers
             threads=1,  # starting more costs more than a small picture
         )
         array = small.to_ndarray()
+        self.turned = frame.rotation % 180 != 0
         return np.rot90(array, frame.rotation // 90) if frame.rotation % 360 else array
 
 
-def _pick(timed: Iterable, picker: _Picker, stop: float) -> tuple[float, int]:
-    """Shows each frame until the next; gives where the pictures end, and how many there were."""
-    shown, end, count = None, picker.start, 0
-    for time, frame_end, frame in timed:
-        if shown is not None:
-            picker.show(shown, min(time, stop))
-        if time >= stop - TICK:
-            return stop, count
-        shown, end = frame, frame_end
-        count += end > picker.start
-    if shown is not None:
-        picker.show(shown, min(end, stop))
-    return end, count
+class Pictures:
+    """The pictures of a video at an even rate, one after another, as often as one wants them.
 
-
-def read_video(
-    path: str | os.PathLike,
-    rate: float = 25.0,
-    max_side: int | None = 256,
-    *,
-    start: float = 0.0,
-    seconds: float | None = None,
-) -> Video:
-    """Reads the pictures of a video at an even rate.
-
-    Frame k is the one on show at time start + k / rate: the newest whose own time is not later
+    Picture k is the one on show at time start + k / rate: the newest whose own time is not later
     (within half a millisecond), the first one before that. Pictures are turned upright, made
-    square-pixelled and shrunk to at most `max_side` pixels a side while they are decoded, so
-    that memory holds only the small ones.
+    square-pixelled and shrunk to at most `max_side` pixels a side while they are decoded. There
+    are round(duration * rate) of them, at least one.
 
     Args:
       path: a media file with a video stream.
-      rate: frames a second wanted.
+      rate: pictures a second wanted.
       max_side: largest side in pixels; None keeps the size.
       start: seconds of the file to pass over.
       seconds: how many seconds to read; None: up to the end.
 
-    Returns:
-      Video, frames uint8 [round(duration * rate), H, W, 3] (at least one frame).
-
-    Raises:
-      InputError: missing file, not media, no video or no frames, or an end that comes much
-        earlier than the container says (truncated).
+    Attributes:
+      duration, scale: as those of a `Video`; known once they were gone through.
     """
-    with opened(path) as container:
-        stream = video_stream(container, path)
-        declared, fps = stream_duration(container, stream), _fps(stream)
-        shown = _shown_size(stream)
-        picker = _Picker(start, rate, *_target_size(stream, max_side))
-        if start > 0:
-            with contextlib.suppress(av.error.FFmpegError):  # then all is decoded from the start
-                offset = round((start + stream_start(stream)) / stream.time_base)
-                container.seek(offset, stream=stream, backward=True)
-        stop = math.inf if seconds is None else start + seconds
-        end, count = _pick(_timed(_decoded(container, stream, path), stream), picker, stop)
-    if not picker.frames:
-        raise InputError(f"{path}: found no video frames{_at(start)}, expected a video")
-    wanted = min(stop, declared) if declared else end
-    expected = round((wanted - start) * fps)
-    share = 1 - EARLY
-    if end - start < share * (wanted - start) and count < share * expected - 2:
-        raise InputError(
-            f"{path}: truncated: found {count} frames ({end - start:.2f} s), expected {expected} "
-            f"({wanted - start:.2f} s) by its header"
-        )
-    total = max(1, round((wanted - start) * rate))
-    last = itertools.repeat(picker.frames[-1], max(0, total - len(picker.frames)))
-    frames = np.stack([*picker.frames[:total], *last])
-    scale = (picker.width / shown[0], picker.height / shown[1])
-    turned = frames.shape[1:3] != (picker.height, picker.width)
-    return Video(
-        frames=frames, rate=rate, duration=wanted - start, scale=scale[::-1] if turned else scale
-    )
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        rate: float = 25.0,
+        max_side: int | None = 256,
+        *,
+        start: float = 0.0,
+        seconds: float | None = None,
+    ):
+        self.path, self.rate, self.max_side = path, rate, max_side
+        self.start, self.stop = start, math.inf if seconds is None else start + seconds
+        self.duration, self.scale = 0.0, (1.0, 1.0)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Uint8 [H, W, 3] each.
+
+        Raises:
+          InputError: missing file, not media, no video or no frames, or an end that comes much
+            earlier than the container says (truncated).
+        """
+        last, given = None, 0
+        with opened(self.path) as container:
+            stream = video_stream(container, self.path)
+            declared, fps = stream_duration(container, stream), _fps(stream)
+            picker = _Picker(stream, self.start, self.stop, self.rate, self.max_side)
+            if self.start > 0:
+                with contextlib.suppress(av.error.FFmpegError):  # then all is decoded
+                    offset = round((self.start + stream_start(stream)) / stream.time_base)
+                    container.seek(offset, stream=stream, backward=True)
+            total = self._total(declared or math.inf)
+            for picture in picker.pictures(_timed(_decoded(container, stream, self.path), stream)):
+                if last is not None and given < total:
+                    yield last
+                    given += 1
+                last, self.scale = picture, picker.scale
+        if last is None:
+            after = f" after {self.start:g} s" if self.start else ""
+            raise InputError(f"{self.path}: found no video frames{after}, expected a video")
+        wanted = min(self.stop, declared) if declared else picker.end
+        self.duration = wanted - self.start
+        self._check(picker.end - self.start, picker.count, round(self.duration * fps))
+        yield from itertools.repeat(last, self._total(wanted) - given)
+
+    def _total(self, end: float) -> float:
+        """Pictures up to a second of the file, infinite if it is."""
+        seconds = min(self.stop, end) - self.start
+        return seconds if math.isinf(seconds) else max(1, round(seconds * self.rate))
+
+    def _check(self, seconds: float, count: int, expected: int) -> None:
+        """Raises an InputError where much is missing of the seconds and pictures expected."""
+        share = 1 - EARLY
+        if seconds < share * self.duration and count < share * expected - 2:
+            raise InputError(
+                f"{self.path}: truncated: found {count} frames ({seconds:.2f} s), expected "
+                f"{expected} ({self.duration:.2f} s) by its header"
+            )
 
 
-def _at(start: float) -> str:
-    return f" after {start:g} s" if start else ""
+def read_video(
+    path: str | os.PathLike, rate: float = 25.0, max_side: int | None = 256, **span
+) -> Video:
+    """All of the `Pictures` of a video at once, frames uint8 [T, H, W, 3]; arguments as there."""
+    pictures = Pictures(path, rate, max_side, **span)
+    frames = np.stack(list(pictures))
+    return Video(frames=frames, rate=rate, duration=pictures.duration, scale=pictures.scale)
 
 
 def read_audio(

@@ -22,16 +22,18 @@ from vssflow_jax.errors import InputError
 from vssflow_jax.flow import guidance, solvers, windows
 from vssflow_jax.models import inference, vssflow
 from vssflow_jax.output import Output
-from vssflow_jax.request import SOUND, SPEECH, Request, Voices, conditions_of
+from vssflow_jax.request import SOUND, SPEECH, Request, Voices, conditions_of, cut, voiced
 from vssflow_jax.sampling import Sampling, check_seed, choose
 from vssflow_jax.text import timing
 from vssflow_jax.text.schedule import predicted
 from vssflow_jax.text.script import Utterance
 from vssflow_jax.text.subwords import Pace
 from vssflow_jax.training import checkpoint
+from vssflow_jax.windowed import by_windows
 
 OVERLAP = 25  # latent frames that neighbouring windows share: one second
-TOGETHER = 8  # windows of a clip that go through the network at once; more take turns
+TOGETHER = 6  # windows that go through the network at once, or one of each clip
+HELD = 64  # windows whose conditions are held at once, or those of one clip
 Progress = Callable[[float], None]
 
 
@@ -56,7 +58,7 @@ class Generator:
         self.model = vssflow.build(config, codec.channels)
         self.network = inference.of(self.model)
         self.params = params
-        self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "told"))
+        self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "turns", "told"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
 
     @property
@@ -290,79 +292,83 @@ class Generator:
     ) -> list[np.ndarray]:
         """Waveforms [L * 640] of raw conditions; clips longer than trained go by windows.
 
-        Where there are voices, a window is made once with each that speaks in it.
+        Where there are voices, a window is made once with each that speaks in it. Clips of many
+        windows go one after another, so that memory does not grow with their number.
         """
-        trained = conditions.latent_frames(self.config.data.duration)
-        window = min(length, trained)
+        window = min(length, conditions.latent_frames(self.config.data.duration))
         plan = windows.plan(length, window, OVERLAP, None if voices is None else voices.frames)
+        size = max(HELD // len(plan.first), 1)
+        firsts, waves = range(0, len(records), size), []
+        for done, first in enumerate(firsts):
+            some = slice(first, first + size)
+            told = None
+            if progress is not None:
+                told = functools.partial(_tell_part, progress, done, len(firsts))
+            made = self._together(
+                records[some], ids[some], length, seeds[some], sampling, plan, voices, told
+            )
+            waves += [np.clip(wave, -1, 1).astype(np.float32) for wave in made]
+        if progress is not None:
+            progress(1.0)
+        return waves
+
+    def _together(
+        self, records, ids, length, seeds, sampling, plan: windows.Plan, voices, progress
+    ) -> np.ndarray:
+        """Waveforms [B, L * 640] of clips that go through the solver together."""
+        window = plan.weight.shape[1]
         rates = self.statistics["rates"]
         spec = pipeline.BatchSpec.of(window / conditions.LATENT_RATE, rates)
-        examples = [
-            pipeline.example(cut(voiced(record, voices, voice), start, rates), spec)
-            for record in records
-            for start, voice in zip(plan.first, plan.voice, strict=True)
-        ]
-        batch = pipeline.stack(examples)
+        given = pipeline.stack(
+            [
+                pipeline.example(cut(voiced(record, voices, voice), start, rates), spec)
+                for record in records
+                for start, voice in zip(plan.first, plan.voice, strict=True)
+            ]
+        )
+        given = jax.device_put({name: given[name] for name in ("features", "present")})
         channels = self.codec.channels
         pairs = zip(ids, seeds, strict=True)
         noise = jnp.stack([draw_noise(name, seed, length, channels) for name, seed in pairs])
         self._progress = progress
         latent = self._sample(
             self._folded,
-            batch["features"],
-            batch["present"],
+            given["features"],
+            given["present"],
             noise,
             plan,
             np.float32([scale for _, scale in sampling.groups]),
             sampling=sampling.unscaled(),
             length=window,
+            turns=-(-len(records) * len(plan.first) // max(TOGETHER, len(records))),
             told=progress is not None,
         )
         waves = np.asarray(self._decode(self.codec, latent))
         if progress is not None:
-            jax.effects_barrier()  # no report comes after this one
-            progress(1.0)
-        return [np.clip(wave, -1, 1).astype(np.float32) for wave in waves]
+            jax.effects_barrier()  # no report comes after those of the next clips
+        return waves
 
     def _tell(self, t) -> None:
         """Is called from the compiled solver with its time, from 0 to 1."""
         self._progress(float(t))
 
     def _solve(
-        self, params, features, present, noise, plan, scales, *, sampling, length, told=False
+        self, params, features, present, noise, plan, scales, *, sampling, length, turns, told=False
     ):
         """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows.
 
         Scales and windows are data, so that other ones need no compilation.
         """
-        groups, first = sampling.groups, plan.first
-        on = [sum((names for names, _ in groups), ())]
-        if not guidance.unguided(groups):
-            on = guidance.branches(groups)
-        tiled = jax.tree.map(lambda x: jnp.tile(x, (len(on),) + (1,) * (x.ndim - 1)), features)
-        keep = {
-            name: jnp.concatenate([present[name] * (name in names) for names in on])
-            for name in present
-        }
-        apply = functools.partial(self.network.apply, {"params": params})
-        rows = len(on) * len(noise) * min(len(first), TOGETHER)
-        # Rows without a context are the first, where all rows go together.
-        silent = inference.silent(self.model, on) * rows // len(on) * (len(first) <= TOGETHER)
-        conditioned = windows.by_rows(
-            lambda features, keep: apply(features, keep, length, silent, method="condition"),
-            windows.in_rows((tiled, keep), rows),
+        velocity = by_windows(
+            functools.partial(self.network.apply, {"params": params}),
+            functools.partial(inference.silent, self.model),
+            sampling.branches,
+            (features, present),
+            plan,
+            length=length,
+            turns=turns,
         )
-
-        def velocity(x, t):  # [G' B, L, C], [G' B]
-            parts = (windows.split(x, first, length), jnp.repeat(t, len(first)))
-            out = windows.by_rows(
-                lambda x, t, conditioned: apply(x, t, conditioned, method="velocity"),
-                (*windows.in_rows(parts, rows), conditioned),
-            )
-            out = out.reshape(-1, *out.shape[2:])[: len(parts[0])]
-            return windows.blend(out, first, x.shape[1], plan.weight)
-
-        guided = guidance.guided(velocity, groups, scales)
+        guided = guidance.guided(velocity, sampling.groups, scales)
 
         def watched(x, t):
             jax.debug.callback(self._tell, t)
@@ -371,23 +377,9 @@ class Generator:
         return solvers.solve(watched if told else guided, noise, sampling.solver, sampling.steps)
 
 
-def voiced(record: Mapping, voices: Voices | None, voice: int) -> dict:
-    """The record with one of the voices, if it has a voice at all."""
-    out = dict(record)
-    if voices is not None and out.pop("speaker", None) is not None:
-        embedding = voices.embeddings[voice]
-        out |= {} if embedding is None else {"speaker": embedding}
-    return out
-
-
-def cut(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
-    """A record from latent frame `start` on."""
-    out = dict(record)
-    for name in conditions.NAMES:
-        rate = rates.get(name)
-        if name in record and rate is not None:
-            out[name] = record[name][round(start / conditions.LATENT_RATE * rate) :]
-    return out
+def _tell_part(progress: Progress, done: int, parts: int, fraction: float) -> None:
+    """Says how far all parts are, of one that is so far."""
+    progress((done + fraction) / parts)
 
 
 def draw_noise(name: str, seed: int, length: int, channels: int) -> jax.Array:

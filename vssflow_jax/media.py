@@ -14,13 +14,21 @@ import av
 import numpy as np
 
 from vssflow_jax import decoding
-from vssflow_jax.decoding import SAMPLE_RATE, MediaInfo, Video, probe, read_audio, read_video
+from vssflow_jax.decoding import (
+    SAMPLE_RATE,
+    MediaInfo,
+    Pictures,
+    Video,
+    probe,
+    read_audio,
+    read_video,
+)
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import replacing
 
 __all__ = [
-    "MediaInfo", "Video", "mux", "pcm", "probe", "read_audio", "read_video", "write_video",
-    "write_wav",
+    "MediaInfo", "Pictures", "Video", "mux", "pcm", "probe", "read_audio", "read_video",
+    "write_video", "write_wav",
 ]  # fmt: skip
 
 AAC_BIT_RATE = 96_000

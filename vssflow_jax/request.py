@@ -175,6 +175,25 @@ def voices_of(
     return Voices(embeddings=embeddings, frames=frames)
 
 
+def voiced(record: Mapping, voices: Voices | None, voice: int) -> dict:
+    """The record with one of the voices, if it has a voice at all."""
+    out = dict(record)
+    if voices is not None and out.pop("speaker", None) is not None:
+        embedding = voices.embeddings[voice]
+        out |= {} if embedding is None else {"speaker": embedding}
+    return out
+
+
+def cut(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
+    """A record from latent frame `start` on."""
+    out = dict(record)
+    for name in conditions.NAMES:
+        rate = rates.get(name)
+        if name in record and rate is not None:
+            out[name] = record[name][round(start / conditions.LATENT_RATE * rate) :]
+    return out
+
+
 def check_rates(rates: Mapping[str, float | None], encoder_set: str) -> None:
     """Raises an InputError where the encoders give features at rates that a model has not seen."""
     for encoder in encoders(encoder_set):

@@ -22,6 +22,13 @@ class Sampling:
     steps: int
     groups: guidance.Groups
 
+    @property
+    def branches(self) -> list[tuple[str, ...]]:
+        """Conditions of each branch that is computed: with no guidance, of one with all."""
+        if guidance.unguided(self.groups):
+            return [sum((names for names, _ in self.groups), ())]
+        return guidance.branches(self.groups)
+
     def unscaled(self) -> Sampling:
         """Without the scales' values (0), unless all are 1: what a compiled program depends on."""
         if guidance.unguided(self.groups):

@@ -14,10 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.audio import mel as mels
+from vssflow_jax.audio.pieces import by_pieces
 
 BLOCKS = -(-mels.WINDOW // mels.HOP)  # hops that one window touches
 MOMENTUM = 0.99
 TINY = 1e-8
+PIECE = 1000  # frames: what is longer than 10 s is made in pieces
+NEAR = (mels.WINDOW - 1) // mels.HOP  # frames away from which one turn of the iteration sees
 
 
 def magnitudes(mel: jax.Array, iterations: int = 30) -> jax.Array:
@@ -56,16 +59,27 @@ def istft(spectrum: jax.Array) -> jax.Array:
     return signal[..., mels.PAD : mels.PAD + spectrum.shape[-2] * mels.HOP]
 
 
-@functools.partial(jax.jit, static_argnames="iterations")
-def griffin_lim(log_mel: jax.Array, iterations: int = 32) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("iterations", "piece"))
+def griffin_lim(log_mel: jax.Array, iterations: int = 32, piece: int = PIECE) -> jax.Array:
     """Waveform of a log-mel spectrogram: [B, T, 64] -> [B, T * 160], deterministic.
 
     The starting phases come from a fixed key, the same for every row, so that a clip's
-    sound does not depend on its place in the batch.
+    sound does not depend on its place in the batch; after PIECE frames they come again.
+    Pieces overlap so far that the sound does not depend on their size.
     """
+    reach = NEAR * (iterations + 1)
+    piece = max(piece, 3 * reach)
+    return by_pieces(
+        functools.partial(_piece, iterations=iterations), log_mel, piece, reach, mels.HOP
+    )
+
+
+def _piece(log_mel: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
+    """Log-mel [B, T, 64] of clips from frames `first` [B] on -> their waveform [B, T * 160]."""
     magnitude = magnitudes(jnp.exp(log_mel))
-    angles = jax.random.uniform(jax.random.key(0), magnitude.shape[-2:], maxval=2 * np.pi)
-    phase = jnp.broadcast_to(jnp.exp(1j * angles), magnitude.shape)
+    angles = jax.random.uniform(jax.random.key(0), (PIECE, magnitude.shape[-1]), maxval=2 * np.pi)
+    phases = jnp.exp(1j * angles)
+    phase = phases[(first[:, None] + np.arange(magnitude.shape[1])) % PIECE]
 
     def iterate(_, carry):
         phase, previous = carry

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -35,13 +35,13 @@ class Clip:
 
     Attributes:
       duration: seconds.
-      frames: uint8 [T, H, W, 3] at 25 a second.
+      frames: uint8 [T, H, W, 3] at 25 a second, or T pictures that can be gone through again.
       speaker_wave: float32 [n] at 16 kHz, the voice to speak with.
       mouth: where it is in the frames; `mouth.crops(frames)` are those that AV-HuBERT takes.
     """
 
     duration: float
-    frames: np.ndarray | None = None
+    frames: Iterable[np.ndarray] | None = None
     speaker_wave: np.ndarray | None = None
     mouth: Mouth | None = None
 
@@ -173,7 +173,7 @@ def picture_side(name: str) -> int:
 
 
 def encode_clip(
-    frames: np.ndarray | None = None,
+    frames: Iterable[np.ndarray] | None = None,
     speaker_wave: np.ndarray | None = None,
     mouth: Sequence[float] | Mouth | None = None,
     *,
@@ -183,7 +183,8 @@ def encode_clip(
     """Conditions of one clip by name: float16, [n, width] or, once a clip, [width].
 
     Args:
-      frames: uint8 [T, H, W, 3] at 25 a second.
+      frames: uint8 [T, H, W, 3] at 25 a second; where the duration and the whole `Mouth` are
+        given also T pictures that can be gone through again, such as `decoding.Pictures`.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
       mouth: where it is: found in the frames, or a box (x0, y0, x1, y1) in their pixels.
       duration: seconds that the conditions cover; the frames' own length if not given.

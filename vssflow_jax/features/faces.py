@@ -9,7 +9,7 @@ a similarity, and 96 x 96 grey pixels around the mouth are kept.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -64,11 +64,11 @@ class Mouth:
         """Share of the pictures in which a face was seen."""
         return float(self.found.mean())
 
-    def crops(self, frames: np.ndarray, side: int = SIDE) -> np.ndarray:
+    def crops(self, frames: Iterable[np.ndarray], side: int = SIDE) -> np.ndarray:
         """Upright grey mouths on the mean face's scale: uint8 [T, side, side].
 
         Args:
-          frames: uint8 [T, H, W, 3], the pictures in which it was found.
+          frames: uint8 T x [H, W, 3], the pictures in which it was found.
           side: pixels.
         """
         made = []
@@ -78,49 +78,53 @@ class Mouth:
         return np.stack(made)
 
 
-def find_mouth(frames: np.ndarray, face: Sequence[float] | None = None) -> Mouth | None:
+def find_mouth(frames: Iterable[np.ndarray], face: Sequence[float] | None = None) -> Mouth | None:
     """Finds and follows the mouth of one face; None where no picture has a face.
 
     Args:
-      frames: uint8 [T, H, W, 3].
+      frames: uint8 T x [H, W, 3].
       face: which one, if there are several: a point (x, y) or a box (x0, y0, x1, y1) in pixels
         that it holds or is nearest to. None: the largest.
 
     Raises:
       InputError: the face finder is not installed.
     """
-    points = np.full((len(frames), facemesh.POINTS, 2), np.nan)
-    for number, found in _follow(frames, face):
-        points[number] = found
+    points = np.stack([_middles(points) for points in _follow(frames, face)])  # [T, 4, 2]
     found = ~np.isnan(points[:, 0, 0])
     if not found.any():
         return None
-    stable = np.stack([points[:, part].mean(1) for part in (RIGHT_EYE, LEFT_EYE, NOSE)], 1)
-    stable = smooth(fill(stable, found))
-    centres = fill(points[:, LIPS].mean(1), found)
+    stable = smooth(fill(points[:, :3], found))
+    centres = fill(points[:, 3], found)
     steps = np.stack([similarity(three) for three in stable])
     half = BOX / 2 * np.linalg.norm(steps[:, :1], axis=-1)
     middle = smooth(centres) + LOWER * steps[:, 1]
     return Mouth(np.concatenate([middle - half, middle + half], 1), found, centres, steps)
 
 
-def _follow(frames: np.ndarray, face) -> Iterator[tuple[int, np.ndarray]]:
-    """Numbers of the pictures with a face and its points [468, 2]."""
+def _middles(points: np.ndarray | None) -> np.ndarray:
+    """Middles of the right eye, the left eye, the nose and the lips, [4, 2]; NaN without a face."""
+    if points is None:
+        return np.full((4, 2), np.nan)
+    return np.stack([points[list(part)].mean(0) for part in (RIGHT_EYE, LEFT_EYE, NOSE, LIPS)])
+
+
+def _follow(frames: Iterable[np.ndarray], face) -> Iterator[np.ndarray | None]:
+    """Points [468, 2] of the face in each picture, None where there is none."""
     square, since = None, 0
     for number, frame in enumerate(frames):
-        image = Image.fromarray(frame)
         if square is None and number < since:
+            yield None
             continue
+        image = Image.fromarray(frame)
         if square is None or number >= since + CHECK:
             chosen = _choose(facemesh.detect(image, face is not None), square, face)
             square, since = (chosen.square if chosen else square), number
         if square is not None:
             points, score = facemesh.landmarks(image, square)
             square = facemesh.around(points) if score >= facemesh.THRESHOLD else None
-            if square is not None:
-                yield number, points
         if square is None:
             since = number + SEARCH
+        yield points if square is not None else None
 
 
 def _choose(faces: Sequence[facemesh.Face], square, face) -> facemesh.Face | None:

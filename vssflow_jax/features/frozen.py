@@ -9,6 +9,7 @@ Legend: N items of all clips, T frames.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -120,9 +121,9 @@ def _clip(clips: Sequence) -> list[np.ndarray | None]:
 def _seen(clip, side: int) -> np.ndarray:
     """Frames nearest to k / 10 seconds, halves to even, as published; black after the end."""
     count = frame_count("clip", clip.duration, RATES["clip"])
-    index = [round(k * VIDEO_RATE / RATES["clip"]) for k in range(count)]
-    there = [k for k in index if k < len(clip.frames)]
-    return _blackened(pictures.squeezed(clip.frames[there], side), count)
+    wanted = {round(k * VIDEO_RATE / RATES["clip"]) for k in range(count)}
+    there = (frame for k, frame in enumerate(clip.frames) if k in wanted)
+    return _blackened(pictures.squeezed(there, side), count)
 
 
 def _blackened(frames: np.ndarray, count: int) -> np.ndarray:
@@ -147,7 +148,7 @@ def _segments(clip, config) -> np.ndarray:
     steps = config.frames // synchformer.TUBE
     count = math.ceil(frame_count("sync", clip.duration, RATES["sync"]) / steps)
     wanted = (count - 1) * synchformer.STRIDE + config.frames
-    frames = pictures.cropped(clip.frames[:wanted], config.side)
+    frames = pictures.cropped(itertools.islice(clip.frames, wanted), config.side)
     return synchformer.segments(_blackened(frames, wanted), config.frames)
 
 

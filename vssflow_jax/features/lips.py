@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 
 from vssflow_jax.errors import InputError
@@ -12,8 +15,8 @@ WIDTH = SIDE * SIDE
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
 
 
-def mouth_crops(frames: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Grey crops of the mouth: uint8 [T, H, W, 3] -> float32 [T, 1024] in [-1, 1].
+def mouth_crops(frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
+    """Grey crops of the mouth: uint8 T x [H, W, 3] -> float32 [T, 1024] in [-1, 1].
 
     Args:
       frames: pictures.
@@ -23,20 +26,21 @@ def mouth_crops(frames: np.ndarray, box: np.ndarray) -> np.ndarray:
     Raises:
       InputError: a box that is empty or lies wholly outside the picture.
     """
-    height, width = frames.shape[1:3]
-    boxes = np.broadcast_to(np.asarray(box, float), (len(frames), 4))
-    x0, y0, x1, y1 = boxes.T
-    good = (x1 > x0) & (y1 > y0) & (x1 > 0) & (y1 > 0) & (x0 < width) & (y0 < height)
-    if not np.all(good):
-        found = boxes[np.argmin(good)].round(1).tolist()
-        raise InputError(f"mouth box: found {found}, expected x0 < x1 and y0 < y1 within a "
-                         f"picture of {width} x {height}")  # fmt: skip
-    crops = [_crop(frame, *map(float, one)) for frame, one in zip(frames, boxes, strict=True)]
-    return np.stack(crops).reshape(len(frames), WIDTH) / 127.5 - 1
+    boxes = np.asarray(box, float)
+    one_each = boxes.ndim == 2
+    pairs = zip(frames, boxes if one_each else itertools.repeat(boxes), strict=one_each)
+    crops = np.stack([_crop(frame, *map(float, one)) for frame, one in pairs])
+    return crops.reshape(len(crops), WIDTH) / 127.5 - 1
 
 
 def _crop(frame: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     height, width = frame.shape[:2]
+    if not (x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height):
+        found = [round(edge, 1) for edge in (x0, y0, x1, y1)]
+        raise InputError(
+            f"mouth box: found {found}, expected x0 < x1 and y0 < y1 within a picture of "
+            f"{width} x {height}"
+        )
     top, bottom = max(0, int(y0)), min(height, int(np.ceil(y1)))
     left, right = max(0, int(x0)), min(width, int(np.ceil(x1)))
     grey = frame[top:bottom, left:right].astype(np.float32) @ GREY

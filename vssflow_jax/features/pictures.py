@@ -10,6 +10,7 @@ Legend: T frames, H, W their size, S the side that is wanted.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -21,22 +22,25 @@ CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 SYNC_MEAN = SYNC_DEVIATION = (0.5, 0.5, 0.5)
 
 
-def squeezed(frames: np.ndarray, side: int = 224) -> np.ndarray:
-    """Frames for CLIP: uint8 [T, H, W, 3] -> [T, S, S, 3], their aspect ratio not kept."""
+def squeezed(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
+    """Frames for CLIP: uint8 T x [H, W, 3] -> [T, S, S, 3], their aspect ratio not kept."""
     small = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in frames]
     return np.stack([np.asarray(picture) for picture in small])
 
 
-def cropped(frames: np.ndarray, side: int = 224) -> np.ndarray:
-    """Frames for Synchformer: uint8 [T, H, W, 3] -> [T, S, S, 3].
+def cropped(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
+    """Frames for Synchformer: uint8 T x [H, W, 3] -> [T, S, S, 3].
 
     The shorter side becomes S; the middle of the longer one is kept.
     """
-    height, width = frames.shape[1:3]
+    return np.stack([_centre(_shrunk(frame, side), side) for frame in frames])
+
+
+def _shrunk(frame: np.ndarray, side: int) -> np.ndarray:
+    height, width = frame.shape[:2]
     shorter = min(height, width)
     sizes = int(side * height / shorter), int(side * width / shorter)
-    lines = _weights(width, sizes[1]), _weights(height, sizes[0])
-    return np.stack([_centre(_resized(frame, *lines), side) for frame in frames])
+    return _resized(frame, _weights(width, sizes[1]), _weights(height, sizes[0]))
 
 
 def _centre(picture: np.ndarray, side: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -28,17 +29,26 @@ def area(size: int, low: float, high: float, bins: int) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def thumbnails(frames: np.ndarray) -> np.ndarray:
-    """Area averages of a picture: uint8 [T, H, W, 3] -> float32 [T, 768] in [-1, 1].
+def thumbnails(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """Area averages of pictures: uint8 T x [H, W, 3] -> float32 [T, 768] in [-1, 1].
 
     The 768 values are 16 rows of 16 columns of red, green, blue.
     """
-    total, height, width = frames.shape[:3]
-    rows = area(height, 0, height, SIDE)
-    columns = np.kron(area(width, 0, width, SIDE).T, np.eye(3, dtype=np.float32))  # [W * 3, 48]
-    lines = frames.reshape(total, height, width * 3)
-    small = [rows @ line.astype(np.float32) @ columns for line in lines]
-    return np.stack(small).reshape(total, WIDTH) / 127.5 - 1
+    small = np.stack([_thumbnail(frame) for frame in frames])
+    return small.reshape(len(small), WIDTH) / 127.5 - 1
+
+
+def _thumbnail(frame: np.ndarray) -> np.ndarray:
+    """Uint8 [H, W, 3] -> float32 [16, 48] in [0, 255]."""
+    height, width = frame.shape[:2]
+    lines = frame.reshape(height, width * 3).astype(np.float32)
+    return area(height, 0, height, SIDE) @ lines @ _columns(width)
+
+
+@functools.lru_cache(maxsize=64)
+def _columns(width: int) -> np.ndarray:
+    """Weights of a line's colours, [W * 3, 48]."""
+    return np.kron(area(width, 0, width, SIDE).T, np.eye(3, dtype=np.float32))
 
 
 def differences(thumbs: np.ndarray) -> np.ndarray:

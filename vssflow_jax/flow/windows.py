@@ -65,26 +65,34 @@ def plan(length: int, window: int, overlap: int, voices: np.ndarray | None = Non
     return Plan(np.array(first), np.array(voice), np.stack(weight).astype(np.float32))
 
 
-def in_rows(tree, size: int):
-    """Leaves [R, ...] cut into groups of `size` rows, [n, size, ...], the last one filled up."""
+def in_turns(x: jax.Array, turns: int, branches: int = 1) -> jax.Array:
+    """Rows of all branches [G R, ...] cut into turns that each have some rows of every branch.
 
-    def cut(x):
-        count = -(-x.shape[0] // size)
-        x = jnp.pad(x, [(0, count * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
-        return x.reshape(count, size, *x.shape[1:])
+    The last turn is filled up: [n, G r, ...], n r >= R. See `from_turns` for the way back.
+    """
+    x = x.reshape(branches, -1, *x.shape[1:])
+    spare = -x.shape[1] % turns
+    x = jnp.pad(x, [(0, 0), (0, spare)] + [(0, 0)] * (x.ndim - 2))
+    x = x.reshape(branches, turns, -1, *x.shape[2:])
+    return jnp.moveaxis(x, 1, 0).reshape(turns, -1, *x.shape[3:])
 
-    return jax.tree.map(cut, tree)
+
+def from_turns(y: jax.Array, rows: int, branches: int = 1) -> jax.Array:
+    """Turns [n, G r, ...] back to the rows of all branches [G R, ...]; `rows` is R."""
+    y = y.reshape(y.shape[0], branches, -1, *y.shape[2:])
+    y = jnp.moveaxis(y, 1, 0).reshape(branches, -1, *y.shape[3:])[:, :rows]
+    return y.reshape(-1, *y.shape[2:])
 
 
-def by_rows(function: Callable, arguments: tuple):
-    """`function` of each group of rows, one group after another, stacked [n, ...].
+def by_turns(function: Callable, arguments: tuple):
+    """`function` of each turn, one after another, stacked [n, ...].
 
-    Memory then grows with the rows of a group and not with their number.
+    Memory then grows with the rows of a turn and not with their number.
     """
     if len(jax.tree.leaves(arguments)[0]) == 1:  # a loop of one turn would only hinder fusion
         out = function(*jax.tree.map(lambda x: x[0], arguments))
         return jax.tree.map(lambda x: x[None], out)
-    return jax.lax.map(lambda group: function(*group), arguments)
+    return jax.lax.map(lambda turn: function(*turn), arguments)
 
 
 def split(x: jax.Array, first: np.ndarray, window: int) -> jax.Array:
