@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
     config.model.rotate_keys = False  # positions for the cross-attention's keys
     config.model.null_phonemes = False  # dropped phonemes are a learned row instead of zeros
     config.model.sync_by_time = False  # Synchformer tokens lie at the frames that they saw
+    config.model.durations = 0  # width of a network that learns how long phonemes last; 0: none
     config.model.remat = "none"  # what the backward pass recomputes: "none", "layer", "dots"
     config.model.unroll = 1  # layers in one turn of the compiled loop
     config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
@@ -113,4 +114,5 @@ def mend(config: ConfigDict) -> ConfigDict:
     config.model.rotate_keys = True
     config.model.null_phonemes = True
     config.model.sync_by_time = True
+    config.model.durations = 128
     return config

@@ -27,6 +27,7 @@ def get_config():
     config.model.rotate_keys = True
     config.model.null_phonemes = True
     config.model.sync_by_time = True
+    config.model.durations = 64
     config.model.projected.update(clip=128, speaker=128, phonemes=64, lips=64, sync=128)
     config.flow.mask_padding = True
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax import clips, conditions, pretrained
+from vssflow_jax import clips, conditions, pacing, pretrained
 from vssflow_jax.audio.codec import digest, load_codec
 from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
@@ -27,7 +27,6 @@ from vssflow_jax.sampling import Sampling, check_seed, choose
 from vssflow_jax.text import timing
 from vssflow_jax.text.schedule import predicted
 from vssflow_jax.text.script import Utterance
-from vssflow_jax.text.subwords import Pace
 from vssflow_jax.training import checkpoint
 from vssflow_jax.windowed import by_windows
 
@@ -52,7 +51,7 @@ class Generator:
     def __init__(self, config, params, codec, statistics: Mapping, step: int = 0):
         self.config = config
         self.codec = jax.device_put(codec)  # once, and not at every call
-        self.statistics = {**statistics, "phoneme_durations": Pace.of(statistics)}
+        self.statistics = dict(statistics)
         self.settings = clips.Settings(encoder_set=statistics.get("encoders", "embedded"))
         self.step = step
         self.model = vssflow.build(config, codec.channels)
@@ -69,6 +68,7 @@ class Generator:
     @params.setter
     def params(self, params) -> None:
         self._params, self._folded = params, inference.fold(self.model, params)
+        self.statistics["phoneme_durations"] = pacing.pace(self.config, params, self.statistics)
 
     @classmethod
     def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
@@ -264,20 +264,21 @@ class Generator:
 
     def without_video(self, record: Mapping) -> dict:
         """The record as text and voice alone, its phonemes at predicted times."""
-        meta = record["meta"]
         kept = {key: value for key, value in record.items() if key not in conditions.VIDEO}
-        spoken = predicted(meta, self.statistics["phoneme_durations"])
-        kept["phonemes"] = timing.to_grid(spoken, conditions.latent_frames(meta["duration"]))
-        return kept
+        return {**kept, "phonemes": self._predicted(record)}
 
     def timed(self, record: Mapping) -> Mapping:
         """The record; a text that neither sound nor alignment gives times to gets the run's."""
         meta = record["meta"]
         if "wave" in record or "text" not in meta or "alignment" in meta:
             return record
-        spoken = predicted(meta, self.statistics["phoneme_durations"])
-        length = conditions.latent_frames(meta["duration"])
-        return {**record, "phonemes": timing.to_grid(spoken, length)}
+        return {**record, "phonemes": self._predicted(record)}
+
+    def _predicted(self, record: Mapping) -> np.ndarray:
+        """Phoneme ids of a record's text at predicted times, int32 [L]."""
+        meta = record["meta"]
+        said = predicted(meta, self.statistics["phoneme_durations"], record.get("speaker"))
+        return timing.to_grid(said, conditions.latent_frames(meta["duration"]))
 
     def generate(
         self,

@@ -129,7 +129,10 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
     if request.video is not None:  # sound covers whole latent frames, in training data as here
         check_rates(statistics["rates"], settings.encoder_set)
         duration = duration or whole_frames(media.probe(request.video).duration)
-    spoken = arrange(request.script, duration, statistics["phoneme_durations"])
+    files = [line.speaker or request.speaker for line in request.script]
+    read = {f: f and read_voice(f, settings.encoder_set) for f in files or [request.speaker]}
+    heard = [read[file] for file in files]
+    spoken = arrange(request.script, duration, statistics["phoneme_durations"], heard)
     duration = duration or spoken.intervals[-1].end + SPEECH_START
     check_seconds({"duration": duration})
     length = conditions.latent_frames(duration)
@@ -142,8 +145,7 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
         made, said = clips.seen(request.video, None, window, settings, speaks=speaks)
         record |= made
         spoken.warnings.extend([said[clips.MOUTH_NOTE]] if clips.MOUTH_NOTE in said else [])
-    files = [line.speaker or request.speaker for line in request.script] or [request.speaker]
-    voices = voices_of(files, spoken.spans, length, settings.encoder_set)
+    voices = voices_of(files or [request.speaker], spoken.spans, length, read)
     heard = [voice for voice in voices.embeddings if voice is not None]
     if heard:
         record["speaker"] = heard[0]
@@ -164,15 +166,14 @@ def voices_of(
     files: Sequence[Path | None],
     spans: Sequence[tuple[float, float]],
     length: int,
-    encoder_set: str,
+    read: Mapping[Path | None, np.ndarray | None],
 ) -> Voices:
-    """The voices of utterances: their embeddings, and whose turn it is at each latent frame."""
+    """The voices of utterances, whose files are read: embeddings, and who speaks at each frame."""
     distinct = list(dict.fromkeys(files))
     frames = np.zeros(length, int)
     for second, number in turns(files, spans):
         frames[round(second * conditions.LATENT_RATE) :] = distinct.index(files[number])
-    embeddings = [None if file is None else read_voice(file, encoder_set) for file in distinct]
-    return Voices(embeddings=embeddings, frames=frames)
+    return Voices(embeddings=[read[file] for file in distinct], frames=frames)
 
 
 def voiced(record: Mapping, voices: Voices | None, voice: int) -> dict:

@@ -18,7 +18,7 @@ from vssflow_jax.arrays import flatten, write_arrays
 from vssflow_jax.convert import names
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
-from vssflow_jax.models import vssflow
+from vssflow_jax.models import durations, vssflow
 from vssflow_jax.tensors import read_tensors
 from vssflow_jax.training import checkpoint
 
@@ -66,7 +66,8 @@ def revert(src: str | Path, out: str | Path) -> str:
     out = Path(out) if Path(out).suffix else Path(out) / OFFICIAL
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
-    params, _, _ = checkpoint.load_weights(src)
+    params = dict(checkpoint.load_weights(src)[0])
+    params.pop(durations.NAME, None)  # the official code has no such thing
     config = checkpoint.read_config(src)
     model = vssflow.build(config, config.codec.channels)
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.errors import InputError
 from vssflow_jax.text import normalize, phonemes, timing
@@ -58,8 +60,16 @@ def symbols_of(text: str, durations: Mapping[str, float]) -> list[str]:
     return [symbol for word in phonemes.pronounce(normalize.words(text)) for symbol in word]
 
 
-def predicted(meta: Mapping, durations: Mapping[str, float]) -> list[timing.Interval]:
+def voiced(durations: Mapping[str, float], voice: np.ndarray | None) -> Mapping[str, float]:
+    """The durations of a voice, where they know of voices."""
+    return durations.of_voice(voice) if isinstance(durations, Pace) else durations
+
+
+def predicted(
+    meta: Mapping, durations: Mapping[str, float], voice: np.ndarray | None = None
+) -> list[timing.Interval]:
     """Phoneme times for a clip's text from its true start on, as if the rest were unknown."""
+    durations = voiced(durations, voice)
     begin = meta["alignment"][0][0] if meta.get("alignment") else None
     return schedule(meta["text"], begin, None, meta["duration"], durations)[0]
 

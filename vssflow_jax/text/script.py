@@ -10,8 +10,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from vssflow_jax.errors import InputError
-from vssflow_jax.text.schedule import SPEECH_START, schedule
+from vssflow_jax.text.schedule import SPEECH_START, schedule, voiced
 from vssflow_jax.text.timing import Interval
 
 COLUMNS = ("start", "end", "text", "speaker")
@@ -113,7 +115,10 @@ def _seconds(where: str, column: str, text: str | None) -> float | None:
 
 
 def arrange(
-    script: Sequence[Utterance], duration: float | None, durations: Mapping[str, float]
+    script: Sequence[Utterance],
+    duration: float | None,
+    durations: Mapping[str, float],
+    voices: Sequence[np.ndarray | None] = (),
 ) -> Spoken:
     """Phoneme times of a script's lines, one after another.
 
@@ -121,11 +126,13 @@ def arrange(
       script: lines in the order in which they are said.
       duration: seconds of the clip; None: as long as the script needs.
       durations: mean seconds by phoneme.
+      voices: the embedding of each line's voice, None where nobody knows it; (): of no line.
 
     Raises:
       InputError: lines that overlap, or one that `schedule` refuses.
     """
     intervals: list[Interval] = []
+    paces = [voiced(durations, voice) for voice in voices or [None] * len(script)]
     warnings, spans = [], []
     for number, line in enumerate(script):
         start, before = line.start, spans[-1][1] if spans else 0.0
@@ -141,7 +148,7 @@ def arrange(
             later = [other.start for other in script[number + 1 :] if other.start is not None]
             limit = min(later[:1] + ([] if duration is None else [duration]), default=None)
         try:
-            found, told = schedule(line.text, start, line.end, limit, durations)
+            found, told = schedule(line.text, start, line.end, limit, paces[number])
         except InputError as error:
             raise InputError(f"{line.where}: {error}" if line.where else str(error)) from None
         intervals += found

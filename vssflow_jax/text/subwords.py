@@ -19,8 +19,9 @@ import hashlib
 import io
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import sentencepiece
 from absl import flags
 
@@ -31,6 +32,7 @@ from vssflow_jax.files import replacing
 
 FILE = "subwords.model"
 LARGEST = BY_NAME["phonemes"].width  # number 0 among them: characters that were never seen
+Network = Callable[[Sequence[str], np.ndarray | None], list[float]]
 SEPARATOR = ":"  # a symbol is the piece's number and its letters, as in "12:▁the"
 
 
@@ -81,14 +83,22 @@ class Pace(dict):
     Args:
       durations: mean seconds by symbol; may be empty.
       model: of sentencepiece; empty: phonemes.
+      network: what says the seconds of symbols in a voice (None: an unknown one), if anything.
+      voice: the embedding of who speaks, if known.
 
     Raises:
       InputError: bytes that are no model, or one with too many pieces.
     """
 
-    def __init__(self, durations: Mapping[str, float], model: bytes = b""):
+    def __init__(
+        self,
+        durations: Mapping[str, float],
+        model: bytes = b"",
+        network: Network | None = None,
+        voice: np.ndarray | None = None,
+    ):
         super().__init__(durations)
-        self.model = model
+        self.model, self.network, self.voice = model, network, voice
         if model and _processor(model).vocab_size() > LARGEST:
             raise InputError(f"{FILE}: found {_processor(model).vocab_size()} pieces, expected at "
                              f"most {LARGEST}")  # fmt: skip
@@ -112,6 +122,19 @@ class Pace(dict):
     def hash(self) -> str:
         """Identity of the model; empty for phonemes."""
         return hashlib.sha256(self.model).hexdigest()[:16] if self.model else ""
+
+    def of_voice(self, voice: np.ndarray | None) -> Pace:
+        """The pace of a voice."""
+        return Pace(self, self.model, self.network, voice)
+
+    def learned(self, symbols: Sequence[str]) -> list[float] | None:
+        """Seconds of each symbol by the network; None where the table is to say them.
+
+        The network is better where it knows the voice; the table, if there is one, where not.
+        """
+        if self.network is None or (self.voice is None and self):
+            return None
+        return self.network(symbols, self.voice)
 
     def pieces(self, text: str) -> list[str]:
         """Symbols of a text. Raises InputError for characters that the model never saw."""

@@ -267,11 +267,14 @@ def duration(name: str, durations: Mapping[str, float]) -> float:
 
 
 def expected(symbols: Iterable[str], durations: Mapping[str, float]) -> list[float]:
-    """Seconds of each phoneme: the mean in the longest context that is known."""
-    return [
+    """Seconds of each phoneme: what a network has learned, where there is one; else the mean
+    in the longest context that is known."""
+    symbols = tuple(symbols)
+    learned = durations.learned(symbols) if hasattr(durations, "learned") else None
+    return learned or [
         next((durations[key] for key in keys[:0:-1] if key in durations), None)
         or duration(keys[0], durations)
-        for keys in _contexts(tuple(symbols))
+        for keys in _contexts(symbols)
     ]
 
 

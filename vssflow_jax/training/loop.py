@@ -15,7 +15,7 @@ from tqdm import tqdm
 from vssflow_jax import conditions
 from vssflow_jax.data import pipeline
 from vssflow_jax.errors import InputError
-from vssflow_jax.models import vssflow
+from vssflow_jax.models import durations, vssflow
 from vssflow_jax.training import checkpoint, hosts, preemption, sharding, state, step
 from vssflow_jax.training.log import MetricsLog, Silent
 from vssflow_jax.training.tally import Tally
@@ -43,11 +43,15 @@ def initial_state(model, config, spec, channels: int, mesh):
         for c in conditions.CONDITIONS
     }
     keep = {name: jnp.ones(1) for name in conditions.NAMES}
+    timer = durations.build(config)
 
     def init():
         x = jnp.zeros((1, spec.latent_frames, channels))
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        return state.initial(model.init(key, x, jnp.zeros(1), features, keep)["params"], config)
+        params = model.init(key, x, jnp.zeros(1), features, keep)["params"]
+        if timer is not None:
+            params[durations.NAME] = durations.initial(timer, jax.random.fold_in(key, 1))
+        return state.initial(params, config)
 
     places = sharding.shardings(jax.eval_shape(init), mesh)
     return jax.jit(init, out_shardings=places)
@@ -194,7 +198,8 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
 
     Args:
       made: the first state from the config's seed.
-      folder: of the run; its averaged weights are taken.
+      folder: of the run; its averaged weights are taken. A network of durations that it does
+        not have begins anew.
       codec: hash of this run's codec, which must be that run's.
 
     Raises:
@@ -207,6 +212,10 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     if identity:  # published weights do not say what codec is theirs
         where = f"train.start={folder}: checkpoint {number}"
         checkpoint.check_identity(identity, {"codec": codec}, where)
+    own = made.params.get(durations.NAME)  # which the other run may lack, or have alone
+    weights = {name: part for name, part in weights.items() if name != durations.NAME or own}
+    if own:
+        weights.setdefault(durations.NAME, own)
     found, expected = (shapes(tree) for tree in (weights, made.params))
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):

@@ -7,26 +7,37 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from vssflow_jax.models import durations
+
 MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
+DURATIONS_RATE = 2e-3  # largest learning rate of the network of durations
+DURATIONS_NORM = 1.0  # largest norm of its gradient
 NEWTON_SCHULZ_STEPS = 3  # enough after the preconditioning; 5 are usual without
 
 
-def schedule(optim, steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up from 0, then constant or a cosine to 0."""
+def schedule(optim, steps: int, peak: float | None = None) -> optax.Schedule:
+    """Learning rate by step: linear warm-up from 0, then constant or a cosine to 0.
+
+    Args:
+      optim: the config's group.
+      steps: of the run.
+      peak: the largest rate; None: the config's.
+    """
+    peak = optim.learning_rate if peak is None else peak
     if optim.schedule == "constant":
-        after = optax.constant_schedule(optim.learning_rate)
+        after = optax.constant_schedule(peak)
     elif optim.schedule == "cosine":
-        after = optax.cosine_decay_schedule(optim.learning_rate, max(steps - optim.warmup, 1))
+        after = optax.cosine_decay_schedule(peak, max(steps - optim.warmup, 1))
     else:
         raise ValueError(
             f"optim.schedule: found {optim.schedule!r}, expected 'constant' or 'cosine'"
         )
-    warmup = optax.linear_schedule(0.0, optim.learning_rate, max(optim.warmup, 1))
+    warmup = optax.linear_schedule(0.0, peak, max(optim.warmup, 1))
     return optax.join_schedules([warmup, after], [optim.warmup])
 
 
 def optimizer(optim, steps: int) -> optax.GradientTransformation:
-    """The rule of `optim.kind` under global-norm clipping.
+    """The rule of `optim.kind` under global-norm clipping; Adam for the network of durations.
 
     "adamw" is the published one, with weight decay on everything. "muon" (Jordan et al. 2024)
     orthogonalises the updates of matrices, scales them to AdamW's size (Liu et al. 2025, arXiv
@@ -50,7 +61,40 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
         )
     else:
         raise ValueError(f"optim.kind: found {optim.kind!r}, expected 'adamw' or 'muon'")
-    return optax.chain(clip, rule)
+    own = optax.adam(schedule(optim, steps, DURATIONS_RATE))
+    return apart(
+        optax.chain(clip, rule),
+        optax.chain(optax.clip_by_global_norm(DURATIONS_NORM), own),
+        durations.NAME,
+    )
+
+
+def apart(
+    main: optax.GradientTransformation, other: optax.GradientTransformation, name: str
+) -> optax.GradientTransformation:
+    """`other` for the parameters under `name`, `main` for the rest, neither sees the other's.
+
+    Without such parameters the state is `main`'s own.
+    """
+
+    def split(tree):
+        return {key: part for key, part in tree.items() if key != name}, tree[name]
+
+    def init(params):
+        if name not in params:
+            return main.init(params)
+        rest, own = split(params)
+        return {"main": main.init(rest), name: other.init(own)}
+
+    def update(gradient, state, params):
+        if name not in params:
+            return main.update(gradient, state, params)
+        (slope, own_slope), (rest, own) = split(gradient), split(params)
+        updates, main_state = main.update(slope, state["main"], rest)
+        own_updates, own_state = other.update(own_slope, state[name], own)
+        return {**updates, name: own_updates}, {"main": main_state, name: own_state}
+
+    return optax.GradientTransformation(init, update)
 
 
 def matrices(params):

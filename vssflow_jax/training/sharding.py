@@ -25,6 +25,7 @@ BATCH = P(("data", "fsdp"))
 # Path pattern -> axes of the array's last dimensions; the first match counts. A leading
 # axis of stacked layers is never split.
 PARAMETERS = (
+    (r"durations/", ()),  # too small to be worth it
     (r"(query|key|value)/kernel$", ("fsdp", "tensor", None)),  # [in, heads, h]
     (r"(attention|cross)/out/kernel$", ("tensor", None, "fsdp")),  # [heads, h, out]
     (r"feed_forward/in/kernel$", ("fsdp", "tensor")),

@@ -5,6 +5,7 @@ Legend: B clips, n samples, L latent frames, C latent channels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -13,11 +14,13 @@ import optax
 
 from vssflow_jax import conditions
 from vssflow_jax.flow import path
+from vssflow_jax.models import durations
 from vssflow_jax.training import optim, sharding
 from vssflow_jax.training.state import TrainState
 
 MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
 VALIDATION = 2**32 - 1  # stream of random numbers that is no step's
+HIDING = 2**32 - 2  # stream of a step that is none of its draws'
 
 
 def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dict[str, jax.Array]:
@@ -159,7 +162,8 @@ def make_step(model, config, mesh=None):
     """The step function (state, codec, batch) -> (state, metrics), ready for `jax.jit`.
 
     Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where loss or gradient
-    are not finite, all but the step's number stays as it was, and `skipped` is 1.
+    are not finite, all but the step's number stays as it was, and `skipped` is 1. The network
+    of durations, if there is one, learns from the same batch by a loss and a rule of its own.
 
     Args:
       model: the network.
@@ -168,12 +172,11 @@ def make_step(model, config, mesh=None):
     """
     optimizer = optim.optimizer(config.optim, config.train.steps)
     rate = optim.schedule(config.optim, config.train.steps)
+    timer = durations.build(config)
 
     def step(state: TrainState, codec, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         loss, gradient = loss_and_gradient(model, state.params, codec, batch, key, config, mesh)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         metrics = {
@@ -182,6 +185,13 @@ def make_step(model, config, mesh=None):
             "learning_rate": rate(state.step),
             "skipped": ~finite,
         }
+        if timer is not None:
+            timing = functools.partial(durations.loss, timer, batch=batch)
+            hiding = jax.random.fold_in(key, HIDING)
+            found = jax.value_and_grad(timing)(state.params[durations.NAME], key=hiding)
+            metrics["durations_loss"], gradient[durations.NAME] = found
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
         new = TrainState(
             step=state.step + 1,
             params=params,
