@@ -3,7 +3,7 @@ r"""`configs/visualtts.py` with what the official code does weakly mended (`base
     python -m vssflow_jax.train --config=configs/visualtts_plus.py --workdir=DIR \
         --config.data.shards=SHARDS
 
-453,073,024 parameters in the network, 463,565,184 in all.
+453,073,024 parameters in the network, 463,838,721 in all.
 """
 
 from vssflow_jax.configs import base, visualtts

@@ -33,6 +33,7 @@ MENDED = {
     "model.rotate_keys",
     "model.null_phonemes",
     "model.sync_by_time",
+    "model.durations",
 }
 
 

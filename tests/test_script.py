@@ -8,7 +8,7 @@ from vssflow_jax.corpus import voices
 from vssflow_jax.errors import InputError
 from vssflow_jax.output import Output
 from vssflow_jax.ranking import rank
-from vssflow_jax.request import Request, check_rates, conditions_of, voices_of
+from vssflow_jax.request import Request, check_rates, conditions_of, read_voices, voices_of
 from vssflow_jax.text.script import Utterance, arrange, read_script, turns
 
 RATE = 16_000
@@ -92,7 +92,8 @@ def spoken(name, text="set blue at g nine now"):
 def test_voices_of_a_script(tmp_path):
     media.write_wav(tmp_path / "ada.wav", spoken("ada"))
     files = [tmp_path / "ada.wav", None, tmp_path / "ada.wav"]
-    found = voices_of(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, "embedded")
+    read = read_voices(files, "embedded")
+    found = voices_of(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, read)
     assert len(found.embeddings) == 2 and found.embeddings[1] is None
     assert found.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
 
@@ -100,7 +101,7 @@ def test_voices_of_a_script(tmp_path):
 def test_a_voice_needs_an_encoder_for_voices(tmp_path):
     media.write_wav(tmp_path / "ada.wav", spoken("ada"))
     with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=embedded\)"):
-        voices_of([tmp_path / "ada.wav"], [(0.0, 1.0)], 25, "clip=embedded")
+        read_voices([tmp_path / "ada.wav"], "clip=embedded")
 
 
 def test_stems_switch_conditions():

@@ -265,7 +265,7 @@ class Generator:
     def without_video(self, record: Mapping) -> dict:
         """The record as text and voice alone, its phonemes at predicted times."""
         kept = {key: value for key, value in record.items() if key not in conditions.VIDEO}
-        return {**kept, "phonemes": self._predicted(record)}
+        return kept | {"phonemes": self._predicted(record)}
 
     def timed(self, record: Mapping) -> Mapping:
         """The record; a text that neither sound nor alignment gives times to gets the run's."""
@@ -275,7 +275,6 @@ class Generator:
         return {**record, "phonemes": self._predicted(record)}
 
     def _predicted(self, record: Mapping) -> np.ndarray:
-        """Phoneme ids of a record's text at predicted times, int32 [L]."""
         meta = record["meta"]
         said = predicted(meta, self.statistics["phoneme_durations"], record.get("speaker"))
         return timing.to_grid(said, conditions.latent_frames(meta["duration"]))

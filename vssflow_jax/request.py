@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +130,9 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
         check_rates(statistics["rates"], settings.encoder_set)
         duration = duration or whole_frames(media.probe(request.video).duration)
     files = [line.speaker or request.speaker for line in request.script]
-    read = {f: f and read_voice(f, settings.encoder_set) for f in files or [request.speaker]}
-    heard = [read[file] for file in files]
-    spoken = arrange(request.script, duration, statistics["phoneme_durations"], heard)
+    read = read_voices(files or [request.speaker], settings.encoder_set)
+    paces = statistics["phoneme_durations"]
+    spoken = arrange(request.script, duration, paces, [read[file] for file in files])
     duration = duration or spoken.intervals[-1].end + SPEECH_START
     check_seconds({"duration": duration})
     length = conditions.latent_frames(duration)
@@ -160,6 +160,13 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
         warnings=spoken.warnings,
         voices=voices if len(voices.embeddings) > 1 and heard else None,
     )
+
+
+def read_voices(
+    files: Iterable[Path | None], encoder_set: str
+) -> dict[Path | None, np.ndarray | None]:
+    """The embeddings of voices by file; None for no file."""
+    return {file: file and read_voice(file, encoder_set) for file in dict.fromkeys(files)}
 
 
 def voices_of(
