@@ -30,6 +30,12 @@ def get_config() -> ConfigDict:
     config.codec.folder = ""  # of a codec to take; empty: one is fitted on the shards, with:
     config.codec.channels = 128  # latent channels
     config.codec.whiten = 0.5  # 0 keeps the proportions of the latent's channels, 1 equals them
+    config.codec.width = 128  # of the networks of a codec that is trained (configs/codec.py)
+    config.codec.encoder_blocks = 2  # of its encoder, at 25 frames a second
+    config.codec.decoder_blocks = 4  # of its decoder, at 100
+    config.codec.crop = 0.64  # seconds of each clip that a step of its training sees
+    config.codec.divergence = 1e-3  # weight of the latent's divergence from N(0, 1) in its loss
+    config.codec.iterations = 32  # Griffin-Lim iterations of its decoding
 
     config.model = ConfigDict()
     config.model.route = "joint"  # a key of conditions.ROUTES
@@ -72,6 +78,7 @@ def get_config() -> ConfigDict:
     config.optim.ema = 0.999  # decay of the averaged weights that sampling uses
 
     config.train = ConfigDict()
+    config.train.task = "flow"  # what is trained: "flow" or "codec"
     config.train.start = ""  # folder of a run whose averaged weights and codec this one starts with
     config.train.steps = 250_000
     config.train.log_every = 100  # steps

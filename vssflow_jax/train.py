@@ -11,7 +11,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -20,18 +20,22 @@ from absl import flags
 from ml_collections import config_flags
 
 from vssflow_jax import errors, media, pretrained
+from vssflow_jax.audio import trained
 from vssflow_jax.audio.codec import digest, load_codec, save_codec
 from vssflow_jax.audio.pca import fit_pca
 from vssflow_jax.data import manifest, mix, pipeline, shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
 from vssflow_jax.generate import Generator
-from vssflow_jax.training import checkpoint, hosts, loop, preemption, sharding, state
+from vssflow_jax.training import checkpoint, codec_step, hosts, loop, preemption, sharding, state
 
 CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
 SAMPLES = 3  # clips generated while training
 SCHEDULING = ("remat", "unroll")  # fields of config.model that change no number
+START = ("folder", "channels", "whiten", "iterations")  # of config.codec, not of its network
 CORPORA = ("", "miniav")
+TASKS = {"flow": loop.flow, "codec": codec_step.task}
+FIRST_CODEC = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Recipe, a file in configs/.", lock_config=True
@@ -75,19 +79,48 @@ def ensure_shards(config, workdir: Path) -> Path:
 def ensure_codec(config, records, workdir: Path):
     """The run's codec: in its folder, the config's, that of the run it starts from, or a new one.
 
+    A run that trains a codec starts from one in WORKDIR/start: WORKDIR/codec will be its own.
+
     Raises:
       InputError: the folder that the config names holds no codec.
     """
-    folder, start = workdir / "codec", config.train.start
+    folder, start = workdir / FIRST_CODEC[config.train.task], config.train.start
     given = config.codec.folder or (start and pretrained.locate(start) / "codec")
     if not (folder / "codec.json").exists() and given:
         save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():
-        rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
-        waves = (pipeline.wave_of(records[row]) for row in rows)
+        waves = some_waves(config, records)
         codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
         save_codec(codec, folder)
     return load_codec(folder)
+
+
+def some_waves(config, records) -> Iterator[np.ndarray]:
+    """The sound of training clips that a codec is fitted on, the same each time."""
+    rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
+    return (pipeline.wave_of(records[row]) for row in rows)
+
+
+def write_codec(config, workdir: Path, start, params, records) -> None:
+    """Writes the trained codec into WORKDIR/codec, its latents centred and scaled."""
+    codec = trained.centred(trained.begin(start, config.codec, params), some_waves(config, records))
+    save_codec(codec, workdir / "codec")
+    print(f"codec: {workdir / 'codec'}, {digest(codec)}", flush=True)
+
+
+def check(config) -> None:
+    """Raises an InputError where the config's task is none, or cannot be done as it says."""
+    if config.train.task not in TASKS:
+        raise InputError(f"train.task: found {config.train.task!r}, expected one of {list(TASKS)}")
+    if config.train.task == "codec":
+        codec_step.check(config)
+
+
+def model_identity(config) -> dict:
+    """What the checkpoints of this run's network must have been made with."""
+    if config.train.task == "codec":
+        return {k: v for k, v in config.codec.to_dict().items() if k not in START}
+    return {k: v for k, v in config.model.to_dict().items() if k not in SCHEDULING}
 
 
 def training_clips(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
@@ -162,6 +195,7 @@ def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
 def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
     workdir, began = Path(workdir), time.perf_counter()
+    check(config)
     checkpoint.refuse_conversion(workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
     keep_compiled(config.train.compiled or workdir / "compiled")
@@ -193,10 +227,11 @@ def train(config, workdir: str | Path) -> None:
     identity = {
         "codec": digest(codec),
         "dataset": info["hash"],
-        "model": {k: v for k, v in config.model.to_dict().items() if k not in SCHEDULING},
+        "model": model_identity(config),
         "batch_size": config.data.batch_size,
     }
-    run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records))
+    trains = TASKS[config.train.task]
+    run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records), trains)
     if hosts.first():
         count = state.count_parameters(run.state.params)
         print(f"{count:,} parameters, {len(records)} training clips, {dict(mesh.shape)}")
@@ -218,9 +253,12 @@ def train(config, workdir: str | Path) -> None:
         lambda step, current: sample(step, current) or score(step, current),
         validation if len(valid) else None,
     )
+    weights = hosts.whole(run.state.ema) if config.train.task == "codec" else None
     hosts.part()
     if not hosts.first():
         return
+    if weights is not None:
+        write_codec(config, workdir, codec, weights, records)
     print(
         f"trained {config.train.steps} steps; {time.perf_counter() - began:.0f} s in all",
         flush=True,

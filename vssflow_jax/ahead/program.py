@@ -72,6 +72,8 @@ def codec_of(config):
 
 def arguments(config, mesh) -> tuple:
     """The model, and the shapes and places of the step's arguments: state, codec, batch."""
+    if config.train.task != "flow":
+        raise InputError(f"train.task: found {config.train.task!r}, expected 'flow'")
     if config.model.route not in conditions.ROUTES:
         raise InputError(
             f"model.route: found {config.model.route!r}, expected one of {list(conditions.ROUTES)}"

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 from vssflow_jax.arrays import flatten, nest, write_arrays
 from vssflow_jax.audio import audioldm
 from vssflow_jax.audio.pca import PcaCodec
+from vssflow_jax.audio.trained import TrainedCodec
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
 
@@ -48,6 +49,7 @@ class Codec(Protocol):
 CODECS: dict[str, Callable[..., Codec]] = {
     "pca": PcaCodec,
     audioldm.AudioldmCodec.kind: audioldm.restore,
+    TrainedCodec.kind: TrainedCodec,
 }
 
 

@@ -67,16 +67,30 @@ def griffin_lim(log_mel: jax.Array, iterations: int = 32, piece: int = PIECE) ->
     sound does not depend on its place in the batch; after PIECE frames they come again.
     Pieces overlap so far that the sound does not depend on their size.
     """
+    return _by_pieces(_piece, log_mel, iterations, piece)
+
+
+@functools.partial(jax.jit, static_argnames="iterations")
+def reconstruct(magnitude: jax.Array, iterations: int = 32) -> jax.Array:
+    """As `griffin_lim`, from magnitudes: [B, T, 513] -> [B, T * 160]."""
+    return _by_pieces(_phased, magnitude, iterations, PIECE)
+
+
+def _by_pieces(function, frames: jax.Array, iterations: int, piece: int) -> jax.Array:
     reach = NEAR * (iterations + 1)
     piece = max(piece, 3 * reach)
     return by_pieces(
-        functools.partial(_piece, iterations=iterations), log_mel, piece, reach, mels.HOP
+        functools.partial(function, iterations=iterations), frames, piece, reach, mels.HOP
     )
 
 
 def _piece(log_mel: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
     """Log-mel [B, T, 64] of clips from frames `first` [B] on -> their waveform [B, T * 160]."""
-    magnitude = magnitudes(jnp.exp(log_mel))
+    return _phased(magnitudes(jnp.exp(log_mel)), first, iterations)
+
+
+def _phased(magnitude: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
+    """Magnitudes [B, T, 513] of clips from frames `first` [B] on -> their waveform."""
     angles = jax.random.uniform(jax.random.key(0), (PIECE, magnitude.shape[-1]), maxval=2 * np.pi)
     phases = jnp.exp(1j * angles)
     phase = phases[(first[:, None] + np.arange(magnitude.shape[1])) % PIECE]

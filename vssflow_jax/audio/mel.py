@@ -64,7 +64,11 @@ def log_mel(wave: jax.Array, floor: float = FLOOR) -> jax.Array:
       wave: at least 433 samples, in [-1, 1].
       floor: magnitudes below it count as it, so silence is log(floor).
     """
-    magnitude = jnp.abs(stft(wave))
+    return log_bands(jnp.abs(stft(wave)), floor)
+
+
+def log_bands(magnitude: jax.Array, floor: float = FLOOR) -> jax.Array:
+    """Natural log of the mel bands of magnitudes: [.., T, 513] -> [.., T, 64]."""
     mel = jnp.matmul(magnitude, filterbank().T, precision=jax.lax.Precision.HIGHEST)
     return jnp.log(jnp.maximum(mel, floor))
 

@@ -57,6 +57,16 @@ def initial_state(model, config, spec, channels: int, mesh):
     return jax.jit(init, out_shardings=places)
 
 
+def flow(config, spec, codec, mesh) -> step.Task:
+    """The task of a run that trains the model of the flow."""
+    model = vssflow.build(config, codec.channels)
+    return step.Task(
+        make=initial_state(model, config, spec, codec.channels, mesh),
+        step=step.make_step(model, config, mesh),
+        validation=step.make_validation(model, config, mesh),
+    )
+
+
 class Run:
     """A run in a folder: everything that a step needs, restored from the newest checkpoint.
 
@@ -69,16 +79,26 @@ class Run:
       spec: shapes of a batch.
       identity: hashes that the checkpoints of this run carry.
       clips: of the training split.
+      trains: makes the task from config, spec, codec and mesh.
     """
 
     def __init__(
-        self, config, workdir: Path, mesh, codec, batches, spec, identity: dict, clips: int
+        self,
+        config,
+        workdir: Path,
+        mesh,
+        codec,
+        batches,
+        spec,
+        identity: dict,
+        clips: int,
+        trains: Callable[..., step.Task] = flow,
     ):
         self.config, self.workdir, self.mesh, self.batches = config, workdir, mesh, batches
         self.identity = identity
         self.codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
-        self.model = vssflow.build(config, codec.channels)
-        self._make = initial_state(self.model, config, spec, codec.channels, mesh)
+        task = trains(config, spec, self.codec, mesh)
+        self._make = task.make
         self._places = sharding.shardings(jax.eval_shape(self._make), mesh)
         self.checkpoints = checkpoint.Checkpoints(workdir, config.train.keep, writes=True)
         self.state, found = self._restore()
@@ -86,11 +106,11 @@ class Run:
         self.tally = Tally(config.train.max_skipped, most, found.get("tally"))
         self.checkpoints.best = found.get("best")
         self._step = jax.jit(
-            step.make_step(self.model, config, mesh),
+            task.step,
             donate_argnums=0,
             out_shardings=(self._places, jax.NamedSharding(mesh, jax.P())),
         )
-        self._validation = jax.jit(step.make_validation(self.model, config, mesh))
+        self._validation = jax.jit(task.validation)
         self.done = self._saved = int(self.state.step)
 
     def _restore(self) -> tuple[state.TrainState, dict]:

@@ -5,8 +5,9 @@ Legend: B clips, n samples, L latent frames, C latent channels.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,21 @@ from vssflow_jax.training.state import TrainState
 MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
 VALIDATION = 2**32 - 1  # stream of random numbers that is no step's
 HIDING = 2**32 - 2  # stream of a step that is none of its draws'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a run trains.
+
+    Attributes:
+      make: () -> the first state, from the config's seed.
+      step: (state, codec, batch) -> state and metrics.
+      validation: (averaged weights, codec, batch, number) -> loss.
+    """
+
+    make: Callable[[], TrainState]
+    step: Callable
+    validation: Callable
 
 
 def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dict[str, jax.Array]:
@@ -161,22 +177,37 @@ def make_validation(model, config, mesh=None):
 def make_step(model, config, mesh=None):
     """The step function (state, codec, batch) -> (state, metrics), ready for `jax.jit`.
 
-    Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where loss or gradient
-    are not finite, all but the step's number stays as it was, and `skipped` is 1. The network
-    of durations, if there is one, learns from the same batch by a loss and a rule of its own.
+    The network of durations, if there is one, learns from the same batch.
 
     Args:
       model: the network.
       config: the run's.
       mesh: where activations lie; None: wherever the compiler puts them.
     """
+    compute = functools.partial(loss_and_gradient, model, config=config, mesh=mesh)
+    timer = durations.build(config)
+    beside = {} if timer is None else {durations.NAME: functools.partial(durations.loss, timer)}
+    return advancing(compute, config, beside)
+
+
+def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None = None):
+    """The step function of any loss.
+
+    Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where loss or gradient
+    are not finite, all but the step's number stays as it was, and `skipped` is 1.
+
+    Args:
+      compute: (params, codec, batch, key) -> loss and its gradient.
+      config: the run's.
+      beside: by name of their parameters, networks that learn by losses of their own,
+        (params, batch, key) -> loss.
+    """
     optimizer = optim.optimizer(config.optim, config.train.steps)
     rate = optim.schedule(config.optim, config.train.steps)
-    timer = durations.build(config)
 
     def step(state: TrainState, codec, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        loss, gradient = loss_and_gradient(model, state.params, codec, batch, key, config, mesh)
+        loss, gradient = compute(state.params, codec, batch, key)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         metrics = {
@@ -185,11 +216,10 @@ def make_step(model, config, mesh=None):
             "learning_rate": rate(state.step),
             "skipped": ~finite,
         }
-        if timer is not None:
-            timing = functools.partial(durations.loss, timer, batch=batch)
+        for name, loss_of in (beside or {}).items():
             hiding = jax.random.fold_in(key, HIDING)
-            found = jax.value_and_grad(timing)(state.params[durations.NAME], key=hiding)
-            metrics["durations_loss"], gradient[durations.NAME] = found
+            found = jax.value_and_grad(loss_of)(state.params[name], batch, hiding)
+            metrics[f"{name}_loss"], gradient[name] = found
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         new = TrainState(

@@ -1,0 +1,56 @@
+"""What codecs do to sound: `python benchmarks/codecs.py SHARDS CODEC ..`, a Markdown table.
+
+Each CODEC is a folder as `--config.codec.folder` takes it. The test split's ground truth goes
+through it and is scored like a model's sound (docs/evaluation.md), by judges that never heard a
+codec: 32 clips of speech, 32 of speech and sound, 32 of sound. DNSMOS needs
+`pip install "vssflow_jax[opinions]"`; it is asked about the clips with speech.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from speechmos import dnsmos
+
+from vssflow_jax.audio.codec import load_codec
+from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.yardstick import Yardstick, through_codec
+
+CLIPS = 32
+OPINIONS = ("ovrl_mos", "sig_mos", "bak_mos")
+HEAD = "| codec | clips | word errors | onset F1 | mcd, dB | DNSMOS overall | speech | background |"
+
+
+def opinions(waves: Sequence[np.ndarray]) -> list[float]:
+    """Means of DNSMOS over waves."""
+    found = [dnsmos.run(np.clip(wave, -1, 1), 16_000) for wave in waves]
+    return [float(np.mean([one[name] for one in found])) for name in OPINIONS]
+
+
+def line(name: str, task: str, measure: Yardstick, waves: Sequence[np.ndarray]) -> str:
+    """A row of the table."""
+    scores = measure.score(measure.clips[task], waves, task).summary([])
+    numbers = [scores.get(key) for key in ("wer", "onset_f1", "mcd")]
+    numbers += opinions(waves) if task != "sound" else [None] * len(OPINIONS)
+    cells = " | ".join("" if number is None else f"{number:.3f}" for number in numbers)
+    return f"| {name} | {len(waves)} of {task} | {cells} |"
+
+
+def main() -> None:
+    """Prints the table."""
+    folder, *codecs = sys.argv[1:]
+    measure = Yardstick.make(folder, "test", CLIPS)
+    print(f"{HEAD}\n|{'---|' * HEAD.count(' |')}", flush=True)
+    for name in ("none", *codecs):
+        codec = None if name == "none" else load_codec(name)
+        for task, clips in measure.clips.items():
+            if clips:
+                waves = [wave_of(clip) for clip in clips]
+                waves = waves if codec is None else through_codec(codec, waves)
+                print(line(name, task, measure, waves), flush=True)
+
+
+if __name__ == "__main__":
+    main()

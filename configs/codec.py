@@ -1,0 +1,33 @@
+r"""A codec of one's own: trained on the shards' sound alone, for `--config.codec.folder`.
+
+    python -m vssflow_jax.train --config=configs/codec.py --workdir=runs/codec \
+        --config.data.shards=SHARDS
+    python -m vssflow_jax.train --config=configs/quickstart.py --workdir=runs/mine \
+        --config.codec.folder=runs/codec/codec
+"""
+
+from vssflow_jax.configs import base
+
+
+def get_config():
+    """The codec's run."""
+    config = base.get_config()
+    config.data.corpus = "miniav"
+    config.data.duration = 4.0
+    config.data.batch_size = 16
+
+    config.optim.kind = "muon"
+    config.optim.learning_rate = 5e-3
+    config.optim.warmup = 20
+    config.optim.schedule = "cosine"
+    config.optim.b2 = 0.99
+    config.optim.ema = 0.98
+
+    config.train.task = "codec"
+    config.train.steps = 600
+    config.train.log_every = 10
+    config.train.checkpoint_every = 50
+    config.train.validate_every = 200
+    config.train.validate_clips = 64
+    config.train.sample_every = 0
+    return config

@@ -1,0 +1,112 @@
+"""One step of training a codec: an autoencoder and the magnitudes of its spectrum, one loss.
+
+No waveform is made while training: with frames that overlap as much as these, magnitudes alone
+determine it, so the loss is between spectra, and costs no transform back.
+
+Legend: B clips, n samples, m samples of a crop, T frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from vssflow_jax.audio import mel as mels
+from vssflow_jax.audio import trained
+from vssflow_jax.audio.pca import STACK, PcaCodec
+from vssflow_jax.errors import InputError
+from vssflow_jax.training import sharding, state, step
+
+FRAME = STACK * mels.HOP  # samples of a latent frame
+QUIETEST = 5e-3  # magnitude of a bin under which all is silence to the loss
+FLOW_ALONE = {"accumulate": 1, "start": "", "sample_every": 0, "evaluate_every": 0}
+
+
+def check(config) -> None:
+    """Raises an InputError where the config asks for what only training a flow can do."""
+    for name, expected in FLOW_ALONE.items():
+        if config.train[name] != expected:
+            raise InputError(
+                f"train.{name}: found {config.train[name]!r}, expected {expected!r} where "
+                "train.task is 'codec'"
+            )
+    if config.train.evaluate:
+        raise InputError("train.evaluate: found True, expected False where train.task is 'codec'")
+    if config.codec.crop > config.data.duration:
+        raise InputError(
+            f"codec.crop: found {config.codec.crop} s, expected at most data.duration, "
+            f"{config.data.duration} s"
+        )
+
+
+def crops(wave: jax.Array, frames: jax.Array, length: int, key: jax.Array) -> jax.Array:
+    """A stretch of each clip from anywhere in it: [B, n] -> [B, m].
+
+    Args:
+      wave: clips, padded.
+      frames: [B] latent frames of each that are its own.
+      length: m, at most n.
+      key: of the places.
+    """
+    last = jnp.clip(frames * FRAME - length, 0, wave.shape[1] - length)
+    starts = jax.random.randint(key, last.shape, 0, last + 1)
+    return jax.vmap(lambda row, at: jax.lax.dynamic_slice(row, (at,), (length,)))(wave, starts)
+
+
+def divergence(mean: jax.Array, deviation: jax.Array) -> jax.Array:
+    """Mean over all numbers of KL(N(mean, deviation^2) || N(0, 1)), in nats."""
+    return jnp.mean(0.5 * (mean**2 + deviation**2 - 1) - jnp.log(deviation))
+
+
+def codec_loss(codec: trained.TrainedCodec, wave: jax.Array, noise: jax.Array, weight: float):
+    """Distance of the log spectra of waves [B, m] and of what comes back of them.
+
+    L1 over bins, L1 over mel bands, and `weight` times the divergence of the latent, which is
+    drawn from its posterior with `noise` [B, L, C].
+    """
+    target = jnp.maximum(jnp.abs(mels.stft(wave)), QUIETEST)
+    mean, deviation = codec.encode(wave)
+    found = jnp.maximum(codec.log_magnitude(mean + deviation * noise), jnp.log(QUIETEST))
+    bins = jnp.mean(jnp.abs(found - jnp.log(target)))
+    heard, wanted = (mels.log_bands(m, codec.floor) for m in (jnp.exp(found), target))
+    return bins + jnp.mean(jnp.abs(heard - wanted)) + weight * divergence(mean, deviation)
+
+
+def task(config, spec, codec: PcaCodec, mesh) -> step.Task:
+    """The task of a run that trains a codec.
+
+    Args:
+      config: the run's.
+      spec: shapes of a batch.
+      codec: that it starts from.
+      mesh: the devices.
+
+    Raises:
+      InputError: the codec is not the embedded one.
+    """
+    if not isinstance(codec, PcaCodec):
+        raise InputError(f"codec.folder: found a codec {codec.kind!r}, expected the embedded one")
+    length = max(round(config.codec.crop * codec.rate), 1) * FRAME
+
+    def loss(params, codec, batch, key):
+        place, draw = jax.random.split(key)
+        batch = sharding.constrain({name: batch[name] for name in ("wave", "frames")}, mesh)
+        wave = crops(batch["wave"], batch["frames"], length, place)
+        noise = jax.random.normal(draw, (len(wave), length // FRAME, codec.channels))
+        made = trained.begin(codec, config.codec, params)
+        return codec_loss(made, wave, noise, config.codec.divergence)
+
+    def validation(params, codec, batch, number):
+        key = jax.random.fold_in(jax.random.key(config.seed), step.VALIDATION)
+        return loss(params, codec, batch, jax.random.fold_in(key, number))
+
+    def init():
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        return state.initial(trained.begin(codec, config.codec).init(key), config)
+
+    places = sharding.shardings(jax.eval_shape(init), mesh)
+    return step.Task(
+        make=jax.jit(init, out_shardings=places),
+        step=step.advancing(jax.value_and_grad(loss), config),
+        validation=validation,
+    )
