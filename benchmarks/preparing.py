@@ -2,12 +2,18 @@
 
 Prints the time of each stage of a clip in one process, then whole runs by the number of
 workers, with the largest memory of the main process and of a worker.
+
+With `--overlap=N` it measures instead how much of the decoding hides behind the encoding: the
+main process runs CLIP's tower on one half of the cores, which stands for an accelerator, and the
+workers decode N clips, enlarged to `--side` pixels, on the other half.
 """
 
 import collections
 import contextlib
 import csv
 import json
+import multiprocessing
+import os
 import pathlib
 import shutil
 import subprocess
@@ -15,21 +21,27 @@ import sys
 import tempfile
 import time
 
+import jax
 import numpy as np
 from absl import app, flags
+from PIL import Image
 
 from vssflow_jax import clips, media
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
-from vssflow_jax.features import encode, faces
-from vssflow_jax.prepare import read_source
+from vssflow_jax.features import encode, faces, frozen, published, weights
+from vssflow_jax.features.clip import ClipConfig
+from vssflow_jax.prepare import prepare, read_source
 from vssflow_jax.text import aligner, normalize, timing
 
 MANIFEST = flags.DEFINE_string("manifest", None, "Manifest of the clips.", required=True)
 STAGES = flags.DEFINE_integer("stages", 100, "Clips whose stages are timed; 0: none.")
 WORKERS = flags.DEFINE_multi_integer("workers", [1, 2], "Numbers of workers.")
 CLIPS = flags.DEFINE_multi_integer("clips", [], "Numbers of clips of whole runs; none: all.")
+OVERLAP = flags.DEFINE_integer("overlap", 0, "Clips of which decoding and encoding are measured.")
+LAYERS = flags.DEFINE_integer("layers", 1, "Of the tower's 12, at full width (--overlap).")
+SIDE = flags.DEFINE_integer("side", 1080, "Pixels of the pictures that are decoded (--overlap).")
 
 RUN = """
 import json, resource, sys, time
@@ -109,11 +121,90 @@ def first_rows(manifest: pathlib.Path, rows, folder: pathlib.Path) -> pathlib.Pa
     return path
 
 
+# ---- decoding behind encoding ---------------------------------------------------------------
+
+
+def time_overlap(rows, folder: pathlib.Path) -> None:
+    """Prints seconds of decoding alone, of encoding alone, and of both in the pool.
+
+    All three are the same run of `prepare`. In the first the encoder answers at once with
+    zeros, and what it was asked is kept; the second is the encoder on that.
+    """
+    manifest = enlarged(rows, folder / "enlarged")
+    cores = sorted(os.sched_getaffinity(0))
+    half = max(len(cores) // 2, 1)
+    os.sched_setaffinity(0, cores[:half])
+    pin_workers(cores[half:] or cores, folder)
+    random_tower(folder / "weights")
+    run, asked, config = frozen._run, [], frozen.config("clip")
+
+    def instant(questions):
+        asked.append(questions)
+        parts = [parts for _, parts in questions]
+        return [[np.zeros((len(p), config.width), "f4") for p in some] for some in parts]
+
+    def whole(name) -> None:
+        workers = len(cores) - half or 1
+        options = {"workers": workers, "encoder_set": "clip=published", "progress": False}
+        prepare(manifest, folder / name, **options)
+
+    run([("clip", [np.zeros((1, config.side, config.side, 3), np.uint8)])])  # compiles
+    clock = Clock()
+    frozen._run = instant
+    clock("decode", whole, "decoded")
+    for questions in asked:
+        clock("encode", run, questions)
+    frozen._run = lambda questions: clock("busy", run, questions)
+    clock("both", whole, "both")
+    decode, encoding, both, busy = (clock.seconds[k] for k in ("decode", "encode", "both", "busy"))
+    hidden = (decode + encoding - both) / min(decode, encoding)
+    print("\n| clips | decode alone, s | encode alone, s | both in the pool, s "
+          "| the encoder's share of that | hidden of the smaller |\n|---|---|---|---|---|---|")  # fmt: skip
+    print(f"| {len(rows)} | {decode:.1f} | {encoding:.1f} | {both:.1f} | {busy / both:.0%} "
+          f"| {hidden:.0%} |")  # fmt: skip
+
+
+def enlarged(rows, folder: pathlib.Path) -> pathlib.Path:
+    """A manifest of the rows' videos with larger pictures, silent."""
+    folder.mkdir()
+    size = (SIDE.value, SIDE.value)
+    for row in rows:
+        frames = media.read_video(row.video).frames
+        large = [np.asarray(Image.fromarray(f).resize(size, Image.BICUBIC)) for f in frames]
+        media.write_video(folder / f"{row.id}.mp4", np.stack(large), encode.VIDEO_RATE)
+    path = folder / "clips.csv"
+    lines = [f"{row.id},{row.id}.mp4,train" for row in rows]
+    path.write_text("\n".join(["id,video,split", *lines]) + "\n")
+    return path
+
+
+def pin_workers(cores, folder: pathlib.Path) -> None:
+    """Processes that start from now on have these cores alone."""
+    script = folder / "python"
+    listed = ",".join(map(str, cores))
+    script.write_text(f'#!/bin/sh\nexec taskset -c {listed} "{sys.executable}" "$@"\n')
+    script.chmod(0o755)
+    multiprocessing.set_executable(str(script))
+
+
+def random_tower(folder: pathlib.Path) -> None:
+    """Weights of CLIP's tower at full width, with few layers, where they are looked for."""
+    config, rng = ClipConfig(layers=LAYERS.value), np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: 0.02 * rng.standard_normal(leaf.shape, np.float32),
+        published.shapes("clip", config),
+    )
+    published.save("clip", config, params, {"file": "random"}, folder / "clip")
+    os.environ[weights.VARIABLE] = str(folder)
+
+
 def main(_) -> None:
     manifest = pathlib.Path(MANIFEST.value)
     rows, notes = read_source(manifest)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        if OVERLAP.value:
+            return time_overlap(rows[: OVERLAP.value], folder)
         if STAGES.value:
             time_stages(rows[: STAGES.value], notes, folder)
         print("\n| clips | workers | seconds | clips a second | main MB | largest worker MB |")

@@ -82,12 +82,14 @@ def test_what_needs_one_process_is_done_there_together(workers):
         assert max(len(call) for call in awkward.calls) > 1
 
 
-def test_decoding_goes_on_while_the_main_process_encodes():
-    """40 items of 100 ms here and 50 ms there: 6 s one after the other, 4 s in turns of two."""
-    start = None
-    for _ in pool.streamed(awkward.parts, [(n, ("both", 0.1)) for n in range(40)], 2, seconds=60.0):
+@pytest.mark.parametrize(("workers", "count"), [(1, 20), (2, 40)])
+def test_decoding_goes_on_while_the_main_process_encodes(workers, count):
+    """100 ms an item here, as long by all workers there: half of it can be hidden, and is."""
+    start, seconds = None, 0.1 * workers
+    items = [(n, ("both", seconds)) for n in range(count)]
+    for _ in pool.streamed(awkward.parts, items, workers, seconds=60.0):
         start = start or time.monotonic()  # the workers have started
-    assert time.monotonic() - start < 3.6
+    assert time.monotonic() - start < 0.1 * count * 1.25
 
 
 def test_waiting_for_the_main_process_is_no_hanging():

@@ -97,10 +97,11 @@ def streamed(
 def together(function: Callable[[list[Item]], list[Result]], item: Item) -> Result:
     """function([item])[0], worked out by the main process of a `streamed` if this is one of its.
 
-    There it is called with all items that wait for it at that time. So a device that only one
-    process can hold serves all of them in batches. Those that wait leave their cores idle, so
-    the first question doubles the processes: half of them work while the other half waits.
-    `function` must be importable by name; what it raises for an item alone is raised here.
+    There it is called with all items that wait for it at that time, in a thread of its own. So
+    a device that only one process can hold serves all of them in batches, while those that do
+    not wait get new items. Those that wait leave their cores idle, so the first question doubles
+    the processes: half of them work while the other half waits. `function` must be importable
+    by name; what it raises for an item alone is raised here.
     """
     if _asked is None:
         return function([item])[0]
@@ -149,12 +150,16 @@ class _Crew:
         self.workers: list[_Worker] = []
         self.line: collections.deque[_Begun] = collections.deque()  # in the items' order
         self.questions: list[tuple[_Worker, Callable, Any]] = []  # who waits for an answer
+        self.answering: list[_Worker] = []  # whose questions the thread is at
+        self.thread = concurrent.futures.ThreadPoolExecutor(1)
+        self.answers: concurrent.futures.Future | None = None
+        self.bell, self.rings = multiprocessing.Pipe(duplex=False)  # rings when it is done
         self.pending: collections.deque[_Begun] = collections.deque()  # without a process
 
     def run(self) -> Iterator[tuple[Any, Any]]:
         self._feed()
         while self.line:
-            self._listen(0 if self.line[0].parts or self.questions else None)
+            self._listen(0 if self.line[0].parts else None)
             self._feed()
             self._answer()
             if self.line[0].parts:
@@ -169,6 +174,9 @@ class _Crew:
             worker.process.kill()
             worker.process.join()
             worker.connection.close()
+        self.thread.shutdown(cancel_futures=True)
+        self.bell.close()
+        self.rings.close()
 
     def _feed(self) -> None:
         """Gives idle workers items, and starts workers while there are items for them."""
@@ -191,9 +199,12 @@ class _Crew:
         return False
 
     def _listen(self, timeout: float | None) -> None:
-        """Takes one message of each worker that has one."""
+        """Takes one message of each worker that has one; the bell says that answers are there."""
         by_connection = {worker.connection: worker for worker in self.workers}
-        for connection in multiprocessing.connection.wait(by_connection, timeout):
+        for connection in multiprocessing.connection.wait([*by_connection, self.bell], timeout):
+            if connection is self.bell:
+                self._hand_out()
+                continue
             worker = by_connection[connection]
             try:
                 kind, value = connection.recv()
@@ -217,19 +228,25 @@ class _Crew:
                 worker.begun.count += 1
 
     def _answer(self) -> None:
-        """Answers the oldest questions, as many as there are cores: so half of the workers go on.
+        """Takes up the oldest questions, as many as there are cores, if none are being answered.
 
         Answering all at once would make them work in step, and nobody would while they wait.
         """
-        if not self.questions:
+        if self.answering or not self.questions:
             return
         function = self.questions[0][1]
         asked = [question for question in self.questions if question[1] == function][: self.cores]
         self.questions = [one for one in self.questions if all(one is not a for a in asked)]
-        answers = _answers(function, [item for _, _, item in asked])
-        for (worker, _, _), answer in zip(asked, answers, strict=True):
+        self.answering = [worker for worker, _, _ in asked]
+        self.answers = self.thread.submit(_answers, function, [item for _, _, item in asked])
+        self.answers.add_done_callback(lambda _: self.rings.send(None))
+
+    def _hand_out(self) -> None:
+        self.bell.recv()
+        for worker, answer in zip(self.answering, self.answers.result(), strict=True):
             with contextlib.suppress(OSError):  # it has died: its pipe will say so
                 worker.connection.send(answer)
+        self.answering = []
 
     def _died(self, worker: _Worker) -> None:
         worker.process.join()
