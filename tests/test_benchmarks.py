@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import making
 import numpy as np
 import pytest
 
@@ -97,3 +98,18 @@ def test_the_network_in_pytorch_is_the_same(tmp_path):
         )
     found = found.transpose(1, 2).numpy()
     assert np.linalg.norm(found - ours) < 1e-4 * np.linalg.norm(ours)
+
+
+@pytest.mark.slow
+def test_overlap(tmp_path):
+    making.clip(tmp_path / "a.mp4", 1.0)
+    (tmp_path / "clips.csv").write_text("id,video,split\na,a.mp4,train\n")
+    command = [sys.executable, "benchmarks/preparing.py", "--overlap=1", "--side=64"]
+    done = subprocess.run(
+        [*command, f"--manifest={tmp_path}/clips.csv"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    clips, decode, encode, both, *_ = done.stdout.splitlines()[-1].strip("| ").split(" | ")
+    assert clips == "1" and 0 < float(encode) < float(both) and 0 < float(decode) < float(both) + 5
