@@ -1,50 +1,129 @@
-"""How well phoneme times are predicted: `python benchmarks/durations.py CORPUS`, a Markdown table.
+"""How well phoneme times are predicted: `python benchmarks/durations.py SHARDS`, a Markdown table.
 
-CORPUS is a folder of `python -m vssflow_jax.corpus`, whose alignments are exact. Times are
-predicted from the true start on, as for a text without a video, and compared on the test split.
+SHARDS are those of MiniAV (`python -m vssflow_jax.corpus`, then `prepare`), whose alignments are
+exact. Times of the test split's texts are predicted from the true start on, as for a text
+without a video, and between the true start and end. The networks are trained here, on the batches,
+by the loss and the rule that training has, alone; `--steps` says for how many steps of
+`configs/quickstart.py`, several for several networks.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from absl import app, flags
+from vssflow_jax.configs import quickstart
 
-from vssflow_jax.data.manifest import read_manifest
-from vssflow_jax.text import timing
-from vssflow_jax.text.schedule import predicted
+from vssflow_jax import pacing
+from vssflow_jax.data import pipeline, shards
+from vssflow_jax.models import durations
+from vssflow_jax.text.schedule import predicted, schedule
+from vssflow_jax.text.subwords import Network, Pace
+from vssflow_jax.training import optim
 
-
-def errors(clips, durations: Mapping[str, float]) -> tuple[float, float, float, int]:
-    """Mean absolute errors in ms of boundaries, of durations, of the end; and clips compared."""
-    boundaries, lasts, ends = [], [], []
-    for text, truth in clips:
-        meta = {"text": text, "alignment": truth, "duration": 4.0}
-        found = predicted(meta, durations)
-        if [i.symbol for i in found] != [i.symbol for i in truth]:
-            continue
-        gap = np.array([i.end for i in found]) - [i.end for i in truth]
-        boundaries += list(abs(gap))
-        lasts += list(abs(np.diff(gap, prepend=0.0)))
-        ends.append(abs(gap[-1]))
-    return (*(1000 * float(np.mean(x)) for x in (boundaries, lasts, ends)), len(ends))
+STEPS = flags.DEFINE_list("steps", ["1160"], "Steps of training, several for several networks.")
+SEED = flags.DEFINE_integer("seed", 0, "Of weights and batches.")
 
 
-def main() -> None:
+class Clip(NamedTuple):
+    """What of a record has to do with time: what training sees, and the meta."""
+
+    example: dict
+    meta: dict
+
+
+class Score(NamedTuple):
+    """Mean absolute errors in ms: of boundaries, durations, the end; of boundaries between ends."""
+
+    boundary: float
+    phoneme: float
+    end: float
+    filled: float
+
+
+def read(folder: str, split: str) -> list[Clip]:
+    """The clips of a split."""
+    spec = pipeline.BatchSpec.of(quickstart.get_config().data.duration, {})
+    records, clips = shards.open_split(folder, split), []
+    for record in (records[row] for row in range(len(records))):
+        names = ("phonemes", "speaker", "wave", "meta")
+        made = pipeline.example({n: record[n] for n in names if n in record}, spec)
+        features = {name: made["features"][name] for name in ("phonemes", "speaker")}
+        example = {"features": features, "present": made["present"], "frames": made["frames"]}
+        clips.append(Clip(example, record["meta"]))
+    return clips
+
+
+def train(clips: Sequence[Clip], steps: int, seed: int) -> Network:
+    """A network after some steps on batches of the clips."""
+    config = quickstart.get_config()
+    network, rule = durations.build(config), optim.optimizer(config.optim, steps)
+    params = {durations.NAME: durations.initial(network, jax.random.key(seed))}
+    state, rng = (params, params, rule.init(params)), np.random.default_rng(seed)
+
+    @jax.jit
+    def advance(state, batch, number):
+        params, ema, rest = state
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        loss = functools.partial(durations.loss, network, batch=batch, key=key)
+        gradient = {durations.NAME: jax.grad(loss)(params[durations.NAME])}
+        updates, rest = rule.update(gradient, rest, params)
+        params = optax.apply_updates(params, updates)
+        return params, optim.average(ema, params, number, config.optim.ema), rest
+
+    for number in range(steps):
+        rows = rng.integers(len(clips), size=config.data.batch_size)
+        batch = pipeline.stack([clips[row].example for row in rows])
+        state = advance(state, batch, jnp.asarray(number))
+    return pacing.learned(network, state[1][durations.NAME])
+
+
+def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True) -> Score:
+    """The errors on clips with a text; `voices`: whether their voices are known."""
+    errors = Score([], [], [], [])
+    for example, meta in clips:
+        voice = example["features"]["speaker"] if voices else None
+        truth = meta["alignment"]
+        ends = np.array([end for _, end, _ in truth])
+        gap = np.array([i.end for i in predicted(meta, pace, voice)]) - ends
+        errors.boundary.extend(abs(gap))
+        errors.phoneme.extend(abs(np.diff(gap, prepend=0.0)))
+        errors.end.append(abs(gap[-1]))
+        paced = pace.of_voice(voice) if isinstance(pace, Pace) else pace
+        between, _ = schedule(meta["text"], truth[0][0], ends[-1], meta["duration"], paced)
+        errors.filled.extend(abs(np.array([i.end for i in between]) - ends))
+    return Score(*(1000 * float(np.mean(values)) for values in errors))
+
+
+def main(arguments: list[str]) -> None:
     """Prints the table."""
-    rows = [row for row in read_manifest(Path(sys.argv[1]) / "clips.csv") if row.alignment]
-    said = {row.id: timing.read_alignment(row.alignment) for row in rows}
-    learned = timing.context_durations(said[row.id] for row in rows if row.split == "train")
-    means = {name: seconds for name, seconds in learned.items() if " " not in name}
-    test = [(row.text, said[row.id]) for row in rows if row.split == "test"]
-    print("| durations | boundary, ms | phoneme, ms | end, ms | clips |\n|---|---|---|---|---|")
-    tables = {"typical": {}, "mean of the phoneme": means, "mean in context": learned}
-    for name, durations in tables.items():
-        *scores, count = errors(test, durations)
-        print(f"| {name} | {' | '.join(f'{x:.1f}' for x in scores)} | {count} of {len(test)} |")
+    folder = arguments[1]
+    table = shards.load_dataset_info(folder)["statistics"]["phoneme_durations"]
+    means = {name: seconds for name, seconds in table.items() if " " not in name}
+    test = [clip for clip in read(folder, "test") if clip.meta.get("alignment")]
+    print("| durations | boundary, ms | phoneme, ms | end, ms | boundary between given ends, ms |")
+    print("|---|---|---|---|---|", flush=True)
+
+    def line(name: str, found: Score) -> None:
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in found)} |", flush=True)
+
+    for name, pace in {
+        "typical": {}, "mean of the phoneme": means, "mean in context": table
+    }.items():  # fmt: skip
+        line(name, score(test, pace))
+    training = read(folder, "train")
+    for steps in map(int, STEPS.value):
+        pace = Pace({}, network=train(training, steps, SEED.value))
+        line(f"network, {steps} steps, voice known", score(test, pace))
+        line(f"network, {steps} steps, voice unknown", score(test, pace, voices=False))
+    print(f"\n{len(test)} clips")
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

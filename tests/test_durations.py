@@ -341,7 +341,7 @@ def test_long_texts_need_no_more_than_more_padding():
     np.testing.assert_allclose(once[count : 2 * count], once[-2 * count : -count], rtol=1e-5)
 
 
-def test_a_run_uses_its_network_from_file_and_record(generator, tmp_path):
+def test_a_run_uses_its_network_and_its_report_does(generator, tiny_run):
     pace = generator.statistics["phoneme_durations"]
     assert pace.network is not None and len(pace) > 20
     record = {"meta": {"id": "a", "text": WORDS, "duration": 4.0}, "speaker": voice()}
@@ -349,6 +349,8 @@ def test_a_run_uses_its_network_from_file_and_record(generator, tmp_path):
     found = generator.timed(record)["phonemes"]
     np.testing.assert_array_equal(found, timing.to_grid(expected, 100))
     np.testing.assert_array_equal(generator.without_video(record)["phonemes"], found)
+    shown = pacing.of_run(tiny_run, json.loads((tiny_run / "statistics.json").read_text()))
+    assert schedule.predicted(record["meta"], shown, voice()) == expected
     request = Request.of(text=WORDS, speech_start=1.0, speech_end=3.0)
     asked = conditions_of(request, clips.Settings(), generator.statistics)
     assert asked.spans == [(1.0, 3.0)]
@@ -363,6 +365,8 @@ def test_without_a_network_the_table_is_used(tiny_run, generator, tmp_path):
     arrays.write_arrays(out / checkpoint.CONVERTED, arrays.flatten(weights))
     pace = Generator.from_workdir(out).statistics["phoneme_durations"]
     assert pace.network is None and dict(pace) == dict(generator.statistics["phoneme_durations"])
+    assert pacing.of_run(out, {"phoneme_durations": {"B": 0.1}}).network is None
+    assert pacing.of_run(tmp_path, {}) == {}
 
 
 def test_official_checkpoints_are_written_without_it(tiny_run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from vssflow_jax import conditions
 from vssflow_jax.models import durations
 from vssflow_jax.text import phonemes
 from vssflow_jax.text.subwords import Network, Pace
+from vssflow_jax.training import checkpoint
 
 PADDED = 64  # symbols of which a text's length is made a multiple, for few compilations
 
@@ -29,6 +31,14 @@ def pace(config, params: Mapping, statistics: Mapping) -> Pace:
     if network is None or durations.NAME not in params:
         return table
     return Pace(table, table.model, learned(network, params[durations.NAME]))
+
+
+def of_run(workdir: Path, statistics: Mapping) -> Pace:
+    """The pace that sampling from a run has; the table alone where its weights are not there."""
+    there = (workdir / checkpoint.FOLDER).is_dir() or (workdir / checkpoint.CONVERTED).is_file()
+    if not there or not (config := checkpoint.read_config(workdir)).model.durations:
+        return Pace.of(statistics)
+    return pace(config, checkpoint.load_weights(workdir)[0], statistics)
 
 
 def learned(network: durations.Durations, params) -> Network:

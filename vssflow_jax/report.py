@@ -16,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from vssflow_jax import plots, showcase
+from vssflow_jax import pacing, plots, showcase
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
 from vssflow_jax.files import write_text
@@ -266,7 +266,7 @@ def clip_section(workdir: Path, config: Mapping, metrics: Mapping) -> str:
         return f"<p>No clips are shown: {escape(error)}.</p>"
     if not found:
         return "<p>No clips are shown: evaluation has not left any in eval/.</p>"
-    durations = read_json(workdir / "statistics.json").get("phoneme_durations", {})
+    durations = pacing.of_run(workdir, read_json(workdir / "statistics.json"))
     made = showcase.cards(workdir, found, durations)
     parts = []
     for task, (title, about) in TASKS.items():

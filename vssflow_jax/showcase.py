@@ -142,7 +142,9 @@ def views(
         alt = f"{FRAMES} pictures of {name}, evenly spread over its {seconds:g} seconds"
         image = picture(plots.strip(stills, seconds), alt, "image/jpeg")
         parts.append(figure("What the model sees", image))
-    said = predicted(meta, durations) if example.task == "text" and durations else spoken
+    said = spoken
+    if example.task == "text" and durations:
+        said = predicted(meta, durations, example.record.get("speaker"))
     if example.task == "text" and len(said) == len(spoken):
         image = plots.phoneme_times({"true": spoken, "asked for": said}, seconds, plots.DARK)
         alt = f"Phonemes of {name} over {seconds:g} seconds: true times, and predicted ones"
