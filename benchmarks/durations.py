@@ -25,6 +25,7 @@ from vssflow_jax.data import pipeline, shards
 from vssflow_jax.models import durations
 from vssflow_jax.text.schedule import predicted, schedule
 from vssflow_jax.text.subwords import Network, Pace
+from vssflow_jax.text.timing import Interval, context_durations
 from vssflow_jax.training import optim
 
 STEPS = flags.DEFINE_list("steps", ["1160"], "Steps of training, several for several networks.")
@@ -104,7 +105,9 @@ def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True)
 def main(arguments: list[str]) -> None:
     """Prints the table."""
     folder = arguments[1]
-    table = shards.load_dataset_info(folder)["statistics"]["phoneme_durations"]
+    training = read(folder, "train")
+    said = [[Interval(*row) for row in clip.meta.get("alignment", ())] for clip in training]
+    table = context_durations(said)
     means = {name: seconds for name, seconds in table.items() if " " not in name}
     test = [clip for clip in read(folder, "test") if clip.meta.get("alignment")]
     print("| durations | boundary, ms | phoneme, ms | end, ms | boundary between given ends, ms |")
@@ -117,7 +120,6 @@ def main(arguments: list[str]) -> None:
         "typical": {}, "mean of the phoneme": means, "mean in context": table
     }.items():  # fmt: skip
         line(name, score(test, pace))
-    training = read(folder, "train")
     for steps in map(int, STEPS.value):
         pace = Pace({}, network=train(training, steps, SEED.value))
         line(f"network, {steps} steps, voice known", score(test, pace))
