@@ -7,8 +7,10 @@ from safetensors.numpy import save_file
 from vssflow_jax.features import names, published
 from vssflow_jax.features.avhubert import AvhubertConfig
 from vssflow_jax.features.clip import ClipConfig
+from vssflow_jax.features.cnn14 import Cnn14Config
 from vssflow_jax.features.rawnet3 import Rawnet3Config
 from vssflow_jax.features.synchformer import SynchformerConfig
+from vssflow_jax.features.vggish import VggishConfig
 from vssflow_jax.mapping import spread
 
 SMALL = {
@@ -20,6 +22,8 @@ SMALL = {
     "speaker": Rawnet3Config(
         filters=16, taps=21, channels=32, slices=4, pooled=24, attention=8, width=12
     ),
+    "vggish": VggishConfig(widths=(2, 3, 4, 4, 5, 5), hidden=8, width=6),
+    "cnn14": Cnn14Config(widths=(2, 3, 4, 5, 6, 7), features=8, classes=5, bands=64, window=64),
 }
 
 
@@ -29,7 +33,7 @@ def parameters(kind, config=None, seed=0):
 
     def draw(path, leaf):
         noise = 0.2 * rng.standard_normal(leaf.shape).astype(np.float32)
-        offset = path[-1].key in ("scale", "variance", "window", "low", "band", "gain")
+        offset = path[-1].key in ("scale", "variance", "window", "low", "band", "gain", "filters")
         if path[-1].key == "time":
             return -np.linspace(0.05, 0.001, *leaf.shape).astype(np.float32)
         return np.abs(1 + noise) if offset else noise

@@ -1,4 +1,4 @@
-"""The published encoders once more, in PyTorch, by their papers: what ours are held against.
+"""The published networks once more, in PyTorch, by their papers: what ours are held against.
 
 Each takes an official state dict, as `encoders.official` makes it, and is written from standard
 layers of torch wherever there is one: TransformerEncoderLayer, weight_norm, batch_norm, masks
@@ -12,10 +12,11 @@ from torch.nn.utils import parametrizations
 
 
 def features(kind, state, config, *inputs):
-    """Output of an encoder in eval mode, as NumPy; `inputs` as ours take them."""
+    """Output of a network in eval mode, as NumPy; `inputs` as ours take them, but CNN14's wave."""
     state = {name: torch.tensor(array) for name, array in state.items()}
     with torch.no_grad():
-        return ENCODERS[kind](state, config, *map(torch.tensor, inputs)).numpy()
+        found = ENCODERS[kind](state, config, *map(torch.tensor, inputs))
+    return found.contiguous().numpy()
 
 
 def part(state, start):
@@ -280,4 +281,56 @@ def speaker(state, config, wave):
     return linear(x, state, "fc6")
 
 
-ENCODERS = {"clip": clip, "sync": sync, "lips": lips, "speaker": speaker}
+# ---- VGGish and CNN14 -------------------------------------------------------------------------
+
+
+class Vgg(nn.Module):
+    """Convolutions and linear layers in two sequences; M halves time and frequency."""
+
+    def __init__(self, widths, hidden, width):
+        super().__init__()
+        layers, before = [], 1
+        for number, channels in enumerate(widths):
+            layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if number in (0, 1, 3, 5) else []
+            before = channels
+        self.features = nn.Sequential(*layers)
+        sizes = (6 * 4 * before, hidden, hidden)
+        dense = [nn.Linear(a, b) for a, b in zip(sizes, (hidden, hidden, width), strict=True)]
+        self.embeddings = nn.Sequential(dense[0], nn.ReLU(), dense[1], nn.ReLU(), dense[2])
+
+    def forward(self, mel):
+        return self.embeddings(self.features(mel[:, None]).permute(0, 2, 3, 1).flatten(1))
+
+
+def vggish(state, config, mel):
+    return loaded(Vgg(config.widths, config.hidden, config.width), state)(mel)
+
+
+def cnn14(state, config, wave):
+    """Features, then logits, of waves [B, n]."""
+    spectrum = torch.stft(
+        wave, config.window, config.window * 5 // 16, window=torch.hann_window(config.window),
+        center=True, pad_mode="reflect", return_complex=True,
+    )  # fmt: skip
+    power = spectrum.abs().square().transpose(1, 2)
+    mel = 10 * torch.log10((power @ state["logmel_extractor.melW"]).clamp(min=1e-10))
+    x = batch_norm(mel.transpose(1, 2), state, "bn0").transpose(1, 2)[:, None]
+    for i in range(1, 7):
+        for k in (1, 2):
+            x = F.conv2d(x, state[f"conv_block{i}.conv{k}.weight"], padding=1)
+            x = F.relu(batch_norm(x, state, f"conv_block{i}.bn{k}"))
+        x = F.avg_pool2d(x, 2) if i < 6 else x
+    x = x.mean(3)
+    features = F.relu(linear(x.amax(2) + x.mean(2), state, "fc1"))
+    return torch.cat([features, linear(features, state, "fc_audioset")], 1)
+
+
+ENCODERS = {
+    "clip": clip,
+    "sync": sync,
+    "lips": lips,
+    "speaker": speaker,
+    "vggish": vggish,
+    "cnn14": cnn14,
+}

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import unseen
 from parity import drawn, parameters, relative
 
 from vssflow_jax.features import avhubert, names, pictures
@@ -201,6 +202,13 @@ def check_avhubert_encoder(tensors, sidecar):
         assert relative(blocks[layer], tensors[f"out.after_layer_{layer}"]) <= BOUND
 
 
+def check_unseen(tensors, sidecar):
+    assert tensors.keys() == {f"out.{name}" for name in unseen.CASES}
+    for name in unseen.CASES:
+        error = relative(unseen.ours(name), tensors[f"out.{name}"])
+        assert error <= BOUND, (name, error)
+
+
 CHECKS = {
     "clip": check_clip,
     "preprocess": check_preprocess,
@@ -209,4 +217,5 @@ CHECKS = {
     "rawnet3": check_rawnet3,
     "avhubert_resnet": check_avhubert_resnet,
     "avhubert_encoder": check_avhubert_encoder,
+    "unseen": check_unseen,
 }

@@ -18,8 +18,10 @@ from vssflow_jax.errors import InputError
 from vssflow_jax.features import names, published, weights
 from vssflow_jax.features.avhubert import AvhubertConfig
 from vssflow_jax.features.clip import ClipConfig
+from vssflow_jax.features.cnn14 import Cnn14Config
 from vssflow_jax.features.rawnet3 import Rawnet3Config
 from vssflow_jax.features.synchformer import SynchformerConfig
+from vssflow_jax.features.vggish import VggishConfig
 
 KINDS = tuple(published.KINDS)
 
@@ -77,6 +79,8 @@ LAST = {
     "sync": "vfeat_extractor.norm.bias",
     "lips": "encoder.layer_norm.bias",
     "speaker": "fc6.bias",
+    "vggish": "embeddings.4.bias",
+    "cnn14": "fc_audioset.bias",
 }
 
 
@@ -203,6 +207,8 @@ FULL = {
     ),
     "lips": (AvhubertConfig(), "encoder.layers.23.fc1.weight", (4096, 1024)),
     "speaker": (Rawnet3Config(), "layer3.convs.6.weight", (128, 128, 3)),
+    "vggish": (VggishConfig(), "embeddings.0.weight", (4096, 12_288)),
+    "cnn14": (Cnn14Config(), "conv_block6.conv2.weight", (2048, 2048, 3, 3)),
 }
 
 

@@ -28,7 +28,7 @@ from vssflow_jax.files import write_text
 from vssflow_jax.generate import Generator
 from vssflow_jax.metrics import protocol, recognisers, submission
 from vssflow_jax.metrics.panel import COLUMNS
-from vssflow_jax.yardstick import BATCH, TASKS, Scores, Yardstick
+from vssflow_jax.yardstick import BATCH, EMBEDDINGS, TASKS, Scores, Yardstick
 
 LEFT_OUT = 3  # exit status where some clips were not scored
 SHOWN = 20  # of those that are printed
@@ -150,6 +150,7 @@ def evaluate(
     out: str | Path | None = None,
     recogniser: str = recognisers.DEFAULT,
     opinions: str = "",
+    embedding: str = EMBEDDINGS[0],
 ) -> dict:
     """Scores a run, or a folder of waves, on a split; returns what it writes to metrics.json.
 
@@ -164,6 +165,7 @@ def evaluate(
       out: folder for what is written; None: `eval` in the run's folder, or in `generated`.
       recogniser: metrics.recognisers.load.
       opinions: metrics.opinion.load.
+      embedding: under Fréchet distance, KL and inception score; one of yardstick.EMBEDDINGS.
 
     Raises:
       InputError: neither run nor shards with waves, or any of them not what it should be.
@@ -185,7 +187,7 @@ def evaluate(
     else:
         known |= describe(generator, seed, generator.sampling(solver, steps, guidance))
     codec = generator.codec if generator else None
-    options = {"recogniser": recogniser, "opinions": opinions}
+    options = {"recogniser": recogniser, "opinions": opinions, "embedded": embedding}
     measure = Yardstick.make(folder, split, clips, codec, **options)
     known["dataset"] = measure.dataset
     scored: dict[str, Scores] = {}
@@ -256,11 +258,12 @@ def define_flags() -> None:
         "recogniser", recognisers.DEFAULT, "pocketsphinx, faster-whisper:MODEL or whisper:MODEL."
     )
     flags.DEFINE_string("opinions", "", "Predicted opinion scores: dnsmos, utmos, or both.")
+    flags.DEFINE_enum("embedding", EMBEDDINGS[0], EMBEDDINGS, "Of sound, under distances.")
 
 
 ARGUMENTS = (
     "workdir", "generated", "shards", "out", "split", "clips", "seed", "solver", "steps",
-    "guidance", "recogniser", "opinions",
+    "guidance", "recogniser", "opinions", "embedding",
 )  # fmt: skip
 
 

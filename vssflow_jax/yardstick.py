@@ -16,13 +16,14 @@ from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.errors import InputError
 from vssflow_jax.features.encode import encoders
-from vssflow_jax.metrics import embedding, judges, opinion, recognisers, summary
+from vssflow_jax.metrics import embedding, judges, opinion, pretrained, recognisers, summary
 from vssflow_jax.metrics.panel import Panel, Scored
 
 TASKS = ("speech", "sound", "joint", "text")
 FITTED = {"joint": 200, "sound": 80, "speech": 80}  # training clips that the judges learn from
 THROUGH_CODEC = 0.3  # share of them that they hear through the codec as well
 BATCH = 16
+EMBEDDINGS = ("miniav", *pretrained.NAMES)
 
 
 def through_codec(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -116,6 +117,7 @@ class Yardstick:
         *,
         recogniser: str = recognisers.DEFAULT,
         opinions: str = "",
+        embedded: str = EMBEDDINGS[0],
     ) -> Yardstick:
         """The yardstick of shards.
 
@@ -126,6 +128,7 @@ class Yardstick:
           codec: of the floors; None: no floors.
           recogniser: a name as `recognisers.load` knows it.
           opinions: names as `opinion.load` knows them.
+          embedded: one of EMBEDDINGS.
 
         Raises:
           InputError: no shards, no clips with sound, or something that is not installed.
@@ -135,6 +138,7 @@ class Yardstick:
         encoder_set = info.get("statistics", {}).get("encoders", "embedded")
         encoders(encoder_set)  # one that is not here is an error, not an absent metric
         listener, opinionated = recognisers.load(recogniser), opinion.load(opinions)
+        heard = embedding.load() if embedded == EMBEDDINGS[0] else pretrained.load(embedded)
         records = shards.open_split(folder, split)
         found, silent = by_task(records, dict.fromkeys(TASKS[:3], clips))
         chosen = [record for some in found.values() for record in some]
@@ -144,7 +148,7 @@ class Yardstick:
         panel = Panel(
             judges=fitted,
             recogniser=listener,
-            embedding=embedding.load(),
+            embedding=heard,
             opinions=opinionated,
             encoder_set=encoder_set,
         )

@@ -8,7 +8,8 @@ DIR is then sampled like a run's folder, and `--config.train.start=DIR` trains o
 recipe says what model the checkpoint is of: the paper's joint one, or with
 `--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
 at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips` and
-`speaker`; where their files are from stands in docs/weights.md:
+`speaker`, embeddings for evaluation `vggish` and `cnn14`; where their files are from stands in
+docs/weights.md:
 
     python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
 """

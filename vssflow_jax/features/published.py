@@ -1,4 +1,4 @@
-"""Encoders with published weights: from the official file to a folder of ours, and back.
+"""Networks with published weights: from the official file to a folder of ours, and back.
 
 The folder has `encoder.safetensors`, parameters by their paths, and `encoder.json`: kind, size,
 hash, and what file they are from. The JSON comes last, so its presence means whole.
@@ -20,11 +20,13 @@ import numpy as np
 
 from vssflow_jax.arrays import ArrayLike, Lazy, check, flatten, nest, read_arrays, write_arrays
 from vssflow_jax.errors import InputError
-from vssflow_jax.features import names, weights
+from vssflow_jax.features import names, sound_names, vggish, weights
 from vssflow_jax.features.avhubert import CROP, Avhubert, AvhubertConfig
 from vssflow_jax.features.clip import Clip, ClipConfig
+from vssflow_jax.features.cnn14 import SHORTEST, Cnn14, Cnn14Config
 from vssflow_jax.features.rawnet3 import WINDOW, Rawnet3, Rawnet3Config
 from vssflow_jax.features.synchformer import Synchformer, SynchformerConfig
+from vssflow_jax.features.vggish import Vggish, VggishConfig
 from vssflow_jax.files import write_text
 from vssflow_jax.mapping import Entry, collect, spread
 from vssflow_jax.tensors import read_tensors
@@ -92,6 +94,22 @@ KINDS = {
         sizes=names.speaker_config,
         entries=names.speaker_entries,
         unused=r"bn[16]\.|.*\.num_batches_tracked$",
+    ),
+    "vggish": Kind(
+        model=Vggish,
+        config=VggishConfig,
+        shape=lambda config: (1, vggish.FRAMES, vggish.BANDS),
+        sizes=sound_names.vggish_config,
+        entries=sound_names.vggish_entries,
+        unused=r"pproc\.",
+    ),
+    "cnn14": Kind(
+        model=Cnn14,
+        config=Cnn14Config,
+        shape=lambda config: (1, SHORTEST, config.window // 2 + 1),
+        sizes=sound_names.cnn14_config,
+        entries=sound_names.cnn14_entries,
+        unused=r"spectrogram_extractor\.|.*\.num_batches_tracked$",
     ),
 }
 FINE_TUNED = "encoder.w2v_model."  # what AV-HuBERT is called inside a fine-tuned model

@@ -83,6 +83,27 @@ SOURCES = (
         hub=("jungjee/RawNet3", "model.pt"),
     ),
     Source(
+        kind="vggish",
+        what="VGGish, TensorFlow's weights as torchvggish publishes them",
+        file="vggish-10086976.pth",
+        where="https://github.com/harritaylor/torchvggish/releases/tag/v0.1",
+        licence="Apache-2.0 (of the repository)",
+    ),
+    Source(
+        kind="cnn14",
+        what="PANNs CNN14, 32 kHz",
+        file="Cnn14_mAP=0.431.pth",
+        where="https://zenodo.org/record/3987831",
+        licence="CC BY 4.0",
+    ),
+    Source(
+        kind="cnn14",
+        what="PANNs CNN14, 16 kHz",
+        file="Cnn14_16k_mAP=0.438.pth",
+        where="https://zenodo.org/record/3987831",
+        licence="CC BY 4.0",
+    ),
+    Source(
         kind="codec",
         what="AudioLDM's autoencoder and HiFi-GAN (`vae/`, `vocoder/`)",
         file="vae/, vocoder/",

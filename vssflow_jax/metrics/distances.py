@@ -19,6 +19,15 @@ def _root(matrix: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
+def _within(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in coordinates of the space that they span, if that has fewer than D dimensions."""
+    every = np.concatenate([first, second])
+    if len(every) >= every.shape[1]:
+        return first, second
+    basis = np.linalg.qr(every.T)[0]  # D (n + m), orthonormal, so distances stay
+    return first @ basis, second @ basis
+
+
 def frechet(reference: np.ndarray, generated: np.ndarray) -> float:
     """Fréchet distance between the Gaussians of two sets of features [n, D], [m, D].
 
@@ -28,7 +37,7 @@ def frechet(reference: np.ndarray, generated: np.ndarray) -> float:
     Source: Heusel et al. (2017), GANs trained by a two time-scale update rule (FID);
     Kilgour et al. (2019), Fréchet audio distance.
     """
-    reference, generated = np.float64(reference), np.float64(generated)
+    reference, generated = _within(np.float64(reference), np.float64(generated))
     gap = reference.mean(0) - generated.mean(0)
     first, second = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (reference, generated))
     # tr (C_r^1/2 C_g C_r^1/2)^1/2 is the sum of the singular values of C_r^1/2 C_g^1/2.

@@ -32,7 +32,7 @@ PACE = 100  # log-mel frames: lengths are padded to whole seconds
 
 
 class Embedding(Protocol):
-    """What an embedding offers.
+    """What an embedding offers; `load` makes one by its name.
 
     Attributes:
       name: what the protocol calls it.
@@ -42,8 +42,14 @@ class Embedding(Protocol):
     name: str
     hash: str
 
-    def __call__(self, waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Features float32 [n, D] and logits float32 [n, K] of waves, float32 [samples] each."""
+    def __call__(
+        self, waves: Sequence[np.ndarray]
+    ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray] | None]:
+        """Features and logits of waves, float32 [samples] each at 16 kHz.
+
+        Features are float32 [D] a wave, or [parts, D] where it is heard in parts; logits are
+        float32 [K] a wave, None where the embedding names nothing.
+        """
 
 
 def initial(key: jax.Array, widths: Sequence[int], features: int, names: int) -> dict:

@@ -31,13 +31,13 @@ class Scored:
 
     Attributes:
       row: with the keys of COLUMNS; None where something does not apply, `unscored` why.
-      features: of the embedding, float32 [D].
-      logits: of the embedding, float32 [K].
+      features: of the embedding, float32 [D] or [parts, D].
+      logits: of the embedding, float32 [K]; None where it names nothing.
     """
 
     row: Mapping[str, object]
     features: np.ndarray
-    logits: np.ndarray
+    logits: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,12 +73,12 @@ class Panel:
         truths = [wave_of(record) for record in records]
         mels, true_mels = common.log_mels(waves), common.log_mels(truths)
         features, logits = self.embedding(waves)
-        lost = distances.kl(self.embedding(truths)[1], logits)
+        lost = None if logits is None else distances.kl(self.embedding(truths)[1], logits)
         reasons, heard = self._hear(records, waves)
         scored = []
         for k, (record, wave) in enumerate(zip(records, waves, strict=True)):
             row = dict.fromkeys(COLUMNS) | self.judges.row(record, wave, mels[k], timed)
-            row |= {"kl": float(lost[k]), "unscored": reasons.get(k)}
+            row |= {"kl": None if lost is None else float(lost[k]), "unscored": reasons.get(k)}
             if "speaker" in record:
                 likeness = speaker.similarity(wave, record["speaker"], self.encoder_set)
                 row["similarity"] = likeness
@@ -92,7 +92,8 @@ class Panel:
             if k in heard:
                 row["hypothesis"] = heard[k]
                 row["errors"], row["words"] = speech.word_errors(record["meta"]["text"], heard[k])
-            scored.append(Scored(row=row, features=features[k], logits=logits[k]))
+            named = None if logits is None else logits[k]
+            scored.append(Scored(row=row, features=features[k], logits=named))
         return scored
 
     def _hear(self, records, waves) -> tuple[dict[int, str], dict[int, str]]:

@@ -36,27 +36,35 @@ def values(rows: Sequence[Mapping]) -> dict[str, Values]:
     return {name: value for name, value in found.items() if value.count}
 
 
-def of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, float]:
-    """The metrics of the set as a whole; `truths` are the same clips' ground truth."""
+def _of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, tuple]:
+    """Scores of a set as functions, each with what it is of, an item a clip."""
     if len(scored) < LEAST:
         return {}
-    reference, features = (np.array([s.features for s in some]) for some in (truths, scored))
-    return {
-        "frechet": distances.frechet(reference, features),
-        "inception_score": distances.inception_score(np.array([s.logits for s in scored])),
-    }
+    features = [
+        np.fromiter((np.atleast_2d(s.features) for s in some), object) for some in (truths, scored)
+    ]
+
+    def frechet(*sets):
+        return distances.frechet(*map(np.concatenate, sets))
+
+    found: dict[str, tuple] = {"frechet": (frechet, features)}
+    if scored[0].logits is not None:
+        logits = np.array([s.logits for s in scored])
+        found["inception_score"] = (distances.inception_score, [logits])
+    return found
+
+
+def of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, float]:
+    """The metrics of the set as a whole; `truths` are the same clips' ground truth."""
+    return {name: score(*arrays) for name, (score, arrays) in _of_set(scored, truths).items()}
 
 
 def intervals_of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, tuple]:
     """95 % intervals of the scores of `of_set`, those that there are clips enough for."""
-    if len(scored) < LEAST:
-        return {}
-    reference, features = (np.array([s.features for s in some]) for some in (truths, scored))
-    logits = np.array([s.logits for s in scored])
     with threadpool_limits(1):  # matrices this small gain nothing from threads
         found = {
-            "frechet": distances.jackknife(distances.frechet, (reference, features)),
-            "inception_score": distances.jackknife(distances.inception_score, (logits,)),
+            name: distances.jackknife(score, arrays)
+            for name, (score, arrays) in _of_set(scored, truths).items()
         }
     return {name: interval for name, interval in found.items() if interval}
 
