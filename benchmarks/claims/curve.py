@@ -13,8 +13,8 @@ from vssflow_jax.flow import guidance, solvers
 from vssflow_jax.generate import Generator, draw_noise
 from vssflow_jax.models import inference
 
-EVALUATIONS = (4, 8, 12, 24, 48)
-FINE = ("rk4", 40)  # the solution that all are compared with
+EVALUATIONS = (4, 8, 16, 32)
+FINE = ("rk4", 32)  # the solution that all are compared with
 
 
 def curve(generator: Generator, records: Sequence[Mapping]) -> dict:

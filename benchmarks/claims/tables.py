@@ -56,16 +56,16 @@ def trained(table: rows.Table, runs: Mapping[str, Mapping]) -> str:
         name: {column: intervals.of_row(some, *column) for column in table.columns}
         for name, some in named.items()
     }
+    columns = [c for c in table.columns if any(cells[c] for cells in values.values())]
     means = [
-        [name, f"{len(named[name])}", *(shown(list(cells[c].values())) for c in table.columns)]
+        [name, f"{len(named[name])}", *(shown(list(cells[c].values())) for c in columns)]
         for name, cells in values.items()
     ]
     first, *others = values
     apart = [
-        [name, *(change(values[name][c], values[first][c]) for c in table.columns)]
-        for name in others
+        [name, *(change(values[name][c], values[first][c]) for c in columns)] for name in others
     ]
-    head = [title(column) for column in table.columns]
+    head = [title(column) for column in columns]
     parts = [markdown(["trained on", "seeds", *head], means)]
     if apart:
         parts.append(markdown([f"less {first}", *head], apart))

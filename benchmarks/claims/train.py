@@ -34,7 +34,8 @@ SCORES = "scores.json"  # in a finished run's folder
 
 ROWS = flags.DEFINE_list("rows", list(rows.ROWS), "Rows, of rows.ROWS, in this order.")
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; all rows of one before the next.")
-CLIPS = flags.DEFINE_integer("clips", 64, "Test clips a task that scores are made of.")
+CLIPS = flags.DEFINE_integer("clips", 64, "Test clips a task for the flow losses.")
+HEARD = flags.DEFINE_integer("heard", 0, "Test clips a task that are sampled and scored; 0: none.")
 OUT = flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
 
 
@@ -53,16 +54,14 @@ def configured(recipe, name: str, seed: int, folder: Path):
     return config
 
 
-def score(folder: Path, name: str, measure: Yardstick, data: Path) -> dict:
-    """The scores of a finished run, by task, and what it took."""
+def score(folder: Path, name: str, measure: Yardstick | None, data: Path) -> dict:
+    """The scores of a finished run, by task, and what it took; without a yardstick, flow losses."""
     generator = Generator.from_workdir(folder)
-    tasks = rows.tasks(name)
-    losses = scoring.flow_losses(generator, data, tasks, CLIPS.value)
-    out = {}
-    for task in tasks:
+    losses = scoring.flow_losses(generator, data, rows.tasks(name), CLIPS.value)
+    out = {task: {"loss": loss} for task, loss in losses.items()}
+    for task in out if measure else ():
         found = evaluate.generate(generator, measure.clips[task], task)
-        scores = scoring.plain(measure.score(found.clips, found.waves, task))
-        out[task] = {"loss": losses[task], **scores}
+        out[task] |= scoring.plain(measure.score(found.clips, found.waves, task))
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     return {
         "scores": out,
@@ -105,7 +104,8 @@ def main() -> None:
             if (own / SCORES).exists():
                 continue
             train.train(configured(recipe, name, seed, folder), own)
-            measure = measure or Yardstick.make(data, scoring.SPLIT, CLIPS.value, codec)
+            if HEARD.value and measure is None:
+                measure = Yardstick.make(data, scoring.SPLIT, HEARD.value, codec)
             found = score(own, name, measure, data)
             write_text(own / SCORES, json.dumps(found, indent=1))
             print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
@@ -114,6 +114,7 @@ def main() -> None:
         "dataset": shards.load_dataset_info(data)["hash"],
         "codec": digest(codec),
         "clips": CLIPS.value,
+        "heard": HEARD.value,
         "cores": len(os.sched_getaffinity(0)),
         "versions": protocol.versions(),
     }

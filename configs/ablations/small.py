@@ -11,13 +11,14 @@ def get_config():
     """The quickstart's run at a fraction of its cost."""
     config = quickstart.get_config()
     config.model.layers = 3
-    config.model.unroll = 3
+    config.model.unroll = 1
     config.model.head_width = 24
     config.model.projected.update(clip=64, speaker=64, phonemes=64, lips=32, sync=64)
+    config.data.batch_size = 8
     config.optim.ema = 0.99
     config.optim.warmup = 50
-    config.train.steps = 250
-    config.train.checkpoint_every = 125
+    config.train.steps = 300
+    config.train.checkpoint_every = 300
     config.train.evaluate = False
     config.sample.steps = 8
     config.sample.scales.sync = 0.0
