@@ -29,6 +29,14 @@ def sample(workdir, out, *flags):
     return tiny.run("sample", f"--workdir={workdir}", f"--out={out}", "--steps=2", *flags)
 
 
+@pytest.mark.parametrize("command", ["sample", "corpus", "mouths"])
+def test_help_is_no_error(command):
+    done = tiny.run(command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert f"vssflow_jax.{command} --" in done.stdout and "  --out " in done.stdout
+    assert str(tiny.ROOT) not in done.stdout and "absl" not in done.stdout
+
+
 def test_misspelt_config_field():
     refused(tiny.run("train", "--config=configs/quickstart.py", "--config.train.stepz=3"), "stepz")
 

@@ -209,7 +209,8 @@ def test_without_the_networks_lips_are_missing_and_it_is_said(tmp_path, monkeypa
 def test_the_command_draws_what_was_found(tmp_path):
     done = tiny.run("mouths", f"--video={making.real('carphone_pristine.mp4')}",
                     f"--out={tmp_path / 'a.png'}")  # fmt: skip
-    assert done.returncode == 0 and "a mouth in 100 of 100 pictures (used as lips)" in done.stdout
+    assert done.returncode == 0 and done.stderr == ""
+    assert "a mouth in 100 of 100 pictures (used as lips)" in done.stdout
     assert Image.open(tmp_path / "a.png").size == (960, 431)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 
@@ -26,6 +27,7 @@ DISK_ERRORS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
 }
+HELP = {"--help", "-help", "-h"}
 IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -73,8 +75,26 @@ def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
         return 2
 
 
+def usage() -> str:
+    """What a command does, and its flags."""
+    lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "flags:"]
+    for flag in sorted(flags.FLAGS.get_key_flags_for_module(sys.argv[0]), key=lambda f: f.name):
+        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        told = flag.default not in (None, "", []) and flag.default is not False
+        default = f" (default: {flag.default})" if told else ""
+        lines += textwrap.wrap(f"{flag.help}{default}", 78, initial_indent=f"  {name:20}  ",
+                               subsequent_indent=" " * 24)  # fmt: skip
+    return "\n".join(lines)
+
+
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses absl flags; a wrong flag or a misspelt config field is one line and exit status 2."""
+    """Parses absl flags; a wrong flag or a misspelt config field is one line and exit status 2.
+
+    absl's own --help ends with status 1.
+    """
+    if HELP & set(argv[1:]):
+        print(usage())
+        sys.exit(0)
     try:
         return flags.FLAGS(recipes.resolve(argv))
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:

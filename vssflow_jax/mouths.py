@@ -6,6 +6,7 @@ the crops that a lip encoder gets.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +24,24 @@ SHOWN = 5  # pictures with boxes
 FOUND, GUESSED = (60, 220, 90), (230, 60, 60)
 
 
-def sheet(frames: np.ndarray, mouth: faces.Mouth) -> Image.Image:
+def sheet(frames: Iterable[np.ndarray], mouth: faces.Mouth) -> Image.Image:
     """Pictures with the mouth's box (red where it was interpolated) above crops of the mouth."""
+    last = len(mouth.found) - 1
+    shown, cropped = (np.linspace(0, last, n).astype(int) for n in (SHOWN, COLUMNS * ROWS))
+    kept = {k: frame for k, frame in enumerate(frames) if k in {*shown, *cropped}}
     width = COLUMNS * faces.SIDE
     each = width // SHOWN
-    height = round(each * frames.shape[1] / frames.shape[2])
+    height = round(each * kept[0].shape[0] / kept[0].shape[1])
     out = Image.new("RGB", (width, height + ROWS * faces.SIDE))
-    for place, at in enumerate(np.linspace(0, len(frames) - 1, SHOWN).astype(int)):
-        picture = Image.fromarray(frames[at])
+    for place, at in enumerate(shown):
+        picture = Image.fromarray(kept[at])
         colour = FOUND if mouth.found[at] else GUESSED
         ImageDraw.Draw(picture).rectangle(tuple(map(float, mouth.boxes[at])), outline=colour)
         out.paste(picture.resize((each, height)), (place * each, 0))
-    crops = mouth.crops(frames)
-    for place, at in enumerate(np.linspace(0, len(frames) - 1, COLUMNS * ROWS).astype(int)):
+    crops = mouth.take(cropped).crops(kept[k] for k in cropped)
+    for place, crop in enumerate(crops):
         row, column = divmod(place, COLUMNS)
-        corner = column * faces.SIDE, height + row * faces.SIDE
-        out.paste(Image.fromarray(crops[at]), corner)
+        out.paste(Image.fromarray(crop), (column * faces.SIDE, height + row * faces.SIDE))
     return out
 
 
@@ -66,14 +69,15 @@ def main() -> None:
     out, face = Path(given.out), point(given.face)
     if out.suffix.lower() != ".png":
         raise InputError(f"--out={out}: expected a .png name")
-    frames = media.read_video(given.video, rate=VIDEO_RATE, max_side=None).frames
-    mouth = faces.find_mouth(frames, face)
+    pictures = media.Pictures(given.video, rate=VIDEO_RATE, max_side=None)
+    mouth = faces.find_mouth(pictures, face)
     if mouth is None:
-        raise InputError(f"{given.video}: found no face in {len(frames)} pictures, expected one")
+        count = round(pictures.duration * VIDEO_RATE)
+        raise InputError(f"{given.video}: found no face in {count} pictures, expected one")
     with replacing(out) as partial:
-        sheet(frames, mouth).save(partial, format="PNG")
+        sheet(pictures, mouth).save(partial, format="PNG")
     use = "used as lips" if mouth.coverage >= faces.COVERAGE else "too few for lips"
-    print(f"{out}: a mouth in {mouth.found.sum()} of {len(frames)} pictures ({use})")
+    print(f"{out}: a mouth in {mouth.found.sum()} of {len(mouth.found)} pictures ({use})")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ a square that holds one face upright.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -113,14 +116,28 @@ def available() -> bool:
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps LiteRT's note on its delegate, which no setting turns off, from standard error."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 class Network:
     """A network of the wheel: array [1, H, W, 3] to its outputs, the larger first."""
 
     def __init__(self, name: str):
         from ai_edge_litert.interpreter import Interpreter  # an extra, see `available`
 
-        self._interpreter = Interpreter(model_path=str(_file(name)), num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _quiet():
+            self._interpreter = Interpreter(model_path=str(_file(name)), num_threads=1)
+            self._interpreter.allocate_tensors()
         (given,) = self._interpreter.get_input_details()
         self._input, self.size = given["index"], int(given["shape"][1])
         outputs = self._interpreter.get_output_details()

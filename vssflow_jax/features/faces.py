@@ -59,6 +59,10 @@ class Mouth:
         centres = (low + high) / 2 - scale[:, None] * [0, LOWER]
         return cls(boxes, np.ones(len(boxes), bool), centres, scale[:, None, None] * np.eye(2))
 
+    def take(self, rows: np.ndarray) -> Mouth:
+        """The mouth in some of the pictures."""
+        return Mouth(self.boxes[rows], self.found[rows], self.centres[rows], self.steps[rows])
+
     @property
     def coverage(self) -> float:
         """Share of the pictures in which a face was seen."""
