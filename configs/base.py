@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     config.model.null_phonemes = False  # dropped phonemes are a learned row instead of zeros
     config.model.sync_by_time = False  # Synchformer tokens lie at the frames that they saw
     config.model.durations = 0  # width of a network that learns how long phonemes last; 0: none
-    config.model.remat = "none"  # what the backward pass recomputes: "none", "layer", "dots"
+    config.model.remat = "dots"  # what the backward pass recomputes: "none", "layer", "dots"
     config.model.unroll = 1  # layers in one turn of the compiled loop
     config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
         {"clip": 0, "speaker": 0, "phonemes": 0, "lips": 0, "sync": 0}

@@ -191,10 +191,11 @@ def test_keys_have_positions_only_when_asked():
         assert (jnp.abs(straight - permuted).max() > 1e-3) == matters
 
 
-def test_remat_changes_nothing():
+@pytest.mark.parametrize("remat", ["layer", "dots"])
+def test_remat_changes_nothing(remat):
     x, t = noisy()
     _, _, plain = setup()
-    _, _, recomputed = setup(remat="layer")
+    _, _, recomputed = setup(remat=remat)
     gradient, again = (
         jax.jit(jax.grad(lambda x, f=f: f(x, t, features(), all_kept()).sum()))(x)
         for f in (plain, recomputed)

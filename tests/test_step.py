@@ -82,6 +82,22 @@ def test_pieces_give_the_whole_batchs_gradient():
     )
 
 
+def test_the_state_changes_in_place():
+    """Beside the state, a step needs the gradient and little more: no second copy of moments."""
+    wide = {"model__head_width": 32, "model__feed_forward": 8, "model__layers": 4}
+    config = stepping.small(**{**PLAIN, **wide})
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    model = loop.vssflow.build(config, stepping.CHANNELS)
+    make = loop.initial_state(model, config, stepping.SPEC, stepping.CHANNELS, mesh)
+    state, codec = jax.eval_shape(make), stepping.Slices(jnp.float32(3.0))
+    batch = sharding.place_batch(jax.tree.map(lambda x: x[:1], stepping.batch(0)), mesh)
+    compiled = jax.jit(step.make_step(model, config), donate_argnums=0).lower(state, codec, batch)
+    needs = compiled.compile().memory_analysis()
+    gradient = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
+    assert needs.alias_size_in_bytes > 3.9 * gradient
+    assert needs.temp_size_in_bytes < 1.6 * gradient
+
+
 class Batches:
     """Made-up batches from some step on spoiled; as Grain's iterator."""
 
@@ -133,6 +149,34 @@ def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_p
     with pytest.raises(InputError, match=r"3 steps in a row, up to 7"):
         again.train(look)
     again.checkpoints.close()
+
+
+def test_the_next_batch_is_placed_while_a_step_runs(tmp_path, monkeypatch):
+    made, place, under_way = run(tmp_path, Batches(good=9)), sharding.place_batch, []
+
+    @jax.jit
+    def slow(state, codec, batch):
+        x = jax.lax.fori_loop(0, 300, lambda _, x: jnp.tanh(x @ x), jnp.ones((400, 400)))
+        return state.replace(step=state.step + 1), {"skipped": x[0, 0] > 9}
+
+    def watched(*arguments):
+        placed = jax.block_until_ready(place(*arguments))
+        under_way.append(not pending[-1].is_ready() if pending else False)
+        return placed
+
+    def advance(*arguments):
+        state, metrics = slow(*arguments)
+        pending.append(metrics["skipped"])
+        return state, metrics
+
+    pending = []
+    slow(made.state, made.codec, place(stepping.batch(0), made.mesh))  # compiles
+    made._step = advance
+    monkeypatch.setattr(sharding, "place_batch", watched)
+    for _ in range(4):
+        made._advance(loop.Window(1, 0.0))
+    assert under_way == [False, True, True, True]
+    made.checkpoints.close()
 
 
 def test_tally_counts_rows_and_names_each_record_once(capsys):

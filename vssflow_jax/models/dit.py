@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax.models import layers
-from vssflow_jax.models.products import Linear
+from vssflow_jax.models.products import PRODUCT, Linear
 
 # What the backward pass keeps: all; the layers' inputs; those and the products with weights.
 REMAT = {
     "none": jax.checkpoint_policies.everything_saveable,
     "layer": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
 }
 
 

@@ -9,6 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+PRODUCT = "product"  # what a policy of rematerialisation calls a product with weights
 
 
 def einsum(spec: str, a: jax.Array, b: jax.Array, dtype=None) -> jax.Array:
@@ -88,10 +91,10 @@ class Linear(nn.Module):
         def draw(key):
             return self.kernel_init(key, matrix).reshape(*goes, *self.features)
 
-        kernel = self.param("kernel", draw).reshape(matrix)
-        axes = "xyz"[: len(lead)]
-        x = x.astype(self.dtype).reshape(*lead, matrix[0])
-        y = einsum(f"{axes}d,de->{axes}e", x, kernel).reshape(*lead, *self.features)
+        kernel = self.param("kernel", draw)  # its own shape: another would be kept for backward
+        rows, inner, outer = "xyz"[: len(lead)], "abc"[: len(goes)], "def"[: len(self.features)]
+        y = einsum(f"{rows}{inner},{inner}{outer}->{rows}{outer}", x.astype(self.dtype), kernel)
+        y = checkpoint_name(y, PRODUCT)
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, self.features).astype(self.dtype)
         return y

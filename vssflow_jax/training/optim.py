@@ -12,6 +12,7 @@ from vssflow_jax.models import durations
 MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
 DURATIONS_RATE = 2e-3  # largest learning rate of the network of durations
 DURATIONS_NORM = 1.0  # largest norm of its gradient
+EPSILON = 1e-8  # of Adam
 NEWTON_SCHULZ_STEPS = 3  # enough after the preconditioning; 5 are usual without
 
 
@@ -44,9 +45,10 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
     2502.16982), and leaves all that is no matrix to AdamW.
     """
     rate = schedule(optim, steps)
-    clip = optax.clip_by_global_norm(optim.clip_norm) if optim.clip_norm else optax.identity()
+    clip = clip_by_norm(optim.clip_norm) if optim.clip_norm else optax.identity()
     if optim.kind == "adamw":
-        rule = optax.adamw(rate, b1=optim.b1, b2=optim.b2, weight_decay=optim.weight_decay)
+        decay = optax.add_decayed_weights(optim.weight_decay)
+        rule = optax.chain(adam(optim.b1, optim.b2), decay, optax.scale_by_learning_rate(rate))
     elif optim.kind == "muon":
         rule = optax.contrib.muon(
             rate,
@@ -95,6 +97,42 @@ def apart(
         return {**updates, name: own_updates}, {"main": main_state, name: own_state}
 
     return optax.GradientTransformation(init, update)
+
+
+def clip_by_norm(limit: float) -> optax.GradientTransformation:
+    """Scales the gradient to a global norm of at most `limit`.
+
+    By one factor: optax's quotient of every number costs the compiler a second gradient.
+    """
+
+    def clip(gradient, params=None):
+        del params
+        factor = jnp.minimum(1.0, limit / optax.tree.norm(gradient))
+        return jax.tree.map(lambda g: g * factor, gradient)
+
+    return optax.stateless(clip)
+
+
+def adam(b1: float, b2: float) -> optax.GradientTransformation:
+    """`optax.scale_by_adam`, with the moments done before anything is made of them.
+
+    Left to itself, the compiler computes them once more where the parameters are updated, and
+    keeps the old ones for that: a copy of each, instead of arrays that change in place.
+    """
+    rule = optax.scale_by_adam(b1, b2, EPSILON)
+
+    def update(gradient, state, params=None):
+        del params
+        _, state = rule.update(gradient, state)
+        mean, square = jax.lax.optimization_barrier((state.mu, state.nu))
+        corrected = (
+            optax.tree.bias_correction(mean, b1, state.count),
+            optax.tree.bias_correction(square, b2, state.count),
+        )
+        updates = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + EPSILON), *corrected)
+        return updates, state._replace(mu=mean, nu=square)
+
+    return optax.GradientTransformation(rule.init, update)
 
 
 def matrices(params):

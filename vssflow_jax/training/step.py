@@ -205,6 +205,12 @@ def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None =
     optimizer = optim.optimizer(config.optim, config.train.steps)
     rate = optim.schedule(config.optim, config.train.steps)
 
+    def updated(state: TrainState, gradient) -> TrainState:
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = jax.lax.optimization_barrier(optax.apply_updates(state.params, updates))
+        ema = optim.average(state.ema, params, state.step, config.optim.ema)
+        return state.replace(params=params, ema=ema, opt_state=opt_state)
+
     def step(state: TrainState, codec, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         loss, gradient = compute(state.params, codec, batch, key)
@@ -220,15 +226,7 @@ def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None =
             hiding = jax.random.fold_in(key, HIDING)
             found = jax.value_and_grad(loss_of)(state.params[name], batch, hiding)
             metrics[f"{name}_loss"], gradient[name] = found
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        new = TrainState(
-            step=state.step + 1,
-            params=params,
-            ema=optim.average(state.ema, params, state.step, config.optim.ema),
-            opt_state=opt_state,
-        )
-        stay = state.replace(step=new.step)
-        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, stay), metrics
+        state = jax.lax.cond(finite, updated, lambda state, _: state, state, gradient)
+        return state.replace(step=state.step + 1), metrics
 
     return step
