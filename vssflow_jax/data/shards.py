@@ -31,7 +31,7 @@ from vssflow_jax.files import replacing
 DATASET, SKIPPED = "dataset.json", "skipped.csv"
 VERSION = 1
 META, WAVE, PHONEMES = "meta", "wave", "phonemes"
-OPTIONS = "group_size:1"  # one record a chunk: any record is read alone
+OPTIONS = "group_size:1,snappy"  # any record is read alone; half floats hardly shrink, so: quickly
 Record = dict[str, Any]
 
 
