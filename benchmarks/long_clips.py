@@ -11,7 +11,6 @@ of resident memory.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
+from benchmarks import measuring
 from vssflow_jax import Generator, conditions, media
 from vssflow_jax.flow import windows
 from vssflow_jax.generate import OVERLAP
@@ -86,11 +86,6 @@ def script(seconds: float) -> list[dict]:
     return [{"text": SENTENCES[k % 3], "start": float(t)} for k, t in enumerate(starts)]
 
 
-def peak() -> int:
-    """Peak of this process' memory, MB; getrusage would count the parent's too."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024
-
-
 def memory(seconds: float, *more: str) -> int:
     """Peak of a process that makes a clip of so many seconds, MB."""
     command = (sys.executable, "-m", "benchmarks.long_clips", f"--memory={seconds}", *more)
@@ -109,7 +104,7 @@ def main(argv) -> None:
             lines = script(max(MEMORY.value, 4))
             made = generator(VIDEO.value, script=lines, duration=MEMORY.value)
             made.save(Path(folder) / ("out.mp4" if VIDEO.value else "out.wav"))
-        print(peak())
+        print(measuring.peak() // 2**20)
         return
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "long.mp4"

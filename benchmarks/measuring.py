@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -81,9 +81,14 @@ def clock(function: Callable[[], object]) -> list[float]:
     return seconds
 
 
+def peak() -> int:
+    """Bytes that this process had in memory at most; getrusage would count its parent's too."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+
 def memory() -> dict[str, float]:
     """Peak memory of this process, and of its accelerator where it used one."""
-    out = {"peak_GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    out = {"peak_GB": peak() / 1e9}
     if "jax" in sys.modules:
         stats = sys.modules["jax"].devices()[0].memory_stats() or {}
         if "peak_bytes_in_use" in stats:

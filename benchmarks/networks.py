@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +16,10 @@ from vssflow_jax import conditions
 from vssflow_jax.convert import names
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
+from vssflow_jax.training import optim, sharding, state, step
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/joint.py", "Recipe with the sizes.")
+TYPES = ("float32", "bfloat16")
 
 
 def config(dtype: str = "float32"):
@@ -116,6 +121,52 @@ def training_flops(config) -> float:
     ends = model.channels * (model.channels + model.width) - config.codec.channels * model.width
     keys = 2 * model.layers * model.context_width * model.kv_heads * model.head_width
     return 3 * (flops(config) + 2.0 * tokens * (ends + keys))
+
+
+def training(config, mesh, clips: int) -> tuple[Callable[[], None], int]:
+    """A training step on a mesh as the product has it: a call, and bytes that a device needs."""
+    model = build(config)
+    optimizer = optim.optimizer(config.optim, config.train.steps)
+
+    def initial():
+        params = parameters(model)
+        return state.TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            ema=params if config.optim.ema else None,
+            opt_state=optimizer.init(params),
+        )
+
+    everywhere = jax.NamedSharding(mesh, jax.P())
+    places = sharding.shardings(jax.eval_shape(initial), mesh)
+    current = jax.jit(initial, out_shardings=places)()
+    codec = jax.device_put(Latents(config.codec.channels), everywhere)
+    given = sharding.place_batch(batch(config, clips), mesh)
+    advance = jax.jit(
+        step.make_step(model, config, mesh), donate_argnums=0, out_shardings=(places, everywhere)
+    )
+    run = advance.lower(current, codec, given).compile()
+    needs = run.memory_analysis()
+
+    def once():
+        nonlocal current
+        current, metrics = run(current, codec, given)
+        jax.block_until_ready((current, metrics))
+
+    return once, needs.argument_size_in_bytes + needs.temp_size_in_bytes
+
+
+def beside(ours, theirs, clips: int) -> measuring.Rows:
+    """Rows of both types: the machine's matrix product, ours, PyTorch's where it is installed."""
+    out = {}
+    for dtype in TYPES:
+        product = functools.partial(matrix_product, dtype, clips)
+        out[f"{measuring.MATRIX} {dtype}"] = product
+    out |= {f"ours {dtype}": functools.partial(ours, dtype) for dtype in TYPES}
+    if measuring.has("torch", "diffusers"):
+        out["torch float32"] = functools.partial(theirs, False)
+        out["torch bfloat16 autocast"] = functools.partial(theirs, True)
+    return out
 
 
 def matrix_product(dtype: str, batch: int = 1) -> dict:

@@ -110,15 +110,7 @@ def theirs(half: bool) -> dict:
 
 def rows() -> measuring.Rows:
     """What is measured."""
-    out = {}
-    for dtype in ("float32", "bfloat16"):
-        product = functools.partial(networks.matrix_product, dtype, 2 * BATCH.value)
-        out[f"{measuring.MATRIX} {dtype}"] = product
-    out |= {f"ours {dtype}": functools.partial(ours, dtype) for dtype in ("float32", "bfloat16")}
-    if measuring.has("torch", "diffusers"):
-        out["torch float32"] = functools.partial(theirs, False)
-        out["torch bfloat16 autocast"] = functools.partial(theirs, True)
-    return out
+    return networks.beside(ours, theirs, 2 * BATCH.value)
 
 
 if __name__ == "__main__":

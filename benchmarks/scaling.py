@@ -26,34 +26,14 @@ def turn(count: int) -> dict:
     )
     import jax
 
-    from vssflow_jax.training import sharding, state, step
+    from vssflow_jax.training import sharding
 
     config = networks.config()
     devices = jax.devices()[:count]
     mesh = sharding.make_mesh({**dict.fromkeys(sharding.AXES, 1), AXIS.value: count}, devices)
-    model = networks.build(config)
     clips = CLIPS.value * (1 if devices[0].platform == "cpu" else count)
-
-    def initial():
-        return state.initial(networks.parameters(model), config)
-
-    places = sharding.shardings(jax.eval_shape(initial), mesh)
-    current = jax.jit(initial, out_shardings=places)()
-    batch = sharding.place_batch(networks.batch(config, clips), mesh)
-    codec = networks.Latents(config.codec.channels)
-    lowered = jax.jit(step.make_step(model, config, mesh), donate_argnums=0).lower(
-        current, codec, batch
-    )
-    run = lowered.compile()
-    needs = run.memory_analysis()
-
-    def once():
-        nonlocal current
-        current, metrics = run(current, codec, batch)
-        jax.block_until_ready((current, metrics))
-
+    once, held = networks.training(config, mesh, clips)
     seconds = measuring.clock(once)
-    held = needs.argument_size_in_bytes + needs.temp_size_in_bytes
     return {"seconds": seconds, "type": "float32", "device_GB": held / 1e9}
 
 

@@ -7,14 +7,11 @@ step of the official network.
 
 from __future__ import annotations
 
-import functools
-
 import jax
-import jax.numpy as jnp
 from absl import flags
 
 from benchmarks import measuring, networks
-from vssflow_jax.training import optim, state, step
+from vssflow_jax.training import sharding
 
 BATCH = flags.DEFINE_integer("batch", 1, "Clips a step.")
 
@@ -30,25 +27,8 @@ def settings(dtype: str):
 def ours(dtype: str) -> dict:
     """Our step, compiled whole, its state updated in place."""
     config = settings(dtype)
-    model = networks.build(config)
-    optimizer = optim.optimizer(config.optim, config.train.steps)
-    params = networks.parameters(model)
-    current = state.TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        ema=None,
-        opt_state=jax.jit(optimizer.init)(params),
-    )
-    del params
-    codec = networks.Latents(config.codec.channels)
-    batch = jax.device_put(networks.batch(config, BATCH.value))
-    run = jax.jit(step.make_step(model, config), donate_argnums=0)
-
-    def once():
-        nonlocal current
-        current, metrics = run(current, codec, batch)
-        jax.block_until_ready((current, metrics))
-
+    mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1), jax.devices()[:1])
+    once, _ = networks.training(config, mesh, BATCH.value)
     seconds = measuring.clock(once)
     flops = BATCH.value * networks.training_flops(config)
     return {"seconds": seconds, "type": dtype, "flops": flops}
@@ -85,15 +65,7 @@ def theirs(half: bool) -> dict:
 
 def rows() -> measuring.Rows:
     """What is measured."""
-    out = {}
-    for dtype in ("float32", "bfloat16"):
-        product = functools.partial(networks.matrix_product, dtype, BATCH.value)
-        out[f"{measuring.MATRIX} {dtype}"] = product
-    out |= {f"ours {dtype}": functools.partial(ours, dtype) for dtype in ("float32", "bfloat16")}
-    if measuring.has("torch", "diffusers"):
-        out["torch float32"] = functools.partial(theirs, False)
-        out["torch bfloat16 autocast"] = functools.partial(theirs, True)
-    return out
+    return networks.beside(ours, theirs, BATCH.value)
 
 
 if __name__ == "__main__":

@@ -4,25 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import making
 import numpy as np
 import pytest
+import tiny
 
-ROOT = Path(__file__).parent.parent
-TINY = (
-    "--config.model.layers=1",
-    "--config.model.heads=2",
-    "--config.model.kv_heads=1",
-    "--config.model.head_width=16",
-    "--config.model.projected.clip=16",
-    "--config.model.projected.speaker=16",
-    "--config.model.projected.lips=16",
-    "--config.model.projected.sync=16",
-    "--config.codec.channels=16",
-    "--config.data.duration=1",
-)
+TINY = (*tiny.NETWORK, "--config.data.duration=1")
 ONCE = ("--rounds=1", "--repeats=1")
 
 
@@ -32,7 +20,7 @@ def rows(name, folder, *arguments):
     command = [sys.executable, "-m", f"benchmarks.{name}", *ONCE, *arguments, f"--json={out}"]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+        command, cwd=tiny.ROOT, capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())["rows"]
@@ -77,8 +65,7 @@ def test_the_network_in_pytorch_is_the_same(tmp_path):
     config.update_from_flattened_dict(
         {
             part.split("=")[0].removeprefix("--config."): int(part.split("=")[1])
-            for part in TINY
-            if not part.startswith("--config.data")
+            for part in tiny.NETWORK
         }
     )
     config.data.duration = 1.0
@@ -107,7 +94,7 @@ def test_overlap(tmp_path):
     command = [sys.executable, "benchmarks/preparing.py", "--overlap=1", "--side=64"]
     done = subprocess.run(
         [*command, f"--manifest={tmp_path}/clips.csv"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=tiny.ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

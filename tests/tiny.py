@@ -6,10 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FLAGS = (
-    "--config=configs/quickstart.py",
-    "--config.data.corpus_clips=12",
-    "--config.data.batch_size=2",
+NETWORK = (
     "--config.model.layers=1",
     "--config.model.heads=2",
     "--config.model.kv_heads=1",
@@ -19,6 +16,12 @@ FLAGS = (
     "--config.model.projected.lips=16",
     "--config.model.projected.sync=16",
     "--config.codec.channels=16",
+)
+FLAGS = (
+    "--config=configs/quickstart.py",
+    "--config.data.corpus_clips=12",
+    "--config.data.batch_size=2",
+    *NETWORK,
     "--config.optim.warmup=2",
     "--config.train.log_every=1",
     "--config.train.checkpoint_every=2",
