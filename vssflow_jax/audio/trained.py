@@ -1,10 +1,10 @@
-"""The trained codec: an autoencoder over log-mel frames whose decoder gives sharp magnitudes.
+"""The trained codec: an autoencoder over log-mel frames whose decoder gives magnitudes.
 
 The encoder is the PCA codec's projection and a small network's correction of it, with a standard
 deviation beside the mean (Kingma and Welling 2014). The decoder undoes the projection, spreads
-the log-mel over the bins of the spectrum, and a network corrects that: above all it puts back the
-harmonics that a mel band blurs. Phases are Griffin-Lim's, which from true magnitudes of frames
-that overlap this much hardly costs anything; blurred ones are what makes its sound dull.
+the log-mel over the bins of the spectrum, and a network corrects that, to put back the
+harmonics that a mel band blurs. Phases are Griffin-Lim's: frames that overlap this much leave it
+little to guess once their magnitudes are right.
 
 Legend: B clips, n samples, L latent frames, T = 4 L frames, C latent channels, 513 bins.
 """
