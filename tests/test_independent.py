@@ -3,7 +3,11 @@
 import pytest
 import unseen
 from parity import relative
+from parity_encoders import BOUND
 from safetensors.numpy import load_file
+
+from vssflow_jax.features.cnn14 import Cnn14Config
+from vssflow_jax.features.vggish import VggishConfig
 
 
 @pytest.mark.parametrize("name", unseen.CASES)
@@ -12,3 +16,16 @@ def test_the_fixture_is_what_pytorch_gives(name):
     pytest.importorskip("torch")
     expected = load_file(f"{unseen.FILE}.safetensors")[f"out.{name}"]
     assert relative(unseen.theirs(name), expected) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "config", "shape"),
+    [("vggish_0", VggishConfig(), (2, 96, 64)), ("cnn14_0", Cnn14Config(), (1, 64_000))],
+)
+def test_published_sizes(name, config, shape, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(unseen.CASES, name, (config, shape))
+    found, expected = unseen.ours(name), unseen.theirs(name)
+    assert found.shape == (shape[0], {"vggish_0": 128, "cnn14_0": 2048 + 527}[name])
+    assert relative(found, expected) <= BOUND

@@ -198,6 +198,23 @@ def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tm
         published.convert("sync", tmp_path / "large.pt", tmp_path / "sync")
 
 
+def test_what_the_releases_of_sound_networks_hold_beside_their_weights_is_left_out(tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.tensor(array) for name, array in encoders.official("cnn14").items()}
+    for part in ("real", "imag"):
+        state[f"spectrogram_extractor.stft.conv_{part}.weight"] = torch.zeros(33, 1, 64)
+    state["bn0.num_batches_tracked"] = torch.tensor(7)
+    torch.save({"iteration": 600_000, "model": state}, tmp_path / "Cnn14_mAP=0.431.pth")
+    told = published.convert("cnn14", tmp_path / "Cnn14_mAP=0.431.pth", tmp_path / "cnn14")
+    assert "left out: 3 tensors" in told
+    found = published.load(tmp_path / "cnn14", "cnn14")
+    assert_same(flatten(found.params), flatten(encoders.parameters("cnn14")))
+    vggish = encoders.official("vggish") | {"pproc.pca_means": np.zeros((128, 1), np.float32)}
+    _, params, left = published.from_official("vggish", vggish)
+    assert left == ["pproc.pca_means"]
+    assert_same(flatten(params), flatten(encoders.parameters("vggish")))
+
+
 FULL = {
     "clip": (ClipConfig(), "visual.transformer.resblocks.11.attn.in_proj_weight", (2304, 768)),
     "sync": (

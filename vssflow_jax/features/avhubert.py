@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax.features import pictures
 from vssflow_jax.features.layers import BatchNorm, Block, gelu, stack
 
 CROP = 88  # side in pixels of what the network sees
@@ -54,7 +55,7 @@ def normalized(crops: np.ndarray) -> np.ndarray:
     """Grey mouth crops for the network, NumPy or JAX: uint8 [.., 96, 96] -> [.., 88, 88]."""
     top, left = (round((size - CROP) / 2) for size in crops.shape[-2:])
     middle = crops[..., top : top + CROP, left : left + CROP]
-    return (middle / np.float32(255) - np.float32(MEAN)) / np.float32(DEVIATION)
+    return pictures.normalized(middle, MEAN, DEVIATION)
 
 
 class Rectifier(nn.Module):

@@ -48,7 +48,7 @@ def _centre(picture: np.ndarray, side: int) -> np.ndarray:
     return picture[top : top + side, left : left + side]
 
 
-def normalized(pixels: np.ndarray, mean: tuple, deviation: tuple) -> np.ndarray:
+def normalized(pixels: np.ndarray, mean: float | tuple, deviation: float | tuple) -> np.ndarray:
     """Whole numbers 0..255 to float: (x / 255 - mean) / deviation, by channel. NumPy or JAX."""
     return (pixels / np.float32(255) - np.float32(mean)) / np.float32(deviation)
 
