@@ -67,7 +67,7 @@ def revert(src: str | Path, out: str | Path) -> str:
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
     params = dict(checkpoint.load_weights(src)[0])
-    params.pop(durations.NAME, None)  # the official code has no such thing
+    without = params.pop(durations.NAME, None)  # the official code has no such thing
     config = checkpoint.read_config(src)
     model = vssflow.build(config, config.codec.channels)
     try:
@@ -75,7 +75,8 @@ def revert(src: str | Path, out: str | Path) -> str:
     except InputError as error:
         raise InputError(f"{src}: {error}") from None
     write_arrays(out, state)
-    return f"{out}: {sum(array.size for array in state.values()):,} parameters"
+    told = "; left out: the network of durations" if without else ""
+    return f"{out}: {sum(array.size for array in state.values()):,} parameters{told}"
 
 
 def refuse_run(folder: Path) -> None:
