@@ -7,7 +7,7 @@ import numpy as np
 import unseen
 from parity import drawn, parameters, relative
 
-from vssflow_jax.features import avhubert, names, pictures
+from vssflow_jax.features import avhubert, names, pictures, vggish
 from vssflow_jax.features.avhubert import AvhubertConfig
 from vssflow_jax.features.clip import Clip, ClipConfig
 from vssflow_jax.features.rawnet3 import Rawnet3, Rawnet3Config
@@ -203,7 +203,9 @@ def check_avhubert_encoder(tensors, sidecar):
 
 
 def check_unseen(tensors, sidecar):
-    assert tensors.keys() == {f"out.{name}" for name in unseen.CASES}
+    assert tensors.keys() == {f"out.{name}" for name in (*unseen.CASES, "vggish_mels")}
+    (mels,) = vggish.patches(unseen.rumble(1.1))
+    assert relative(mels, tensors["out.vggish_mels"]) <= 1e-6
     for name in unseen.CASES:
         error = relative(unseen.ours(name), tensors[f"out.{name}"])
         assert error <= BOUND, (name, error)

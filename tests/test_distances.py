@@ -68,3 +68,16 @@ def test_a_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(2).normal(size=50)
     low, high = distances.jackknife(lambda values: float(values.mean()), (x,))
     assert (high - low) / 2 == pytest.approx(distances.Z95 * x.std(ddof=1) / np.sqrt(50))
+
+
+def test_many_clips_are_left_out_in_groups():
+    x, calls = np.random.default_rng(3).normal(size=1000), []
+
+    def mean(values):
+        calls.append(len(values))
+        return float(values.mean())
+
+    low, high = distances.jackknife(mean, (x,))
+    assert len(calls) == distances.GROUPS + 1 and set(calls) == {990, 1000}
+    # The standard error of 100 groups is itself known to 7 %.
+    assert (high - low) / 2 == pytest.approx(distances.Z95 * x.std() / np.sqrt(1000), rel=0.21)

@@ -2,10 +2,11 @@
 
     python tests/unseen.py
 
-writes `golden/unseen.safetensors` anew, PyTorch's numbers for CASES (it needs torch). Parameters
-and inputs are drawn, so the file holds outputs alone.
+writes `golden/unseen.safetensors` anew: PyTorch's numbers for CASES, and torchvggish's log-mels of
+`rumble` (it needs both packages). Parameters and inputs are drawn, so the file holds outputs alone.
 """
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -85,11 +86,34 @@ def theirs(name):
     return independent.features(name.split("_")[0], state, CASES[name][0], given)
 
 
+def rumble(seconds, seed=0, rate=16_000):
+    """A wave that rises and falls, with quiet parts: float32 [seconds * rate]."""
+    wave = np.random.default_rng(seed).standard_normal(round(seconds * rate)).cumsum()
+    return (wave / np.abs(wave).max() * np.sin(np.arange(len(wave)) / rate)).astype(np.float32)
+
+
+def torchvggish_mels(wave):
+    """Log-mels of a wave by torchvggish, [T, 64]; None where it is not installed."""
+    found = importlib.util.find_spec("torchvggish")
+    if found is None:
+        return None
+    file = Path(found.origin).with_name("mel_features.py")  # the package itself imports resampy
+    spec = importlib.util.spec_from_file_location("mel_features", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.log_mel_spectrogram(
+        wave.astype(np.float64), 16_000, log_offset=0.01, num_mel_bins=64,
+        lower_edge_hertz=125, upper_edge_hertz=7500,
+    )  # fmt: skip
+
+
 def main():
     import torch
     from safetensors.numpy import save_file
 
-    save_file({f"out.{name}": theirs(name) for name in CASES}, f"{FILE}.safetensors")
+    made = {f"out.{name}": theirs(name) for name in CASES}
+    made["out.vggish_mels"] = torchvggish_mels(rumble(1.1))[:96].astype(np.float32)
+    save_file(made, f"{FILE}.safetensors")
     sidecar = {
         "fixture": "unseen",
         "made by": "tests/unseen.py",

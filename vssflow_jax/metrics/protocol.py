@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Sequence
 
-from vssflow_jax.metrics import cepstral, common, sound, speech, submission
+from vssflow_jax.metrics import cepstral, common, distances, sound, speech, submission
 from vssflow_jax.metrics.panel import Panel
 
 PACKAGES = (
@@ -42,7 +42,7 @@ METRICS = {
 }
 INTERVALS = (
     f"95 %: percentile bootstrap over clips, {common.RESAMPLES} resamples, seed 0; frechet and "
-    "inception_score: jackknife over clips"
+    f"inception_score: jackknife over clips, {distances.GROUPS} groups of them at most"
 )
 
 
