@@ -1,9 +1,10 @@
-"""Clips a second of each published encoder, at its full size with random weights.
+"""Clips a second of each published network, at its full size with random weights.
 
-    python benchmarks/encoding.py [clip sync lips speaker]
+    python benchmarks/encoding.py [clip sync lips speaker vggish cnn14]
 
-A clip is 10 seconds: 100, 250 and 250 pictures, ten windows of 3 seconds of sound. Pictures are
-resized before, so this is the network alone; its compilation is not counted.
+A clip is 10 seconds: 100, 250 and 250 pictures, ten windows of 3 seconds of sound, ten patches,
+1001 spectra. Pictures are resized and spectra made before, so this is the network alone; its
+compilation is not counted.
 """
 
 import functools
@@ -17,12 +18,21 @@ import numpy as np
 from vssflow_jax.features import frozen, published
 
 # Items of a clip of 10 s, and how many of them are measured at once.
-ITEMS = {"clip": (100, 32), "sync": (30, 2), "lips": (1, 1), "speaker": (10, 10)}
+ITEMS = {
+    "clip": (100, 32),
+    "sync": (30, 2),
+    "lips": (1, 1),
+    "speaker": (10, 10),
+    "vggish": (10, 10),
+    "cnn14": (1, 4),
+}
 INPUTS = {
     "clip": lambda n: np.zeros((n, 224, 224, 3), np.uint8),
     "sync": lambda n: np.zeros((n, 16, 224, 224, 3), np.uint8),
     "lips": lambda n: (np.zeros((n, 250, 96, 96), np.uint8), np.ones((n, 250), bool)),
     "speaker": lambda n: np.full((n, 48_000), 0.1, np.float32),
+    "vggish": lambda n: np.zeros((n, 96, 64), np.float32),
+    "cnn14": lambda n: np.zeros((n, 1001, 513), np.float32),
 }
 
 
@@ -30,13 +40,17 @@ def measure(kind: str) -> tuple[float, float]:
     """Seconds a clip, and millions of parameters."""
     config = published.KINDS[kind].config()
     cpu = jax.default_backend() == "cpu"
-    model = published.KINDS[kind].model(config, dtype=jnp.float32 if cpu else jnp.bfloat16)
+    encodes = kind in frozen.BATCH  # else it is under a score, and stays in float32
+    dtype = jnp.bfloat16 if encodes and not cpu else jnp.float32
+    model = published.KINDS[kind].model(config, dtype=dtype)
     rng, shapes = np.random.default_rng(0), published.shapes(kind, config)
     params = jax.tree.map(lambda a: 0.02 * rng.standard_normal(a.shape, np.float32) + 0.01, shapes)
     params = jax.device_put(params)
-    items, size = ITEMS[kind][0], frozen.batch_size(kind) if not cpu else ITEMS[kind][1]
+    items, size = ITEMS[kind]
+    size = frozen.batch_size(kind) if encodes and not cpu else size
     batch = INPUTS[kind](size)
-    run = jax.jit(lambda p, x: model.apply({"params": p}, *frozen.INPUTS[kind](x)))
+    inputs = frozen.INPUTS.get(kind, lambda x: (x,))
+    run = jax.jit(lambda p, x: model.apply({"params": p}, *inputs(x)))
     step = functools.partial(run, params, batch)
     jax.block_until_ready(step())
     taken = []
