@@ -98,6 +98,22 @@ def test_a_setting_that_differs_is_bold():
     assert "| truth through the codec | 0.050 |" in text
 
 
+def test_the_curve_is_a_table_and_a_picture():
+    curve = {"errors": {"euler": [[4, 0.2], [8, 0.1]], "heun": [[8, 0.01]]}, "fine": {}}
+    about = {
+        "model": {"folder": "m", "step": 3, "weights": "0123456789abcdef99"},
+        "sampler": {"solver": "euler", "steps": 12, "guidance": 1.5, "scales": {"sync": 1.8}},
+        "clips": 2,
+        "seconds": 9.6,
+        "date": "2026-01-01",
+    }
+    found = {"solvers": {"about": about, "settings": {"curve": curve, "points": {"a": {}}}}}
+    made = tables.tables(found)
+    assert "| heun |  | 0.0100 |" in made["curve"] and tables.PICTURE in made["curve"]
+    assert "step 3, weights `0123456789abcdef`; where not said otherwise" in made["solvers"]
+    assert "guidance 1.5 (sync 1.8); 2 clips; 10 s; 2026-01-01" in made["solvers"]
+
+
 def test_the_page_is_made_of_the_file_of_results():
     text = tables.PAGE.read_text()
     assert tables.page(text, json.loads(results.FILE.read_text())) == text

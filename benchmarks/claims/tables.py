@@ -16,6 +16,7 @@ from vssflow_jax import plots
 from vssflow_jax.files import replacing, write_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+PICTURE = "solvers.png"
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLES = {
     "loss": "flow loss",
@@ -165,7 +166,8 @@ def tables(found: Mapping) -> dict[str, str]:
             made = sampled(settings.get("points", settings), columns)
             out[name] = f"{made}\n{sampler(found[name]['about'])}"
     if "solvers" in found:
-        out["curve"] = errors(found["solvers"]["settings"]["curve"])
+        curve = found["solvers"]["settings"]["curve"]
+        out["curve"] = f"{errors(curve)}\n![Error of the latent by solver]({PICTURE})\n"
     return out
 
 
@@ -182,7 +184,7 @@ def main() -> None:
     if "solvers" in found:
         curve = found["solvers"]["settings"]["curve"]["errors"]
         labels = ("velocity evaluations", "error of the latent")
-        with replacing(PAGE.with_name("solvers.png")) as partial:
+        with replacing(PAGE.with_name(PICTURE)) as partial:
             partial.write_bytes(plots.lines(curve, labels, plots.LIGHT))
 
 
