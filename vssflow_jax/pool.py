@@ -11,6 +11,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -151,9 +152,8 @@ class _Crew:
         self.line: collections.deque[_Begun] = collections.deque()  # in the items' order
         self.questions: list[tuple[_Worker, Callable, Any]] = []  # who waits for an answer
         self.answering: list[_Worker] = []  # whose questions the thread is at
-        self.thread = concurrent.futures.ThreadPoolExecutor(1)
-        self.answers: concurrent.futures.Future | None = None
-        self.bell, self.rings = multiprocessing.Pipe(duplex=False)  # rings when it is done
+        self.answers: list[tuple[Any, Exception | None]] = []
+        self.bell, self.rings = multiprocessing.Pipe(duplex=False)  # rings when they are there
         self.pending: collections.deque[_Begun] = collections.deque()  # without a process
 
     def run(self) -> Iterator[tuple[Any, Any]]:
@@ -174,7 +174,6 @@ class _Crew:
             worker.process.kill()
             worker.process.join()
             worker.connection.close()
-        self.thread.shutdown(cancel_futures=True)
         self.bell.close()
         self.rings.close()
 
@@ -238,12 +237,19 @@ class _Crew:
         asked = [question for question in self.questions if question[1] == function][: self.cores]
         self.questions = [one for one in self.questions if all(one is not a for a in asked)]
         self.answering = [worker for worker, _, _ in asked]
-        self.answers = self.thread.submit(_answers, function, [item for _, _, item in asked])
-        self.answers.add_done_callback(lambda _: self.rings.send(None))
+        items = [item for _, _, item in asked]
+
+        def work() -> None:
+            self.answers = _answers(function, items)
+            with contextlib.suppress(OSError):  # nobody waits for them any more
+                self.rings.send(None)
+
+        # A daemon, so that an interrupt does not wait until minutes of encoding are over.
+        threading.Thread(target=work, daemon=True).start()
 
     def _hand_out(self) -> None:
         self.bell.recv()
-        for worker, answer in zip(self.answering, self.answers.result(), strict=True):
+        for worker, answer in zip(self.answering, self.answers, strict=True):
             with contextlib.suppress(OSError):  # it has died: its pipe will say so
                 worker.connection.send(answer)
         self.answering = []
