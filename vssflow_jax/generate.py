@@ -343,6 +343,7 @@ class Generator:
             turns=-(-len(records) * len(plan.first) // max(TOGETHER, len(records))),
             told=progress is not None,
         )
+        jax.block_until_ready(latent)  # or the memory of both programs would add up
         waves = np.asarray(self._decode(self.codec, latent))
         if progress is not None:
             jax.effects_barrier()  # no report comes after those of the next clips

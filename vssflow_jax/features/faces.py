@@ -93,7 +93,8 @@ def find_mouth(frames: Iterable[np.ndarray], face: Sequence[float] | None = None
     Raises:
       InputError: the face finder is not installed.
     """
-    points = np.stack([_middles(points) for points in _follow(frames, face)])  # [T, 4, 2]
+    followed = (_middles(points) for points in _follow(frames, face))
+    points = np.fromiter(followed, np.dtype((float, (4, 2))))  # [T, 4, 2]
     found = ~np.isnan(points[:, 0, 0])
     if not found.any():
         return None

@@ -12,6 +12,7 @@ from vssflow_jax.features.pixels import area
 
 SIDE = 32
 WIDTH = SIDE * SIDE
+ROW = np.dtype((np.float32, WIDTH))
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
 
 
@@ -29,8 +30,8 @@ def mouth_crops(frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
     boxes = np.asarray(box, float)
     one_each = boxes.ndim == 2
     pairs = zip(frames, boxes if one_each else itertools.repeat(boxes), strict=one_each)
-    crops = np.stack([_crop(frame, *map(float, one)) for frame, one in pairs])
-    return crops.reshape(len(crops), WIDTH) / 127.5 - 1
+    crops = (_crop(frame, *map(float, one)).ravel() for frame, one in pairs)
+    return np.fromiter(crops, ROW) / np.float32(127.5) - 1
 
 
 def _crop(frame: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 SIDE = 16
 WIDTH = SIDE * SIDE * 3
+ROW = np.dtype((np.float32, WIDTH))
 GAIN = 8.0  # of differences: brings those of a moving object to the scale of the thumbnails
 
 
@@ -34,8 +35,8 @@ def thumbnails(frames: Iterable[np.ndarray]) -> np.ndarray:
 
     The 768 values are 16 rows of 16 columns of red, green, blue.
     """
-    small = np.stack([_thumbnail(frame) for frame in frames])
-    return small.reshape(len(small), WIDTH) / 127.5 - 1
+    small = (_thumbnail(frame).ravel() for frame in frames)
+    return np.fromiter(small, ROW) / np.float32(127.5) - 1
 
 
 def _thumbnail(frame: np.ndarray) -> np.ndarray:
