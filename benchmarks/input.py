@@ -59,14 +59,15 @@ def turn(workers: int) -> dict:
         )
         for _ in range(2 + 2 * workers):  # starts, and empties what was read ahead meanwhile
             next(batches)
-        seconds = []
+        seconds, busy, clips = [], [], BATCHES.value * BATCH.value
         for _ in range(measuring.REPEATS.value):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             for _ in range(BATCHES.value):
                 next(batches)
-            clips = BATCHES.value * BATCH.value
             seconds.append((time.perf_counter() - start) / clips)
-        return {"seconds": seconds, "per_second": 1 / min(seconds), "record_MB": size / 1e6}
+            busy.append((time.process_time() - used) / clips)
+        out = {"seconds": seconds, "per_second": 1 / min(seconds), "record_MB": size / 1e6}
+        return out if workers else out | {"processor time": busy}
 
 
 def rows() -> measuring.Rows:

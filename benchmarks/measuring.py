@@ -119,8 +119,8 @@ def table(title: str, results: Mapping[str, dict], reference: str, metric: str) 
             top = rates.get(row.get("type"))
             cells = [
                 label,
-                f"{best:.3f}",
-                f"{statistics.median(seconds):.3f}",
+                f"{best:.3g}",
+                f"{statistics.median(seconds):.3g}",
                 f"{best / base:.2f}" if base and key == metric and "type" in row else "",
                 f"{rate / 1e9:.0f}" if rate else "",
                 f"{rate / top:.0%}" if rate and top else "",
