@@ -98,5 +98,7 @@ def test_overlap(tmp_path):
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    clips, decode, encode, both, *_ = done.stdout.splitlines()[-1].strip("| ").split(" | ")
-    assert clips == "1" and 0 < float(encode) < float(both) and 0 < float(decode) < float(both) + 5
+    count, *seconds, hidden = done.stdout.splitlines()[-1].strip("| ").split(" | ")
+    _, _, both, busy = map(float, seconds)
+    assert count == "1" and 0 < busy <= both and min(map(float, seconds)) > 0
+    assert hidden.endswith("%")
