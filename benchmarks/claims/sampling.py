@@ -12,7 +12,6 @@ import datetime
 import functools
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -175,7 +174,6 @@ def main() -> None:
         began = time.perf_counter()
         found = PART[name](generator, measure)
         about = {
-            "command": f"python -m benchmarks.claims.sampling {' '.join(sys.argv[1:])}",
             "model": model(folder, generator),
             "sampler": generator.config.sample.to_dict(),
             "dataset": measure.dataset,

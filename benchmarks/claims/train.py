@@ -13,7 +13,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -110,7 +109,6 @@ def main() -> None:
             write_text(own / SCORES, json.dumps(found, indent=1))
             print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
     about = {
-        "command": f"python -m benchmarks.claims.train {' '.join(sys.argv[1:])}",
         "dataset": shards.load_dataset_info(data)["hash"],
         "codec": digest(codec),
         "clips": CLIPS.value,
