@@ -20,6 +20,7 @@ def get_config():
 
     config.model.layers = 5
     config.model.unroll = 5
+    config.model.remat = "none"  # all fits in memory
     config.model.heads = 4
     config.model.kv_heads = 2
     config.model.feed_forward = 2
