@@ -31,7 +31,7 @@ ELSEWHERE = {  # commands that need hours, media or machines: what runs them sma
     "app": "tests/test_page.py",
     "compile": "tests/test_compile.py",
     "report": "tests/test_report.py",
-    "mouths": "tests/test_mouths.py",
+    "mouths": "tests/test_faces.py",
     "metrics": "tests/test_metrics.py and its neighbours",
     "benchmarks": "they measure; their numbers stand in the documents",
 }

@@ -69,6 +69,7 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     config = checkpoint.read_config(workdir)
     codec = load_codec(workdir / "codec")
     checkpoint.check_identity(identity, {"codec": digest(codec)}, f"{workdir}: checkpoint {step}")
+    start = Path(config.train.start).name
     for group, field in LOCAL:
         config[group][field] = ""
     weights = rounded(params, dtype)
@@ -79,6 +80,7 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     facts = {
         "name": name or out.resolve().name,
         "step": step,
+        "start": start,
         "parameters": sum(array.size for array in weights.values()),
         "dtype": dtype,
         "weights": checkpoint.file_hash(out / checkpoint.CONVERTED),
@@ -113,6 +115,7 @@ def card(facts: Mapping, config, scores: Mapping) -> str:
         f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale
     )
     corpus = config.data.corpus or "the data set below"
+    start = f", from the weights of `{facts['start']}`" if facts["start"] else ""
     return f"""# {facts["name"]}
 
 A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]:,} parameters,
@@ -123,7 +126,7 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 ## Training
 
 {facts["step"]:,} steps of {config.data.batch_size} clips of {config.data.duration:g} s, route
-`{config.model.route}`, {config.optim.kind}; corpus: {corpus}. Sampling by default:
+`{config.model.route}`, {config.optim.kind}{start}; corpus: {corpus}. Sampling by default:
 {config.sample.solver}, {config.sample.steps} steps, guidance {config.sample.guidance:g}\
 {f" ({guidance})" if guidance else ""}.
 
