@@ -65,9 +65,12 @@ def test_runs_are_those_of_a_plain_loop(seed):
         at += count
         if name or count >= durations.PAUSE:
             expected.append((name, count, bool(name) and start > 0 and at < end))
-    found = [row for row in runs(ids, length=60) if row[0]]
-    assert found == [row for row in expected if row[0]]
-    assert runs(ids, length=len(ids)) == expected
+    if not ids[-1]:  # the padding makes the last silence longer
+        expected = [row for row in expected if row[0]]
+        assert [row for row in runs(ids, length=60) if row[0]] == expected
+    else:
+        silence = [(0, 60 - end, False)] * (60 - end >= durations.PAUSE)
+        assert runs(ids, length=60) == expected + silence
 
 
 # ---- what it learns -----------------------------------------------------------------------
@@ -178,7 +181,7 @@ def one_device():
     return sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_the_main_network_moves_as_without_it(kind):
     ends = []
     for width in (0, 8):
@@ -259,18 +262,21 @@ def test_resuming_is_exact(tmp_path):
 
 
 def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
-    start = run(tmp_path / "without", model__durations=0)
-    start.train(lambda *_: None)
-    folder = str(tmp_path / "without")
-    fresh = run(tmp_path / "with", train__start=folder).state
+    for name, width in (("without", 0), ("with", 64)):
+        params = jax.tree.map(lambda x: x + 1, run(tmp_path / name, model__durations=width).state)
+        flat = {path: np.asarray(x) for path, x in arrays.flatten(params.ema).items()}
+        arrays.write_arrays(tmp_path / name / checkpoint.CONVERTED, flat)
+
+    def begun(name, width):
+        folder = str(tmp_path / name)
+        return run(tmp_path / f"{name}{width}", train__start=folder, model__durations=width).state
+
+    fresh, kept, left = begun("without", 64), begun("with", 64), begun("with", 0)
     assert fresh.params.keys() == fresh.ema.keys() == {"conditioner", "dit", durations.NAME}
-    jax.tree.map(np.testing.assert_array_equal, fresh.params["dit"], start.state.ema["dit"])
-    again = run(tmp_path / "other")
-    again.train(lambda *_: None)
-    left = run(tmp_path / "left", train__start=str(tmp_path / "other"), model__durations=0).state
-    assert durations.NAME not in left.params
-    kept = run(tmp_path / "kept", train__start=str(tmp_path / "other")).state
-    jax.tree.map(np.testing.assert_array_equal, kept.params, again.state.ema)
+    jax.tree.map(np.testing.assert_array_equal, fresh.params["dit"], kept.params["dit"])
+    own, before = fresh.params[durations.NAME], kept.params[durations.NAME]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a + 1, b), own, before)
+    assert left.params.keys() == {"conditioner", "dit"}
 
 
 # ---- at inference -------------------------------------------------------------------------
