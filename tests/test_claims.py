@@ -137,7 +137,7 @@ def test_rows_are_trained_once_and_scored(heard, tiny_run, tmp_path):
     flags = [flag for flag in tiny.FLAGS if "quickstart" not in flag and "corpus" not in flag]
     said = command(
         "train",
-        "--config=configs/ablations/small.py",
+        "--config=configs/small.py",
         *flags,
         f"--config.data.shards={tiny_run / 'shards'}",
         "--config.train.steps=2",

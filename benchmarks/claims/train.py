@@ -1,6 +1,6 @@
 """Trains and scores rows with seeds: `python -m benchmarks.claims.train --workdir=DIR …`.
 
-    python -m benchmarks.claims.train --config=configs/ablations/small.py \
+    python -m benchmarks.claims.train --config=configs/small.py \
         --config.data.shards=SHARDS --workdir=DIR
 
 Each row and seed has a folder in DIR; what is finished there is not done again, and what was

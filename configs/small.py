@@ -1,6 +1,6 @@
 r"""The base of the comparisons in docs/results.md: the quickstart's network, small and short.
 
-    python -m vssflow_jax.train --config=configs/ablations/small.py --workdir=DIR \
+    python -m vssflow_jax.train --config=configs/small.py --workdir=DIR \
         --config.data.shards=SHARDS
 """
 
