@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from vssflow_jax.configs import base
 
 from vssflow_jax import Generator, evaluate, export, pretrained
-from vssflow_jax.configs import base
 from vssflow_jax.errors import InputError
 from vssflow_jax.training import checkpoint
 
