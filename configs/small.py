@@ -17,8 +17,8 @@ def get_config():
     config.data.batch_size = 8
     config.optim.ema = 0.99
     config.optim.warmup = 50
-    config.train.steps = 600
-    config.train.checkpoint_every = 600
+    config.train.steps = 300
+    config.train.checkpoint_every = 300
     config.train.evaluate = False
     config.sample.steps = 8
     config.sample.scales.sync = 0.0

@@ -15,6 +15,7 @@ from vssflow_jax.configs import joint
 from vssflow_jax.ahead import chips, collectives, costs, fit, hlo, program, report, topology
 from vssflow_jax.ahead.fields import as_flags, with_fields
 from vssflow_jax.errors import InputError
+from vssflow_jax.models import products
 from vssflow_jax.training import sharding
 
 # ---- chips --------------------------------------------------------------------------------
@@ -275,6 +276,14 @@ def test_model_flops_count_scans_and_leave_out_what_remat_repeats():
     assert program.traced_flops(jax.make_jaxpr(model)(*shapes).jaxpr) == one
     plain = jax.make_jaxpr(jax.grad(model, argnums=(0, 1)))(*shapes)
     assert program.traced_flops(plain.jaxpr) == 3 * one
+
+
+def test_model_flops_count_one_branch_of_several():
+    def product(x, w):
+        return products.einsum("bi,io->bo", x, w)
+
+    half = jax.ShapeDtypeStruct((4, 8), jnp.bfloat16), jax.ShapeDtypeStruct((8, 8), float)
+    assert program.traced_flops(jax.make_jaxpr(product)(*half).jaxpr) == 2 * 4 * 8 * 8
 
 
 # ---- the training step without arrays -----------------------------------------------------

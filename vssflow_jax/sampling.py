@@ -52,6 +52,7 @@ def choose(
       steps: of the solver.
       scale: common guidance scale.
       scales: guidance of single conditions; those that the route has not are left out.
+        Groups come in the order of the condition table: what is seen before what is said.
     """
     sample = config.sample
     solver = solver or sample.solver
@@ -64,7 +65,8 @@ def choose(
             raise InputError(f"--guidance: found {value}, expected a finite number")
     if not 1 <= steps <= MOST_STEPS:
         raise InputError(f"--steps: found {steps}, expected 1 to {MOST_STEPS}")
-    used = conditions.ROUTES[config.model.route].used
+    route = conditions.ROUTES[config.model.route]
+    used = [name for name in conditions.NAMES if name in route.used]
     own = {name: value for name, value in sample.scales.items() if value} | dict(scales or {})
     own = {name: value for name, value in own.items() if name in used}
     return Sampling(solver=solver, steps=steps, groups=guidance.groups(used, scale, own))
