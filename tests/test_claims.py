@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import tiny
-from vssflow_jax.configs.ablations import small
+from vssflow_jax.configs import small
 
 from benchmarks.claims import intervals, results, rows, tables, train
 

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from vssflow_jax.configs import base
 
-from vssflow_jax import Generator, evaluate, export, pretrained
+from vssflow_jax import Generator, evaluate, pretrained
 from vssflow_jax.errors import InputError
 from vssflow_jax.training import checkpoint
 
@@ -90,15 +89,9 @@ def test_a_run_starts_from_it(tiny_run, exported, tmp_path):
     flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.steps=2")
     done = tiny.train(tmp_path / "run", *flags, f"--config.train.start={exported}")
     assert done.returncode == 0, done.stderr
-
-
-def test_the_card_says_what_the_run_started_from():
-    config = base.get_config()
-    config.train.start = "a/long/way/to/first"
-    facts = {"name": "second", "step": 3, "start": "first", "parameters": 1, "dtype": "float16"}
-    facts |= dict.fromkeys(("weights", "codec", "dataset"), "")
-    card = export.card(facts, config, {})
-    assert "from the weights of `first`" in card and "a/long" not in card
+    done = tiny.run("export", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    assert f"from the weights of `{exported.name}`" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_models_of_the_package_go_by_name(exported, tmp_path, monkeypatch):
