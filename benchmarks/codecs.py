@@ -2,7 +2,7 @@
 
 Each CODEC is a folder as `--config.codec.folder` takes it. The test split's ground truth goes
 through it and is scored like a model's sound (docs/evaluation.md), by judges that never heard a
-codec: 32 clips of speech, 32 of speech and sound, 32 of sound. DNSMOS needs
+codec: 16 clips of speech, 16 of speech and sound, 16 of sound. DNSMOS needs
 `pip install "vssflow_jax[opinions]"`; it is asked about the clips with speech.
 """
 
@@ -18,7 +18,7 @@ from vssflow_jax.audio.codec import load_codec
 from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.yardstick import Yardstick, through_codec
 
-CLIPS = 32
+CLIPS = 16
 OPINIONS = ("ovrl_mos", "sig_mos", "bak_mos")
 HEAD = "| codec | clips | word errors | onset F1 | mcd, dB | DNSMOS overall | speech | background |"
 
