@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -133,8 +132,3 @@ def table(title: str, results: Mapping[str, dict], reference: str, metric: str) 
 def has(*packages: str) -> bool:
     """Whether packages are installed."""
     return all(importlib.util.find_spec(package) for package in packages)
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -9,7 +9,8 @@ from diffusers import StableAudioDiTModel
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import nn
 
-from benchmarks import measuring, networks
+from benchmarks import networks
+from vssflow_jax import pool
 from vssflow_jax.convert import names
 from vssflow_jax.models import align
 
@@ -101,7 +102,7 @@ class Official(nn.Module):
 
 def made(config) -> Official:
     """The network with random weights, on all cores that there are."""
-    torch.set_num_threads(measuring.cores())
+    torch.set_num_threads(pool.cores())
     with torch.device("meta"):
         network = Official(config)
     network.to_empty(device="cpu")

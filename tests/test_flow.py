@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vssflow_jax.flow import guidance, path, solvers, windows
+from vssflow_jax.turns import by_turns, from_turns, in_turns
 
 
 def test_path_ends_and_velocity():
@@ -120,15 +121,15 @@ def test_each_frame_is_taken_from_the_window_of_its_voice():
 def test_rows_that_take_turns_give_the_same(turns):
     """Every turn has the same rows of all branches; what fills the last one up is gone again."""
     x, t = jax.random.normal(jax.random.key(0), (2 * 7, 3)), jnp.arange(14.0)
-    cut = [windows.in_turns(part, turns, branches=2) for part in (x, t)]
-    number = windows.in_turns(jnp.arange(7.0), turns)
+    cut = [in_turns(part, turns, branches=2) for part in (x, t)]
+    number = in_turns(jnp.arange(7.0), turns)
     seen = []
 
     def work(number, x, t):
         seen.append(x.shape)
         return x * t[:, None] + jnp.tile(number, 2)[:, None]
 
-    out = windows.from_turns(windows.by_turns(work, (number, *cut)), 7, branches=2)
+    out = from_turns(by_turns(work, (number, *cut)), 7, branches=2)
     assert set(seen) == {(2 * -(-7 // turns), 3)}
     np.testing.assert_allclose(
         out, x * t[:, None] + jnp.tile(jnp.arange(7.0), 2)[:, None], rtol=1e-5

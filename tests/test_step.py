@@ -14,7 +14,9 @@ import stepping
 import tiny
 
 from vssflow_jax.errors import InputError
+from vssflow_jax.models import durations
 from vssflow_jax.training import loop, sharding, step
+from vssflow_jax.training.state import initial
 from vssflow_jax.training.tally import Tally
 
 PLAIN = {"optim__kind": "adamw", "model__layers": 1}
@@ -149,6 +151,29 @@ def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_p
     with pytest.raises(InputError, match=r"3 steps in a row, up to 7"):
         again.train(look)
     again.checkpoints.close()
+
+
+def test_a_gradient_of_a_network_beside_counts_as_well():
+    """What is not finite there would otherwise stay in that network for good."""
+    config = stepping.small(train__steps=4, optim__warmup=0, **PLAIN)
+    params = {"main": jnp.ones((2, 2)), durations.NAME: jnp.ones(3)}
+
+    def compute(params, codec, batch, key):
+        del codec, key
+        return jax.value_and_grad(lambda p: jnp.sum(p["main"] ** 2))(params)
+
+    def beside(params, batch, key):
+        del key
+        return jnp.sum(params) * batch
+
+    advance = step.advancing(compute, config, {durations.NAME: beside})
+    first = initial(params, config).replace(step=jnp.int32(3))
+    kept, metrics = advance(first, None, jnp.float32(jnp.nan))
+    assert metrics["skipped"] and kept.step == 4
+    jax.tree.map(np.testing.assert_array_equal, kept.params, params)
+    moved, metrics = advance(first, None, jnp.float32(1.0))
+    assert not metrics["skipped"]
+    assert all(np.all(moved.params[name] != params[name]) for name in params)
 
 
 def test_the_next_batch_is_placed_while_a_step_runs(tmp_path, monkeypatch):

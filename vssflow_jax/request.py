@@ -129,8 +129,8 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
     if request.video is not None:  # sound covers whole latent frames, in training data as here
         check_rates(statistics["rates"], settings.encoder_set)
         duration = duration or whole_frames(media.probe(request.video).duration)
-    files = [line.speaker or request.speaker for line in request.script]
-    read = read_voices(files or [request.speaker], settings.encoder_set)
+    files = [line.speaker or request.speaker for line in request.script] or [request.speaker]
+    read = read_voices(files, settings.encoder_set)
     paces = statistics["phoneme_durations"]
     spoken = arrange(request.script, duration, paces, [read[file] for file in files])
     duration = duration or spoken.intervals[-1].end + SPEECH_START
@@ -145,7 +145,7 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
         made, said = clips.seen(request.video, None, window, settings, speaks=speaks)
         record |= made
         spoken.warnings.extend([said[clips.MOUTH_NOTE]] if clips.MOUTH_NOTE in said else [])
-    voices = voices_of(files or [request.speaker], spoken.spans, length, read)
+    voices = voices_of(files, spoken.spans, length, read)
     heard = [voice for voice in voices.embeddings if voice is not None]
     if heard:
         record["speaker"] = heard[0]

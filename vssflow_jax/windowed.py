@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax.flow import windows
+from vssflow_jax.turns import by_turns, from_turns, in_turns
 
 
 def by_windows(
@@ -39,7 +40,7 @@ def by_windows(
       turns: in which they go through the network.
     """
     count, first = len(branches), plan.first
-    given = jax.tree.map(lambda x: windows.in_turns(x, turns), conditions)
+    given = jax.tree.map(lambda x: in_turns(x, turns), conditions)
     size = jax.tree.leaves(given)[0].shape[1]
     quiet = silent(branches) * size
 
@@ -59,9 +60,9 @@ def by_windows(
 
     def velocity(x, t):
         rows = (windows.split(x, first, length), jnp.repeat(t, len(first)))  # [G B W, ...]
-        cut = [windows.in_turns(part, turns, count) for part in rows]
-        out = windows.by_turns(turn, (given, *cut))
-        out = windows.from_turns(out, len(rows[1]) // count, count)
+        cut = [in_turns(part, turns, count) for part in rows]
+        out = by_turns(turn, (given, *cut))
+        out = from_turns(out, len(rows[1]) // count, count)
         return windows.blend(out, first, x.shape[1], plan.weight)
 
     return velocity

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax.data import pipeline
-from vssflow_jax.flow import guidance, solvers
+from vssflow_jax.flow import guidance, solvers, windows
 from vssflow_jax.generate import Generator, draw_noise
 from vssflow_jax.models import inference
+from vssflow_jax.windowed import by_windows
 
 EVALUATIONS = (4, 8, 16, 32)
 FINE = ("rk4", 32)  # the solution that all are compared with
@@ -47,29 +48,27 @@ def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
 
 def guided(generator: Generator, records: Sequence[Mapping]):
     """The jitted velocity (x [B, L, C], scalar t) as the run guides it, and noise [B, L, C]."""
-    network, groups = generator.network, generator.sampling().groups
-    branches = guidance.branches(groups)[-1 if guidance.unguided(groups) else 0 :]
+    sampling = generator.sampling()
     spec = pipeline.BatchSpec.of(generator.config.data.duration, generator.statistics["rates"])
     batch = pipeline.stack([pipeline.example(record, spec) for record in records])
-    count, length = len(branches), spec.latent_frames
-    features = jax.tree.map(
-        lambda x: jnp.tile(x, (count,) + (1,) * (x.ndim - 1)), batch["features"]
-    )
-    keep = {
-        name: jnp.concatenate([present * (name in names) for names in branches])
-        for name, present in batch["present"].items()
-    }
+    length = spec.latent_frames
+    given = {name: batch[name] for name in ("features", "present")}
     params = inference.fold(generator.model, generator.params)
-    silent = inference.silent(generator.model, branches) * len(records)
-    given = network.apply({"params": params}, features, keep, length, silent, method="condition")
-
     ids = [record["meta"]["id"] for record in records]
     noise = jnp.stack([draw_noise(name, 0, length, generator.codec.channels) for name in ids])
 
     @jax.jit
     def velocity(params, given, x, t):
-        apply = functools.partial(network.apply, {"params": params}, method="velocity")
-        return guidance.guided(lambda x, t: apply(x, t, given), groups)(x, t)
+        whole = by_windows(
+            functools.partial(generator.network.apply, {"params": params}),
+            functools.partial(inference.silent, generator.model),
+            sampling.branches,
+            (given["features"], given["present"]),
+            windows.plan(length, length, overlap=0),
+            length=length,
+            turns=1,
+        )
+        return guidance.guided(whole, sampling.groups)(x, t)
 
     def called(x, t):
         with jax.disable_jit(False):

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,12 +18,13 @@ import numpy as np
 from absl import flags
 
 from benchmarks.claims import curve, results, scoring
-from vssflow_jax import errors, pretrained
+from vssflow_jax import errors, pool, pretrained
 from vssflow_jax.conditions import latent_frames
 from vssflow_jax.errors import InputError
 from vssflow_jax.generate import Generator
 from vssflow_jax.metrics import protocol
 from vssflow_jax.text import schedule, timing
+from vssflow_jax.training import checkpoint
 from vssflow_jax.yardstick import Scores, Yardstick
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model of the package.")
@@ -53,14 +52,15 @@ def aligned(record: Mapping, durations) -> list:
 
 def from_start(record: Mapping, durations) -> list:
     """Predicted from the true start on."""
-    return schedule.predicted(record["meta"], durations)
+    return schedule.predicted(record["meta"], durations, record.get("speaker"))
 
 
 def within(record: Mapping, durations) -> list:
     """Predicted durations, scaled to the true interval of the utterance."""
     times = record["meta"]["alignment"]
     symbols = [symbol for *_, symbol in times]
-    return timing.predict(symbols, times[0][0], times[-1][1], durations)
+    own = schedule.voiced(durations, record.get("speaker"))
+    return timing.predict(symbols, times[0][0], times[-1][1], own)
 
 
 def stretched(record: Mapping, durations) -> list:
@@ -178,7 +178,7 @@ def main() -> None:
             "sampler": generator.config.sample.to_dict(),
             "dataset": measure.dataset,
             "clips": CLIPS.value,
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": pool.cores(),
             "seconds": round(time.perf_counter() - began, 1),
             "date": f"{datetime.date.today()}",
             "versions": protocol.versions(),
@@ -189,10 +189,10 @@ def main() -> None:
 
 def model(folder: Path, generator: Generator) -> dict:
     """What model it was: step and, of an export, the hash of its weights."""
-    weights = folder / "weights.safetensors"
+    weights = folder / checkpoint.CONVERTED
     known = {"step": generator.step, "folder": folder.name}
     if weights.exists():
-        known["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+        known["weights"] = checkpoint.file_hash(weights)
     return known
 
 

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import time
 from pathlib import Path
 
 from absl import flags
 
 from benchmarks.claims import results, rows, scoring
-from vssflow_jax import errors, evaluate, train
+from vssflow_jax import errors, evaluate, pool, train
 from vssflow_jax.audio.codec import digest
 from vssflow_jax.data import shards
 from vssflow_jax.errors import InputError
@@ -113,7 +112,7 @@ def main() -> None:
         "codec": digest(codec),
         "clips": CLIPS.value,
         "heard": HEARD.value,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": pool.cores(),
         "versions": protocol.versions(),
     }
     results.update(Path(OUT.value), "training", {"about": about, "rows": finished(folder)})

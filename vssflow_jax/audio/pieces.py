@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax.turns import by_turns
+
 
 def starts(length: int, size: int, reach: int) -> np.ndarray:
     """First frames of the pieces of a clip, int [K]; the last piece ends where the clip does."""
@@ -43,15 +45,11 @@ def by_pieces(function: Callable, x: jax.Array, size: int, reach: int, hop: int)
     clip, begin = np.divmod(np.arange(turns * together) % (batch * len(first)), len(first))
     where = (clip.reshape(turns, -1), first[begin].reshape(turns, -1))
 
-    def turn(where):
+    def turn(clip, begin):
         cut = jax.vmap(lambda k, t: jax.lax.dynamic_slice(x, (k, t, 0), (1, size, width))[0])
-        return function(cut(*where), where[1])
+        return function(cut(clip, begin), begin)
 
-    where = jax.tree.map(jnp.asarray, where)
-    if turns == 1:  # a loop of one turn would only hinder fusion
-        made = turn(jax.tree.map(lambda rows: rows[0], where))
-    else:
-        made = jax.lax.map(turn, where)
+    made = by_turns(turn, jax.tree.map(jnp.asarray, where))
     made = made.reshape(-1, size * hop)[: batch * len(first)].reshape(batch, len(first), -1)
     return joined(made, first, reach * hop, hop, length)
 

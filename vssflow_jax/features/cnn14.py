@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.features.layers import BatchNorm
+from vssflow_jax.features.spectra import windowed
 
 LEAST = 1e-10  # power, before it becomes decibels
 FRAME_RATE = 100  # a second
@@ -53,12 +54,9 @@ def spectra(wave: np.ndarray, config: Cnn14Config) -> np.ndarray:
     T = n // hop + 1; a wave of less than SHORTEST frames is filled with silence.
     """
     window, hop = config.window, config.sample_rate // FRAME_RATE
-    wave = np.asarray(wave, np.float64)
     wave = np.pad(wave, (0, max(SHORTEST * hop - len(wave), 0)))
     padded = np.pad(wave, window // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-    return (np.abs(np.fft.rfft(frames * hann)) ** 2).astype(np.float32)
+    return (np.abs(np.fft.rfft(windowed(padded, window, hop))) ** 2).astype(np.float32)
 
 
 class Cnn14(nn.Module):

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax.features.spectra import windowed
+
 SAMPLE_RATE = 16_000
 WINDOW, HOP, TRANSFORM = 400, 160, 512  # samples
 FRAMES, BANDS = 96, 64  # of a patch
@@ -60,10 +62,8 @@ def patches(wave: np.ndarray) -> np.ndarray:
 
     What does not fill a patch at the end is left out; a shorter wave is filled with silence.
     """
-    wave = np.pad(np.asarray(wave, np.float64), (0, max(SHORTEST - len(wave), 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    magnitude = np.abs(np.fft.rfft(frames * hann, TRANSFORM))
+    wave = np.pad(wave, (0, max(SHORTEST - len(wave), 0)))
+    magnitude = np.abs(np.fft.rfft(windowed(wave, WINDOW, HOP), TRANSFORM))
     mel = np.log(magnitude @ filterbank() + OFFSET)
     whole = len(mel) // FRAMES
     return mel[: whole * FRAMES].reshape(whole, FRAMES, BANDS).astype(np.float32)

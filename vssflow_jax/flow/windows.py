@@ -7,7 +7,6 @@ and blended where they overlap, so that no seam is ever made (MultiDiffusion, ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -63,36 +62,6 @@ def plan(length: int, window: int, overlap: int, voices: np.ndarray | None = Non
         rows += [(start, int(voice), tapered * (turn == voice)) for voice in np.unique(turn)]
     first, voice, weight = zip(*rows, strict=True)
     return Plan(np.array(first), np.array(voice), np.stack(weight).astype(np.float32))
-
-
-def in_turns(x: jax.Array, turns: int, branches: int = 1) -> jax.Array:
-    """Rows of all branches [G R, ...] cut into turns that each have some rows of every branch.
-
-    The last turn is filled up: [n, G r, ...], n r >= R. See `from_turns` for the way back.
-    """
-    x = x.reshape(branches, -1, *x.shape[1:])
-    spare = -x.shape[1] % turns
-    x = jnp.pad(x, [(0, 0), (0, spare)] + [(0, 0)] * (x.ndim - 2))
-    x = x.reshape(branches, turns, -1, *x.shape[2:])
-    return jnp.moveaxis(x, 1, 0).reshape(turns, -1, *x.shape[3:])
-
-
-def from_turns(y: jax.Array, rows: int, branches: int = 1) -> jax.Array:
-    """Turns [n, G r, ...] back to the rows of all branches [G R, ...]; `rows` is R."""
-    y = y.reshape(y.shape[0], branches, -1, *y.shape[2:])
-    y = jnp.moveaxis(y, 1, 0).reshape(branches, -1, *y.shape[3:])[:, :rows]
-    return y.reshape(-1, *y.shape[2:])
-
-
-def by_turns(function: Callable, arguments: tuple):
-    """`function` of each turn, one after another, stacked [n, ...].
-
-    Memory then grows with the rows of a turn and not with their number.
-    """
-    if len(jax.tree.leaves(arguments)[0]) == 1:  # a loop of one turn would only hinder fusion
-        out = function(*jax.tree.map(lambda x: x[0], arguments))
-        return jax.tree.map(lambda x: x[None], out)
-    return jax.lax.map(lambda turn: function(*turn), arguments)
 
 
 def split(x: jax.Array, first: np.ndarray, window: int) -> jax.Array:

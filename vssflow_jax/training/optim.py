@@ -66,7 +66,7 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
     own = optax.adam(schedule(optim, steps, DURATIONS_RATE))
     return apart(
         optax.chain(clip, rule),
-        optax.chain(optax.clip_by_global_norm(DURATIONS_NORM), own),
+        optax.chain(clip_by_norm(DURATIONS_NORM), own),
         durations.NAME,
     )
 

@@ -193,8 +193,8 @@ def make_step(model, config, mesh=None):
 def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None = None):
     """The step function of any loss.
 
-    Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where loss or gradient
-    are not finite, all but the step's number stays as it was, and `skipped` is 1.
+    Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where the loss or a
+    gradient is not finite, all but the step's number stays as it was, and `skipped` is 1.
 
     Args:
       compute: (params, codec, batch, key) -> loss and its gradient.
@@ -216,16 +216,13 @@ def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None =
         loss, gradient = compute(state.params, codec, batch, key)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        metrics = {
-            "loss": loss,
-            "grad_norm": norm,
-            "learning_rate": rate(state.step),
-            "skipped": ~finite,
-        }
+        metrics = {"loss": loss, "grad_norm": norm, "learning_rate": rate(state.step)}
         for name, loss_of in (beside or {}).items():
             hiding = jax.random.fold_in(key, HIDING)
             found = jax.value_and_grad(loss_of)(state.params[name], batch, hiding)
             metrics[f"{name}_loss"], gradient[name] = found
+            finite &= jnp.isfinite(optax.tree.norm(gradient[name]))
+        metrics["skipped"] = ~finite
         state = jax.lax.cond(finite, updated, lambda state, _: state, state, gradient)
         return state.replace(step=state.step + 1), metrics
 
