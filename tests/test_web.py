@@ -100,7 +100,10 @@ def wrong_forms(folder):
     yield Form(text="set blue", duration=6.0), "duration is 6"
     yield Form(text="set blue", guidance=float("nan")), "guidance"
     yield Form(text="set blue", scales={"clip": 1e9}), "(clip)"
-    yield Form(lines="0,1\n"), "line 1"
+    yield Form(lines="0,1\n"), "line 1: found no text"
+    for number in ("2", "../voice/1", "/etc"):
+        form = Form(lines=f",,set,{number}", voices=[str(folder / "sound.mp4")])
+        yield form, "expected the number of a voice"
 
 
 def test_what_is_wrong_is_said_in_a_sentence(studio, tmp_path):
@@ -115,9 +118,20 @@ def test_what_is_wrong_is_said_in_a_sentence(studio, tmp_path):
         assert left(tmp_path) == [] and not studio.generator.requests
 
 
+def test_lines_call_voices_by_their_numbers(studio, tmp_path):
+    voice = tmp_path / "voice.wav"
+    media.write_wav(voice, making.tone())
+    list(studio.make(Form(lines="0,1,set\n1,,lay,3", voices=[voice, None, voice])))
+    (request,) = studio.generator.requests
+    names = [line.speaker and line.speaker.name for line in request.script]
+    assert names == [None, "3"] and request.speaker.name == "1"
+
+
 def test_errors_of_the_library_speak_of_fields(tmp_path):
     error = InputError(f"--speech_end: found 2 s\n in {tmp_path}/video.mp4, expected 1 s")
     assert sentence(error, tmp_path) == "Speech end: found 2 s in the video, expected 1 s"
+    error = InputError(f"--speaker={tmp_path}/voice/2: found silence")
+    assert sentence(error, tmp_path) == "Speaker the voice 2: found silence"
 
 
 def test_a_look_at_the_video(studio, tmp_path):

@@ -75,9 +75,11 @@ def parse_script(text: str, where: str, folder: Path, *, header: bool = True) ->
       text: the table.
       where: what messages call it.
       folder: where paths of voices begin.
-      header: whether the first line names the columns; else they are start, end and text.
+      header: whether the first line names the columns; else they are COLUMNS, of which lines
+        may leave out the last ones.
     """
-    rows = csv.DictReader(io.StringIO(text), None if header else COLUMNS[:3])
+    columns, empty = (None, None) if header else (COLUMNS, "")
+    rows = csv.DictReader(io.StringIO(text), columns, restval=empty)
     names = rows.fieldnames or []
     if not set(names) <= set(COLUMNS) or "text" not in names:
         raise InputError(
@@ -91,7 +93,9 @@ def parse_script(text: str, where: str, folder: Path, *, header: bool = True) ->
 
 def _utterance(where: str, row: Mapping, folder: Path) -> Utterance:
     if None in row or None in row.values():
-        raise InputError(f"{where}: found more or fewer fields than the header, expected as many")
+        raise InputError(f"{where}: found more or fewer fields than columns, expected as many")
+    if not row["text"].strip():
+        raise InputError(f"{where}: found no text, expected what is said")
     voice = (row.get("speaker") or "").strip()
     return Utterance(
         text=row["text"],

@@ -25,7 +25,8 @@ footer,#video button[aria-label^="Trim"]{display:none!important}
 """
 FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
-ENTER_TIMES = "start,end,text"
+LINE = "start,end,text,voice"
+VOICES = 3  # that lines may call by their numbers
 WHOLE = ("seed", "variants", "steps")  # fields of whole numbers
 
 
@@ -108,11 +109,7 @@ def _fields(limits: Limits, sample, route: str):
         top = limits.seconds
         form["start"] = gr.Slider(0, top, 0, step=0.05, label="Speech starts (s)")
         form["end"] = gr.Slider(0, top, 2, step=0.05, label="Speech ends (s)")
-    form["voice"] = gr.Audio(
-        label="Voice to imitate: a file or a recording",
-        sources=["upload", "microphone"],
-        type="filepath",
-    )
+    form["voice 1"] = _voice(1, "Voice to imitate: a file or a recording")
     with gr.Row():
         form["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0)
         form["variants"] = gr.Slider(1, limits.variants, 1, step=1, label="Variants, best first")
@@ -122,16 +119,32 @@ def _fields(limits: Limits, sample, route: str):
             form["steps"] = gr.Slider(1, limits.steps, sample.steps, step=1, label="Steps")
             form["duration"] = gr.Number(0, label="Duration (s); 0: the video's", minimum=0)
         form["lines"] = gr.Textbox(
-            label=f"Several utterances instead, a line each: {ENTER_TIMES}",
+            label=f"Several utterances instead, a line each: {LINE}",
             lines=3,
-            placeholder="0.5,2.0,bin red by k two soon\n3.0,,set blue at g nine now",
+            placeholder="0.5,2.0,bin red by k two soon\n3.0,,set blue at g nine now,2",
+            elem_id="lines",
         )
+        gr.Markdown("The voice is a number; without one it is the voice above.")
+        with gr.Row():
+            for number in range(2, VOICES + 1):
+                form[f"voice {number}"] = _voice(number, f"Voice {number}")
         gr.Markdown("Guidance of single conditions; 0: the one above.")
         with gr.Row():
             for name in conditions.ROUTES[route].used:
                 own = sample.scales.get(name, 0.0)
                 form[name] = gr.Slider(0, 8, own, step=0.1, label=name.capitalize(), min_width=120)
     return video, strip, form
+
+
+def _voice(number: int, label: str) -> gr.Audio:
+    return gr.Audio(
+        label=label,
+        sources=["upload", "microphone"],
+        type="filepath",
+        buttons=[],  # by default one that sends the voice to another site
+        min_width=120,
+        elem_id=f"voice{number}",
+    )
 
 
 def _results() -> list[gr.components.Component]:
@@ -167,9 +180,11 @@ def _make(studio: Studio, path: str | None, values: dict) -> Iterator[list]:
     nothing = [gr.skip()] * 7
     given = {name: value for name, value in values.items() if value is not None}
     scales = {name: given.pop(name) for name in conditions.NAMES if name in given}
-    scales = {name: scale for name, scale in scales.items() if scale}
+    common = given.get("guidance", studio.generator.config.sample.guidance)
+    scales = {name: scale or common for name, scale in scales.items()}
+    voices = [given.pop(f"voice {number}", None) for number in range(1, VOICES + 1)]
     whole = {name: int(given.pop(name)) for name in WHOLE if name in given}
-    form = Form(video=path, scales=scales, **whole, **given)
+    form = Form(video=path, voices=voices, scales=scales, **whole, **given)
     try:
         for found in studio.make(form):
             if isinstance(found, Result):

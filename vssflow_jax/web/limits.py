@@ -76,7 +76,8 @@ class Limits:
 def sentence(error: Exception, folder: Path) -> str:
     """An error for the page: files by what they are, fields without dashes, one sentence."""
     text = one_line(error)
-    text = re.sub(rf"{re.escape(str(folder))}/(\w+)(\.\w+)?", r"the \1", text)
+    file = rf"{re.escape(str(folder))}/([\w/]+)(\.\w+)?"
+    text = re.sub(file, lambda match: "the " + match[1].replace("/", " "), text)
     text = re.sub(r"--(\w+)=?", lambda match: match[1].replace("_", " ") + " ", text)
     text = re.sub(r"\s+([:;,.])", r"\1", text).strip()
     return text[:1].upper() + text[1:]

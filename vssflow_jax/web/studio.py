@@ -30,7 +30,10 @@ WAIT = 0.2  # seconds between looks at a generation that goes on
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Form:
-    """What a visitor filled in; files are paths of the server's own."""
+    """What a visitor filled in; files are paths of the server's own.
+
+    Lines call the voices by their numbers, from 1; the first is also that of lines without one.
+    """
 
     video: str | None = None
     text: str = ""
@@ -38,7 +41,7 @@ class Form:
     timed: bool = False
     start: float = 0.0
     end: float = 0.0
-    voice: str | None = None
+    voices: Sequence[str | None] = ()
     task: str = BOTH
     duration: float | None = None
     steps: int | None = None
@@ -121,15 +124,20 @@ class Studio:
             raise InputError(f"The task is {form.task!r}; this page knows {', '.join(TASKS)}.")
         self.limits.check_text(form.text)
         self.limits.check_text(form.lines)
-        video = voice = None
+        video = None
         if form.video is not None:
             video = taken(form.video, folder / "video", self.limits, "The video")
             self.limits.check_video(video)
-        if form.voice is not None:
-            voice = taken(form.voice, folder / "voice", self.limits, "The voice")
+        voices = self._voices(form.voices, folder / "voice")
         script = []
         if form.task != SOUND and form.lines.strip():
-            script = parse_script(form.lines, "The lines", folder, header=False)
+            script = parse_script(form.lines, "The lines", folder / "voice", header=False)
+            for line in script:
+                if line.speaker not in (None, *voices.values()):
+                    raise InputError(
+                        f"{line.where}: found voice {line.speaker.name!r}, expected the number "
+                        "of a voice that is there"
+                    )
         elif form.task != SOUND and form.text.strip():
             start, end = (form.start, form.end) if form.timed else (None, None)
             script = [Utterance(text=form.text, start=start, end=end)]
@@ -140,10 +148,19 @@ class Studio:
         return Request.of(
             video,
             script=script,
-            speaker=voice,
+            speaker=voices.get(1),
             duration=form.duration or None,
             task="speech" if form.task == SPEECH else None,
         )
+
+    def _voices(self, uploads: Sequence[str | None], folder: Path) -> dict[int, Path]:
+        """Copies of voices by their numbers, which are also their names in `folder`."""
+        folder.mkdir()
+        return {
+            number: taken(upload, folder / str(number), self.limits, f"Voice {number}")
+            for number, upload in enumerate(uploads, 1)
+            if upload is not None
+        }
 
     def _check(self, form: Form) -> None:
         check, limits = self.limits.check_number, self.limits
