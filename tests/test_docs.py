@@ -29,7 +29,7 @@ ELSEWHERE = {  # commands that need hours, media or machines: what runs them sma
     "convert": "tests/test_convert.py",
     "export": "tests/test_export.py",
     "app": "tests/test_page.py",
-    "compile": "tests/test_compile.py",
+    "compile": "tests/test_ahead.py",
     "report": "tests/test_report.py",
     "mouths": "tests/test_faces.py",
     "metrics": "tests/test_metrics.py and its neighbours",
