@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import browsing
 import jax
 import pytest
 import tiny
@@ -37,3 +38,24 @@ def tiny_run(tmp_path_factory):
     done = tiny.train(workdir, "--config.train.steps=6")
     assert done.returncode == 0, done.stderr
     return workdir
+
+
+@pytest.fixture(scope="session")
+def server(tiny_run, tmp_path_factory):
+    """The address of the tiny run's page."""
+    with browsing.serving(tiny_run, tmp_path_factory.mktemp("page")) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(tiny_run):
+    """A headless Chromium whose microphone hears a voice of the corpus."""
+    with browsing.listening(tiny_run / "corpus" / "voices" / "ada_0.wav") as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(server, browser):
+    """Opens pages; afterwards none of them may have an error in its console."""
+    with browsing.visiting(browser, server) as open_page:
+        yield open_page

@@ -3,30 +3,20 @@
 All of these are slow, and skipped where there is no Chromium, Playwright or Gradio.
 """
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import browsing
 import making
 import pytest
-import tiny
+from browsing import drop, generate, say, status, upload
 
 from vssflow_jax import media
 
 pytest.importorskip("gradio")
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-PATIENCE = 240_000  # milliseconds; the first request compiles
-KEEP = 5  # seconds that results are kept
+pytest.importorskip("playwright.sync_api")
+pytestmark = browsing.MARKS
 PLAYS = """async (selector) => {
     const media = document.querySelector(selector);
     media.muted = true;
@@ -37,88 +27,8 @@ PLAYS = """async (selector) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def server(tiny_run, tmp_path_factory):
-    """The page's address, its process, and the folder of its temporary files."""
-    folder = tmp_path_factory.mktemp("page")
-    process = subprocess.Popen(
-        (
-            *(sys.executable, "-m", "vssflow_jax.app", f"--workdir={tiny_run}", "--port=0"),
-            *(f"--keep={KEEP}", "--megabytes=100", "--seconds=60"),
-        ),
-        cwd=tiny.ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "TMPDIR": str(folder)},
-    )
-    address = re.search(r"page: (\S+)", process.stdout.readline())[1]
-    yield address, process, folder
-    process.terminate()
-    process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(server, browser):
-    """Opens pages; afterwards none of them may have an error in its console."""
-    contexts, errors = [], []
-
-    def open_page(width=1366, height=900):
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda r: errors.append(r.url) if foreign(r.url) else None)
-        page.goto(server[0])
-        page.wait_for_selector("#generate")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
 def media_duration(path):
     return media.probe(path).duration
-
-
-def foreign(url):
-    return not url.startswith(("http://127.0.0.1", "data:", "blob:"))
-
-
-def status(page, words):
-    """Waits until the status line has the words."""
-    page.wait_for_function(
-        "words => document.querySelector('#status').innerText.includes(words)", arg=words
-    )
-
-
-def drop(page, path):
-    page.set_input_files("#video input[type=file]", path)
-
-
-def generate(page):
-    """Presses the button; the percentages that were seen until it is done."""
-    page.click("#generate")
-    seen = []
-    for _ in range(PATIENCE // 50):
-        text = page.inner_text("#status")
-        found = re.search(r"(\d+) %", text)
-        if found and int(found[1]) not in seen[-1:]:
-            seen.append(int(found[1]))
-        if seen and "Done." in text:
-            return seen
-        page.wait_for_timeout(50)
-    raise AssertionError(f"not done: {page.inner_text('#status')}")
 
 
 @pytest.mark.parametrize("name", ["miniav", *making.REAL])
@@ -128,8 +38,7 @@ def test_a_video_gets_its_sound(visit, tiny_run, tmp_path, name):
     source = source if name == "miniav" else making.real(name)
     page = visit()
     drop(page, source)
-    status(page, "The video lasts")
-    page.fill("#text textarea", "bin red by k two soon")
+    say(page, "bin red by k two soon")
     seen = generate(page)
     assert seen == sorted(seen) and seen[0] == 0 and len(seen) >= 2
     page.wait_for_selector("#result video")
@@ -154,21 +63,20 @@ def wrong_files(folder):
     return {"text.mp4": "The video", "long.mp4": "lasts 1200 s", "sound.mp4": "The video"}
 
 
-def test_wrong_files_are_refused_and_the_page_goes_on(visit, server, tmp_path):
+def test_wrong_files_are_refused_and_the_page_goes_on(visit, tmp_path):
     page = visit()
     for name, words in wrong_files(tmp_path).items():
-        drop(page, tmp_path / name)
+        upload(page, "#video", tmp_path / name)
         status(page, words)
         page.get_by_label("Clear").first.click()
         status(page, "Ready.")
-    drop(page, tmp_path / "large.mp4")
+    upload(page, "#video", tmp_path / "large.mp4")
     page.wait_for_selector("text=/exceed|too large|larger/i")
     page.reload()
     page.wait_for_selector("#generate")
     evil = tmp_path / "..%2f..%2f..%2ftmp%2fevil.mp4"
     making.clip(evil)
     drop(page, evil)
-    status(page, "The video lasts")
     generate(page)
     assert not list(Path("/tmp").glob("evil*"))
 
@@ -176,7 +84,7 @@ def test_wrong_files_are_refused_and_the_page_goes_on(visit, server, tmp_path):
 def test_three_users_wait_their_turn(visit):
     pages = [visit() for _ in range(3)]
     for page in pages:
-        page.fill("#text textarea", "set blue at g nine now")
+        say(page, "set blue at g nine now")
         page.click("#generate")
     for page in pages:
         status(page, "Done.")
@@ -189,20 +97,23 @@ def memory(process):
     return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
 
 
-def test_many_requests_leave_no_file_and_no_memory(visit, server):
-    _, process, folder = server
-    page = visit()
-    page.fill("#text textarea", "set blue at g nine now")
-    sizes = []
-    for _ in range(24):
-        generate(page)
-        sizes.append(memory(process))
+def test_many_requests_leave_no_file_and_no_memory(browser, tiny_run, tmp_path):
+    keep, sizes = 20, []
+    with (
+        browsing.serving(tiny_run, tmp_path, f"--keep={keep}") as (address, process),
+        browsing.visiting(browser, address) as visit,
+    ):
+        page = visit()
+        say(page, "set blue at g nine now")
+        for _ in range(24):
+            generate(page)
+            sizes.append(memory(process))
+        for _ in range(20):
+            left = [path for path in tmp_path.rglob("*") if path.is_file()]
+            if not left:
+                break
+            time.sleep(keep / 4)
     assert max(sizes[-4:]) < max(sizes[4:8]) * 1.05 + 20, sizes
-    for _ in range(20):
-        left = [path for path in folder.rglob("*") if path.is_file()]
-        if not left:
-            break
-        time.sleep(KEEP)
     assert left == []
 
 
@@ -232,14 +143,7 @@ def test_it_fits_a_phone(visit):
 
 def test_nothing_is_left_when_it_ends(tiny_run, tmp_path):
     """The folder of uploads goes with the server."""
-    process = subprocess.Popen(
-        (sys.executable, "-m", "vssflow_jax.app", f"--workdir={tiny_run}", "--port=0"),
-        cwd=tiny.ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "TMPDIR": str(tmp_path)},
-    )
-    assert "page:" in process.stdout.readline()
-    process.send_signal(2)
-    process.wait(60)
+    with browsing.serving(tiny_run, tmp_path) as (_, process):
+        process.send_signal(2)
+        process.wait(60)
     assert not list(tmp_path.glob("vssflow-*"))
