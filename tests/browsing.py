@@ -114,6 +114,8 @@ def say(page, text):
 def more(page):
     """Opens the fields that are hidden at first."""
     page.get_by_role("button", name="More").click()
+    page.get_by_label("number input for Steps").wait_for()
+    page.evaluate(DRAWN)
 
 
 def set_number(page, label, value):
@@ -122,6 +124,8 @@ def set_number(page, label, value):
     field = slider if slider.count() else page.get_by_label(label)
     field.fill(f"{value:g}")
     field.press("Tab")
+    page.evaluate(DRAWN)
+    assert field.input_value() == f"{value:g}"
 
 
 def generate(page, press=None):

@@ -138,6 +138,7 @@ def test_the_keyboard_reaches_everything(visit):
 
 def test_it_fits_a_phone(visit):
     page = visit(width=390, height=844)
+    browsing.more(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 392
 
 

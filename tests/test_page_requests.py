@@ -126,6 +126,7 @@ def test_a_voice_is_recorded(visit):
     page.wait_for_timeout(3000)
     page.click("#voice1 .stop-button")
     page.wait_for_selector("#voice1 [aria-label=Play]")
+    assert page.locator("#voice1 [aria-label=Share]").count() == 0  # it would go to another site
     assert made(page) != without
     assert "speaker" in conditions(page)[0]
 
