@@ -132,7 +132,7 @@ def _fields(limits: Limits, sample, route: str):
         with gr.Row():
             for name in conditions.ROUTES[route].used:
                 own = sample.scales.get(name, 0.0)
-                form[name] = gr.Slider(0, 8, own, step=0.1, label=name.capitalize(), min_width=120)
+                form[name] = gr.Slider(0, 8, own, step=0.1, label=name.capitalize(), min_width=160)
     return video, strip, form
 
 
@@ -142,7 +142,7 @@ def _voice(number: int, label: str) -> gr.Audio:
         sources=["upload", "microphone"],
         type="filepath",
         buttons=[],  # by default one that sends the voice to another site
-        min_width=120,
+        min_width=160,
         elem_id=f"voice{number}",
     )
 
