@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vssflow_jax.fields import rules
+
 DOCS = Path(__file__).parent
 BASE = DOCS.parent / "configs" / "base.py"
 FIELD = re.compile(r"^    config\.([\w.]+) = (.+?)(?:  # (.*))?$")
@@ -14,6 +16,7 @@ Every field of a run, from `configs/base.py`, which holds the paper's joint mode
 changes a few of them; a flag changes one: `--config.optim.learning_rate=1e-3`. This page is
 written by `python docs/make_configuration.py`.
 """
+TABLE = "\n| field | default | may be | meaning |\n|---|---|---|---|"
 
 
 def fields(text: str):
@@ -31,15 +34,15 @@ def fields(text: str):
 
 def page(text: str) -> str:
     """The page for the text of base.py."""
-    out = [HEAD]
+    out, wanted = [HEAD], {name: rule.wanted for name, rule in rules()}
     for name, default, meaning in fields(text):
         if not default:
-            out.append(f"\n## {name}\n\n| field | default | meaning |\n|---|---|---|")
+            out.append(f"\n## {name}\n{TABLE}")
             continue
         if "." not in name:
-            out.append("\n| field | default | meaning |\n|---|---|---|")
+            out.append(TABLE)
         meaning = meaning.replace("|", "\\|")
-        out.append(f"| `{name}` | `{default}` | {meaning} |")
+        out.append(f"| `{name}` | `{default}` | {wanted.get(name, '')} | {meaning} |")
     return "\n".join(out) + "\n"
 
 

@@ -32,12 +32,17 @@ def slowly(numbers):
     return numbers
 
 
+def stay(folder):
+    """Leaves the process's number in a folder, and does not end."""
+    pathlib.Path(folder, str(os.getpid())).touch()
+    time.sleep(1000)
+
+
 def parts(item):
     """Parts 0, 1, … as the item says; it goes wrong behind those, or in their midst."""
     kind, what = item
     if kind == "pid":
-        pathlib.Path(what, str(os.getpid())).touch()
-        time.sleep(1000)
+        stay(what)
     if kind == "raise":
         raise KeyError(what)
     if kind == "both":

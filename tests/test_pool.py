@@ -8,6 +8,7 @@ import time
 
 import awkward
 import pytest
+import tiny
 
 from vssflow_jax import pool
 
@@ -97,12 +98,18 @@ def test_waiting_for_the_main_process_is_no_hanging():
     assert parts == [("a", 3), ("b", 4)] and not lost
 
 
-def test_workers_end_with_their_master(tmp_path):
+@pytest.mark.parametrize(
+    "work",
+    [
+        "pool.streamed(awkward.parts, [(n, ('pid', folder)) for n in range(2)], 2, seconds=4.0)",
+        "pool.unordered(awkward.stay, [folder] * 2, 2)",
+    ],
+)
+def test_workers_end_with_their_master(tmp_path, work):
     """SIGKILL of the main process: no worker stays behind, not even one that hangs."""
     program = (
-        "import awkward; from vssflow_jax import pool\n"
-        f"items = [(n, ('pid', {str(tmp_path)!r})) for n in range(2)]\n"
-        "for _ in pool.streamed(awkward.parts, items, 2, seconds=4.0): pass\n"
+        f"import awkward; from vssflow_jax import pool; folder = {str(tmp_path)!r}\n"
+        f"for _ in {work}: pass\n"
     )
     paths = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     child = subprocess.Popen(
@@ -118,6 +125,18 @@ def test_workers_end_with_their_master(tmp_path):
     while any(alive(pid) for pid in workers) and time.monotonic() < until:
         time.sleep(0.05)
     assert not any(alive(pid) for pid in workers)
+
+
+def test_control_c_ends_a_command_with_a_word(tmp_path):
+    """In the midst of work, all processes of the terminal hear it; one of them says so."""
+    process = tiny.start("corpus", f"--out={tmp_path}", "--clips=900", start_new_session=True)
+    while not list(tmp_path.rglob("*.mp4")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted" and "Traceback" not in said
 
 
 def alive(pid):

@@ -233,7 +233,7 @@ def test_its_folder_is_read_and_refused_when_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train__task": "vocoder"}, "train.task: found 'vocoder', expected one of"),
+        ({"train__task": "vocoder"}, "train.task: found 'vocoder', expected"),
         ({"train__accumulate": 2}, "train.accumulate: found 2, expected 1"),
         ({"train__sample_every": 5}, "train.sample_every: found 5, expected 0"),
         ({"train__evaluate": True}, "train.evaluate: found True"),

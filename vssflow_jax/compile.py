@@ -14,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from vssflow_jax import errors
+from vssflow_jax import errors, fields
 from vssflow_jax.ahead import chips, fit, report, topology
 from vssflow_jax.ahead.case import Case, would_fit
 from vssflow_jax.ahead.program import OutOfMemory
@@ -86,6 +86,7 @@ def main() -> None:
     if CONFIG.value is None or not TOPOLOGY.value:
         raise InputError("expected --config=FILE and --topology=CHIP:GRID")
     config = errors.loaded(CONFIG.value)
+    fields.check(config)
     for name in TOPOLOGY.value:
         chips.parse(name)
     topology.require_compiler()

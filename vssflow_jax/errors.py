@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import textwrap
 import threading
@@ -26,7 +27,9 @@ DISK_ERRORS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
+    errno.ENAMETOOLONG: "the name is too long",
 }
+INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
 HELP = {"--help", "-help", "-h"}
 IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -66,6 +69,9 @@ def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
         cause = disk_error(error)
         if cause is None:
@@ -97,9 +103,14 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         return flags.FLAGS(recipes.resolve(argv))
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+    except (AttributeError, KeyError) as error:  # of a recipe
+        wrong = f"--config: found no field {one_line(error)}"
+    except SyntaxError as error:
+        wrong = f"--config: found no recipe: {one_line(error)}"
+    except (flags.Error, TypeError, ValueError, OSError) as error:
+        wrong = one_line(error)
+    print(f"error: {wrong}", file=sys.stderr)
+    sys.exit(2)
 
 
 def loaded(config):

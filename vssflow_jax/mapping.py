@@ -114,6 +114,8 @@ def spread(rows: Iterable[Entry], layers: int, params: Mapping) -> dict[str, np.
         )
     for path, row in paths.items():
         value = np.asarray(flat[path])
+        if row.stacked and len(value) != layers:
+            raise InputError(f"parameters: {path}: found {len(value)} layers, expected {layers}")
         for name, array in zip(row.names(layers), value if row.stacked else [value], strict=True):
             state[name] = row.theirs(array)
     return state

@@ -43,9 +43,11 @@ def unordered(
         yield from map(function, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context)
+    executor = concurrent.futures.ProcessPoolExecutor(
+        workers, context, initializer=_end_with_parent
+    )
     try:
-        with _single_threaded(), _light_start():
+        with _starting():
             futures = [executor.submit(function, job) for job in jobs]
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
@@ -131,7 +133,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         arguments = (theirs, function, seconds)
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        with _single_threaded(), _light_start():
+        with _starting():
             self.process.start()
         theirs.close()
         self.ready, self.begun, self.known = False, None, 0
@@ -289,7 +291,6 @@ def _ending(status: int) -> str:
 def _serve(connection, function, seconds: float) -> None:
     """A worker's life. The alarm's default action ends the process in whatever code it hangs."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it and ends this one
     global _asked  # noqa: PLW0603
 
     def _asked(function: Callable, item):
@@ -323,6 +324,37 @@ def _worked(function, item) -> Iterator[tuple[str, Any]]:
 
 
 # ---- how processes start --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Processes that start in this block are the pool's."""
+    with _single_threaded(), _light_start(), _undisturbed():
+        yield
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes that start in this block never hear Ctrl-C: the main one does, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say so
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_with_parent() -> None:
+    """From now on this process ends when the one that started it is gone, however it went."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch() -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

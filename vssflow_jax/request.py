@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +41,8 @@ class Request:
     def of(cls, video=None, text=None, script=None, speaker=None, task=None, **times) -> Request:
         """A request of the arguments of a call, with `text` as a script of one line."""
         check_seconds(times)
+        if not isinstance(text, str | None):
+            raise InputError(f"--text: found {text!r}, expected text")
         start, end = times.get("speech_start"), times.get("speech_end")
         if video is None and text is None and not script:
             raise InputError("found neither --video nor --text, expected at least one of them")
@@ -54,9 +58,9 @@ class Request:
             raise InputError("found --speech_start or --speech_end without --text")
         lines = [Utterance(text=text, start=start, end=end)] if text is not None else script or ()
         return cls(
-            video=None if video is None else Path(video),
+            video=path_of("video", video),
             script=tuple(x if isinstance(x, Utterance) else Utterance(**x) for x in lines),
-            speaker=None if speaker is None else Path(speaker),
+            speaker=path_of("speaker", speaker),
             duration=times.get("duration"),
             task=task,
         )
@@ -222,10 +226,21 @@ def whole_frames(seconds: float) -> float:
 def check_seconds(times: Mapping[str, float | None]) -> None:
     """Raises an InputError for a time that no clip can have; None is any."""
     for name, seconds in times.items():
-        if seconds is not None and not 0 <= seconds <= LONGEST:
+        if seconds is None:
+            continue
+        if not isinstance(seconds, numbers.Real) or isinstance(seconds, bool):
+            raise InputError(f"--{name}: found {seconds!r}, expected seconds")
+        if not 0 <= seconds <= LONGEST:
             raise InputError(f"--{name}: found {seconds:g} s, expected 0 to {LONGEST:g} s")
     if times.get("duration") == 0:
-        raise InputError("--duration: found 0 s, expected more")
+        raise InputError(f"--duration: found 0 s, expected more, up to {LONGEST:g} s")
+
+
+def path_of(name: str, value) -> Path | None:
+    """The path of a file that a request names; None where it names none."""
+    if not isinstance(value, str | os.PathLike | None):
+        raise InputError(f"--{name}: found a {type(value).__name__}, expected the path of a file")
+    return None if value is None else Path(value)
 
 
 def read_voice(path: str | Path, encoder_set: str) -> np.ndarray:

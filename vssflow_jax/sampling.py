@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 
 from vssflow_jax import conditions
@@ -60,10 +61,11 @@ def choose(
     scale = sample.guidance if scale is None else scale
     if solver not in solvers.SOLVERS:
         raise InputError(f"--solver: found {solver!r}, expected one of {solvers.SOLVERS}")
-    for value in (scale, *(scales or {}).values()):
+    for name, value in {"--guidance": scale, **(scales or {})}.items():
         if not math.isfinite(value):
-            raise InputError(f"--guidance: found {value}, expected a finite number")
-    if not 1 <= steps <= MOST_STEPS:
+            where = name if name == "--guidance" else f"--scales: {name}"
+            raise InputError(f"{where}: found {value}, expected a finite number")
+    if not (isinstance(steps, numbers.Integral) and 1 <= steps <= MOST_STEPS):
         raise InputError(f"--steps: found {steps}, expected 1 to {MOST_STEPS}")
     route = conditions.ROUTES[config.model.route]
     used = [name for name in conditions.NAMES if name in route.used]
@@ -74,5 +76,5 @@ def choose(
 
 def check_seed(seed: int) -> None:
     """Raises an InputError for a seed that noise cannot be drawn by."""
-    if not 0 <= seed < SEEDS:
+    if not (isinstance(seed, numbers.Integral) and 0 <= seed < SEEDS):
         raise InputError(f"--seed: found {seed}, expected 0 to {SEEDS - 1}")

@@ -1,8 +1,8 @@
 """Trains a model: `python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR`.
 
 The same command goes on from the newest whole checkpoint in DIR. With a built-in corpus in
-the config and no shards there, it builds them first. SIGTERM saves and ends with status 75.
-Several processes, one a host, make one run: docs/pod.md.
+the config and no shards there, it builds them first. SIGTERM or Ctrl-C saves and ends with
+status 75. Several processes, one a host, make one run: docs/pod.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from vssflow_jax import errors, media, pretrained
+from vssflow_jax import errors, fields, media, pretrained
 from vssflow_jax.audio import trained
 from vssflow_jax.audio.codec import digest, load_codec, save_codec
 from vssflow_jax.audio.pca import fit_pca
@@ -33,7 +33,6 @@ CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
 SAMPLES = 3  # clips generated while training
 SCHEDULING = ("remat", "unroll")  # fields of config.model that change no number
 START = ("folder", "channels", "whiten", "iterations")  # of config.codec, not of its network
-CORPORA = ("", "miniav")
 TASKS = {"flow": loop.flow, "codec": codec_step.task}
 FIRST_CODEC = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
 
@@ -57,8 +56,6 @@ def ensure_shards(config, workdir: Path) -> Path:
     Raises:
       InputError: no shards, and no corpus to make them from.
     """
-    if config.data.corpus not in CORPORA:
-        raise InputError(f"data.corpus: found {config.data.corpus!r}, expected one of {CORPORA}")
     if config.data.shards:
         return Path(config.data.shards)
     if not config.data.corpus:
@@ -108,12 +105,16 @@ def write_codec(config, workdir: Path, start, params, records) -> None:
     print(f"codec: {workdir / 'codec'}, {digest(codec)}", flush=True)
 
 
-def check(config) -> None:
-    """Raises an InputError where the config's task is none, or cannot be done as it says."""
-    if config.train.task not in TASKS:
-        raise InputError(f"train.task: found {config.train.task!r}, expected one of {list(TASKS)}")
+def check(config, workdir: Path) -> None:
+    """Raises an InputError for what can be known to be wrong before anything is made."""
+    fields.check(config)
     if config.train.task == "codec":
         codec_step.check(config)
+    start = config.train.start
+    if start and not pretrained.locate(start).is_dir():
+        raise InputError(f"train.start: found {start!r}, expected the folder of a run or a model")
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir={workdir}: found a file, expected a folder")
 
 
 def model_identity(config) -> dict:
@@ -195,7 +196,7 @@ def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
 def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
     workdir, began = Path(workdir), time.perf_counter()
-    check(config)
+    check(config, workdir)
     checkpoint.refuse_conversion(workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
     keep_compiled(config.train.compiled or workdir / "compiled")
@@ -210,9 +211,6 @@ def train(config, workdir: str | Path) -> None:
     statistics = {**info["statistics"], "rates": rates}
     with config.unlocked():
         config.data.shards = str(folder)
-    if hosts.first():
-        write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
-        write_text(workdir / "config.json", config.to_json(indent=1))
     spec = pipeline.BatchSpec.of(config.data.duration, rates)
     rows = sharding.local_rows(config.data.batch_size, mesh)
     batches = pipeline.training_batches(
@@ -232,7 +230,9 @@ def train(config, workdir: str | Path) -> None:
     }
     trains = TASKS[config.train.task]
     run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records), trains)
-    if hosts.first():
+    if hosts.first():  # only now is it known that the config fits what the run has made so far
+        write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
+        write_text(workdir / "config.json", config.to_json(indent=1))
         count = state.count_parameters(run.state.params)
         print(f"{count:,} parameters, {len(records)} training clips, {dict(mesh.shape)}")
         if run.done:

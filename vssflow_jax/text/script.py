@@ -64,7 +64,10 @@ def read_script(path: str | os.PathLike) -> list[Utterance]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--script={path}: {error}, expected a table of {COLUMNS}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"--script={path}: {reason}, expected a table of {', '.join(COLUMNS)}"
+        ) from None
     return parse_script(text, f"--script={path}", path.parent)
 
 

@@ -136,7 +136,7 @@ class Run:
         self.checkpoints.save(self.done, self.state, position, self.identity)
 
     def train(self, hook: Hook, validation: Callable[[], Iterable[dict]] | None = None) -> None:
-        """Steps to the end, logging and saving on the way, or to a SIGTERM.
+        """Steps to the end, logging and saving on the way, or to a signal.
 
         Args:
           hook: called after each step; what it gives goes into the log as a line of its own.
@@ -152,7 +152,7 @@ class Run:
                 self.tally.settle()
             stop = asked(self.done)
         if stop:
-            preemption.end(f"step {self.done} is saved")
+            preemption.end(stop, f"step {self.done} is saved")
 
     def _steps(self, hook: Hook, validation, asked, log, bar) -> None:
         """Steps until the last, or until `asked` to stop."""

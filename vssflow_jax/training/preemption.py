@@ -1,4 +1,4 @@
-"""SIGTERM, with which machines are taken back: a run saves its state and ends with status 75.
+"""SIGTERM, with which machines are taken back, and Ctrl-C: a run saves and ends with status 75.
 
 Launchers take 75 (EX_TEMPFAIL of sysexits.h) for "start me again".
 """
@@ -16,43 +16,54 @@ import jax
 from jax.experimental import multihost_utils
 
 STATUS = os.EX_TEMPFAIL
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def end(saved: str) -> None:
-    """Ends the process by SystemExit, with a line."""
-    _say(saved)
+def end(number: int, saved: str) -> None:
+    """Ends the process by SystemExit, with a line on the signal and what is saved."""
+    _say(number, saved)
     raise SystemExit(STATUS)
 
 
 def end_at_once() -> None:
-    """From now on SIGTERM ends the process where it stands, and its workers with it."""
+    """From now on both signals end the process where it stands, and its workers with it."""
 
-    def leave(*_):
-        _say("nothing to save")
+    def leave(number, _):
+        _say(number, "nothing to save")
         for worker in multiprocessing.active_children():
             worker.terminate()
         sys.stdout.flush()
         os._exit(STATUS)  # an exception might come up where none is let through
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in SIGNALS:
+        signal.signal(number, leave)
 
 
-def _say(saved: str) -> None:
-    print(f"SIGTERM: {saved}; the same command goes on", file=sys.stderr, flush=True)
+def _say(number: int, saved: str) -> None:
+    name = signal.Signals(number).name
+    print(f"{name}: {saved}; the same command goes on", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Callable[[int], bool]]:
-    """While steps are made: gives a function that tells whether to save and end after a step.
+def watched() -> Iterator[Callable[[int], int]]:
+    """While steps are made: gives a function of the step, the signal to save and end for, or 0.
 
-    Of several processes, JAX has one's SIGTERM known to all, and agrees on the step.
+    A second Ctrl-C does not wait. Of several processes, JAX has one's SIGTERM known to all, and
+    agrees on the step.
     """
     if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
+        agreed = multihost_utils.reached_preemption_sync_point
+        yield lambda step: signal.SIGTERM if agreed(step) else 0
         return
     asked = []
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+
+    def ask(number, _):
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
-        yield lambda step: bool(asked)
+        yield lambda step: asked[0] if asked else 0
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
