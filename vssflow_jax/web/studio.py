@@ -8,7 +8,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vssflow_jax import media, page, plots
@@ -129,18 +129,7 @@ class Studio:
             video = taken(form.video, folder / "video", self.limits, "The video")
             self.limits.check_video(video)
         voices = self._voices(form.voices, folder / "voice")
-        script = []
-        if form.task != SOUND and form.lines.strip():
-            script = parse_script(form.lines, "The lines", folder / "voice", header=False)
-            for line in script:
-                if line.speaker not in (None, *voices.values()):
-                    raise InputError(
-                        f"{line.where}: found voice {line.speaker.name!r}, expected the number "
-                        "of a voice that is there"
-                    )
-        elif form.task != SOUND and form.text.strip():
-            start, end = (form.start, form.end) if form.timed else (None, None)
-            script = [Utterance(text=form.text, start=start, end=end)]
+        script = [] if form.task == SOUND else _script(form, folder / "voice", voices.values())
         if form.task == SPEECH and not script:
             raise InputError("There is no text; speech needs one.")
         if video is None and not script:
@@ -192,6 +181,21 @@ class Studio:
                 yield Path(name)
             except InputError as error:
                 raise InputError(sentence(error, Path(name))) from None
+
+
+def _script(form: Form, folder: Path, voices: Collection[Path]) -> list[Utterance]:
+    """What is said; lines name voices by their files in `folder`, and no other files."""
+    if form.lines.strip():
+        script = parse_script(form.lines, "The lines", folder, header=False)
+        for line in script:
+            if line.speaker not in (None, *voices):
+                raise InputError(
+                    f"{line.where}: found voice {line.speaker.name!r}, expected the number of a "
+                    "voice that is there"
+                )
+        return script
+    start, end = (form.start, form.end) if form.timed else (None, None)
+    return [Utterance(text=form.text, start=start, end=end)] if form.text.strip() else []
 
 
 def _progress(told: queue.Queue, work: threading.Thread) -> Iterator[float]:
