@@ -59,7 +59,8 @@ def watched() -> Iterator[Callable[[int], int]]:
 
     def ask(number, _):
         asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
