@@ -378,7 +378,9 @@ def test_corrupt_records_are_counted_or_stop_the_run(tiny_run, tmp_path):
 
 
 def test_resuming_with_another_model_is_refused(tiny_run):
+    before = (tiny_run / "config.json").read_text()
     done = tiny.train(tiny_run, "--config.train.steps=8", "--config.model.rotate_keys=False")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "model" in done.stderr.splitlines()[-1]
+    assert (tiny_run / "config.json").read_text() == before
