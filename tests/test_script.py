@@ -8,7 +8,14 @@ from vssflow_jax.corpus import voices
 from vssflow_jax.errors import InputError
 from vssflow_jax.output import Output
 from vssflow_jax.ranking import rank
-from vssflow_jax.request import Request, check_rates, conditions_of, read_voices, voices_of
+from vssflow_jax.request import (
+    Request,
+    check_rates,
+    conditions_of,
+    read_voices,
+    stem,
+    voices_of,
+)
 from vssflow_jax.text.script import Utterance, arrange, read_script, turns
 
 RATE = 16_000
@@ -107,7 +114,7 @@ def test_a_voice_needs_an_encoder_for_voices(tmp_path):
 def test_stems_switch_conditions():
     request = Request.of(text="set blue at g nine now")
     made = conditions_of(request, clips.Settings(), {"phoneme_durations": {}, "rates": {}})
-    assert made.record["phonemes"].any() and not made.stem(("clip",))["phonemes"].any()
+    assert made.record["phonemes"].any() and not stem(made.record, ("clip",))["phonemes"].any()
     assert made.used == ["phonemes"]
 
 

@@ -22,7 +22,7 @@ from vssflow_jax.errors import InputError
 from vssflow_jax.flow import guidance, solvers, windows
 from vssflow_jax.models import inference, vssflow
 from vssflow_jax.output import Output
-from vssflow_jax.request import SOUND, SPEECH, Request, Voices, conditions_of, cut, voiced
+from vssflow_jax.request import STEMS, Request, Voices, conditions_of, cut, stem, voiced
 from vssflow_jax.sampling import Sampling, check_seed, choose
 from vssflow_jax.text import timing
 from vssflow_jax.text.schedule import predicted
@@ -169,7 +169,7 @@ class Generator:
         wanted = conditions_of(request, self.settings, self.statistics)
         parts = {"": wanted.record}
         if stems and request.video and request.script and request.task != "speech":
-            parts |= {"speech": wanted.stem(SPEECH), "sound": wanted.stem(SOUND)}
+            parts |= {name: stem(wanted.record, names) for name, names in STEMS.items()}
         waves = self.generate(
             [part for _ in seeds for part in parts.values()],
             [wanted.name] * (len(seeds) * len(parts)),

@@ -37,7 +37,7 @@ img{display:block;width:100%;height:auto}
 .curves{grid-template-columns:repeat(3,1fr)}
 .curves .wide{grid-column:span 2}
 .curves figcaption{color:var(--ink);margin-bottom:8px}
-.scores{grid-template-columns:repeat(2,1fr);align-items:start}
+.scores{grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr));align-items:start}
 .players{grid-template-columns:repeat(3,1fr);margin-top:14px}
 .players figcaption{color:var(--ink);font-weight:600;font-size:.9rem}
 audio{display:block;width:100%;height:40px;margin:4px 0}
@@ -59,7 +59,7 @@ white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;line-height:1.45}
 details{margin:.6em 0}
 summary{cursor:pointer;color:var(--accent)}
 a{color:var(--accent)}
-@media(max-width:860px){.curves,.scores,.players{grid-template-columns:minmax(0,1fr)}
+@media(max-width:860px){.curves,.players{grid-template-columns:minmax(0,1fr)}
 .curves .wide{grid-column:auto}main{padding:12px 12px 48px}.card{padding:12px}}
 @media(max-width:520px){tr{display:grid;grid-template-columns:1fr 1.5fr 1fr}
 tbody th{grid-column:1/-1}thead th:first-child{display:none}td,thead th{border:0;padding-left:0}

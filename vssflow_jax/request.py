@@ -19,8 +19,10 @@ from vssflow_jax.text.script import Utterance, arrange, turns
 
 LONGEST = 3600.0  # seconds of sound that one call makes
 TASKS = (None, "speech", "sound", "joint")
-SPEECH = ("phonemes", "speaker", "lips")  # conditions of a stem of speech alone
-SOUND = ("clip", "sync")  # of a stem of sound alone
+STEMS = {  # conditions of what is made alone
+    "speech": ("phonemes", "speaker", "lips"),
+    "sound": ("clip", "sync"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,10 +114,12 @@ class Conditions:
         given = [name for name in conditions.NAMES if name in self.record]
         return [name for name in given if name != "phonemes" or self.intervals]
 
-    def stem(self, names: Sequence[str]) -> dict:
-        """The record with these conditions alone; phonemes stay, as silence if not named."""
-        kept = {name: value for name, value in self.record.items() if name in names}
-        return kept if "phonemes" in names else {**kept, "phonemes": np.zeros(0, np.int32)}
+
+def stem(record: Mapping, names: Sequence[str]) -> dict:
+    """The record with these conditions alone; phonemes stay, as silence if not named."""
+    others = set(conditions.NAMES) - set(names)
+    kept = {name: value for name, value in record.items() if name not in others}
+    return kept if "phonemes" in names else {**kept, "phonemes": np.zeros(0, np.int32)}
 
 
 def conditions_of(request: Request, settings: clips.Settings, statistics: Mapping) -> Conditions:
@@ -154,7 +158,7 @@ def conditions_of(request: Request, settings: clips.Settings, statistics: Mappin
     if heard:
         record["speaker"] = heard[0]
     if request.task == "speech":
-        record = {condition: value for condition, value in record.items() if condition in SPEECH}
+        record = stem(record, STEMS["speech"])
     return Conditions(
         record=record,
         name=name,

@@ -1,0 +1,49 @@
+"""How apart stems are: `python -m benchmarks.stems --workdir=miniav --shards=DIR`.
+
+Of joint test clips speech alone and the other sounds alone are made, as `sample --stems` does,
+with the words at their true times, and scored like the whole (docs/evaluation.md). Speech alone
+should have the words and no event in time; the other sounds the events and no words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from vssflow_jax import errors
+from vssflow_jax.errors import InputError
+from vssflow_jax.generate import Generator
+from vssflow_jax.pretrained import locate
+from vssflow_jax.request import STEMS, stem
+from vssflow_jax.yardstick import Yardstick
+
+WORKDIR = flags.DEFINE_string("workdir", "miniav", "Folder of a run, or a model of the package.")
+SHARDS = flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
+CLIPS = flags.DEFINE_integer("clips", 64, "Joint test clips.")
+SCORES = ("wer", "onset_f1")
+
+
+def main() -> None:
+    """Prints the table."""
+    if SHARDS.value is None:
+        raise InputError("expected --shards=DIR")
+    generator = Generator.from_workdir(locate(WORKDIR.value))
+    measure = Yardstick.make(SHARDS.value, "test", CLIPS.value, generator.codec)
+    records = measure.clips["joint"]
+    parts = {"whole": records}
+    parts |= {name: [stem(record, kept) for record in records] for name, kept in STEMS.items()}
+    print("| made | word errors | onset F1 |\n|---|---|---|", flush=True)
+    for name, some in parts.items():
+        found = measure.score(records, generator.batch(some), "joint").summary([])
+        row(name, [found[score] for score in SCORES])
+    row("truth through the codec", [found[f"{score}_floor"] for score in SCORES])
+
+
+def row(name: str, numbers: Sequence[float]) -> None:
+    """Prints a line of the table."""
+    print(f"| {name} | {' | '.join(f'{number:.3f}' for number in numbers)} |", flush=True)
+
+
+if __name__ == "__main__":
+    errors.run(main)
