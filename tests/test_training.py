@@ -182,7 +182,8 @@ def test_a_checkpoint_older_than_a_config_field_had_its_default():
     now = base.get_config().model.to_dict()
     before = {name: value for name, value in now.items() if name != "rotate_keys"}
     checkpoint.check_identity({"model": before}, {"model": now}, "checkpoint 3")
-    with pytest.raises(InputError, match="model was"):
+    said = r"model was {'rotate_keys': False} .* is {'rotate_keys': True} now"
+    with pytest.raises(InputError, match=said):
         checkpoint.check_identity({"model": before}, {"model": now | {"rotate_keys": True}}, "")
 
 

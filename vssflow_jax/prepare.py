@@ -14,6 +14,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import os
 import pathlib
 import re
@@ -85,6 +86,8 @@ def prepare(
     Raises:
       InputError: a source or an argument that is wrong, or no clip that can be used.
     """
+    if not 0 < max_seconds < math.inf:
+        raise InputError(f"--max_seconds: found {max_seconds:g} s, expected more than 0")
     if not 0 <= overlap < max_seconds:
         raise InputError(f"--overlap: found {overlap:g} s, expected 0 to less than {max_seconds:g}")
     rows, notes = read_source(source, valid, test)

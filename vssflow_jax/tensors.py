@@ -48,7 +48,8 @@ def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
+        found = "a folder" if path.exists() else "no such file"
+        raise InputError(f"{path}: {found}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
     if path.suffix.lower() in SAFETENSORS:
         return read_arrays(path)
     if path.suffix.lower() in PYTORCH:

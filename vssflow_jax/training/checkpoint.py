@@ -161,7 +161,8 @@ def require_checkpoint(workdir: str | Path) -> tuple[Checkpoints, int]:
     """
     folder = Path(workdir) / FOLDER
     if not Path(workdir).is_dir():
-        raise InputError(f"--workdir={workdir}: no such folder, expected a run's folder")
+        found = "a file" if Path(workdir).exists() else "no such folder"
+        raise InputError(f"--workdir={workdir}: {found}, expected a run's folder")
     if not folder.is_dir():
         raise InputError(f"--workdir={workdir}: no checkpoints/ in it, expected a trained run")
     checkpoints = Checkpoints(workdir)
@@ -260,13 +261,16 @@ def check_identity(found: dict, expected: dict, where: str) -> None:
     Config fields that are newer than the checkpoint had the base's value then.
 
     Raises:
-      InputError: names the first key that differs, and both sides.
+      InputError: names the first key that differs, and both sides; of a group of fields those
+        that differ.
     """
     defaults = json.loads(base.get_config().to_json())
     for key, value in expected.items():
         before, value = json.loads(json.dumps([found.get(key), value]))
         if isinstance(before, dict):
             before = {name: before.get(name, defaults[key].get(name)) for name in value}
+            changed = [name for name in value if before[name] != value[name]]
+            before, value = ({name: side[name] for name in changed} for side in (before, value))
         if before != value:
             raise InputError(f"{where}: {key} was {before} when it was saved, and is {value} now")
 
