@@ -130,7 +130,8 @@ def test_the_page_is_made_of_the_file_of_results():
 # ---- the commands -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("heard", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("heard", [0, 1])
 def test_rows_are_trained_once_and_scored(heard, tiny_run, tmp_path):
     """Two rows of two steps, one of them asked for twice."""
     out = tmp_path / "results.json"
