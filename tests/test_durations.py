@@ -261,6 +261,7 @@ def test_resuming_is_exact(tmp_path):
     assert all(json.loads(line)["durations_loss"] > 0 for line in lines)
 
 
+@pytest.mark.slow
 def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
     for name, width in (("without", 0), ("with", 64)):
         params = jax.tree.map(lambda x: x + 1, run(tmp_path / name, model__durations=width).state)

@@ -235,6 +235,7 @@ def recipe(tiny_run):
     return config
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_from_another_run_and_goes_on(tiny_run, tmp_path):
     config = recipe(tiny_run)
     train(config, tmp_path)
