@@ -7,10 +7,9 @@ should have the words and no event in time; the other sounds the events and no w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from absl import flags
 
+from benchmarks.claims.tables import markdown
 from vssflow_jax import errors
 from vssflow_jax.errors import InputError
 from vssflow_jax.generate import Generator
@@ -33,16 +32,14 @@ def main() -> None:
     records = measure.clips["joint"]
     parts = {"whole": records}
     parts |= {name: [stem(record, kept) for record in records] for name, kept in STEMS.items()}
-    print("| made | word errors | onset F1 |\n|---|---|---|", flush=True)
-    for name, some in parts.items():
-        found = measure.score(records, generator.batch(some), "joint").summary([])
-        row(name, [found[score] for score in SCORES])
-    row("truth through the codec", [found[f"{score}_floor"] for score in SCORES])
-
-
-def row(name: str, numbers: Sequence[float]) -> None:
-    """Prints a line of the table."""
-    print(f"| {name} | {' | '.join(f'{number:.3f}' for number in numbers)} |", flush=True)
+    found = {
+        name: measure.score(records, generator.batch(some), "joint").summary([])
+        for name, some in parts.items()
+    }
+    numbers = {name: [scores[key] for key in SCORES] for name, scores in found.items()}
+    numbers["truth through the codec"] = [found["whole"][f"{key}_floor"] for key in SCORES]
+    lines = [[name, *(f"{number:.3f}" for number in some)] for name, some in numbers.items()]
+    print(markdown(["made", "word errors", "onset F1"], lines))
 
 
 if __name__ == "__main__":

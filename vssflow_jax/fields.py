@@ -5,7 +5,9 @@ A new field of `configs/base.py` needs a line here (a test checks it).
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -147,12 +149,15 @@ def rules(table=RULES, above: Sequence[str] = ()) -> Iterator[tuple[str, Rule]]:
             yield from rules(entry, (*above, name))
 
 
+def value_of(config, name: str):
+    """A field by its name with dots."""
+    return functools.reduce(operator.getitem, name.split("."), config)
+
+
 def check(config) -> None:
     """Raises an InputError for the first field that is not what it may be."""
     for name, rule in rules():
-        value = config
-        for part in name.split("."):
-            value = value[part]
+        value = value_of(config, name)
         if not rule.holds(value):
             raise InputError(f"{name}: found {value!r}, expected {rule.wanted}")
     model = config.model

@@ -61,9 +61,9 @@ def choose(
     scale = sample.guidance if scale is None else scale
     if solver not in solvers.SOLVERS:
         raise InputError(f"--solver: found {solver!r}, expected one of {solvers.SOLVERS}")
-    for name, value in {"--guidance": scale, **(scales or {})}.items():
+    single = {f"--scales: {name}": value for name, value in (scales or {}).items()}
+    for where, value in {"--guidance": scale, **single}.items():
         if not math.isfinite(value):
-            where = name if name == "--guidance" else f"--scales: {name}"
             raise InputError(f"{where}: found {value}, expected a finite number")
     if not (isinstance(steps, numbers.Integral) and 1 <= steps <= MOST_STEPS):
         raise InputError(f"--steps: found {steps}, expected 1 to {MOST_STEPS}")

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 
-def value_of(config, name: str):
-    """A field by its dotted name."""
-    group, field = name.split(".")
-    return config[group][field]
-
-
 def with_fields(config, fields: dict[str, object]):
     """A copy of a config with fields, by their dotted names, changed."""
     changed = config.copy_and_resolve_references()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from vssflow_jax.ahead.fields import value_of
 from vssflow_jax.ahead.program import OutOfMemory, Program
+from vssflow_jax.fields import value_of
 
 COMPILES = 3  # at most, in the search of a batch
 CLOSE = 1.05  # a batch this near to one that does not fit needs no further search
