@@ -18,7 +18,8 @@ def einsum(spec: str, a: jax.Array, b: jax.Array, dtype=None) -> jax.Array:
     """`jnp.einsum` of two arrays of one type, in the given type or theirs.
 
     Half precision stays half precision in the gradients' products, and sums are float32 on
-    every backend, so that the gradient of float32 weights is never rounded to their type.
+    every backend, so that the gradient of float32 weights is never rounded to their type. A
+    gradient comes out in its operand's order of axes; `jnp.einsum`'s would be transposed.
 
     Args:
       spec: without ellipsis; every index stands in two of the three terms.
@@ -26,10 +27,7 @@ def einsum(spec: str, a: jax.Array, b: jax.Array, dtype=None) -> jax.Array:
       b: right array.
       dtype: of the result; None: that of `a`.
     """
-    dtype = jnp.dtype(dtype or a.dtype)
-    if a.dtype == b.dtype == dtype == jnp.float32:
-        return jnp.einsum(spec, a, b)
-    return _einsum(spec, a, b, dtype)
+    return _einsum(spec, a, b, jnp.dtype(dtype or a.dtype))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
