@@ -2,7 +2,8 @@
 
 On a CPU the devices are simulated and share its cores: the clips a step stay the same, so that
 the time says what splitting costs, and the memory what it saves. On accelerators it takes the
-first devices that there are, as many clips a device.
+first devices that there are, as many clips a device. The memory in the table is a device's; on a
+CPU, what the compiled step needs.
 """
 
 from __future__ import annotations
@@ -34,13 +35,18 @@ def turn(count: int) -> dict:
     clips = CLIPS.value * (1 if devices[0].platform == "cpu" else count)
     once, held = networks.training(config, mesh, clips)
     seconds = measuring.clock(once)
-    return {"seconds": seconds, "type": "float32", "device_GB": held / 1e9}
+    return {"seconds": seconds, "type": "float32", "peak_device_GB": held / 1e9}
+
+
+def name(count: str) -> str:
+    """A row's."""
+    return f"devices: {count}"
 
 
 def rows() -> measuring.Rows:
     """What is measured."""
-    return {f"{n} x {AXIS.value}": functools.partial(turn, int(n)) for n in DEVICES.value}
+    return {name(n): functools.partial(turn, int(n)) for n in DEVICES.value}
 
 
 if __name__ == "__main__":
-    measuring.main(rows, reference=f"1 x {AXIS.default}")
+    measuring.main(rows, reference=name("1"))

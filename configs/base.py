@@ -75,7 +75,7 @@ def get_config() -> ConfigDict:
     config.optim.b2 = 0.999
     config.optim.weight_decay = 0.01
     config.optim.clip_norm = 1.0  # largest global gradient norm; 0: no clipping
-    config.optim.ema = 0.999  # decay of the averaged weights that sampling uses
+    config.optim.ema = 0.999  # decay of the averaged weights that sampling uses; 0: no averages
 
     config.train = ConfigDict()
     config.train.task = "flow"  # what is trained: "flow" or "codec"

@@ -47,7 +47,7 @@ def test_networks(name, tmp_path):
 @pytest.mark.slow
 def test_scaling(tmp_path):
     found = rows("scaling", tmp_path, *TINY, "--devices=1,2", "--batch=2")
-    assert found["2 x fsdp"]["device_GB"] < found["1 x fsdp"]["device_GB"]
+    assert found["devices: 2"]["peak_device_GB"] < found["devices: 1"]["peak_device_GB"]
 
 
 @pytest.mark.slow

@@ -254,7 +254,7 @@ def test_training_scores_a_few_validation_clips_now_and_then(tiny_run, monkeypat
     config.train.evaluate_every = 2
     given = (tiny_run / "shards", generator.codec, generator.statistics)
     hook = train.score_while_training(config, *given)
-    now = types.SimpleNamespace(ema=generator.params)
+    now = types.SimpleNamespace(weights=generator.params)
     assert hook(1, now) is None
     scores = hook(2, now)
     assert {"speech/wer", "sound/kl", "joint/mcd"} <= set(scores)

@@ -56,9 +56,9 @@ def test_absent_phonemes_mean_no_speech():
     assert not example["features"]["phonemes"].any()
 
 
-def batches(**options):
+def batches(batch_size=4, **options):
     records = [record(number) for number in range(12)]
-    return pipeline.training_batches(records, SPEC, batch_size=4, seed=1, **options)
+    return pipeline.training_batches(records, SPEC, batch_size=batch_size, seed=1, **options)
 
 
 def drain(stream, count):
@@ -71,6 +71,11 @@ def test_every_epoch_has_every_clip_in_another_order():
     epochs = [drain(stream, 3) for _ in range(2)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_order_does_not_depend_on_the_batch_size(size):
+    assert drain(batches(batch_size=size), 24 // size) == drain(batches(), 6)
 
 
 def test_position_can_be_restored():

@@ -156,10 +156,10 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     def hook(step: int, current: state.TrainState) -> None:
         if not rows or step % every:
             return
-        ema = hosts.whole(current.ema)
+        weights = hosts.whole(current.weights)
         if not hosts.first():
             return
-        generator = Generator(config, ema, codec, statistics, step)
+        generator = Generator(config, weights, codec, statistics, step)
         for record, wave in zip(rows, generator.batch(rows), strict=True):
             path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
             media.write_wav(path, wave, codec.sample_rate)
@@ -187,8 +187,8 @@ def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
     def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
         if step % every:
             return None
-        ema = hosts.whole(current.ema)
-        return watch and watch(Generator(config, ema, codec, statistics, step))
+        weights = hosts.whole(current.weights)
+        return watch and watch(Generator(config, weights, codec, statistics, step))
 
     return hook
 
@@ -253,7 +253,7 @@ def train(config, workdir: str | Path) -> None:
         lambda step, current: sample(step, current) or score(step, current),
         validation if len(valid) else None,
     )
-    weights = hosts.whole(run.state.ema) if config.train.task == "codec" else None
+    weights = hosts.whole(run.state.weights) if config.train.task == "codec" else None
     hosts.part()
     if not hosts.first():
         return

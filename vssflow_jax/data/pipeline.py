@@ -188,9 +188,11 @@ def training_batches(
     dataset, count = training_records(records, seed, mixer), batch_size
     if rows is not None and len(rows) < batch_size:
         dataset, count = grain.MapDataset.source(Rows(dataset, batch_size, rows)), len(rows)
-    dataset = dataset.map(ToExample(spec)).batch(count, batch_fn=stack)
+    examples = dataset.map(ToExample(spec))
+    # What is endless has no remainder; to round its number of batches up would overflow.
+    batches = examples.batch(count, drop_remainder=True, batch_fn=stack)
     threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-    stream = dataset.to_iter_dataset(threads)
+    stream = batches.to_iter_dataset(threads)
     if workers:
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     return iter(stream)

@@ -101,7 +101,9 @@ class Run:
         self._make = task.make
         self._places = sharding.shardings(jax.eval_shape(self._make), mesh)
         self.checkpoints = checkpoint.Checkpoints(workdir, config.train.keep, writes=True)
-        self.state, found = self._restore()
+        newest = self.checkpoints.latest()
+        self.done = self._saved = newest or 0  # not asked of the state: it may be in the making
+        self.state, found = self._restore(newest)
         most = config.data.max_corrupt * clips
         self.tally = Tally(config.train.max_skipped, most, found.get("tally"))
         self.checkpoints.best = found.get("best")
@@ -111,10 +113,8 @@ class Run:
             out_shardings=(self._places, jax.NamedSharding(mesh, jax.P())),
         )
         self._validation = jax.jit(task.validation)
-        self.done = self._saved = int(self.state.step)
 
-    def _restore(self) -> tuple[state.TrainState, dict]:
-        newest = self.checkpoints.latest()
+    def _restore(self, newest: int | None) -> tuple[state.TrainState, dict]:
         if newest is None:
             made, start = self._make(), self.config.train.start
             return (started(made, start, self.identity["codec"]) if start else made), {}
@@ -201,12 +201,12 @@ class Run:
         return values | self.tally.values() | window.close()
 
     def _validate(self, batches: Iterable[dict]) -> float:
-        """The loss of the averaged weights; remembers the step if it is the least so far."""
+        """The loss of the weights to sample with; remembers the step if it is the least so far."""
         losses = []
         for number, read in enumerate(batches):
             self.tally.records(pipeline.corrupt_records(read))
             batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
-            losses.append(self._validation(self.state.ema, self.codec, batch, number))
+            losses.append(self._validation(self.state.weights, self.codec, batch, number))
         loss = sum(map(float, losses)) / len(losses)
         if self.checkpoints.best is None or loss < self.checkpoints.best[0]:
             self.checkpoints.best = [loss, self.done]
@@ -244,7 +244,8 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
                 f"expected {expected.get(name, 'none')}"
             )
     params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), weights, made.params)
-    return made.replace(params=params, ema=jax.tree.map(jnp.copy, params))
+    ema = None if made.ema is None else jax.tree.map(jnp.copy, params)
+    return made.replace(params=params, ema=ema)
 
 
 def shapes(params) -> dict[str, tuple[int, ...]]:

@@ -11,19 +11,27 @@ from vssflow_jax.training import optim
 
 @struct.dataclass
 class TrainState:
-    """Parameters, their moving average, the optimiser's state, and steps done."""
+    """Parameters, their moving average if there is one, the optimiser's state, and steps done."""
 
     step: jax.Array
     params: dict
-    ema: dict
+    ema: dict | None
     opt_state: tuple
+
+    @property
+    def weights(self) -> dict:
+        """What sampling takes: the averages, or the parameters where nothing is averaged."""
+        return self.params if self.ema is None else self.ema
 
 
 def initial(params, config) -> TrainState:
     """The state before the first step."""
     optimizer = optim.optimizer(config.optim, config.train.steps)
     return TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, ema=params, opt_state=optimizer.init(params)
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema=params if config.optim.ema else None,
+        opt_state=optimizer.init(params),
     )
 
 

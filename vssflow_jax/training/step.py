@@ -31,7 +31,7 @@ class Task:
     Attributes:
       make: () -> the first state, from the config's seed.
       step: (state, codec, batch) -> state and metrics.
-      validation: (averaged weights, codec, batch, number) -> loss.
+      validation: (weights, codec, batch, number) -> loss.
     """
 
     make: Callable[[], TrainState]
