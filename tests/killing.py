@@ -73,7 +73,12 @@ def interrupted(number, count, seed, steps, workdir, flags=()):
             while whole(workdir) == before and ended(child, 0.05) is None:
                 pass
             longest = time.monotonic() - since
-        status = ended(child, draw.uniform(0, 1.5 * longest))
+        # A share of the steps each, lest a start that is faster than the first leave none.
+        share, until = steps * (len(starts) + 1) // (count + 1), time.monotonic()
+        until += draw.uniform(0, 1.5 * longest)
+        status = ended(child, 0)
+        while status is None and whole(workdir) < share and time.monotonic() < until:
+            status = ended(child, 0.01)
         if len(starts) % 2:
             until = time.monotonic() + LONGEST
             while status is None and not saving(workdir) and time.monotonic() < until:

@@ -141,6 +141,31 @@ def test_loops_run_as_often_as_their_counters_say(loop):
     assert loop.times["add"] == 0 and loop.fused >= {"part", "product"} and "body" not in loop.fused
 
 
+def test_of_the_branches_of_a_condition_one_runs():
+    """The one with the most to do, whatever their order."""
+    text = """
+HloModule jit_step, is_scheduled=true
+
+%keep (p: f32[8]) -> f32[8] {
+  ROOT %p = f32[8]{0} parameter(0)
+}
+
+%change (q: f32[8]) -> f32[8] {
+  %q = f32[8]{0} parameter(0)
+  ROOT %negated = f32[8]{0} negate(%q)
+}
+
+ENTRY %main (which: s32[], x: f32[8]) -> f32[8] {
+  %which = s32[] parameter(0)
+  %x = f32[8]{0} parameter(1)
+  ROOT %out = f32[8]{0} conditional(%which, %x, %x), branch_computations={%BRANCHES}
+}
+"""
+    for order in ("keep, %change", "change, %keep"):
+        times = hlo.parse(text.replace("BRANCHES", order)).times
+        assert (times["change"], times["keep"]) == (1, 0)
+
+
 def test_products_count_once_a_turn(loop):
     assert costs.flops(loop) == 5 * 2 * 32 * 8 * 16
 
@@ -306,7 +331,7 @@ def test_the_paper_sized_step_has_shapes_alone():
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == 463_565_184
     assert batch["wave"].shape == (72, 160_000) and batch["features"]["sync"].shape[:2] == (72, 240)
     held, gradient = program.fixed_bytes(joint.get_config(), one_device())
-    assert gradient == 4 * 463_565_184 and held == pytest.approx(4 * gradient, rel=1e-6)
+    assert gradient == 4 * 463_565_184 and held == pytest.approx(3 * gradient, rel=1e-6)
 
 
 @pytest.mark.slow

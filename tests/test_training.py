@@ -301,10 +301,10 @@ def test_a_signal_at_any_stage_ends_with_75_and_the_next_start_goes_on(tiny_run,
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of six megabytes: room for two checkpoints of the tiny run, not for three."""
+    """A file system of nine megabytes: room for two checkpoints of the tiny run, not for three."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a tmpfs")
     yield folder
