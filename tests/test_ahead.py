@@ -303,12 +303,15 @@ def test_model_flops_count_scans_and_leave_out_what_remat_repeats():
     assert program.traced_flops(plain.jaxpr) == 3 * one
 
 
-def test_model_flops_count_one_branch_of_several():
+def test_model_flops_count_one_branch_of_several_and_no_gradient_that_nobody_asks_for():
     def product(x, w):
         return products.einsum("bi,io->bo", x, w)
 
     half = jax.ShapeDtypeStruct((4, 8), jnp.bfloat16), jax.ShapeDtypeStruct((8, 8), float)
-    assert program.traced_flops(jax.make_jaxpr(product)(*half).jaxpr) == 2 * 4 * 8 * 8
+    one = 2 * 4 * 8 * 8
+    assert program.traced_flops(jax.make_jaxpr(product)(*half).jaxpr) == one
+    slope = jax.jit(jax.grad(lambda w, x: product(x, w).astype(float).sum() ** 2))
+    assert program.traced_flops(jax.make_jaxpr(slope)(*half[::-1]).jaxpr) == 2 * one
 
 
 # ---- the training step without arrays -----------------------------------------------------

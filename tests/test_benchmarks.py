@@ -51,6 +51,7 @@ def test_scaling(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections' flags
 def test_the_network_in_pytorch_is_the_same(tmp_path):
     """Same weights, same conditions: the same guided velocity."""
     torch = pytest.importorskip("torch")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.interpreters import partial_eval
 
 from vssflow_jax import conditions
 from vssflow_jax.ahead import collectives, costs, hlo
@@ -181,7 +182,11 @@ def model_flops(config, shapes, mesh) -> int:
 
 
 def traced_flops(jaxpr) -> int:
-    """FLOPs of the matrix products and convolutions of a traced function."""
+    """FLOPs of the matrix products and convolutions that a traced function's results need."""
+    return _flops(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+
+
+def _flops(jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         name, out = equation.primitive.name, equation.outvars[0].aval if equation.outvars else None
@@ -197,7 +202,7 @@ def traced_flops(jaxpr) -> int:
                 list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
             )
             programs = [getattr(value, "jaxpr", value) for value in inside]
-            counts = [traced_flops(value) for value in programs if hasattr(value, "eqns")]
+            counts = [_flops(value) for value in programs if hasattr(value, "eqns")]
             one_of_them = name == "cond"  # products have a branch for each kind of device
             total += turns * (max(counts, default=0) if one_of_them else sum(counts))
     return total
