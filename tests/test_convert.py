@@ -111,7 +111,7 @@ def test_training_starts_from_a_conversion_elsewhere(tmp_path):
     )
     first = loop.started(initial(zeros, recipe()), str(ours), "any codec")
     expected = arrays.flatten(checkpoint.load_weights(ours)[0])
-    for found in (first.params, first.ema):
+    for found in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in arrays.flatten(found).items()}, expected)
     done = tiny.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
     assert done.returncode == 2 and f"--config.train.start={ours}" in done.stderr
