@@ -129,7 +129,9 @@ def test_workers_end_with_their_master(tmp_path, work):
 
 def test_control_c_ends_a_command_with_a_word(tmp_path):
     """In the midst of work, all processes of the terminal hear it; one of them says so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # to ignore it is inherited
     process = tiny.start("corpus", f"--out={tmp_path}", "--clips=900", start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     while not list(tmp_path.rglob("*.mp4")):
         time.sleep(0.1)
         assert process.poll() is None
