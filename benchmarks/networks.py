@@ -16,7 +16,7 @@ from vssflow_jax import conditions
 from vssflow_jax.convert import names
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import optim, sharding, state, step
+from vssflow_jax.training import sharding, state, step
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/joint.py", "Recipe with the sizes.")
 TYPES = ("float32", "bfloat16")
@@ -126,16 +126,9 @@ def training_flops(config) -> float:
 def training(config, mesh, clips: int) -> tuple[Callable[[], None], int]:
     """A training step on a mesh as the product has it: a call, and bytes that a device needs."""
     model = build(config)
-    optimizer = optim.optimizer(config.optim, config.train.steps)
 
     def initial():
-        params = parameters(model)
-        return state.TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            ema=params if config.optim.ema else None,
-            opt_state=optimizer.init(params),
-        )
+        return state.initial(parameters(model), config)
 
     everywhere = jax.NamedSharding(mesh, jax.P())
     places = sharding.shardings(jax.eval_shape(initial), mesh)

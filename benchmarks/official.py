@@ -120,12 +120,13 @@ def made(config) -> Official:
         use_real=True,
         repeat_interleave_real=False,
     )
-    for (
-        block
-    ) in network.vaflow.transformer_blocks:  # diffusers' own leave these queries as they are
-        block.attn2.register_forward_pre_hook(
-            lambda _, args, named: (args, {**named, "rotary_emb": network.rotary}), with_kwargs=True
-        )
+
+    def rotating(_, args, named):
+        return args, {**named, "rotary_emb": network.rotary}
+
+    for block in network.vaflow.transformer_blocks:
+        # The official blocks rotate these queries too, diffusers' do not.
+        block.attn2.register_forward_pre_hook(rotating, with_kwargs=True)
     network.still = torch.zeros(1, 1, config.model.heads * config.model.head_width)
     return network
 

@@ -74,8 +74,8 @@ def interrupted(number, count, seed, steps, workdir, flags=()):
                 pass
             longest = time.monotonic() - since
         # A share of the steps each, lest a start that is faster than the first leave none.
-        share, until = steps * (len(starts) + 1) // (count + 1), time.monotonic()
-        until += draw.uniform(0, 1.5 * longest)
+        share = steps * (len(starts) + 1) // (count + 1)
+        until = time.monotonic() + draw.uniform(0, 1.5 * longest)
         status = ended(child, 0)
         while status is None and whole(workdir) < share and time.monotonic() < until:
             status = ended(child, 0.01)
