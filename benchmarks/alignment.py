@@ -17,10 +17,10 @@ import numpy as np
 from absl import app, flags
 
 from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import manifest as manifests
-from vssflow_jax.errors import InputError
 from vssflow_jax.features import speaker
-from vssflow_jax.text import aligner, normalize, timing
+from vssflow_jax.text import aligner, alignment, normalize
 
 CORPUS = flags.DEFINE_string("corpus", None, "Folder of the corpus.", required=True)
 CLIPS = flags.DEFINE_integer("clips", 60, "Clips a task.")
@@ -41,15 +41,17 @@ def main(_) -> None:
     """Prints the table."""
     rows = manifests.read_manifest(pathlib.Path(CORPUS.value) / "clips.csv")
     spoken = [row for row in rows if row.alignment]
-    known = [timing.read_alignment(r.alignment) for r in spoken if r.split == "train"]
-    durations = timing.context_durations(known)
+    known = [alignment.read_alignment(r.alignment) for r in spoken if r.split == "train"]
+    durations = alignment.context_durations(known)
     print(f"{'milliseconds':18s} {'median':>8s} {'95 %':>8s} {'edges':>8s}")
     for task in ("speech", "joint"):
         heard, spread, failed, took = [], [], [], 0.0
         some = (row for row in spoken if row.split != "train" and row.task == task)
         for row in itertools.islice(some, CLIPS.value):
-            wave, truth = media.read_audio(row.video), timing.read_alignment(row.alignment)
-            predicted = timing.predict([i.symbol for i in truth], *speaker.voiced(wave), durations)
+            wave, truth = media.read_audio(row.video), alignment.read_alignment(row.alignment)
+            predicted = alignment.predict(
+                [i.symbol for i in truth], *speaker.voiced(wave), durations
+            )
             spread.append(edges(predicted) - edges(truth))
             start = time.perf_counter()
             try:

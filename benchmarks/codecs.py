@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from speechmos import dnsmos
 
-from vssflow_jax.audio.codec import load_codec
+from vssflow_jax.codecs.interface import load_codec
 from vssflow_jax.data.pipeline import wave_of
-from vssflow_jax.yardstick import Yardstick, through_codec
+from vssflow_jax.evaluation.evaluator import Yardstick, through_codec
 
 CLIPS = 16
 OPINIONS = ("ovrl_mos", "sig_mos", "bak_mos")

@@ -1,4 +1,4 @@
-"""How well phoneme times are predicted: `python benchmarks/durations.py SHARDS`, a Markdown table.
+"""How well phoneme times are predicted: `python benchmarks/duration_model.py SHARDS`, a Markdown table.
 
 SHARDS are those of MiniAV (`python -m vssflow_jax.corpus`, then `prepare`), whose alignments are
 exact. Times of the test split's texts are predicted from the true start on, as for a text
@@ -18,14 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
-from vssflow_jax.configs import quickstart
 
-from vssflow_jax import pacing
+from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline, shards
-from vssflow_jax.models import durations
-from vssflow_jax.text.schedule import predicted, schedule
+from vssflow_jax.generation import durations
+from vssflow_jax.models import duration_model
+from vssflow_jax.text.alignment import Interval, context_durations
+from vssflow_jax.text.placement import predicted, schedule
 from vssflow_jax.text.subwords import Network, Pace
-from vssflow_jax.text.timing import Interval, context_durations
 from vssflow_jax.training import optim
 
 STEPS = flags.DEFINE_list("steps", ["1160"], "Steps of training, several for several networks.")
@@ -50,7 +50,7 @@ class Score(NamedTuple):
 
 def read(folder: str, split: str) -> list[Clip]:
     """The clips of a split."""
-    spec = pipeline.BatchSpec.of(quickstart.get_config().data.duration, {})
+    spec = pipeline.BatchSpec.of(load_recipe("quickstart").data.duration, {})
     records, clips = shards.open_split(folder, split), []
     for record in (records[row] for row in range(len(records))):
         names = ("phonemes", "speaker", "wave", "meta")
@@ -63,17 +63,17 @@ def read(folder: str, split: str) -> list[Clip]:
 
 def train(clips: Sequence[Clip], steps: int, seed: int) -> Network:
     """A network after some steps on batches of the clips."""
-    config = quickstart.get_config()
-    network, rule = durations.build(config), optim.optimizer(config.optim, steps)
-    params = {durations.NAME: durations.initial(network, jax.random.key(seed))}
+    config = load_recipe("quickstart")
+    network, rule = duration_model.build(config), optim.optimizer(config.optim, steps)
+    params = {duration_model.NAME: duration_model.initial(network, jax.random.key(seed))}
     state, rng = (params, params, rule.init(params)), np.random.default_rng(seed)
 
     @jax.jit
     def advance(state, batch, number):
         params, ema, rest = state
         key = jax.random.fold_in(jax.random.key(seed), number)
-        loss = functools.partial(durations.loss, network, batch=batch, key=key)
-        gradient = {durations.NAME: jax.grad(loss)(params[durations.NAME])}
+        loss = functools.partial(duration_model.loss, network, batch=batch, key=key)
+        gradient = {duration_model.NAME: jax.grad(loss)(params[duration_model.NAME])}
         updates, rest = rule.update(gradient, rest, params)
         params = optax.apply_updates(params, updates)
         return params, optim.average(ema, params, number, config.optim.ema), rest
@@ -82,7 +82,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> Network:
         rows = rng.integers(len(clips), size=config.data.batch_size)
         batch = pipeline.stack([clips[row].example for row in rows])
         state = advance(state, batch, jnp.asarray(number))
-    return pacing.learned(network, state[1][durations.NAME])
+    return durations.learned(network, state[1][duration_model.NAME])
 
 
 def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True) -> Score:

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax.features import frozen, published
+from vssflow_jax.features import runner
+from vssflow_jax.weights import published
 
 # Items of a clip of 10 s, and how many of them are measured at once.
 ITEMS = {
@@ -40,16 +41,16 @@ def measure(kind: str) -> tuple[float, float]:
     """Seconds a clip, and millions of parameters."""
     config = published.KINDS[kind].config()
     cpu = jax.default_backend() == "cpu"
-    encodes = kind in frozen.BATCH  # else it is under a score, and stays in float32
+    encodes = kind in runner.BATCH  # else it is under a score, and stays in float32
     dtype = jnp.bfloat16 if encodes and not cpu else jnp.float32
     model = published.KINDS[kind].model(config, dtype=dtype)
     rng, shapes = np.random.default_rng(0), published.shapes(kind, config)
     params = jax.tree.map(lambda a: 0.02 * rng.standard_normal(a.shape, np.float32) + 0.01, shapes)
     params = jax.device_put(params)
     items, size = ITEMS[kind]
-    size = frozen.batch_size(kind) if encodes and not cpu else size
+    size = runner.batch_size(kind) if encodes and not cpu else size
     batch = INPUTS[kind](size)
-    inputs = frozen.INPUTS.get(kind, lambda x: (x,))
+    inputs = runner.INPUTS.get(kind, lambda x: (x,))
     run = jax.jit(lambda p, x: model.apply({"params": p}, *inputs(x)))
     step = functools.partial(run, params, batch)
     jax.block_until_ready(step())

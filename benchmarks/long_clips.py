@@ -21,9 +21,9 @@ from absl import app, flags
 
 from benchmarks import measuring
 from vssflow_jax import Generator, conditions, media
+from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
 from vssflow_jax.flow import windows
-from vssflow_jax.generate import OVERLAP
-from vssflow_jax.metrics.common import FRAME_RATE, log_mels
+from vssflow_jax.generation.generator import OVERLAP
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, or a model's name.")
 VIDEOS = flags.DEFINE_string("videos", None, "Folder of mp4 files.")

@@ -13,10 +13,10 @@ from ml_collections import config_flags
 
 from benchmarks import measuring
 from vssflow_jax import conditions
-from vssflow_jax.convert import names
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.training import sharding, state, step
+from vssflow_jax.weights import vssflow_names
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/joint.py", "Recipe with the sizes.")
 TYPES = ("float32", "bfloat16")
@@ -36,7 +36,7 @@ def build(config):
 
 def parameters(model):
     """Made-up weights, of variance 1 / inputs, on the default device."""
-    shapes = names.parameter_shapes(model)
+    shapes = vssflow_names.parameter_shapes(model)
 
     def draw(path, leaf):
         phase = jnp.arange(leaf.size, dtype=jnp.float32).reshape(leaf.shape)

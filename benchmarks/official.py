@@ -10,9 +10,9 @@ from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import nn
 
 from benchmarks import networks
-from vssflow_jax import pool
-from vssflow_jax.convert import names
-from vssflow_jax.models import align
+from vssflow_jax.common import process_pool
+from vssflow_jax.models import alignment
+from vssflow_jax.weights import vssflow_names
 
 
 def projection(inputs: int, width: int) -> nn.Module:
@@ -70,8 +70,8 @@ class Official(nn.Module):
     def condition(self, features) -> tuple[torch.Tensor, torch.Tensor]:
         """Concatenated conditions [B, Wc, L] and the context [B, 1 + L, Dc]."""
         length = self.length
-        clip = features["clip"][:, align.nearest(features["clip"].shape[1], length)]
-        sync = features["sync"][:, align.nearest_exact(features["sync"].shape[1], length)]
+        clip = features["clip"][:, alignment.nearest(features["clip"].shape[1], length)]
+        sync = features["sync"][:, alignment.nearest_exact(features["sync"].shape[1], length)]
         parts = (
             self.lip_proj(features["lips"]),
             self.phone_embedding(features["phonemes"]),
@@ -102,7 +102,7 @@ class Official(nn.Module):
 
 def made(config) -> Official:
     """The network with random weights, on all cores that there are."""
-    torch.set_num_threads(pool.cores())
+    torch.set_num_threads(process_pool.cores())
     with torch.device("meta"):
         network = Official(config)
     network.to_empty(device="cpu")
@@ -133,7 +133,7 @@ def made(config) -> Official:
 
 def load(network: Official, config, params) -> None:
     """Puts our parameters into the network, which has the official names."""
-    state = names.to_official(networks.build(config), params)
+    state = vssflow_names.to_official(networks.build(config), params)
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
 
 

@@ -26,14 +26,16 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from vssflow_jax import clips, media
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
-from vssflow_jax.errors import InputError
-from vssflow_jax.features import encode, faces, frozen, published, weights
-from vssflow_jax.features.clip import ClipConfig
+from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.features import face_tracking, registry, runner
+from vssflow_jax.preparation import examples
 from vssflow_jax.prepare import prepare, read_source
-from vssflow_jax.text import aligner, normalize, timing
+from vssflow_jax.text import aligner, alignment, normalize
+from vssflow_jax.weights import published, sources
 
 MANIFEST = flags.DEFINE_string("manifest", None, "Manifest of the clips.", required=True)
 STAGES = flags.DEFINE_integer("stages", 100, "Clips whose stages are timed; 0: none.")
@@ -75,31 +77,36 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
     clock = Clock()
     with shards.shard_writer(folder / "stages.array_record") as write:
         for row in rows:
-            clock("hash of the file", clips.source, row.video or row.audio)
+            clock("hash of the file", examples.source, row.video or row.audio)
             picture = clock("decode pictures", media.read_video, row.video)
             wave = clock("decode sound", media.read_audio, row.audio or row.video)
-            duration = len(picture.frames) / encode.VIDEO_RATE
+            duration = len(picture.frames) / registry.VIDEO_RATE
             mouth = notes.get(row.id, {}).get("mouth")
-            clip = encode.Clip(
+            clip = registry.Clip(
                 duration=duration,
                 frames=picture.frames,
                 speaker_wave=wave,
-                mouth=mouth and faces.Mouth.at(np.broadcast_to(mouth, (len(picture.frames), 4))),
+                mouth=mouth
+                and face_tracking.Mouth.at(np.broadcast_to(mouth, (len(picture.frames), 4))),
             )
             clock("encode: thumbnails (shared)", getattr, clip, "thumbs")
             record = {"wave": media.pcm(wave), "meta": {"id": row.id}}
-            for encoder in encode.EMBEDDED:
+            for encoder in registry.EMBEDDED:
                 made = clock(f"encode: {encoder.condition}", encoder.encode, clip)
                 if made is not None:
                     record[encoder.condition] = made.astype("float16")
             if row.text:  # what is done where the manifest does not say
-                clock("find the mouth (where none is given)", faces.find_mouth, picture.frames)
+                clock(
+                    "find the mouth (where none is given)", face_tracking.find_mouth, picture.frames
+                )
                 words = normalize.words(row.text)
                 with contextlib.suppress(InputError):
                     clock("align the text (where no times are given)", aligner.align, wave, words)
             if row.alignment:
-                spoken = clock("phonemes from the alignment", timing.read_alignment, row.alignment)
-                record["phonemes"] = timing.to_grid(spoken, round(duration * 25))
+                spoken = clock(
+                    "phonemes from the alignment", alignment.read_alignment, row.alignment
+                )
+                record["phonemes"] = alignment.to_grid(spoken, round(duration * 25))
             data = clock("record to bytes", shards.encode_record, record)
             clock("write", write, data)
     print("\n| stage | clips | ms a clip | clips a second |\n|---|---|---|---|")
@@ -138,7 +145,7 @@ def time_overlap(rows, folder: pathlib.Path) -> None:
     os.sched_setaffinity(0, cores[:half])
     pin_workers(cores[half:] or cores, folder)
     random_tower(folder / "weights")
-    run, asked, config = frozen._run, [], frozen.config("clip")
+    run, asked, config = runner._run, [], runner.config("clip")
 
     def instant(questions):
         asked.append(questions)
@@ -152,11 +159,11 @@ def time_overlap(rows, folder: pathlib.Path) -> None:
 
     run([("clip", [np.zeros((1, config.side, config.side, 3), np.uint8)])])  # compiles
     clock = Clock()
-    frozen._run = instant
+    runner._run = instant
     clock("decode", whole, "decoded")
     for questions in asked:
         clock("encode", run, questions)
-    frozen._run = lambda questions: clock("busy", run, questions)
+    runner._run = lambda questions: clock("busy", run, questions)
     clock("both", whole, "both")
     decode, encoding, both, busy = (clock.seconds[k] for k in ("decode", "encode", "both", "busy"))
     hidden = (decode + busy - both) / min(decode, busy)
@@ -174,7 +181,7 @@ def enlarged(rows, folder: pathlib.Path) -> pathlib.Path:
     for row in rows:
         frames = media.read_video(row.video).frames
         large = [np.asarray(Image.fromarray(f).resize(size, Image.BICUBIC)) for f in frames]
-        media.write_video(folder / f"{row.id}.mp4", np.stack(large), encode.VIDEO_RATE)
+        media.write_video(folder / f"{row.id}.mp4", np.stack(large), registry.VIDEO_RATE)
     path = folder / "clips.csv"
     lines = [f"{row.id},{row.id}.mp4,train" for row in rows]
     path.write_text("\n".join(["id,video,split", *lines]) + "\n")
@@ -198,7 +205,7 @@ def random_tower(folder: pathlib.Path) -> None:
         published.shapes("clip", config),
     )
     published.save("clip", config, params, {"file": "random"}, folder / "clip")
-    os.environ[weights.VARIABLE] = str(folder)
+    os.environ[sources.VARIABLE] = str(folder)
 
 
 def main(_) -> None:

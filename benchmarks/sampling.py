@@ -17,7 +17,7 @@ from absl import flags
 from benchmarks import measuring, networks
 from vssflow_jax import conditions
 from vssflow_jax.flow import guidance, solvers
-from vssflow_jax.models import inference
+from vssflow_jax.models import folded
 
 BATCH = flags.DEFINE_integer("batch", 1, "Clips.")
 STEPS = flags.DEFINE_integer("steps", 25, "Euler steps of a sampling; 0: only the velocity.")
@@ -29,8 +29,8 @@ def ours(dtype: str) -> dict:
     """Our network, folded, in one guided pass whose first half has no conditions."""
     config = networks.config(dtype)
     model, batch = networks.build(config), BATCH.value
-    params = inference.fold(model, networks.parameters(model))
-    network = inference.of(model)
+    params = folded.fold(model, networks.parameters(model))
+    network = folded.of(model)
     groups = guidance.groups(network.conditioner_config.route.used, SCALE, {})
     keep = jnp.repeat(jnp.arange(2.0), batch)  # without conditions, then with them
     keep = {name: keep for name in conditions.NAMES}

@@ -10,12 +10,12 @@ from __future__ import annotations
 from absl import flags
 
 from benchmarks.claims.tables import markdown
-from vssflow_jax import errors
-from vssflow_jax.errors import InputError
-from vssflow_jax.generate import Generator
-from vssflow_jax.pretrained import locate
-from vssflow_jax.request import STEMS, stem
-from vssflow_jax.yardstick import Yardstick
+from vssflow_jax.bundled import locate
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line
+from vssflow_jax.evaluation.evaluator import Yardstick
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.request import STEMS, stem
 
 WORKDIR = flags.DEFINE_string("workdir", "miniav", "Folder of a run, or a model of the package.")
 SHARDS = flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
@@ -43,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

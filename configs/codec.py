@@ -6,12 +6,12 @@ r"""A codec of one's own: trained on the shards' sound alone, for `--config.code
         --config.codec.folder=runs/codec/codec
 """
 
-from vssflow_jax.configs import base
+from vssflow_jax.config import default_config
 
 
 def get_config():
     """The codec's run."""
-    config = base.get_config()
+    config = default_config()
     config.data.corpus = "miniav"
     config.data.duration = 4.0
     config.data.batch_size = 16

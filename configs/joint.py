@@ -7,12 +7,12 @@ projections and phoneme table. Clips of 10 s. The codec is the embedded one. Tra
 of the official code, which neither clips gradients nor averages weights.
 """
 
-from vssflow_jax.configs import base
+from vssflow_jax.config import default_config
 
 
 def get_config():
     """The base config, as published."""
-    config = base.get_config()
+    config = default_config()
     config.optim.clip_norm = 0.0
     config.optim.ema = 0.0
     return config

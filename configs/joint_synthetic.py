@@ -10,14 +10,14 @@ hold speech and sound clips; clips that are joint by nature stay in with
 453,073,024 parameters in the network, 463,565,184 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 CLIPS = 4 * 36  # a step; the learning rate is the paper's rule
 
 
 def get_config():
     """The joint recipe on mixtures, for 6,000 steps."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.data.mix.ratio = 1.0
     config.data.batch_size = CLIPS
     config.dropout.frame_ratios = (0.0, 1.0)

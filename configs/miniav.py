@@ -17,12 +17,12 @@ only, not to 2.1e-3. Then, each from the averaged weights of the one before,
 The guidance was chosen on training clips. Scores stand on the model's card.
 """
 
-from vssflow_jax.configs import quickstart
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The quickstart's run, longer and on more clips."""
-    config = quickstart.get_config()
+    config = load_recipe("quickstart")
     config.data.corpus_clips = 6000
     config.optim.ema = 0.998
     config.train.steps = 2800

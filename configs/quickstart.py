@@ -9,12 +9,12 @@ text alone 0.12; onset F1 0.98 (1.00), joint 0.83 (0.92); sound class 0.95. 1.1 
 waiting for input.
 """
 
-from vssflow_jax.configs import base
+from vssflow_jax.config import default_config
 
 
 def get_config():
     """The quickstart's run."""
-    config = base.get_config()
+    config = default_config()
     config.data.corpus = "miniav"
     config.data.duration = 4.0
     config.data.batch_size = 16

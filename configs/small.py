@@ -4,12 +4,12 @@ r"""The base of the comparisons in docs/results.md: the quickstart's network, sm
         --config.data.shards=SHARDS
 """
 
-from vssflow_jax.configs import quickstart
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The quickstart's run at a fraction of its cost."""
-    config = quickstart.get_config()
+    config = load_recipe("quickstart")
     config.model.layers = 3
     config.model.unroll = 1
     config.model.head_width = 24

@@ -5,11 +5,11 @@
 453,073,024 parameters in the network, 463,565,184 in all.
 """
 
-from vssflow_jax.configs import visualtts
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The recipe for speech, its video always dropped."""
-    config = visualtts.get_config()
+    config = load_recipe("visualtts")
     config.dropout.video = 1.0
     return config

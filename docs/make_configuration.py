@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vssflow_jax.fields import rules
+from vssflow_jax.config.validation import rules
 
 DOCS = Path(__file__).parent
 BASE = DOCS.parent / "configs" / "base.py"

@@ -12,12 +12,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # commands that tests start c
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
 
-import browsing
 import jax
 import pytest
-import tiny
-
-GOLDEN = Path(__file__).parent / "golden"
+from helpers import chromium, tiny_configs
+from helpers.paths import GOLDEN
 
 
 def pytest_addoption(parser):
@@ -42,7 +40,7 @@ def full_precision():
 def tiny_run(tmp_path_factory):
     """The folder of a tiny run, trained for six steps by the real command."""
     workdir = tmp_path_factory.mktemp("run")
-    done = tiny.train(workdir, "--config.train.steps=6")
+    done = tiny_configs.train(workdir, "--config.train.steps=6")
     assert done.returncode == 0, done.stderr
     return workdir
 
@@ -50,19 +48,19 @@ def tiny_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(tiny_run, tmp_path_factory):
     """The address of the tiny run's page."""
-    with browsing.serving(tiny_run, tmp_path_factory.mktemp("page")) as (address, _):
+    with chromium.serving(tiny_run, tmp_path_factory.mktemp("page")) as (address, _):
         yield address
 
 
 @pytest.fixture(scope="module")
 def browser(tiny_run):
     """A headless Chromium whose microphone hears a voice of the corpus."""
-    with browsing.listening(tiny_run / "corpus" / "voices" / "ada_0.wav") as browser:
+    with chromium.listening(tiny_run / "corpus" / "voices" / "ada_0.wav") as browser:
         yield browser
 
 
 @pytest.fixture
 def visit(server, browser):
     """Opens pages; afterwards none of them may have an error in its console."""
-    with browsing.visiting(browser, server) as open_page:
+    with chromium.visiting(browser, server) as open_page:
         yield open_page

@@ -9,10 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
-from vssflow_jax import pretrained, recipes
+from vssflow_jax import bundled
+from vssflow_jax.config import recipes
 
-ROOT = Path(__file__).parent.parent
 HARDWARE = ("cuda", "torch", "tpu", "beam")  # extras that a machine is chosen for: not pinned
 
 
@@ -98,8 +99,8 @@ def test_the_wheel_is_whole_and_stands_alone(tmp_path):
     for path in (*(ROOT / "vssflow_jax").rglob("*.py"), *(ROOT / "configs").rglob("*.py")):
         name = str(path.relative_to(ROOT))
         assert (name if name.startswith("vssflow_jax") else f"vssflow_jax/{name}") in names
-    for name in pretrained.names():
-        folder = pretrained.folder(name)
+    for name in bundled.names():
+        folder = bundled.folder(name)
         for path in (p for p in folder.rglob("*") if p.is_file()):
             assert f"vssflow_jax/pretrained/{path.relative_to(folder.parent)}" in names
     code = (

@@ -10,22 +10,22 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity_encoders
 import pytest
-from parity import parameters, relative
+from helpers import parity_encoders
+from helpers.parity_measures import parameters, relative
 from safetensors.numpy import load_file
 
-from vssflow_jax import conditions, convert
-from vssflow_jax.audio import mel
-from vssflow_jax.audio.audioldm import AudioldmCodec
-from vssflow_jax.audio.vae import Vae
-from vssflow_jax.audio.vocoder import Vocoder
-from vssflow_jax.convert import audioldm
+from vssflow_jax import conditions, weights
+from vssflow_jax.codecs import mel
+from vssflow_jax.codecs.audioldm import AudioldmCodec
+from vssflow_jax.codecs.vae import Vae
+from vssflow_jax.codecs.vocoder import Vocoder
 from vssflow_jax.flow import guidance, path, solvers
-from vssflow_jax.models import align
+from vssflow_jax.models import alignment
 from vssflow_jax.models.conditioner import ConditionerConfig
 from vssflow_jax.models.dit import DiT, DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
+from vssflow_jax.weights import audioldm
 
 FORWARD, GRADIENT, FIXED, ADAPTIVE = 2e-5, 1e-4, 1e-4, 2e-4
 ROUTES = {
@@ -58,7 +58,7 @@ def dit_config(sizes) -> DiTConfig:
 def dit_params(config, state) -> dict:
     """Parameters of the network alone, with or without the official prefix."""
     state = {f"vaflow.{key.removeprefix('vaflow.')}": value for key, value in state.items()}
-    return {"params": convert.collect(convert.dit_entries(config), config.layers, state)["dit"]}
+    return {"params": weights.collect(weights.dit_entries(config), config.layers, state)["dit"]}
 
 
 def whole_model(config) -> VSSFlow:
@@ -104,7 +104,7 @@ def check_step(tensors, sidecar):
     config = sidecar["config"]
     batch, length = config["B"], config["L"]
     model = whole_model(config)
-    params = convert.from_official(model, parameters(tensors))
+    params = weights.from_official(model, parameters(tensors))
     features = {
         "clip": tensors["in.clip"],
         "speaker": tensors["in.speaker"],
@@ -129,7 +129,7 @@ def check_step(tensors, sidecar):
         expected = tensors[f"out.drop{drop}.prediction_full"][:, :latent]
         assert relative(swap(velocity), expected) <= FORWARD
         assert relative(value[None], tensors[f"out.drop{drop}.loss"]) <= FORWARD
-        official = convert.to_official(model, gradient)
+        official = weights.to_official(model, gradient)
         routed = model.apply(
             {"params": params}, features, keep, length, method=lambda m, *a: m.conditioner(*a)
         )
@@ -183,9 +183,9 @@ def check_cfg_sample(tensors, sidecar):
 
 def check_index_maps(tensors, sidecar):
     maps = {
-        "nearest": align.nearest,
-        "nearest_exact": align.nearest_exact,
-        "phones_index": align.stretch,
+        "nearest": alignment.nearest,
+        "nearest_exact": alignment.nearest_exact,
+        "phones_index": alignment.stretch,
     }
     for key, expected in tensors.items():
         found = re.fullmatch(r"out\.(nearest|nearest_exact|phones_index)_(\d+)_to_(\d+)", key)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vssflow_jax.generate import Generator
+    from vssflow_jax.generation.generator import Generator
 
 __all__ = ["Generator"]
 
@@ -11,7 +11,7 @@ __all__ = ["Generator"]
 def __getattr__(name: str):
     """Loads `Generator` when it is asked for, so that light modules stay light."""
     if name == "Generator":
-        from vssflow_jax.generate import Generator
+        from vssflow_jax.generation.generator import Generator
 
         return Generator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,8 +11,9 @@ import tempfile
 
 from absl import flags
 
-from vssflow_jax import errors
-from vssflow_jax.errors import InputError
+from vssflow_jax.common import errors
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line
 from vssflow_jax.web.limits import MEGA, Limits
 
 DEFAULTS = Limits()
@@ -41,7 +42,7 @@ def serve(uploads: str) -> None:
         raise InputError(
             f"found no {error.name}, expected the extra: pip install 'vssflow_jax[app]'"
         ) from None
-    from vssflow_jax.generate import Generator
+    from vssflow_jax.generation.generator import Generator
 
     limits = Limits(**{name: flag.value for name, flag in LIMITS.items()})
     work = studio.Studio(Generator.from_workdir(WORKDIR.value), limits)
@@ -78,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

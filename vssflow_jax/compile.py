@@ -14,11 +14,11 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from vssflow_jax import errors, fields
-from vssflow_jax.ahead import chips, fit, report, topology
-from vssflow_jax.ahead.case import Case, would_fit
-from vssflow_jax.ahead.program import OutOfMemory
-from vssflow_jax.errors import InputError
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line, validation
+from vssflow_jax.tpu_estimate import chips, fit, report, topology
+from vssflow_jax.tpu_estimate.case import Case, would_fit
+from vssflow_jax.tpu_estimate.program import OutOfMemory
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Recipe, a file in configs/.", lock_config=True
@@ -85,8 +85,8 @@ def main() -> None:
     """Flags in, tables out."""
     if CONFIG.value is None or not TOPOLOGY.value:
         raise InputError("expected --config=FILE and --topology=CHIP:GRID")
-    config = errors.loaded(CONFIG.value)
-    fields.check(config)
+    config = command_line.loaded(CONFIG.value)
+    validation.check(config)
     for name in TOPOLOGY.value:
         chips.parse(name)
     topology.require_compiler()
@@ -97,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

@@ -12,6 +12,9 @@ import dataclasses
 LATENT_RATE = 25  # latent frames a second
 SAMPLE_RATE = 16_000  # audio samples a second
 
+TASKS = ("speech", "sound", "joint")  # what a clip can be an example of
+EVALUATED_TASKS = (*TASKS, "text")  # text: speech without its video, times predicted
+
 NEAREST, NEAREST_EXACT, PAD, TOKEN = "nearest", "nearest-exact", "pad", "token"
 SEEN = "seen"  # sync only: where its frames are, instead of the table's even spread
 

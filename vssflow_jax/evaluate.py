@@ -22,13 +22,16 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from vssflow_jax import errors, media, yardstick
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import write_text
-from vssflow_jax.generate import Generator
-from vssflow_jax.metrics import protocol, recognisers, submission
-from vssflow_jax.metrics.panel import COLUMNS
-from vssflow_jax.yardstick import BATCH, EMBEDDINGS, TASKS, Scores, Yardstick
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.conditions import EVALUATED_TASKS
+from vssflow_jax.config import command_line
+from vssflow_jax.evaluation import evaluator, generated_folder, protocol
+from vssflow_jax.evaluation.evaluator import BATCH, EMBEDDINGS, Scores, Yardstick
+from vssflow_jax.evaluation.metrics import asr
+from vssflow_jax.evaluation.metrics.suite import COLUMNS
+from vssflow_jax.generation.generator import Generator
 
 LEFT_OUT = 3  # exit status where some clips were not scored
 SHOWN = 20  # of those that are printed
@@ -100,7 +103,7 @@ def table(metrics: Mapping[str, Mapping]) -> str:
     lines = [
         f"{'task':8}{'metric':24}{'score':>8}  {'95 % interval':17}{'codec':>8}{'truth':>8}",
     ]
-    for task in TASKS:
+    for task in EVALUATED_TASKS:
         scores = metrics.get(task, {})
         for name in protocol.METRICS:
             if name not in scores:
@@ -117,7 +120,7 @@ def left_out(metrics: Mapping[str, Mapping]) -> list[str]:
     """Sentences about the clips and the files that were not scored."""
     lines = [
         f"{task} {clip['id']}: {clip['reason']}"
-        for task in TASKS
+        for task in EVALUATED_TASKS
         for clip in metrics.get(task, {}).get("skipped", ())
     ]
     return lines + [f"{file['file']}: {file['reason']}" for file in metrics["run"].get("extra", ())]
@@ -148,7 +151,7 @@ def evaluate(
     guidance: float | None = None,
     shards: str | Path | None = None,
     out: str | Path | None = None,
-    recogniser: str = recognisers.DEFAULT,
+    recogniser: str = asr.DEFAULT,
     opinions: str = "",
     embedding: str = EMBEDDINGS[0],
 ) -> dict:
@@ -182,8 +185,10 @@ def evaluate(
     known: dict = {"split": split, "generated": str(generated or "by this run")}
     named: Mapping[str, Path] = {}
     if generated is not None:
-        named = submission.files(Path(generated))
-        known["extra"] = submission.extra(Path(generated), named, yardstick.ids(folder, split))
+        named = generated_folder.files(Path(generated))
+        known["extra"] = generated_folder.extra(
+            Path(generated), named, evaluator.ids(folder, split)
+        )
     else:
         known |= describe(generator, seed, generator.sampling(solver, steps, guidance))
     codec = generator.codec if generator else None
@@ -199,7 +204,7 @@ def evaluate(
         if generated is None:
             found = generate(generator, some, task, **sampling)
         else:
-            found = Found(*submission.read_all(some, named))
+            found = Found(*generated_folder.read_all(some, named))
         if generator is not None:
             save_waves(out / "generated" / task, found.clips, found.waves)
         scored[task] = measure.score(found.clips, found.waves, task)
@@ -255,7 +260,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
     flags.DEFINE_string(
-        "recogniser", recognisers.DEFAULT, "pocketsphinx, faster-whisper:MODEL or whisper:MODEL."
+        "recogniser", asr.DEFAULT, "pocketsphinx, faster-whisper:MODEL or whisper:MODEL."
     )
     flags.DEFINE_string("opinions", "", "Predicted opinion scores: dnsmos, utmos, or both.")
     flags.DEFINE_enum("embedding", EMBEDDINGS[0], EMBEDDINGS, "Of sound, under distances.")
@@ -280,4 +285,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     define_flags()
-    errors.run(main)
+    command_line.run(main)

@@ -7,162 +7,16 @@ DIR has the averaged weights in half precision (`weights.safetensors`), `config.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-
-import jax.numpy as jnp
-import numpy as np
 from absl import flags
 
-from vssflow_jax import errors
-from vssflow_jax.arrays import flatten, write_arrays
-from vssflow_jax.audio.codec import digest, load_codec, save_codec
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import write_text
-from vssflow_jax.training import checkpoint
-
-DTYPES = ("float16", "bfloat16", "float32")
-TASKS = ("speech", "sound", "joint", "text")
-LOCAL = (("data", "shards"), ("codec", "folder"), ("train", "start"))  # paths of one machine
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line
+from vssflow_jax.generation.export import DTYPES, export
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 OUT = flags.DEFINE_string("out", None, "Folder to write; new or empty.")
 NAME = flags.DEFINE_string("name", None, "What the model is called; default: the folder's name.")
 DTYPE = flags.DEFINE_enum("dtype", "float16", DTYPES, "Type of the weights in the file.")
-
-
-def rounded(params: Mapping, dtype: str) -> dict[str, np.ndarray]:
-    """Parameters by path in another type.
-
-    Raises:
-      InputError: a number that the type cannot hold.
-    """
-    out = {}
-    for path, array in flatten(params).items():
-        array = np.asarray(array)
-        if float(np.abs(array).max(initial=0.0)) > float(jnp.finfo(dtype).max):
-            raise InputError(f"{path}: found numbers beyond {dtype}, expected --dtype=bfloat16")
-        out[path] = array.astype(jnp.dtype(dtype))
-    return out
-
-
-def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "float16") -> str:
-    """Writes the newest weights of a run, with all that sampling needs, to a folder.
-
-    Args:
-      workdir: the run's folder.
-      out: the folder; new or empty.
-      name: what the card calls the model; default: the folder's name.
-      dtype: of the weights; they are computed with in float32 all the same.
-
-    Returns:
-      What was done, in a sentence.
-
-    Raises:
-      InputError: no trained run there, or something in the way.
-    """
-    workdir, out = Path(workdir), Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out={out}: found something there, expected a new folder")
-    params, step, identity = checkpoint.load_weights(workdir)
-    config = checkpoint.read_config(workdir)
-    codec = load_codec(workdir / "codec")
-    checkpoint.check_identity(identity, {"codec": digest(codec)}, f"{workdir}: checkpoint {step}")
-    start = Path(config.train.start).name
-    for group, field in LOCAL:
-        config[group][field] = ""
-    weights = rounded(params, dtype)
-    save_codec(codec, out / "codec")
-    write_text(out / "config.json", config.to_json(indent=1))
-    write_text(out / "statistics.json", (workdir / "statistics.json").read_text())
-    write_arrays(out / checkpoint.CONVERTED, weights)
-    facts = {
-        "name": name or out.resolve().name,
-        "step": step,
-        "start": start,
-        "parameters": sum(array.size for array in weights.values()),
-        "dtype": dtype,
-        "weights": checkpoint.file_hash(out / checkpoint.CONVERTED),
-        "codec": digest(codec),
-        "dataset": identity.get("dataset"),
-    }
-    scores = read_scores(workdir)
-    if scores:
-        write_text(out / "metrics.json", json.dumps(scores, indent=1))
-    write_text(out / "README.md", card(facts, config, scores))
-    write_text(out / checkpoint.EXPORT, json.dumps(facts, indent=1))
-    size = (out / checkpoint.CONVERTED).stat().st_size / 1e6
-    return f"{out}: {facts['parameters']:,} parameters of step {step}, {size:.1f} MB as {dtype}"
-
-
-def read_scores(workdir: Path) -> dict:
-    """The run's scores, without the names of what was left out; none before evaluation."""
-    path = workdir / "eval" / "metrics.json"
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text())
-    scores = {task: dict(found[task]) for task in TASKS if task in found}
-    for values in scores.values():
-        values["skipped"] = len(values.get("skipped", ()))
-    run = {key: value for key, value in found.get("run", {}).items() if key != "generated"}
-    return {**scores, "run": run}
-
-
-def card(facts: Mapping, config, scores: Mapping) -> str:
-    """The model's card, Markdown: what it is, how it was made, what it scores, its licence."""
-    guidance = ", ".join(
-        f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale
-    )
-    corpus = config.data.corpus or "the data set below"
-    start = f", from the weights of `{facts['start']}`" if facts["start"] else ""
-    return f"""# {facts["name"]}
-
-A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]:,} parameters,
-{config.model.layers} layers, weights in {facts["dtype"]}.
-
-    python -m vssflow_jax.sample --workdir={facts["name"]} --video=in.mp4 --out=out.mp4
-
-## Training
-
-{facts["step"]:,} steps of {config.data.batch_size} clips of {config.data.duration:g} s, route
-`{config.model.route}`, {config.optim.kind}{start}; corpus: {corpus}. Sampling by default:
-{config.sample.solver}, {config.sample.steps} steps, guidance {config.sample.guidance:g}\
-{f" ({guidance})" if guidance else ""}.
-
-| what | hash |
-|---|---|
-| weights (SHA-256) | `{facts["weights"]}` |
-| codec | `{facts["codec"]}` |
-| data set | `{facts["dataset"]}` |
-
-## Scores
-
-{score_table(scores)}
-
-## Use
-
-It knows the words, the voices and the kinds of event of its corpus and does what it can on
-other material. Generated speech in somebody's voice needs that person's consent. Licence:
-Apache-2.0.
-"""
-
-
-def score_table(scores: Mapping) -> str:
-    """A Markdown table: task, metric, score, 95 % interval, floor of the codec."""
-    lines = [
-        "| task | metric | score | 95 % interval | through the codec |",
-        "|---|---|---|---|---|",
-    ]
-    for task in TASKS:
-        values = scores.get(task, {})
-        for metric in (name for name in values if f"{name}_ci95" in values):
-            low, high = values[f"{metric}_ci95"]
-            floor = values.get(f"{metric}_floor")
-            ending = "" if floor is None else f"{floor:.3f}"
-            row = (task, metric, f"{values[metric]:.3f}", f"{low:.3f} to {high:.3f}", ending)
-            lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines) if len(lines) > 2 else "The run was not evaluated."
 
 
 def main() -> None:
@@ -173,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

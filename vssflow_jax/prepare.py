@@ -27,16 +27,17 @@ from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from vssflow_jax import clips, errors, jobs
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.common.locks import Locks
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
+from vssflow_jax.config import command_line
 from vssflow_jax.data import folder as folders
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
-from vssflow_jax.errors import InputError
-from vssflow_jax.features.encode import encoders
-from vssflow_jax.files import write_text
-from vssflow_jax.locks import Locks
-from vssflow_jax.text import subwords, timing
+from vssflow_jax.features.registry import encoders
+from vssflow_jax.preparation import examples, shard_jobs
+from vssflow_jax.text import alignment, subwords
 from vssflow_jax.text.subwords import Pace
 
 SHOWN = 5  # skipped clips that are printed
@@ -94,20 +95,20 @@ def prepare(
     out = pathlib.Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the shards")
-    settings = clips.Settings(
+    settings = examples.Settings(
         max_seconds=float(max_seconds),
         overlap=float(overlap),
         encoder_set=encoder_set,
-        durations=Pace(timing.context_durations(_alignments(rows)), subwords.beside(source)),
+        durations=Pace(alignment.context_durations(_alignments(rows)), subwords.beside(source)),
     )
-    wanted = list(jobs.jobs(rows, notes, settings, out, clips_per_shard))
+    wanted = list(shard_jobs.jobs(rows, notes, settings, out, clips_per_shard))
 
-    def make(todo: Sequence[jobs.Job]) -> Iterator[pathlib.Path]:
+    def make(todo: Sequence[shard_jobs.Job]) -> Iterator[pathlib.Path]:
         if beam is not None:
-            from vssflow_jax import beam as beams  # an extra
+            from vssflow_jax.preparation import beam as beams  # an extra
 
             return iter(beams.make(todo, out / LOCKS, limit, beam))
-        return jobs.make_shards(todo, locks, workers, limit)
+        return shard_jobs.make_shards(todo, locks, workers, limit)
 
     with Locks(out / LOCKS) as locks:
         _make(out, wanted, locks, make, progress)
@@ -127,12 +128,12 @@ def read_source(
     return manifests.read_manifest(source), manifests.read_annotations(source)
 
 
-def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[timing.Interval]]:
+def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[alignment.Interval]]:
     """Alignments of the training split; broken ones are named later, with their clip."""
     for row in rows:
         if row.split == "train" and row.alignment:
             try:
-                yield timing.read_alignment(row.alignment)
+                yield alignment.read_alignment(row.alignment)
             except InputError:
                 continue
 
@@ -140,10 +141,10 @@ def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[timing.Interval]
 # ---- shards -------------------------------------------------------------------------------
 
 
-def _make(out, wanted: Sequence[jobs.Job], locks: Locks, make: Callable, bar: bool) -> None:
+def _make(out, wanted: Sequence[shard_jobs.Job], locks: Locks, make: Callable, bar: bool) -> None:
     """Makes the shards that are not there yet, or waits for those that another process makes."""
     clear(out, wanted, locks)
-    todo = [job for job in wanted if not jobs.finished(job)]
+    todo = [job for job in wanted if not shard_jobs.finished(job)]
     if todo:
         (out / shards.DATASET).unlink(missing_ok=True)  # it would describe other shards
     total = sum(len(job.rows) for job in wanted)
@@ -155,7 +156,7 @@ def _make(out, wanted: Sequence[jobs.Job], locks: Locks, make: Callable, bar: bo
             for path in make(todo):
                 made.add(path)
                 shown.update()
-            todo = [job for job in todo if not jobs.finished(job)]
+            todo = [job for job in todo if not shard_jobs.finished(job)]
             if lost := [job for job in todo if job.path in made]:
                 raise InputError(
                     f"{lost[0].path}: found a shard of other rows or settings instead of the one "
@@ -166,11 +167,11 @@ def _make(out, wanted: Sequence[jobs.Job], locks: Locks, make: Callable, bar: bo
         shown.update(total - shown.n)  # what other processes made
 
 
-def clear(out: pathlib.Path, wanted: Sequence[jobs.Job], locks: Locks) -> None:
+def clear(out: pathlib.Path, wanted: Sequence[shard_jobs.Job], locks: Locks) -> None:
     """Removes the shards that no row belongs to any more, and the description of them."""
     names = {path.name for job in wanted for path in (job.path, job.summary)}
     for path in out.iterdir():
-        shard = path.with_suffix(jobs.ENDING).name
+        shard = path.with_suffix(shard_jobs.ENDING).name
         if _OURS.fullmatch(path.name) and path.name not in names and locks.take(shard):
             (out / shards.DATASET).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
@@ -181,13 +182,17 @@ def clear(out: pathlib.Path, wanted: Sequence[jobs.Job], locks: Locks) -> None:
 
 
 def finish(
-    source, out: pathlib.Path, wanted: Sequence[jobs.Job], settings: clips.Settings, locks: Locks
+    source,
+    out: pathlib.Path,
+    wanted: Sequence[shard_jobs.Job],
+    settings: examples.Settings,
+    locks: Locks,
 ) -> dict:
     """Writes skipped.csv and dataset.json of shards that are all there; returns the latter."""
     locks.take(shards.DATASET, wait=True)
     # All is made, so what is half-written is of killed processes.
     leftover = [path.name for job in wanted for path in (job.path, job.summary)]
-    jobs.remove_partials(out, [*leftover, shards.SKIPPED, shards.DATASET])
+    shard_jobs.remove_partials(out, [*leftover, shards.SKIPPED, shards.DATASET])
     summaries = [json.loads(job.summary.read_text(encoding="utf-8")) for job in wanted]
     skipped = [row for s in summaries for row in s["skipped"]]
     write_text(out / shards.SKIPPED, _table(skipped))
@@ -211,7 +216,7 @@ def _table(skipped: Sequence[Mapping]) -> str:
     return table.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
-def _describe(summaries: Sequence[dict], settings: clips.Settings) -> dict:
+def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
     """The contents of dataset.json."""
     features = shards.schema(encoders(settings.encoder_set))
     if settings.durations.model:
@@ -310,18 +315,18 @@ def run_check(folder: str, source: str | None) -> None:
     Raises:
       InputError: problems were found.
     """
-    from vssflow_jax import check  # the page needs libraries that shards do not
+    from vssflow_jax.preparation import validation  # the page needs libraries that shards do not
 
-    found = check.check(folder)
-    print(check.summary(found))
-    for problem in found.problems[: check.NAMED]:
+    found = validation.check(folder)
+    print(validation.summary(found))
+    for problem in found.problems[: validation.NAMED]:
         print(f"  {problem}", file=sys.stderr)
     try:
-        from vssflow_jax import gallery
+        from vssflow_jax.reports import dataset
     except ModuleNotFoundError as error:
         print(f"note: no page without {error.name} (pip install 'vssflow_jax[eval]')")
     else:
-        print(f"page: {gallery.write_page(found, read_source(source)[0] if source else ())}")
+        print(f"page: {dataset.write_page(found, read_source(source)[0] if source else ())}")
     if found.problems:
         raise InputError(
             f"{folder}: found {len(found.problems)} problems, expected none; the first: "
@@ -346,8 +351,8 @@ def main() -> None:
         raise InputError("found no --out, expected a folder for the shards")
     recipe = given.config.data.duration if given.config else SECONDS
     longest = recipe if given.max_seconds is None else given.max_seconds
-    if longest < clips.SHORTEST:
-        raise InputError(f"--max_seconds: found {longest:g}, expected at least {clips.SHORTEST}")
+    if longest < examples.SHORTEST:
+        raise InputError(f"--max_seconds: found {longest:g}, expected at least {examples.SHORTEST}")
     prepare(
         source,
         given.out,
@@ -365,4 +370,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    errors.run(main)
+    command_line.run(main)

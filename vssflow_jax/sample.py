@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from absl import flags
 from tqdm import tqdm
 
-from vssflow_jax import conditions, errors, media
+from vssflow_jax import conditions, media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import check_writable, replacing
+from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import check_writable, replacing
-from vssflow_jax.request import Request
+from vssflow_jax.generation.request import Request
 from vssflow_jax.text.script import read_script
 
 if TYPE_CHECKING:
-    from vssflow_jax.generate import Generator
+    from vssflow_jax.generation.generator import Generator
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 VIDEO = flags.DEFINE_string("video", None, "Video to give sound to.")
@@ -83,7 +84,7 @@ def sample_one(generator: Generator, out: Path) -> None:
 
         outputs = generator.variants(request, seeds, sampling, stems=STEMS.value, progress=progress)
     if len(outputs) > 1:
-        from vssflow_jax.ranking import rank
+        from vssflow_jax.generation.ranking import rank
 
         outputs = rank(outputs, request, generator.settings)
     for warning in outputs[0].report["warnings"]:
@@ -154,7 +155,9 @@ def main() -> None:
     given = [name for name in ALONE if flags.FLAGS[name].value is not None]
     if SHARDS.value is not None and given:
         raise InputError(f"found --{given[0]} beside --shards, expected one or the other")
-    from vssflow_jax.generate import Generator  # not above: --help and mistakes need no JAX
+    from vssflow_jax.generation.generator import (
+        Generator,  # not above: --help and mistakes need no JAX
+    )
 
     generator = Generator.from_workdir(WORKDIR.value)
     if SHARDS.value is None:
@@ -164,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

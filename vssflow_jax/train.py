@@ -19,15 +19,25 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from vssflow_jax import errors, fields, media, pretrained
-from vssflow_jax.audio import trained
-from vssflow_jax.audio.codec import digest, load_codec, save_codec
-from vssflow_jax.audio.pca import fit_pca
-from vssflow_jax.data import manifest, mix, pipeline, shards
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import write_text
-from vssflow_jax.generate import Generator
-from vssflow_jax.training import checkpoint, codec_step, hosts, loop, preemption, sharding, state
+from vssflow_jax import bundled, conditions, media
+from vssflow_jax.codecs import trained
+from vssflow_jax.codecs.interface import digest, load_codec, save_codec
+from vssflow_jax.codecs.pca import fit_pca
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.config import command_line
+from vssflow_jax.config import validation as fields
+from vssflow_jax.data import mix, pipeline, shards
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.training import (
+    checkpoint,
+    codec_step,
+    distributed,
+    loop,
+    preemption,
+    sharding,
+    state,
+)
 
 CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
 SAMPLES = 3  # clips generated while training
@@ -82,7 +92,7 @@ def ensure_codec(config, records, workdir: Path):
       InputError: the folder that the config names holds no codec.
     """
     folder, start = workdir / FIRST_CODEC[config.train.task], config.train.start
-    given = config.codec.folder or (start and pretrained.locate(start) / "codec")
+    given = config.codec.folder or (start and bundled.locate(start) / "codec")
     if not (folder / "codec.json").exists() and given:
         save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():
@@ -111,7 +121,7 @@ def check(config, workdir: Path) -> None:
     if config.train.task == "codec":
         codec_step.check(config)
     start = config.train.start
-    if start and not pretrained.locate(start).is_dir():
+    if start and not bundled.locate(start).is_dir():
         raise InputError(f"train.start: found {start!r}, expected the folder of a run or a model")
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir={workdir}: found a file, expected a folder")
@@ -134,7 +144,7 @@ def training_clips(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
     if not len(records):
         raise InputError(
             f"{folder}: found no training clips with sound of the tasks "
-            f"{tuple(tasks) or manifest.TASKS}, expected some"
+            f"{tuple(tasks) or conditions.TASKS}, expected some"
         )
     return records
 
@@ -156,8 +166,8 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     def hook(step: int, current: state.TrainState) -> None:
         if not rows or step % every:
             return
-        weights = hosts.whole(current.weights)
-        if not hosts.first():
+        weights = distributed.whole(current.weights)
+        if not distributed.first():
             return
         generator = Generator(config, weights, codec, statistics, step)
         for record, wave in zip(rows, generator.batch(rows), strict=True):
@@ -182,12 +192,12 @@ def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
         raise InputError(
             f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
         ) from None
-    watch = evaluate.Watch.make(folder, codec) if hosts.first() else None
+    watch = evaluate.Watch.make(folder, codec) if distributed.first() else None
 
     def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
         if step % every:
             return None
-        weights = hosts.whole(current.weights)
+        weights = distributed.whole(current.weights)
         return watch and watch(Generator(config, weights, codec, statistics, step))
 
     return hook
@@ -202,7 +212,7 @@ def train(config, workdir: str | Path) -> None:
     keep_compiled(config.train.compiled or workdir / "compiled")
     mesh = sharding.make_mesh(dict(config.mesh))
     sharding.check(config, mesh)
-    with hosts.first_goes_before("shards and codec"):
+    with distributed.first_goes_before("shards and codec"):
         folder = ensure_shards(config, workdir)
         records = training_clips(config, folder, config.data.tasks)
         codec = ensure_codec(config, records, workdir)
@@ -230,7 +240,9 @@ def train(config, workdir: str | Path) -> None:
     }
     trains = TASKS[config.train.task]
     run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records), trains)
-    if hosts.first():  # only now is it known that the config fits what the run has made so far
+    if (
+        distributed.first()
+    ):  # only now is it known that the config fits what the run has made so far
         write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
         write_text(workdir / "config.json", config.to_json(indent=1))
         count = state.count_parameters(run.state.params)
@@ -253,9 +265,9 @@ def train(config, workdir: str | Path) -> None:
         lambda step, current: sample(step, current) or score(step, current),
         validation if len(valid) else None,
     )
-    weights = hosts.whole(run.state.weights) if config.train.task == "codec" else None
-    hosts.part()
-    if not hosts.first():
+    weights = distributed.whole(run.state.weights) if config.train.task == "codec" else None
+    distributed.part()
+    if not distributed.first():
         return
     if weights is not None:
         write_codec(config, workdir, codec, weights, records)
@@ -277,7 +289,7 @@ def keep_compiled(folder: str | Path) -> None:
 def finish(config, workdir: Path) -> None:
     """Scores the run on its test split and writes the report."""
     from vssflow_jax.evaluate import evaluate
-    from vssflow_jax.report import report
+    from vssflow_jax.reports.run import report
 
     evaluate(workdir, clips=config.train.evaluate_clips)
     page = report(workdir)
@@ -293,11 +305,11 @@ def main() -> None:
     if CONFIG.value is None or WORKDIR.value is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
     preemption.end_at_once()
-    config = errors.loaded(CONFIG.value)
-    hosts.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value)
-    with hosts.together():
+    config = command_line.loaded(CONFIG.value)
+    distributed.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value)
+    with distributed.together():
         train(config, WORKDIR.value)
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

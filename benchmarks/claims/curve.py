@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from vssflow_jax.data import pipeline
 from vssflow_jax.flow import guidance, solvers, windows
-from vssflow_jax.generate import Generator, draw_noise
-from vssflow_jax.models import inference
-from vssflow_jax.windowed import by_windows
+from vssflow_jax.generation.generator import Generator, draw_noise
+from vssflow_jax.generation.windowed import by_windows
+from vssflow_jax.models import folded
 
 EVALUATIONS = (4, 8, 16, 32)
 FINE = ("rk4", 32)  # the solution that all are compared with
@@ -53,7 +53,7 @@ def guided(generator: Generator, records: Sequence[Mapping]):
     batch = pipeline.stack([pipeline.example(record, spec) for record in records])
     length = spec.latent_frames
     given = {name: batch[name] for name in ("features", "present")}
-    params = inference.fold(generator.model, generator.params)
+    params = folded.fold(generator.model, generator.params)
     ids = [record["meta"]["id"] for record in records]
     noise = jnp.stack([draw_noise(name, 0, length, generator.codec.channels) for name in ids])
 
@@ -61,7 +61,7 @@ def guided(generator: Generator, records: Sequence[Mapping]):
     def velocity(params, given, x, t):
         whole = by_windows(
             functools.partial(generator.network.apply, {"params": params}),
-            functools.partial(inference.silent, generator.model),
+            functools.partial(folded.silent, generator.model),
             sampling.branches,
             (given["features"], given["present"]),
             windows.plan(length, length, overlap=0),

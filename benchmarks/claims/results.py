@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vssflow_jax.files import write_text
+from vssflow_jax.common.files import write_text
 
 FILE = Path(__file__).parent / "results.json"
 

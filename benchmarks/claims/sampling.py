@@ -18,14 +18,16 @@ import numpy as np
 from absl import flags
 
 from benchmarks.claims import curve, results, scoring
-from vssflow_jax import errors, pool, pretrained
+from vssflow_jax import bundled
+from vssflow_jax.common import process_pool
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import latent_frames
-from vssflow_jax.errors import InputError
-from vssflow_jax.generate import Generator
-from vssflow_jax.metrics import protocol
-from vssflow_jax.text import schedule, timing
+from vssflow_jax.config import command_line
+from vssflow_jax.evaluation import protocol
+from vssflow_jax.evaluation.evaluator import Scores, Yardstick
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.text import alignment, placement
 from vssflow_jax.training import checkpoint
-from vssflow_jax.yardstick import Scores, Yardstick
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model of the package.")
 SHARDS = flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
@@ -52,15 +54,15 @@ def aligned(record: Mapping, durations) -> list:
 
 def from_start(record: Mapping, durations) -> list:
     """Predicted from the true start on."""
-    return schedule.predicted(record["meta"], durations, record.get("speaker"))
+    return placement.predicted(record["meta"], durations, record.get("speaker"))
 
 
 def within(record: Mapping, durations) -> list:
     """Predicted durations, scaled to the true interval of the utterance."""
     times = record["meta"]["alignment"]
     symbols = [symbol for *_, symbol in times]
-    own = schedule.voiced(durations, record.get("speaker"))
-    return timing.predict(symbols, times[0][0], times[-1][1], own)
+    own = placement.voiced(durations, record.get("speaker"))
+    return alignment.predict(symbols, times[0][0], times[-1][1], own)
 
 
 def stretched(record: Mapping, durations) -> list:
@@ -68,7 +70,7 @@ def stretched(record: Mapping, durations) -> list:
     times = record["meta"]["alignment"]
     edges = np.linspace(times[0][0], times[-1][1], len(times) + 1).tolist()
     symbols = [symbol for *_, symbol in times]
-    return [timing.Interval(*row) for row in zip(edges[:-1], edges[1:], symbols, strict=True)]
+    return [alignment.Interval(*row) for row in zip(edges[:-1], edges[1:], symbols, strict=True)]
 
 
 TIMES = {
@@ -83,9 +85,9 @@ BLIND = ("true times", "predicted from the true start", "evenly stretched over t
 def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
     """The record with phonemes at other times, with or without its lips."""
     kept = {name: array for name, array in record.items() if lips or name != "lips"}
-    spoken = [timing.Interval(*row) for row in times(record, durations)]
+    spoken = [alignment.Interval(*row) for row in times(record, durations)]
     length = latent_frames(record["meta"]["duration"])
-    return {**kept, "phonemes": timing.to_grid(spoken, length)}
+    return {**kept, "phonemes": alignment.to_grid(spoken, length)}
 
 
 def times(generator: Generator, measure: Yardstick) -> dict:
@@ -166,7 +168,7 @@ def main() -> None:
     unknown = [name for name in PARTS.value if name not in PART]
     if unknown or WORKDIR.value is None:
         raise InputError(f"expected --workdir=RUN, and --parts of {list(PART)}; found {unknown}")
-    folder = pretrained.locate(WORKDIR.value)
+    folder = bundled.locate(WORKDIR.value)
     generator = Generator.from_workdir(folder)
     data = SHARDS.value or generator.config.data.shards
     measure = Yardstick.make(data, scoring.SPLIT, CLIPS.value, generator.codec)
@@ -178,7 +180,7 @@ def main() -> None:
             "sampler": generator.config.sample.to_dict(),
             "dataset": measure.dataset,
             "clips": CLIPS.value,
-            "cores": pool.cores(),
+            "cores": process_pool.cores(),
             "seconds": round(time.perf_counter() - began, 1),
             "date": f"{datetime.date.today()}",
             "versions": protocol.versions(),
@@ -197,4 +199,4 @@ def model(folder: Path, generator: Generator) -> dict:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

@@ -8,11 +8,11 @@ from pathlib import Path
 import jax
 
 from vssflow_jax.data import pipeline, shards
-from vssflow_jax.generate import Generator
-from vssflow_jax.metrics import protocol, summary
-from vssflow_jax.metrics.common import Values
+from vssflow_jax.evaluation import aggregate, protocol
+from vssflow_jax.evaluation.evaluator import BATCH, Scores
+from vssflow_jax.evaluation.metrics.common import Values
+from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import step
-from vssflow_jax.yardstick import BATCH, Scores
 
 SPLIT = "test"
 DRAWS = 4  # of noise and time for each clip
@@ -76,7 +76,7 @@ def over_clips(scores: Scores, first: Scores | None = None) -> dict[str, dict]:
 
 def values(scores: Scores) -> Mapping[str, Values]:
     """Values by clip of the metrics that are means over clips."""
-    return summary.values([scored.row for scored in scores.scored])
+    return aggregate.values([scored.row for scored in scores.scored])
 
 
 def less(ours: Values, theirs: Values) -> Values:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.claims import intervals, results, rows
-from vssflow_jax import plots
-from vssflow_jax.files import replacing, write_text
+from vssflow_jax.common.files import replacing, write_text
+from vssflow_jax.reports import plots
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 PICTURE = "solvers.png"

@@ -18,15 +18,17 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks.claims import results, rows, scoring
-from vssflow_jax import errors, evaluate, pool, train
-from vssflow_jax.audio.codec import digest
+from vssflow_jax import evaluate, train
+from vssflow_jax.codecs.interface import digest
+from vssflow_jax.common import process_pool
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import write_text
-from vssflow_jax.generate import Generator
-from vssflow_jax.metrics import protocol
+from vssflow_jax.evaluation import protocol
+from vssflow_jax.evaluation.evaluator import Yardstick
+from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import preemption, state
-from vssflow_jax.yardstick import Yardstick
 
 SCORES = "scores.json"  # in a finished run's folder
 
@@ -88,7 +90,7 @@ def main() -> None:
     unknown = [name for name in ROWS.value if name not in rows.ROWS]
     if unknown:
         raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
-    recipe, folder = errors.loaded(config), Path(workdir)
+    recipe, folder = command_line.loaded(config), Path(workdir)
     train.keep_compiled(folder / "compiled")
     preemption.end_at_once()
     data = train.ensure_shards(recipe, folder)
@@ -112,11 +114,11 @@ def main() -> None:
         "codec": digest(codec),
         "clips": CLIPS.value,
         "heard": HEARD.value,
-        "cores": pool.cores(),
+        "cores": process_pool.cores(),
         "versions": protocol.versions(),
     }
     results.update(Path(OUT.value), "training", {"about": about, "rows": finished(folder)})
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

@@ -6,11 +6,11 @@ r"""Routing ablation `all_concat`: all conditions are concatenated, the voice jo
 477,943,936 parameters in the network, 488,436,096 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The joint recipe on another route."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.model.route = "all_concat"
     return config

@@ -6,11 +6,11 @@ r"""Size ablation: the joint model with 5 layers instead of 10.
 234,722,944 parameters in the network, 245,215,104 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The joint recipe with 5 layers."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.model.layers = 5
     return config

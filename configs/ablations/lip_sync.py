@@ -6,11 +6,11 @@ r"""Routing ablation `lip_sync`: lips and sync are concatenated, frames and phon
 453,218,432 parameters in the network, 463,710,592 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The joint recipe on another route."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.model.route = "lip_sync"
     return config

@@ -9,11 +9,11 @@ batch draws one.
 453,073,024 parameters in the network, 463,565,184 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The joint recipe with masked frames."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.dropout.frame_ratios = (0.0, 1.0)
     return config

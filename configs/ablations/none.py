@@ -6,11 +6,11 @@ r"""Routing ablation `none`: nothing is concatenated, all conditions are attende
 467,898,496 parameters in the network, 478,390,656 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The joint recipe on another route."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.model.route = "none"
     return config

@@ -6,11 +6,11 @@ r"""Routing ablation `video_text`: frames and phonemes are concatenated, sync an
 459,757,696 parameters in the network, 470,249,856 in all.
 """
 
-from vssflow_jax.configs import joint
+from vssflow_jax.config import load_recipe
 
 
 def get_config():
     """The joint recipe on another route."""
-    config = joint.get_config()
+    config = load_recipe("joint")
     config.model.route = "video_text"
     return config

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from absl import flags
 
-from vssflow_jax import errors
+from vssflow_jax.common import errors
+from vssflow_jax.config import command_line
 from vssflow_jax.corpus import build
 
 _OUT = flags.DEFINE_string("out", None, "folder for videos and manifest")
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command_line.run(main)

@@ -13,16 +13,17 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from vssflow_jax import media, pool
+from vssflow_jax import media
+from vssflow_jax.common import process_pool
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.conditions import TASKS
 from vssflow_jax.corpus import render, scenes, sounds, voices
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import write_text
-from vssflow_jax.text import timing
+from vssflow_jax.text import alignment
 
 DURATION = 4.0  # seconds of a clip
 SAMPLE_RATE = 16_000
 SAMPLES, FRAMES = round(DURATION * SAMPLE_RATE), round(DURATION * render.RATE)
-TASKS = ("speech", "sound", "joint")
 CLIPS, FEWEST = 2400, 9  # default size; the least with every task in every split
 TEST, VALID = 64, 16  # clips a task, in a corpus that is large enough
 VERSION = 2  # of the corpus; part of corpus.json
@@ -99,7 +100,7 @@ class Made:
     wave: np.ndarray
     row: dict
     note: dict
-    intervals: list[timing.Interval] = dataclasses.field(default_factory=list)
+    intervals: list[alignment.Interval] = dataclasses.field(default_factory=list)
     frames: np.ndarray | None = None
 
 
@@ -125,7 +126,7 @@ def _add_speech(made: Made, clip: Clip, at, peak: float, rng) -> render.Speaker:
     first = int(rng.integers(round(LEAD * SAMPLE_RATE), last))
     made.wave[first : first + len(spoken.wave)] += peak * spoken.wave
     shift = first / SAMPLE_RATE
-    made.intervals = [timing.Interval(a + shift, b + shift, s) for a, b, s in spoken.sounds]
+    made.intervals = [alignment.Interval(a + shift, b + shift, s) for a, b, s in spoken.sounds]
     x, y, scale = at
     look = voices.BY_NAME[clip.voice].look
     speaker = render.Speaker(look=look, sounds=made.intervals, x=x, y=y, scale=scale)
@@ -164,7 +165,7 @@ def _write(job: Job) -> list[tuple[int, dict, dict]]:
     for clip in job.clips:
         made = make(clip, job.seed)
         if made.intervals:
-            timing.write_alignment(job.out / made.row["alignment"], made.intervals)
+            alignment.write_alignment(job.out / made.row["alignment"], made.intervals)
         path = job.out / made.row["video"]
         media.write_video(path, made.frames, render.RATE, made.wave, SAMPLE_RATE)
         done.append((clip.number, made.row, made.note))
@@ -224,7 +225,7 @@ def build(
             for k in range(0, clips, JOB)]  # fmt: skip
     made = []
     with tqdm(total=clips, desc="MiniAV", unit="clip", disable=not progress) as bar:
-        for done in pool.unordered(_write, jobs, workers):
+        for done in process_pool.unordered(_write, jobs, workers):
             made += done
             bar.update(len(done))
     _write_tables(out, sorted(made, key=lambda m: m[0]), settings)

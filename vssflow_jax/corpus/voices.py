@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
-from vssflow_jax.corpus import alignment
+from vssflow_jax.corpus import phoneme_times
 from vssflow_jax.corpus.face import Look
 from vssflow_jax.text import espeak, phonemes
 
@@ -67,7 +67,7 @@ class Utterance(NamedTuple):
     """wave: float32 [n] at 16 kHz, peak 1; sounds: (start, end, ARPAbet symbol), seconds."""
 
     wave: np.ndarray
-    sounds: list[alignment.Sound]
+    sounds: list[phoneme_times.Sound]
 
 
 PALE, FAIR, TAN, BROWN, DARK = (
@@ -141,7 +141,7 @@ def speak(voice: Voice, words: Sequence[str], tempo: float = 1.0) -> Utterance:
     """A GRID sentence in a voice, `tempo` times as fast as it usually speaks."""
     spoken = [SPOKEN.get(word, word) for word in words]
     wave, phones = _say(voice, spoken, tempo)
-    sounds = alignment.align_words(phones, pronunciation(words))
+    sounds = phoneme_times.align_words(phones, pronunciation(words))
     return Utterance(wave, [(a / voice.scale, b / voice.scale, s) for a, b, s in sounds])
 
 

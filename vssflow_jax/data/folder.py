@@ -8,8 +8,8 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.data.manifest import LONGEST_ID, Row
-from vssflow_jax.errors import InputError
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")

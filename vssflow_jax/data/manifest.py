@@ -8,12 +8,12 @@ import json
 import os
 import pathlib
 
-from vssflow_jax.errors import InputError
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.conditions import TASKS
 
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
 REQUIRED = ("id", "split")
 SPLITS = ("train", "valid", "test")
-TASKS = ("sound", "speech", "joint")
 LONGEST_ID = 200  # bytes; ids become file names
 ANNOTATIONS = "annotations.jsonl"
 

@@ -23,10 +23,9 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from vssflow_jax.conditions import BY_NAME, CONDITIONS, LATENT_RATE, SAMPLE_RATE
-from vssflow_jax.data.manifest import TASKS
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import replacing
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import replacing
+from vssflow_jax.conditions import BY_NAME, CONDITIONS, LATENT_RATE, SAMPLE_RATE, TASKS
 
 DATASET, SKIPPED = "dataset.json", "skipped.csv"
 VERSION = 1

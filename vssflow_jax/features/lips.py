@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from vssflow_jax.errors import InputError
-from vssflow_jax.features.pixels import area
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.features.thumbnails import area
 
 SIDE = 32
 WIDTH = SIDE * SIDE

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from vssflow_jax.errors import InputError
+from vssflow_jax.common.errors import InputError
 
 SAMPLE_RATE = 16_000
 WINDOW, HOP, BANDS = 1024, 160, 64

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from vssflow_jax import conditions
-from vssflow_jax.models import align, layers
+from vssflow_jax.models import alignment, layers
 
 
 @struct.dataclass
@@ -90,7 +90,7 @@ class Conditioner(nn.Module):
         for name in self.config.route.used:
             condition, x = conditions.BY_NAME[name], features[name]
             if condition.align != conditions.TOKEN:
-                x = align.to_grid(x, self.config.align(name), length)
+                x = alignment.to_grid(x, self.config.align(name), length)
             if condition.ids and self.config.null_phonemes:
                 ids = jnp.where(_spread(keep[name], x) > 0, x, condition.width - 1)
                 out[name] = self.projections[name](ids)

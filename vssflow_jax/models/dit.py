@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax.models import layers
-from vssflow_jax.models.products import PRODUCT, Linear
+from vssflow_jax.models.matmul import PRODUCT, Linear
 
 # What the backward pass keeps: all; the layers' inputs; those and the products with weights.
 REMAT = {

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax.models.products import Linear, einsum
+from vssflow_jax.models.matmul import Linear, einsum
 
 NORM_EPSILON = 1e-5
 ROTARY_BASE = 10_000.0

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vssflow_jax.errors import InputError
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.text import phonemes
-from vssflow_jax.text.timing import Interval
+from vssflow_jax.text.alignment import Interval
 
 VERSION = 1  # of the times that come out
 SAMPLE_RATE = 16_000

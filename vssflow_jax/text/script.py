@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vssflow_jax.errors import InputError
-from vssflow_jax.text.schedule import SPEECH_START, schedule, voiced
-from vssflow_jax.text.timing import Interval
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.text.alignment import Interval
+from vssflow_jax.text.placement import SPEECH_START, schedule, voiced
 
 COLUMNS = ("start", "end", "text", "speaker")
 LINES = 1000  # of a script, at most

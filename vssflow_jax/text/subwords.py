@@ -25,10 +25,10 @@ import numpy as np
 import sentencepiece
 from absl import flags
 
-from vssflow_jax import errors
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import replacing
 from vssflow_jax.conditions import BY_NAME
-from vssflow_jax.errors import InputError
-from vssflow_jax.files import replacing
+from vssflow_jax.config import command_line
 
 FILE = "subwords.model"
 LARGEST = BY_NAME["phonemes"].width  # number 0 among them: characters that were never seen
@@ -208,4 +208,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    errors.run(main)
+    command_line.run(main)

@@ -20,10 +20,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from vssflow_jax import pretrained
-from vssflow_jax.arrays import nest, read_arrays
-from vssflow_jax.configs import base
-from vssflow_jax.errors import InputError
+from vssflow_jax import bundled
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.safetensors_io import nest, read_arrays
+from vssflow_jax.config import fields
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -205,7 +205,7 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
     Raises:
       InputError: there is none, or the file is damaged.
     """
-    workdir = pretrained.locate(workdir)
+    workdir = bundled.locate(workdir)
     file = workdir / CONVERTED
     if file.is_file():
         facts = read_export(workdir)
@@ -264,7 +264,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
     Raises:
       InputError: no config there, or not a whole one.
     """
-    path, config = pretrained.locate(workdir) / "config.json", base.get_config()
+    path, config = bundled.locate(workdir) / "config.json", fields.default_config()
     try:
         config.update(json.loads(path.read_text()))
     except FileNotFoundError:
@@ -283,7 +283,7 @@ def check_identity(found: dict, expected: dict, where: str) -> None:
       InputError: names the first key that differs, and both sides; of a group of fields those
         that differ.
     """
-    defaults = json.loads(base.get_config().to_json())
+    defaults = json.loads(fields.default_config().to_json())
     for key, value in expected.items():
         before, value = json.loads(json.dumps([found.get(key), value]))
         if isinstance(before, dict):

@@ -11,10 +11,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from vssflow_jax.audio import mel as mels
-from vssflow_jax.audio import trained
-from vssflow_jax.audio.pca import STACK, PcaCodec
-from vssflow_jax.errors import InputError
+from vssflow_jax.codecs import mel as mels
+from vssflow_jax.codecs import trained
+from vssflow_jax.codecs.pca import STACK, PcaCodec
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.training import sharding, state, step
 
 FRAME = STACK * mels.HOP  # samples of a latent frame

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from vssflow_jax.files import write_text
+from vssflow_jax.common.files import write_text
 
 
 class MetricsLog:

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import pipeline
-from vssflow_jax.errors import InputError
-from vssflow_jax.models import durations, vssflow
-from vssflow_jax.training import checkpoint, hosts, preemption, sharding, state, step
+from vssflow_jax.models import duration_model, vssflow
+from vssflow_jax.training import checkpoint, distributed, preemption, sharding, state, step
 from vssflow_jax.training.log import MetricsLog, Silent
-from vssflow_jax.training.tally import Tally
+from vssflow_jax.training.nan_guard import Tally
 
 RUN = "run"  # beside the data iterator's position: what else a run goes on with
 Hook = Callable[[int, state.TrainState], Mapping[str, float] | None]
@@ -43,14 +43,14 @@ def initial_state(model, config, spec, channels: int, mesh):
         for c in conditions.CONDITIONS
     }
     keep = {name: jnp.ones(1) for name in conditions.NAMES}
-    timer = durations.build(config)
+    timer = duration_model.build(config)
 
     def init():
         x = jnp.zeros((1, spec.latent_frames, channels))
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
         params = model.init(key, x, jnp.zeros(1), features, keep)["params"]
         if timer is not None:
-            params[durations.NAME] = durations.initial(timer, jax.random.fold_in(key, 1))
+            params[duration_model.NAME] = duration_model.initial(timer, jax.random.fold_in(key, 1))
         return state.initial(params, config)
 
     places = sharding.shardings(jax.eval_shape(init), mesh)
@@ -143,9 +143,9 @@ class Run:
           validation: gives the batches of the validation loss; None: there are none.
         """
         train = self.config.train
-        log = MetricsLog(self.workdir, self.done) if hosts.first() else Silent()
+        log = MetricsLog(self.workdir, self.done) if distributed.first() else Silent()
         bar = tqdm(total=train.steps, initial=self.done, unit="step", desc="train")
-        bar.disable = bar.disable or not hosts.first()
+        bar.disable = bar.disable or not distributed.first()
         with preemption.watched() as asked, contextlib.closing(log), bar:
             with self.checkpoints.finishing():
                 self._steps(hook, validation, asked, log, bar)
@@ -232,10 +232,10 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     if identity:  # published weights do not say what codec is theirs
         where = f"train.start={folder}: checkpoint {number}"
         checkpoint.check_identity(identity, {"codec": codec}, where)
-    own = made.params.get(durations.NAME)  # which the other run may lack, or have alone
-    weights = {name: part for name, part in weights.items() if name != durations.NAME or own}
+    own = made.params.get(duration_model.NAME)  # which the other run may lack, or have alone
+    weights = {name: part for name, part in weights.items() if name != duration_model.NAME or own}
     if own:
-        weights.setdefault(durations.NAME, own)
+        weights.setdefault(duration_model.NAME, own)
     found, expected = (shapes(tree) for tree in (weights, made.params))
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):

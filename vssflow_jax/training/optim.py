@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from vssflow_jax.models import durations
+from vssflow_jax.models import duration_model
 
 MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
 DURATIONS_RATE = 2e-3  # largest learning rate of the network of durations
@@ -67,7 +67,7 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
     return apart(
         optax.chain(clip, rule),
         optax.chain(clip_by_norm(DURATIONS_NORM), own),
-        durations.NAME,
+        duration_model.NAME,
     )
 
 

@@ -15,7 +15,7 @@ import optax
 
 from vssflow_jax import conditions
 from vssflow_jax.flow import path
-from vssflow_jax.models import durations
+from vssflow_jax.models import duration_model
 from vssflow_jax.training import optim, sharding
 from vssflow_jax.training.state import TrainState
 
@@ -185,8 +185,12 @@ def make_step(model, config, mesh=None):
       mesh: where activations lie; None: wherever the compiler puts them.
     """
     compute = functools.partial(loss_and_gradient, model, config=config, mesh=mesh)
-    timer = durations.build(config)
-    beside = {} if timer is None else {durations.NAME: functools.partial(durations.loss, timer)}
+    timer = duration_model.build(config)
+    beside = (
+        {}
+        if timer is None
+        else {duration_model.NAME: functools.partial(duration_model.loss, timer)}
+    )
     return advancing(compute, config, beside)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from vssflow_jax import conditions, page
-from vssflow_jax.errors import InputError
+from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.reports import html
 from vssflow_jax.web.limits import Limits
 from vssflow_jax.web.studio import TASKS, Form, Result, Studio
 
@@ -37,7 +38,7 @@ def theme() -> gr.themes.Base:
 
 def told(text: str, kind: str = "") -> str:
     """The status line: words, announced by screen readers."""
-    return f'<div role="status" aria-live="polite" class="{kind}">{page.escape(text)}</div>'
+    return f'<div role="status" aria-live="polite" class="{kind}">{html.escape(text)}</div>'
 
 
 def bar(fraction: float) -> str:

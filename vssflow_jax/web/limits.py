@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from vssflow_jax import media
-from vssflow_jax.decoding import MediaInfo
-from vssflow_jax.errors import InputError, one_line
+from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.media.reading import MediaInfo
 
 MEGA = 1_000_000
 

@@ -11,14 +11,15 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vssflow_jax import media, page, plots
-from vssflow_jax.errors import InputError
-from vssflow_jax.generate import Generator
-from vssflow_jax.metrics.common import log_mels
-from vssflow_jax.output import Output
-from vssflow_jax.ranking import rank
-from vssflow_jax.request import Request
-from vssflow_jax.sampling import SEEDS
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.evaluation.metrics.common import log_mels
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.output import Output
+from vssflow_jax.generation.ranking import rank
+from vssflow_jax.generation.request import Request
+from vssflow_jax.generation.sampling import SEEDS
+from vssflow_jax.reports import html, plots
 from vssflow_jax.text.script import Utterance, parse_script
 from vssflow_jax.web.limits import Limits, sentence
 
@@ -96,7 +97,7 @@ class Studio:
             seconds = self.limits.check_video(path).duration
             frames = media.read_video(path, rate=max(PICTURES / seconds, 0.1)).frames
             strip = plots.strip(frames[:PICTURES], seconds)
-            return page.picture(strip, "Frames of the video over time", "image/jpeg"), seconds
+            return html.picture(strip, "Frames of the video over time", "image/jpeg"), seconds
 
     def make(self, form: Form) -> Iterator[float | Result]:
         """Progress from 0 to 1, then the result, whose files last until the iterator goes on.
@@ -262,9 +263,9 @@ def pictures(output: Output) -> str:
     levels = plots.limits(*mels.values())
     seconds, phonemes = output.report["duration"], output.report["alignment"]
     figures = [
-        page.figure(
-            page.escape(name),
-            page.picture(
+        html.figure(
+            html.escape(name),
+            html.picture(
                 plots.spectrogram(mel, seconds, levels, () if "ound" in name else phonemes),
                 f"Spectrogram: {name}",
             ),

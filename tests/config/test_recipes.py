@@ -1,0 +1,180 @@
+"""Recipes: sizes, what they change, and the page that puts equations beside functions."""
+
+import functools
+import importlib
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from helpers.paths import ROOT
+
+from vssflow_jax import conditions
+from vssflow_jax.config import fields as base
+from vssflow_jax.config import load_recipe
+from vssflow_jax.config.recipes import recipe_module
+from vssflow_jax.data import pipeline
+from vssflow_jax.models import vssflow
+from vssflow_jax.training import sharding, step
+from vssflow_jax.training.loop import initial_state
+from vssflow_jax.training.state import count_parameters
+
+PAPERS = ("joint", "v2s", "visualtts", "tts", "joint_synthetic")
+IMPROVED = tuple(f"{name}_improved" for name in PAPERS)
+ABLATIONS = tuple(
+    f"ablations/{path.stem}" for path in sorted((ROOT / "configs" / "ablations").glob("*.py"))
+)
+IMPROVED_FIELDS = {
+    "dropout.unit",
+    "dropout.each",
+    "flow.mask_padding",
+    "model.rotate_keys",
+    "model.null_phonemes",
+    "model.sync_by_time",
+    "model.durations",
+}
+
+
+def values(config, prefix=""):
+    """All fields by their dotted names."""
+    out = {}
+    for name, value in config.items():
+        inside = hasattr(value, "items")
+        out |= values(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}": value}
+    return out
+
+
+def changed(config, other) -> set[str]:
+    one, two = values(config), values(other)
+    assert one.keys() == two.keys()
+    return {name for name in one if one[name] != two[name]}
+
+
+@functools.cache
+def sizes(model: str) -> tuple[int, int]:
+    """Parameters of the network and of the whole, for `config.model` as JSON."""
+    config = base.default_config()
+    config.model.update(json.loads(model))
+    rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
+    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    channels = config.codec.channels
+    make = initial_state(vssflow.build(config, channels), config, spec, channels, mesh)
+    params = jax.eval_shape(make).params
+    return count_parameters(params["dit"]), count_parameters(params)
+
+
+@pytest.mark.parametrize("name", PAPERS + IMPROVED + ABLATIONS)
+def test_docstrings_say_the_true_number_of_parameters(name):
+    module = recipe_module(name)
+    said = re.findall(r"\d+(?:,\d{3})+", module.__doc__)
+    assert {f"{size:,}" for size in sizes(module.get_config().model.to_json())} <= set(said)
+    assert f"configs/{name}.py" in module.__doc__
+
+
+def test_the_joint_recipe_has_the_published_size():
+    config = load_recipe("joint")
+    assert sizes(config.model.to_json()) == (453_073_024, 463_565_184)
+    assert config.model.time_features // 2 == 128  # fixed frequencies, counted above
+
+
+def test_the_joint_recipe_trains_as_published():
+    config = load_recipe("joint")
+    found = values(config)
+    assert not any(found[name] == value for name, value in values(base.improved(config)).items()
+                   if name in IMPROVED_FIELDS)  # fmt: skip
+    assert (found["dropout.unit"], found["dropout.all"]) == ("batch", 0.1)
+    assert found["optim.clip_norm"] == found["optim.ema"] == 0
+    assert found["optim.learning_rate"] == pytest.approx(found["data.batch_size"] * 4e-7)
+    assert (found["optim.warmup"], found["sample.guidance"]) == (2000, 3.0)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_improved_recipes_change_their_fields_alone(name):
+    assert changed(load_recipe(name), load_recipe(f"{name}_improved")) == IMPROVED_FIELDS
+
+
+@pytest.mark.parametrize("name", PAPERS[1:] + ABLATIONS)
+def test_recipes_keep_the_rule_of_the_learning_rate(name):
+    config = load_recipe(name)
+    assert config.optim.learning_rate == pytest.approx(config.data.batch_size * 4e-7)
+
+
+def test_recipes_differ_in_what_they_are_named_after():
+    paper = load_recipe("joint")
+    assert changed(paper, load_recipe("v2s")) == {"data.tasks"}
+    assert changed(paper, load_recipe("visualtts")) == {"data.tasks"}
+    assert changed(load_recipe("visualtts"), load_recipe("tts")) == {"dropout.video"}
+    ablated = {name: changed(paper, load_recipe(name)) for name in ABLATIONS}
+    routes = {f"ablations/{name}" for name in conditions.ROUTES if name != "joint"}
+    assert {name for name, fields in ablated.items() if fields == {"model.route"}} == routes
+    others = {name: fields for name, fields in ablated.items() if name not in routes}
+    assert others == {
+        "ablations/layers_5": {"model.layers"},
+        "ablations/layers_15": {"model.layers"},
+        "ablations/masked_lips": {"dropout.frame_ratios"},
+    }
+
+
+# ---- masked frames ------------------------------------------------------------------------
+
+
+def frames_kept(ratios, unit, seed=0, batch=400, length=50):
+    dropout = base.default_config().dropout
+    dropout.update(frame_ratios=ratios, unit=unit)
+    keep = {name: jnp.ones(batch) for name in conditions.NAMES}
+    keep["lips"] = keep["lips"].at[0].set(0)
+    return step.keep_frames(jax.random.key(seed), keep, length, dropout)
+
+
+def test_masked_frames_are_the_share_that_was_asked():
+    keep = frames_kept((0.3,), "batch")
+    assert keep["lips"].shape == keep["sync"].shape == (400, 50)
+    assert all(keep[name].shape == (400,) for name in ("clip", "speaker", "phonemes"))
+    assert keep["sync"].mean() == pytest.approx(0.7, abs=0.02)
+    assert not keep["lips"][0].any(), "an absent condition stays absent"
+    both = (keep["lips"][1:] * keep["sync"][1:]).mean()
+    assert both == pytest.approx(0.49, abs=0.02), "lips and sync are masked apart"
+
+
+def test_all_or_nothing_is_drawn_a_batch_or_a_sample():
+    shares = {float(frames_kept((0.0, 1.0), "batch", seed)["sync"].mean()) for seed in range(12)}
+    assert shares == {0.0, 1.0}
+    a_sample = frames_kept((0.0, 1.0), "sample")["sync"].mean(-1)
+    assert set(a_sample.tolist()) == {0.0, 1.0}
+    assert a_sample.mean() == pytest.approx(0.5, abs=0.1)
+
+
+# ---- the page of equations ----------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "equations.md").read_text()
+DOTTED = sorted(set(re.findall(r"`((?:[a-z_]\w*\.)+\w+)`", PAGE)))
+FUNCTIONS = [name for name in DOTTED if not name.startswith("config.")]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_of_the_page_exists(name):
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        try:
+            found = importlib.import_module(".".join(["vssflow_jax", *parts[:cut]]))
+            break
+        except ModuleNotFoundError:
+            continue
+    for part in parts[cut:]:
+        found = getattr(found, part)
+    assert callable(found)
+
+
+def test_every_field_of_the_page_exists():
+    found = values(base.default_config())
+    fields = [name.removeprefix("config.") for name in DOTTED if name not in FUNCTIONS]
+    assert len(fields) > 10 and set(fields) <= set(found)
+    assert len(FUNCTIONS) > 30
+    assert "(equations.md)" in (ROOT / "docs" / "architecture.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(IMPROVED_FIELDS))
+def test_every_mended_field_is_on_the_page(name):
+    assert f"`config.{name}`" in PAGE

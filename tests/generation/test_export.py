@@ -1,0 +1,126 @@
+"""Exports: half precision, hashes, no path of the machine; sampled and trained on from."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny_configs
+
+from vssflow_jax import Generator, bundled, evaluate
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.training import checkpoint
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "small"
+    done = tiny_configs.run("export", f"--workdir={tiny_run}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert "float16" in done.stdout
+    return out
+
+
+def test_weights_are_the_runs_in_half_precision(tiny_run, exported):
+    ours, step, _ = checkpoint.load_weights(tiny_run)
+    found, number, facts = checkpoint.load_weights(exported)
+    assert number == step == 6
+    assert facts["dtype"] == "float16"
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(found), strict=True):
+        assert b.dtype == np.float32
+        np.testing.assert_allclose(b, a, rtol=2**-11, atol=2**-25)
+
+
+def test_nothing_of_the_machine_is_in_it(tiny_run, exported):
+    for path in exported.rglob("*.*"):
+        if path.suffix in (".json", ".md"):
+            assert str(tiny_run) not in path.read_text()
+    card = (exported / "README.md").read_text()
+    assert "# small" in card and "not evaluated" in card
+
+
+def test_it_sounds_like_the_run(tiny_run, exported):
+    words = {"text": "bin red by k two soon", "seed": 3, "steps": 2}
+    ours = Generator.from_workdir(tiny_run)(**words)
+    found = Generator.from_workdir(exported)(**words)
+    assert found.report == ours.report
+    assert np.corrcoef(found.wave, ours.wave)[0, 1] > 0.9  # Griffin-Lim amplifies the last bits
+
+
+def test_scores_are_in_the_card(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("checkpoints", "codec", "config.json", "statistics.json"):
+        (run / name).symlink_to(tiny_run / name)
+    speech = {"clips": 9, "skipped": [], "wer": 0.25, "wer_ci95": [0.2, 0.3], "wer_floor": 0.1}
+    (run / "eval").mkdir()
+    text = json.dumps({"speech": speech, "run": {"seed": 0, "generated": "by this run"}})
+    (run / "eval" / "metrics.json").write_text(text)
+    done = tiny_configs.run(
+        "export", f"--workdir={run}", f"--out={tmp_path / 'out'}", "--dtype=bfloat16"
+    )
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| speech | wer | 0.250 | 0.200 to 0.300 | 0.100 |" in card
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["speech"]["wer"] == 0.25
+    weights, _, _ = checkpoint.load_weights(tmp_path / "out")
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(weights))
+
+
+def test_a_changed_weight_is_found(exported, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for path in exported.iterdir():
+        (bad / path.name).symlink_to(path)
+    data = bytearray((exported / checkpoint.CONVERTED).read_bytes())
+    data[-1] ^= 1
+    (bad / checkpoint.CONVERTED).unlink()
+    (bad / checkpoint.CONVERTED).write_bytes(data)
+    with pytest.raises(InputError, match="SHA-256"):
+        Generator.from_workdir(bad)
+
+
+def test_what_is_in_the_way_is_kept(tiny_run, exported):
+    before = (exported / "config.json").read_text()
+    done = tiny_configs.run("export", f"--workdir={tiny_run}", f"--out={exported}")
+    assert done.returncode == 2 and "found something there" in done.stderr
+    assert (exported / "config.json").read_text() == before
+
+
+def test_a_run_starts_from_it(tiny_run, exported, tmp_path):
+    flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.steps=2")
+    done = tiny_configs.train(tmp_path / "run", *flags, f"--config.train.start={exported}")
+    assert done.returncode == 0, done.stderr
+    done = tiny_configs.run("export", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    assert f"from the weights of `{exported.name}`" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_models_of_the_package_go_by_name(exported, tmp_path, monkeypatch):
+    """Wherever a run's folder is expected, unless a run of that name is there."""
+    monkeypatch.setattr(bundled, "folder", lambda name: exported.parent / name)
+    monkeypatch.setattr(bundled, "names", lambda: ["small"])
+    monkeypatch.chdir(tmp_path)
+    assert Generator.from_pretrained("small").step == 6
+    assert Generator.from_workdir("small").step == 6
+    (tmp_path / "small").mkdir()  # some folder, not a run's
+    assert bundled.locate("small").samefile(exported)
+    (tmp_path / "small" / "config.json").write_text("{}")
+    assert bundled.locate("small").samefile(tmp_path / "small")
+    with pytest.raises(InputError, match="found 'large', expected one of"):
+        Generator.from_pretrained("large")
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_scores_of_a_model_of_the_package_need_clips_and_a_place(name, tiny_run, tmp_path):
+    with pytest.raises(InputError, match="--shards: found nothing"):
+        evaluate.evaluate(name, out=tmp_path)
+    with pytest.raises(InputError, match="--out: found nothing"):
+        evaluate.evaluate(name, shards=tiny_run / "shards")
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_model_of_the_package_loads(name):
+    generator = Generator.from_pretrained(name)
+    assert (bundled.folder(name) / checkpoint.CONVERTED).stat().st_size < 40e6
+    assert np.isfinite(generator(text="bin red by k two soon").wave).all()

@@ -1,0 +1,1 @@
+"""What tests share: small media, tiny runs, fixtures and reference networks."""

@@ -1,0 +1,118 @@
+"""Damaged and odd media files, written with real encoders."""
+
+import fractions
+import os
+import shutil
+
+import av
+import numpy as np
+
+from helpers import fixtures
+from vssflow_jax import media
+
+QUARTER_TURN = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+
+
+def video(path, frames, times=None, rate=25, kind="yuv420p", sound=None, sample_rate=16_000,
+          layout="mono"):  # fmt: skip
+    """An mp4 of `frames` (None: no pictures) with `sound` float32 [channels, n] (None: none).
+
+    `times` in seconds, one a frame, makes the rate of the frames vary.
+    """
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        streams = []
+        if frames is not None:
+            stream = container.add_stream("libx264", rate=rate)
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt, stream.options = kind, {"preset": "ultrafast"}
+            stream.codec_context.time_base = fractions.Fraction(1, 1000)
+            pictures = [av.VideoFrame.from_ndarray(frame, "rgb24") for frame in frames]
+            for number, picture in enumerate(pictures):
+                picture.pts = round(1000 * (number / rate if times is None else times[number]))
+                picture.time_base = fractions.Fraction(1, 1000)
+            streams.append((stream, pictures))
+        if sound is not None:
+            stream = container.add_stream("aac", rate=sample_rate, layout=layout)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), "fltp", layout)
+            frame.sample_rate, frame.pts = sample_rate, 0
+            streams.append((stream, [frame]))
+        for stream, units in streams:
+            for unit in units:
+                container.mux(stream.encode(unit))
+            container.mux(stream.encode(None))
+    return path
+
+
+def turned(source, path):
+    """A copy of an mp4 with the note that telephones leave: to be shown turned by a quarter."""
+    data = bytearray(source.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # the track's matrix: 16.16, 16.16, 2.30 fixed point
+    data[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in QUARTER_TURN)
+    path.write_bytes(data)
+    return path
+
+
+def fill(folder):
+    """Fills a folder; gives what must become of each file: its seconds, or a word of the reason.
+
+    Clips by their path within the folder, without the ending.
+    """
+    seconds = np.arange(96_000) / 48_000
+    surround = np.stack([0.2 * np.sin(2 * np.pi * 110 * (k + 1) * seconds) for k in range(6)])
+    pictures = fixtures.pictures
+    folder.mkdir()
+    plain = fixtures.clip(folder / "plain.mp4", 2.0)
+    for name in fixtures.REAL:
+        shutil.copy(fixtures.real(name), folder)
+    shutil.copy(plain, folder / "truncated.mp4")
+    os.truncate(folder / "truncated.mp4", plain.stat().st_size // 2)
+    (folder / "zero.mp4").touch()
+    (folder / "text.mp4").write_text("this is not a film\n" * 99)
+    (folder / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(50_000))
+    uneven = np.cumsum([0, *np.random.default_rng(0).uniform(0.01, 0.12, 39)])
+    video(folder / "uneven.mp4", pictures(40), uneven, sound=fixtures.tone(uneven[-1])[None])
+    turned(plain, folder / "turned.mp4")
+    narrow = fixtures.tone(2.0, 440, 8000)[None]
+    video(folder / "narrow.mp4", pictures(50), sound=narrow, sample_rate=8000)
+    video(folder / "wide.mp4", pictures(50), sound=surround.astype(np.float32),
+          sample_rate=48_000, layout="5.1")  # fmt: skip
+    fixtures.clip(folder / "mute.mp4", 2.0, sound=False)
+    video(folder / "blind.mp4", None, sound=fixtures.tone()[None])
+    fixtures.clip(folder / "blink.mp4", 0.1)
+    fixtures.clip(folder / "long.mp4", 65.0)
+    video(folder / "long cut.mp4", pictures(1625))
+    os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
+    video(folder / "huge.mp4", pictures(10, 3840, 2160), sound=fixtures.tone(0.4)[None])
+    video(folder / "odd.mp4", pictures(50, 65, 49), kind="yuv444p", sound=fixtures.tone()[None])
+    names = ["Müller — 視頻 🎬", "x" * 251, 'it\'s "quoted"', "two\nlines", "..", "..dots..", " "]
+    for name in names:
+        shutil.copy(plain, folder / f"{name}.mp4")
+    shutil.copy(plain, os.fsencode(folder) + b"/not \xff text.mp4")
+    (folder / "folder.mp4").mkdir()
+    (folder / "nowhere.mp4").symlink_to("gone.mp4")
+    (folder / "sub" / "sub").mkdir(parents=True)
+    shutil.copy(plain, folder / "sub" / "sub" / "plain.MP4")
+    shutil.copy(plain, folder / "said.mp4")
+    (folder / "said.txt").write_text("set blue at g nine\nnow\n")
+    shutil.copy(plain, folder / "mumbled.mp4")
+    (folder / "mumbled.txt").write_bytes(b"caf\xe9")
+    media.write_wav(folder / "voice.wav", fixtures.tone())
+    (folder / "voice.txt").write_text("place red in a two please")
+    (folder / "notes.md").write_text("these are my films")
+    lasts = dict.fromkeys([*names, "not \udcff text", "sub/sub/plain"], 2.0)
+    for name in ("plain", "turned", "narrow", "wide", "mute", "odd", "said", "voice"):
+        lasts[name] = 2.0
+    lasts |= {"carphone_pristine": 4.0, "bikes": 10.0, "bigbuckbunny": 5.28, "huge": 0.4}
+    lasts |= {"long": 65.0, "uneven": round((uneven[-1] + 0.04) * 25) / 25}
+    reasons = {
+        "truncated": "or truncated",
+        "zero": "the file is empty",
+        "text": "not a media file",
+        "noise": "not a media file",
+        "long cut": "(its first 4 windows are kept)",
+        "blind": "no video stream",
+        "blink": "expected at least 0.2 s",
+        "nowhere": "no such file",
+        "mumbled": "mumbled.txt: not UTF-8",
+    }
+    return lasts, reasons

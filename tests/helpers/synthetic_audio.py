@@ -1,0 +1,39 @@
+"""Speech, struck things and sweeps, made from seeds."""
+
+import numpy as np
+
+from vssflow_jax.corpus import sounds, voices
+
+RATE = 16_000
+SENTENCE = "set blue at g nine now"
+
+
+def spoken(text=SENTENCE, name="ada", seconds=4.0):
+    wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
+    out = sounds.room(round(seconds * RATE), np.random.default_rng(0)).astype(np.float32)
+    out[4000 : 4000 + len(wave)] += 0.5 * wave
+    return out
+
+
+def struck(name, onsets, seed=0, seconds=3.0):
+    rng = np.random.default_rng(seed)
+    wave = sounds.struck(name, onsets, np.full(len(onsets), 0.6), 1.0, round(seconds * RATE), rng)
+    return (wave + sounds.room(len(wave), rng)).astype(np.float32)
+
+
+def times(seed, seconds=3.0):
+    return np.cumsum(np.random.default_rng(seed).uniform(0.25, 0.6, 4)).tolist()
+
+
+def chirps(count=4, samples=32_000, seed=0):
+    """Sweeps of a few harmonics with pauses: sound that a spectrogram can hold."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / 16_000
+    waves = []
+    for _ in range(count):
+        start, end = rng.uniform(100, 600, 2)
+        phase = 2 * np.pi * np.cumsum(np.linspace(start, end, samples)) / 16_000
+        tone = sum(np.sin(k * phase) / k for k in range(1, 8))
+        waves.append(0.2 * tone * (np.sin(2 * np.pi * 1.5 * time) > -0.3))
+    noise = rng.normal(0, 1e-3, (count, samples))
+    return (np.stack(waves) + noise).astype(np.float32)

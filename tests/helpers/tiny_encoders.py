@@ -1,0 +1,59 @@
+"""Small published encoders with random weights, and their official state dicts."""
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+from vssflow_jax.encoders.avhubert import AvhubertConfig
+from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.cnn14 import Cnn14Config
+from vssflow_jax.encoders.rawnet3 import Rawnet3Config
+from vssflow_jax.encoders.synchformer import SynchformerConfig
+from vssflow_jax.encoders.vggish import VggishConfig
+from vssflow_jax.weights import encoder_names, published
+from vssflow_jax.weights.mapping import spread
+
+SMALL = {
+    "clip": ClipConfig(side=16, patch=8, width=64, layers=2, heads=1),
+    "sync": SynchformerConfig(side=16, patch=8, frames=16, width=64, layers=2, heads=1),
+    "lips": AvhubertConfig(
+        widths=(4, 8), blocks=(1, 2), width=64, hidden=32, layers=2, heads=1, reach=8, groups=4
+    ),
+    "speaker": Rawnet3Config(
+        filters=16, taps=21, channels=32, slices=4, pooled=24, attention=8, width=12
+    ),
+    "vggish": VggishConfig(widths=(2, 3, 4, 4, 5, 5), hidden=8, width=6),
+    "cnn14": Cnn14Config(widths=(2, 3, 4, 5, 6, 7), features=8, classes=5, bands=64, window=64),
+}
+
+
+def parameters(kind, config=None, seed=0):
+    """Random parameters of a small encoder."""
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        noise = 0.2 * rng.standard_normal(leaf.shape).astype(np.float32)
+        offset = path[-1].key in ("scale", "variance", "window", "low", "band", "gain", "filters")
+        if path[-1].key == "time":
+            return -np.linspace(0.05, 0.001, *leaf.shape).astype(np.float32)
+        return np.abs(1 + noise) if offset else noise
+
+    shapes = published.shapes(kind, config or SMALL[kind])
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def official(kind, config=None, seed=0, **naming):
+    """The official state dict of `parameters`."""
+    config = config or SMALL[kind]
+    rows = published.KINDS[kind].entries(config, **naming)
+    layers = getattr(config, "layers", 1)
+    state = encoder_names.joined(spread(rows, layers, parameters(kind, config, seed)))
+    return {name: np.ascontiguousarray(array) for name, array in state.items()}
+
+
+def convert(kind, folder, seed=0):
+    """Converts a small encoder into `folder / kind`."""
+    file = folder / f"{kind}.safetensors"
+    save_file(official(kind, seed=seed), file)
+    published.convert(kind, file, folder / kind)
+    return folder / kind

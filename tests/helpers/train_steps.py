@@ -1,0 +1,111 @@
+"""Training steps of a small network on made-up batches, over any mesh of this process' devices.
+
+python tests/helpers/train_steps.py     prints JSON: the losses of ten steps by mesh
+"""
+
+import contextlib
+import json
+import os
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from vssflow_jax.config import load_recipe
+from vssflow_jax.data import pipeline
+from vssflow_jax.training import loop, sharding, step
+
+SPEC = pipeline.BatchSpec.of(1.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
+CHANNELS, BATCH = 4, 16
+# name: data, fsdp, tensor, pieces of a batch
+MESHES = {
+    "one": (1, 1, 1, 1),
+    "pieces": (1, 1, 1, 4),
+    "data": (8, 1, 1, 1),
+    "fsdp": (1, 8, 1, 1),
+    "tensor": (1, 1, 8, 1),
+    "mixed": (2, 2, 2, 1),
+    "mixed in pieces": (2, 2, 2, 4),
+}
+
+
+@struct.dataclass
+class Slices:
+    """A codec whose latent is a few samples of each frame."""
+
+    scale: jax.Array
+    channels: int = struct.field(pytree_node=False, default=CHANNELS)
+
+    def encode(self, wave):
+        """Mean and deviation [B, L, C]."""
+        mean = self.scale * wave.reshape(len(wave), SPEC.latent_frames, -1)[..., :CHANNELS]
+        return mean, jnp.full_like(mean, 0.1)
+
+
+def small(**changes):
+    """The quickstart's config, small; `changes` by dotted name with two underscores for dots."""
+    config = load_recipe("quickstart")
+    config.model.update(layers=2, unroll=1, heads=8, kv_heads=4, head_width=8)
+    config.model.projected.update(clip=8, speaker=8, phonemes=8, lips=8, sync=8)
+    config.data.batch_size = BATCH
+    config.optim.warmup = 2
+    config.train.steps = 10
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
+
+
+def batch(number, spoil=False):
+    """A batch of clips of all lengths; with a NaN in it if `spoil`."""
+    rng = np.random.default_rng(number)
+    examples = []
+    for row in range(BATCH):
+        seconds = rng.uniform(0.3, 1.0)
+        record = {
+            "meta": {"id": f"clip{number}-{row}"},
+            "wave": rng.integers(-20_000, 20_000, round(seconds * 16_000)).astype(np.int16),
+            "clip": rng.standard_normal((10, 768)).astype(np.float16),
+            "sync": rng.standard_normal((25, 768)).astype(np.float16),
+            "lips": rng.standard_normal((25, 1024)).astype(np.float16),
+            "speaker": rng.standard_normal(256).astype(np.float16),
+            "phonemes": rng.integers(0, 71, 25).astype(np.int32),
+        }
+        if row % 3 == 0:
+            del record["lips"]
+        examples.append(pipeline.ToExample(SPEC)(record))
+    made = pipeline.stack(examples)
+    if spoil:
+        made["wave"][0, 0] = np.nan
+    return made
+
+
+def start(config, mesh):
+    """First state, compiled step, codec."""
+    codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
+    model = loop.vssflow.build(config, CHANNELS)
+    make = loop.initial_state(model, config, SPEC, CHANNELS, mesh)
+    return make(), jax.jit(step.make_step(model, config, mesh)), codec
+
+
+def losses(sizes, steps=10, **changes):
+    """The losses of some steps on a mesh of the first devices."""
+    *shape, pieces = sizes
+    config = small(train__accumulate=pieces, **changes)
+    devices = jax.devices()[: int(np.prod(shape))]
+    mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
+    sharding.check(config, mesh)
+    state, advance, codec = start(config, mesh)
+    found = []
+    for number in range(steps):
+        placed = sharding.place_batch(batch(number), mesh)
+        state, metrics = advance(state, codec, placed)
+        found.append(float(metrics["loss"]))
+    return found
+
+
+if __name__ == "__main__":
+    changes = json.loads(os.environ.get("CHANGES", "{}"))
+    wanted = sys.argv[1:] or MESHES
+    with jax.default_matmul_precision("highest"), contextlib.closing(sys.stdout):
+        print(json.dumps({name: losses(MESHES[name], **changes) for name in wanted}))

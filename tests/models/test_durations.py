@@ -1,0 +1,388 @@
+"""The network of durations: what it learns from, what it learns, who uses it, who does without."""
+
+import functools
+import itertools
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import train_steps
+
+from vssflow_jax.common import safetensors_io
+from vssflow_jax.generation import durations
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.request import Request, conditions_of
+from vssflow_jax.models import duration_model
+from vssflow_jax.preparation import examples
+from vssflow_jax.text import alignment, placement, subwords
+from vssflow_jax.text.script import Utterance, arrange
+from vssflow_jax.text.subwords import Pace
+from vssflow_jax.training import checkpoint, loop, optim, sharding
+from vssflow_jax.weights.network import revert
+
+SILENCE = [0] * duration_model.PAUSE
+WORDS = "bin red by k two soon"
+
+
+# ---- runs ---------------------------------------------------------------------------------
+
+
+def runs(ids, end=None, length=None):
+    """The runs of one clip, (id, frames, whole), without the empty places at their end."""
+    padded = np.pad(ids, (0, (length or len(ids)) - len(ids)))
+    found = duration_model.runs(jnp.asarray(padded)[None], jnp.asarray([end or len(ids)]))
+    rows = zip(*(x[0].tolist() for x in (found.ids, found.frames, found.whole)), strict=True)
+    return [row for row in rows if row[1]]
+
+
+def test_runs_are_told_apart_and_short_pauses_left_out():
+    assert runs([0, 0, 5, 5, 5, 7, 0, 7, 7, 0]) == [(5, 3, True), (7, 1, True), (7, 2, True)]
+    assert runs([0, 0, 0, 0]) == []
+
+
+def test_runs_that_an_edge_may_have_cut_are_not_whole():
+    assert runs([5, 5, 7, 9, 9]) == [(5, 2, False), (7, 1, True), (9, 2, False)]
+    assert runs([0, 5, 5, 0, 0, 0], end=3) == [(5, 2, False)]
+    assert runs([0, 5, 5, 0, 0, 0], end=4) == [(5, 2, True)]
+
+
+def test_long_silences_part_utterances():
+    parted = [(5, 1, True), (0, len(SILENCE), False), (7, 1, True)]
+    assert runs([0, 5, *SILENCE, 7, 0]) == parted
+    assert runs([0, 5, *SILENCE[1:], 7, 0]) == [parted[0], parted[2]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_runs_are_those_of_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    end = int(rng.integers(1, 61))
+    ids = np.repeat(rng.integers(0, 4, 60), rng.integers(1, 12, 60))[:end].tolist()
+    expected, at = [], 0
+    for name, group in itertools.groupby(ids):
+        count, start = len(list(group)), at
+        at += count
+        if name or count >= duration_model.PAUSE:
+            expected.append((name, count, bool(name) and start > 0 and at < end))
+    if not ids[-1]:  # the padding makes the last silence longer
+        expected = [row for row in expected if row[0]]
+        assert [row for row in runs(ids, length=60) if row[0]] == expected
+    else:
+        silence = [(0, 60 - end, False)] * (60 - end >= duration_model.PAUSE)
+        assert runs(ids, length=60) == expected + silence
+
+
+# ---- what it learns -----------------------------------------------------------------------
+
+
+def batch_of(clips_of_ids, length=60, voices=None):
+    """The part of a training batch that the network sees; a voice is a number or None."""
+    count = len(clips_of_ids)
+    given = [0.0] * count if voices is None else voices
+    speakers = np.zeros((count, 256), np.float16)
+    speakers[:, 0] = [10 * (voice or 0) for voice in given]
+    speakers[:, 1] = 5
+    return {
+        "features": {
+            "phonemes": jnp.asarray([np.pad(ids, (0, length - len(ids))) for ids in clips_of_ids]),
+            "speaker": jnp.asarray(speakers),
+        },
+        "present": {"speaker": jnp.asarray([float(v is not None) for v in given])},
+        "frames": jnp.full(count, length),
+    }
+
+
+def made(seed=0, shake=0.3):
+    """A network with weights that say something."""
+    network = duration_model.Durations(8)
+    params = duration_model.initial(network, jax.random.key(seed))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    leaves = [x + shake * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return network, jax.tree.unflatten(tree, leaves)
+
+
+def test_padding_changes_nothing():
+    network, params = made()
+    speaker = jax.random.normal(jax.random.key(1), (1, 256))
+    ids = jnp.asarray([[5, 9, 9, 20, 3]])
+
+    def frames(ids):
+        return network.apply({"params": params}, ids, speaker, jnp.ones(1))[0]
+
+    alone = frames(ids)
+    padded = frames(jnp.pad(ids, ((0, 0), (0, 30))))[:5]
+    np.testing.assert_allclose(padded, alone, rtol=1e-5)
+    behind = frames(jnp.pad(ids, ((0, 0), (10, 0))))[10:]
+    np.testing.assert_allclose(behind, alone, rtol=1e-5)
+    assert np.ptp(alone) > 0.01
+
+
+def test_the_loss_does_not_see_padding_or_cut_phonemes():
+    network, params = made()
+    key = jax.random.key(0)
+    ids = [0, 5, 5, 7, 7, 7, 0]
+    loss = functools.partial(duration_model.loss, network, params)
+    one = loss(batch_of([ids]), key=key)
+    assert one > 0
+    for other in (batch_of([ids], length=90), batch_of([ids, [0] * 9])):
+        np.testing.assert_allclose(loss(other, key=key), one, rtol=1e-5)
+    assert loss(batch_of([[0] * 9]), key=key) == 0  # and no NaN where nobody speaks
+    cut = batch_of([[5] * 60])
+    slope = jax.grad(lambda p: duration_model.loss(network, p, cut, key))(params)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(slope))
+
+
+def toy(rng, voice):
+    """Phonemes 1 to 4, each of two frames before an odd one, else four; half of it if quick."""
+    names = [1]
+    while len(names) < 9:
+        names.append(int(rng.choice([n for n in range(1, 5) if n != names[-1]])))
+    lasts = [4 if after % 2 else 2 for after in names[1:]]
+    return [0] + [n for n, k in zip(names, lasts, strict=False) for _ in range(k // (1 + voice))]
+
+
+def test_it_learns_the_next_phonemes_influence_and_the_voices():
+    config = train_steps.small(train__steps=200, optim__warmup=10)
+    rng, rule = np.random.default_rng(0), optim.optimizer(config.optim, config.train.steps)
+    network = duration_model.Durations(16)
+    params = {duration_model.NAME: duration_model.initial(network, jax.random.key(0))}
+    state, losses = rule.init(params), []
+
+    @jax.jit
+    def advance(params, state, batch, key):
+        def loss(params):
+            return duration_model.loss(network, params[duration_model.NAME], batch, key)
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, state = rule.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    for number in range(config.train.steps):
+        voices = rng.integers(0, 2, 16)
+        batch = batch_of([toy(rng, voice) for voice in voices], voices=voices.tolist())
+        params, state, value = advance(params, state, batch, jax.random.key(number))
+        losses.append(float(value))
+    assert np.mean(losses[-20:]) < 0.25 * np.mean(losses[:5])  # the voice is hidden now and then
+    seconds = durations.learned(network, params[duration_model.NAME])
+    names = [f"{number}:x" for number in (1, 2, 3, 4, 1)]
+    for voice, quick in ((0.0, 1), (10.0, 2)):
+        embedding = np.zeros(256, np.float16)
+        embedding[:2] = voice, 5
+        frames = 25 * np.array(seconds(names, embedding))[:-1]
+        np.testing.assert_allclose(frames, np.array([2, 4, 2, 4]) / quick, rtol=0.25)
+
+
+# ---- beside the main network --------------------------------------------------------------
+
+
+def one_device():
+    return sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+
+
+@pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
+def test_the_main_network_moves_as_without_it(kind):
+    ends = []
+    for width in (0, 8):
+        config = train_steps.small(model__durations=width, model__layers=1, optim__kind=kind)
+        mesh = one_device()
+        state, advance, codec = train_steps.start(config, mesh)
+        began = state.params
+        for number in range(3):
+            batch = sharding.place_batch(train_steps.batch(number), mesh)
+            state, metrics = advance(state, codec, batch)
+        ends.append((jax.device_get(state), float(metrics["grad_norm"])))
+    (without, norm), (beside, other) = ends
+    assert norm == other > config.optim.clip_norm / 100
+    assert duration_model.NAME not in without.params
+    assert "durations_loss" in metrics
+    for params, alone in ((beside.params, without.params), (beside.ema, without.ema)):
+        own = params.pop(duration_model.NAME)
+        jax.tree.map(np.testing.assert_array_equal, params, alone)
+        assert any(
+            np.any(a != b)
+            for a, b in zip(*map(jax.tree.leaves, (own, began[duration_model.NAME])), strict=True)
+        )
+
+
+def test_other_gradients_do_not_reach_the_clipping():
+    config = train_steps.small(optim__kind="adamw").optim
+    rule = optim.optimizer(config, 10)
+    params = {"dit": jnp.ones(3), duration_model.NAME: jnp.ones(3)}
+    small, large = (
+        rule.update({"dit": jnp.ones(3), duration_model.NAME: jnp.full(3, size)}, rule.init(params),
+                    params)[1] for size in (1e-3, 1e3)
+    )  # fmt: skip
+    jax.tree.map(np.testing.assert_array_equal, small["main"], large["main"])
+
+
+class Batches:
+    """Made-up batches, as Grain's iterator."""
+
+    number = 0
+
+    def __next__(self):
+        self.number += 1
+        return train_steps.batch(self.number)
+
+    def get_state(self):
+        return {"next_index": self.number}
+
+    def set_state(self, state):
+        self.number = state["next_index"]
+
+
+def run(workdir, **changes):
+    """A run of the small network."""
+    config = train_steps.small(
+        model__layers=1, train__steps=4, train__checkpoint_every=2, train__log_every=1, **changes
+    )
+    codec = train_steps.Slices(jnp.float32(3.0))
+    identity = {"codec": "slices"}
+    mesh = one_device()
+    return loop.Run(config, workdir, mesh, codec, Batches(), train_steps.SPEC, identity, 100)
+
+
+def test_resuming_is_exact(tmp_path):
+    def stop(number, state):
+        if number == 2:
+            raise InterruptedError
+
+    whole = run(tmp_path / "whole")
+    whole.train(lambda *_: None)
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "parts").train(stop)
+    again = run(tmp_path / "parts")
+    assert again.done == 2
+    again.train(lambda *_: None)
+    jax.tree.map(np.testing.assert_array_equal, whole.state, again.state)
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["durations_loss"] > 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
+    for name, width in (("without", 0), ("with", 64)):
+        params = jax.tree.map(lambda x: x + 1, run(tmp_path / name, model__durations=width).state)
+        flat = {path: np.asarray(x) for path, x in safetensors_io.flatten(params.ema).items()}
+        safetensors_io.write_arrays(tmp_path / name / checkpoint.CONVERTED, flat)
+
+    def begun(name, width):
+        folder = str(tmp_path / name)
+        return run(tmp_path / f"{name}{width}", train__start=folder, model__durations=width).state
+
+    fresh, kept, left = begun("without", 64), begun("with", 64), begun("with", 0)
+    assert fresh.params.keys() == fresh.ema.keys() == {"conditioner", "dit", duration_model.NAME}
+    jax.tree.map(np.testing.assert_array_equal, fresh.params["dit"], kept.params["dit"])
+    own, before = fresh.params[duration_model.NAME], kept.params[duration_model.NAME]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a + 1, b), own, before)
+    assert left.params.keys() == {"conditioner", "dit"}
+
+
+# ---- at inference -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_run):
+    return Generator.from_workdir(tiny_run)
+
+
+def voice(seed=0):
+    return np.random.default_rng(seed).standard_normal(256).astype(np.float16)
+
+
+def learned():
+    """A pace with a table that says half a second of every symbol, and a network."""
+    table = {name: 0.5 for name in alignment.SYMBOLS}
+    return Pace(table, network=durations.learned(*made()))
+
+
+def lasts(intervals):
+    return [end - start for start, end, _ in intervals]
+
+
+def test_a_known_voice_is_timed_by_the_network_and_an_unknown_one_by_the_table():
+    pace = learned()
+    symbols = placement.symbols_of(WORDS, pace)
+    heard = alignment.expected(symbols, pace.of_voice(voice()))
+    assert heard == pace.network(symbols, voice()) != pace.network(symbols, voice(1))
+    assert set(alignment.expected(symbols, pace)) == {0.5}
+    without = Pace({}, network=pace.network)
+    assert alignment.expected(symbols, without) == pace.network(symbols, None) != heard
+
+
+def test_the_interval_is_filled_exactly_and_else_the_length_is_natural():
+    pace = learned().of_voice(voice())
+    filled, _ = placement.schedule(WORDS, 0.7, 2.9, 4.0, pace)
+    assert filled[0].start == 0.7 and filled[-1].end == 2.9
+    symbols = placement.symbols_of(WORDS, pace)
+    shares = np.array(pace.learned(symbols)) / sum(pace.learned(symbols))
+    np.testing.assert_allclose(lasts(filled), 2.2 * shares, rtol=1e-6)
+    natural, _ = placement.schedule(WORDS, 0.7, None, None, pace)
+    np.testing.assert_allclose(lasts(natural), pace.learned(symbols), rtol=1e-6)
+
+
+def test_each_line_of_a_script_has_its_voices_pace():
+    lines = [Utterance(text=WORDS), Utterance(text=WORDS), Utterance(text=WORDS)]
+    spoken = arrange(lines, None, learned(), [voice(0), voice(1), None])
+    first, second, third = np.split(np.array(lasts(spoken.intervals)), 3)
+    assert np.abs(first / second - 1).max() > 0.01
+    np.testing.assert_allclose(third, 0.5)
+
+
+def test_subwords_are_timed_too():
+    model = subwords.train(["der hund schläft", "die katze wacht", "der hund wacht"], 30)
+    pace = Pace({}, model, durations.learned(*made())).of_voice(voice())
+    times, _ = placement.schedule("die katze schläft", 0.5, 2.0, 3.0, pace)
+    assert times[0].start == 0.5 and times[-1].end == 2.0
+    assert len({round(x, 4) for x in lasts(times)}) > 2
+
+
+def test_long_texts_need_no_more_than_more_padding():
+    pace = learned().of_voice(voice())
+    symbols = placement.symbols_of(WORDS, pace) * 20
+    once = pace.learned(symbols)
+    assert len(once) == len(symbols) > 2 * duration_model.PADDED
+    count = len(symbols) // 20
+    np.testing.assert_allclose(once[count : 2 * count], once[-2 * count : -count], rtol=1e-5)
+
+
+def test_a_run_uses_its_network_and_its_report_does(generator, tiny_run):
+    pace = generator.statistics["phoneme_durations"]
+    assert pace.network is not None and len(pace) > 20
+    record = {"meta": {"id": "a", "text": WORDS, "duration": 4.0}, "speaker": voice()}
+    expected = placement.predicted(record["meta"], pace, voice())
+    found = generator.timed(record)["phonemes"]
+    np.testing.assert_array_equal(found, alignment.to_grid(expected, 100))
+    np.testing.assert_array_equal(generator.without_video(record)["phonemes"], found)
+    shown = durations.of_run(tiny_run, json.loads((tiny_run / "statistics.json").read_text()))
+    assert placement.predicted(record["meta"], shown, voice()) == expected
+    request = Request.of(text=WORDS, speech_start=1.0, speech_end=3.0)
+    asked = conditions_of(request, examples.Settings(), generator.statistics)
+    assert asked.spans == [(1.0, 3.0)]
+
+
+def test_without_a_network_the_table_is_used(tiny_run, generator, tmp_path):
+    out = tmp_path / "old"
+    shutil.copytree(tiny_run / "codec", out / "codec")
+    for name in ("config.json", "statistics.json"):
+        shutil.copy(tiny_run / name, out)
+    weights = {k: v for k, v in generator.params.items() if k != duration_model.NAME}
+    safetensors_io.write_arrays(out / checkpoint.CONVERTED, safetensors_io.flatten(weights))
+    pace = Generator.from_workdir(out).statistics["phoneme_durations"]
+    assert pace.network is None and dict(pace) == dict(generator.statistics["phoneme_durations"])
+    assert durations.of_run(out, {"phoneme_durations": {"B": 0.1}}).network is None
+    assert durations.of_run(tmp_path, {}) == {}
+
+
+def test_official_checkpoints_are_written_without_it(tiny_run, tmp_path):
+    said = revert(tiny_run, tmp_path / "official.safetensors")
+    whole = sum(leaf.size for leaf in jax.tree.leaves(checkpoint.load_weights(tiny_run)[0]))
+    own = jax.tree.leaves(checkpoint.load_weights(tiny_run)[0][duration_model.NAME])
+    assert (
+        f"{whole - sum(leaf.size for leaf in own):,} parameters; left out: the network of durations"
+        in said
+    )

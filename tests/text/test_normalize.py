@@ -1,0 +1,130 @@
+"""How written English is read out: hard sentences, each with the words that a reader says."""
+
+import pytest
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.text import normalize, phonemes
+
+HARD = (
+    ("It costs $5.50 today.", "it costs five dollars and fifty cents today"),
+    ("He paid $1,234.", "he paid one thousand two hundred and thirty four dollars"),
+    ("I owe you £3.05.", "i owe you three pounds and five pence"),
+    ("That is €1 million.", "that is one million euros"),
+    ("A $2.5 billion deal.", "a two point five billion dollars deal"),
+    ("It was 50% off.", "it was fifty percent off"),
+    ("On 3/14/2015 we met.", "on march fourteenth twenty fifteen we met"),
+    ("She left on March 14, 2015.", "she left on march fourteenth twenty fifteen"),
+    ("Born 2015-03-14 in Rome.", "born march fourteenth twenty fifteen in rome"),
+    ("The 4th of July.", "the fourth of july"),
+    ("On July 4th, 1976.", "on july fourth nineteen seventy six"),
+    ("It was the 21st century.", "it was the twenty first century"),
+    ("In 1905 and in 2007.", "in nineteen oh five and in two thousand and seven"),
+    ("Back in the 1990s.", "back in the nineteen nineties"),
+    ("In the '80s.", "in the eighties"),
+    ("At 10:05 am.", "at ten oh five a. m"),
+    ("At 3 p.m. sharp.", "at three p m sharp"),
+    ("The train leaves at 14:30.", "the train leaves at fourteen thirty"),
+    ("Dr. Smith met Mr. Jones.", "doctor smith met mister jones"),
+    ("Mrs. Brown lives on 5th St.", "missus brown lives on fifth street"),
+    ("St. Paul is near.", "saint paul is near"),
+    ("Call 555-1234 now.", "call five five five one two three four now"),
+    ("Call +1 (800) 555-0199.",
+     "call plus one eight zero zero five five five zero one nine nine"),
+    ("Chapter XIV of the book.", "chapter fourteen of the book"),
+    ("Henry VIII was king.", "henry the eighth was king"),
+    ("It is 5 km away.", "it is five kilometers away"),
+    ("He runs 10 km/h.", "he runs ten kilometers per hour"),
+    ("It weighs 2.5 kg.", "it weighs two point five kilograms"),
+    ("It was -5°C outside.", "it was minus five degrees celsius outside"),
+    ("Mix 1/2 cup of milk.", "mix one half cup of milk"),
+    ("Add 3 1/4 cups.", "add three and one quarter cups"),
+    ("No. 5 is alive.", "number five is alive"),
+    ("The U.S.A. won.", "the u s a. won"),
+    ("The BBC and NASA agree.", "the bbc and nasa agree"),
+    ("Use the MP3 file.", "use the mp three file"),
+    ("See www.example.com for more.", "see www dot example dot com for more"),
+    ("Mail me at joe@example.com.", "mail me at joe at example dot com"),
+    ("I'm 6'2\" tall.", "i'm six foot two tall"),
+    ("The score was 3-2.", "the score was three to two"),
+    ("Apples, pears, etc. are here.", "apples pears et cetera are here"),
+    ("Pages 10-20 are missing.", "pages ten to twenty are missing"),
+    ("The year 2024 vs. 2023.", "the year twenty twenty four versus twenty twenty three"),
+    ("Room 101 is free.", "room one hundred and one is free"),
+    ("1,000,000 people came.", "one million people came"),
+    ("Version 2.0.1 is out.", "version two point zero point one is out"),
+    ("He is 007.", "he is zero zero seven"),
+    ("The answer is 3.14159.", "the answer is three point one four one five nine"),
+    ("Vitamin A and plan B.", "vitamin a. and plan b"),
+    ("A nine-year-old boy.", "a nine year old boy"),
+    ("Set blue at A9 now.", "set blue at a. nine now"),
+    ("The rent is $950.75 per month.",
+     "the rent is nine hundred and fifty dollars and seventy five cents per month"),
+    ("Tickets are €12 each.", "tickets are twelve euros each"),
+    ("She earned $45k last year.", "she earned forty five thousand dollars last year"),
+    ("Inflation hit 3.7% in Q4.", "inflation hit three point seven percent in q four"),
+    ("The meeting is on Friday, Sept. 9 at 2:15 p.m.",
+     "the meeting is on friday september ninth at two fifteen p m"),
+    ("He was born on 12/25/1998.", "he was born on december twenty fifth nineteen ninety eight"),
+    ("From 1914 to 1918.", "from nineteen fourteen to nineteen eighteen"),
+    ("The 2000s were strange.", "the two thousands were strange"),
+    ("It is 98.6°F in here.", "it is ninety eight point six degrees fahrenheit in here"),
+    ("Drive 60 mph for 1 hour.", "drive sixty miles per hour for one hour"),
+    ("Lt. Dan and Gov. Lee arrived.", "lieutenant dan and governor lee arrived"),
+    ("Turn left on Oak Ave. and stop.", "turn left on oak avenue and stop"),
+    ("Queen Elizabeth II waved.", "queen elizabeth the second waved"),
+    ("World War I ended.", "world war one ended"),
+    ("It's 3/4 full.", "it's three quarters full"),
+    ("Call 1-800-555-0123.", "call one eight zero zero five five five zero one two three"),
+    ("My PIN is 0042.", "my pin is zero zero four two"),
+    ("About 12,500 fans & 30 players.",
+     "about twelve thousand five hundred fans and thirty players"),
+    ("The file is 4.2 MB.", "the file is four point two megabytes"),
+    ("Meet me at 7 am.", "meet me at seven a. m"),
+    ("Flight BA249 is late.", "flight ba two hundred and forty nine is late"),
+    ("Tom's 3rd try, i.e. the last.", "tom's third try that is the last"),
+    ("We won 4-0.", "we won four to zero"),
+    ("Dr. Lee's office is at 221B Baker St.",
+     "doctor lee's office is at two hundred and twenty one b baker street"),
+    ("Route 66 runs west.", "route sixty six runs west"),
+    ("The temperature fell to -12.5 degrees.",
+     "the temperature fell to minus twelve point five degrees"),
+    ("Add 1.5 l of water.", "add one point five liters of water"),
+    ("Smith & Co. opened in 1888.", "smith and company opened in eighteen eighty eight"),
+    ("Visit https://example.org/docs today.", "visit example dot org slash docs today"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "spoken"), HARD)
+def test_hard_sentences_are_read_out(text, spoken):
+    words = normalize.words(text)
+    assert words == spoken.split()
+    assert all(phonemes.pronounce(words))
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ("place red at a two soon", "EY1"),
+        ("PLACE RED AT A TWO SOON", "EY1"),
+        ("this is vitamin A", "EY1"),
+        ("spell it u s a now", "EY1"),
+        ("paper A4", "EY1"),
+        ("the U.S.A. today", "EY1"),
+        ("take a nine iron", "AH0"),
+        ("a letter", "AH0"),
+        ("A letter", "AH0"),
+        ("A LETTER FOR A FRIEND", "AH0"),
+        ("I saw a man", "AH0"),
+    ],
+)
+def test_the_letter_a_and_the_article_sound_apart(text, sound):
+    words = normalize.words(text)
+    (place,) = [k for k, word in enumerate(words) if word in ("a", "a.")][-1:]
+    assert phonemes.pronounce(words)[place] == (sound,)
+
+
+def test_strange_characters_are_listed_each_by_itself():
+    with pytest.raises(InputError, match=r"text: found '♥', '世', '界' in 'hi 世界 ♥', expected"):
+        normalize.words("hi 世界 ♥")
+    with pytest.raises(InputError, match="and 12 more in"):
+        normalize.words("абвгдежзиклмнопрстуф")

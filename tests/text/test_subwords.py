@@ -1,0 +1,120 @@
+"""Subwords: trained from a manifest, through prepared clips, to the grid and back."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from helpers import fixtures, tiny_configs
+
+from vssflow_jax import media, prepare
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.data import shards
+from vssflow_jax.text import alignment, phonemes, placement, subwords
+
+TEXTS = (
+    "der schnelle braune Fuchs springt über den faulen Hund",
+    "heute ist schönes Wetter und morgen regnet es",
+    "die Straße ist lang und die Nacht ist kurz",
+    "über sieben Brücken musst du gehn",
+    "mañana será otro día, señor",
+)
+
+
+@pytest.fixture(scope="module")
+def pace():
+    return subwords.Pace({}, subwords.train(TEXTS, 60))
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "  Über  DIE Straße!  "])
+def test_texts_come_back_from_their_numbers(pace, text):
+    pieces = pace.pieces(text)
+    numbers = phonemes.ids(pieces)
+    assert numbers.min() > 0 and numbers.max() < subwords.LARGEST == 200
+    assert pace.text(numbers) == subwords.plain(text)
+
+
+def test_pieces_are_longer_than_letters_and_training_is_repeatable(pace):
+    assert len(pace.pieces(TEXTS[2])) < len(TEXTS[2]) * 0.9
+    assert subwords.train(TEXTS, 60) == pace.model
+    assert pickle.loads(pickle.dumps(pace)).pieces(TEXTS[0]) == pace.pieces(TEXTS[0])
+    again = subwords.Pace.of(json.loads(json.dumps(pace.statistics)))
+    assert again.model == pace.model and again.hash == pace.hash != ""
+
+
+def test_a_text_is_spread_by_its_letters(pace):
+    intervals, _ = placement.schedule(TEXTS[1], 1.0, 3.0, 4.0, pace)
+    assert [i.symbol for i in intervals] == pace.pieces(TEXTS[1])
+    assert intervals[0].start == 1.0 and intervals[-1].end == 3.0
+    letters = [len(i.symbol.partition(":")[2]) for i in intervals]
+    seconds = np.array([i.end - i.start for i in intervals])
+    np.testing.assert_allclose(seconds / letters, 2.0 / sum(letters), rtol=1e-6)
+    grid = alignment.to_grid(intervals, 100)
+    assert not grid[:24].any() and grid[25:75].all() and not grid[76:].any()
+
+
+@pytest.mark.parametrize(
+    ("texts", "vocabulary", "message"),
+    [
+        ((), 60, "found no text"),
+        (("...",), 60, "found no text"),
+        (TEXTS, 10, "found 10 for 2. different characters, expected at least"),
+        (TEXTS, 201, "--vocabulary: found 201, expected 2 to 200"),
+        (("".join(map(chr, range(0x4E00, 0x4F00))),), 200, "200 is the most: romanise"),
+    ],
+)
+def test_what_cannot_be_learned_is_said(texts, vocabulary, message):
+    with pytest.raises(InputError, match=message):
+        subwords.train(texts, vocabulary)
+
+
+def test_unknown_characters_and_broken_models_are_named(pace):
+    with pytest.raises(InputError, match="found 'ж', '世', expected characters of the training"):
+        pace.pieces("die 世 ж")
+    with pytest.raises(InputError, match="no words"):
+        pace.pieces("?!")
+    with pytest.raises(InputError, match=r"subwords\.model: found something else"):
+        subwords.Pace({}, b"no model").pieces("a")
+
+
+def manifest(folder, texts):
+    rows = []
+    for k, text in enumerate(texts):
+        media.write_wav(folder / f"{k}.wav", fixtures.tone(4.0), 16_000)
+        rows.append(f'{k},{k}.wav,"{text}",{"test" if k == 0 else "train"},speech')
+    (folder / "clips.csv").write_text("\n".join(["id,audio,text,split,task", *rows]) + "\n")
+    return folder / "clips.csv"
+
+
+def test_the_command_then_prepare_then_times(tmp_path):
+    unseen = "die Straße und die Nacht"
+    table = manifest(tmp_path, (unseen, *TEXTS))
+    done = tiny_configs.run(
+        "text.subwords", f"--manifest={table}", f"--out={tmp_path}", "--vocabulary=70"
+    )
+    assert done.returncode == 0 and "pieces of 5 texts, as: ▁" in done.stdout
+    prepare.prepare(table, tmp_path / "shards", workers=0, progress=False)
+    info = shards.load_dataset_info(tmp_path / "shards")
+    assert info["features"]["phonemes"]["encoder"] == "subwords"
+    pace = subwords.Pace.of(info["statistics"])
+    (record,) = shards.open_split(tmp_path / "shards", "test")
+    spoken = record["phonemes"][record["phonemes"] > 0]
+    steps = spoken[np.flatnonzero(np.diff(spoken, prepend=-1))]
+    assert pace.text(steps).replace(" ", "") == subwords.plain(unseen).replace(" ", "")
+    assert record["meta"]["times"] == "predicted"
+    prediction = placement.predicted(record["meta"], pace)
+    assert [i.symbol for i in prediction] == pace.pieces(unseen)
+
+
+def test_the_commands_mistakes_are_one_line(tmp_path):
+    table = manifest(tmp_path, TEXTS[:2])
+    (tmp_path / "bad.csv").write_text("id,words\n1,a\n")
+    for flags, message in {
+        (f"--manifest={tmp_path / 'none.csv'}",): "no such file, expected a manifest",
+        (f"--manifest={tmp_path / 'bad.csv'}",): "found no columns text and split",
+        (f"--manifest={table}", "--vocabulary=5"): "--vocabulary: found 5 for",
+    }.items():
+        done = tiny_configs.run("text.subwords", *flags, f"--out={tmp_path / 'out'}")
+        assert done.returncode == 2 and done.stderr.startswith("error: ")
+        assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,242 @@
+"""Several processes on this machine as one run: flags, equal numbers, deaths and restarts."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny_configs
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.data import shards
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.training import distributed
+
+STEPS = 40
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "t-0,t-1"}, True),
+        ({"SLURM_NTASKS": "4", "SLURM_JOB_ID": "1"}, False),  # in sbatch, outside of srun
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NODELIST": "a", "SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NODELIST": "a", "SLURM_STEP_NUM_TASKS": "4"}, True),
+    ],
+)
+def test_environment_of_several_processes(environment, expected):
+    assert distributed.several(environment) is expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((None, 2, None), "--num_processes=2, expected --coordinator_address"),
+        (("auto", None, 1), "--process_id=1, expected --coordinator_address"),
+        (("a:1", 2, None), "num_processes 2 and process_id None"),
+        (("a:1", 2, 2), "process_id 2"),
+        (("a", 2, 1), "found 'a', expected HOST:PORT"),
+        (("auto", None, None), "cannot join"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, said):
+    with pytest.raises(InputError, match=said):
+        distributed.connect(*flags, 5)
+
+
+def test_alone_without_flags():
+    distributed.connect(None, None, None, 5)
+    assert jax.process_count() == 1
+    with distributed.together(), distributed.first_goes_before("x"):
+        distributed.part()
+    tree = {"a": np.ones(2)}
+    assert distributed.whole(tree) is tree
+
+
+def test_a_process_torn_down_from_within_says_so():
+    """As JAX does where others are lost: abort, without a word from Python."""
+    code = """
+import os, jax
+from vssflow_jax.training import hosts
+jax.process_count = lambda: 2
+with hosts.together():
+    if {}: os.abort()
+"""
+    for torn in (True, False):
+        command = [sys.executable, "-c", code.format(torn)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode != 0) == torn
+        assert (distributed.LOST in done.stderr) == torn
+
+
+def start(workdir, devices, *flags):
+    """Starts the training command with some simulated devices; its process."""
+    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    common = (*tiny_configs.FLAGS, "--config.data.batch_size=8", f"--config.train.steps={STEPS}")
+    log = (workdir / f"log{time.monotonic_ns()}.txt").open("w+")
+    command = [sys.executable, "-m", "vssflow_jax.train", *common, f"--workdir={workdir}", *flags]
+    process = subprocess.Popen(
+        command,
+        cwd=tiny_configs.ROOT,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+    )
+    process.log = log
+    return process
+
+
+def pair(workdir, *flags):
+    """Starts two processes of four devices each as one run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = (f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2")
+    common += ("--heartbeat_seconds=5", *flags)
+    return [start(workdir, 4, *common, f"--process_id={number}") for number in range(2)]
+
+
+def said(process):
+    """What a process has written so far."""
+    process.log.seek(0)
+    return process.log.read()
+
+
+def folder(tiny_run, path):
+    """A run's folder in which shards and codec are made already."""
+    path.mkdir()
+    for name in ("shards", "codec"):
+        shutil.copytree(tiny_run / name, path / name)
+    return path
+
+
+def until_checkpoint(workdir, step, processes):
+    """Waits for a checkpoint of this step or a later one."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        names = [path.name for path in workdir.glob("checkpoints/*")]
+        if any(int(name) >= step for name in names if name.isdecimal()):
+            return
+        for process in processes:
+            assert process.poll() is None, said(process)
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint")
+
+
+def losses(workdir):
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines}
+
+
+def sound(workdir):
+    """Waves of two test clips, generated on one device from the run's newest checkpoint."""
+    split = shards.open_split(workdir / "shards", "test")
+    return Generator.from_workdir(workdir).batch([split[0], split[1]])
+
+
+@pytest.mark.slow
+def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices_run(
+    tiny_run, tmp_path
+):
+    """2 x 4 devices, SIGKILL of one; again, SIGTERM of one; the rest on 8 devices, then on 1."""
+    alone = folder(tiny_run, tmp_path / "alone")
+    process = start(alone, 1)
+    assert process.wait(timeout=600) == 0, said(process)
+
+    shared = folder(tiny_run, tmp_path / "shared")
+    mesh = ("--config.mesh.data=4", "--config.mesh.fsdp=2")
+    first, second = pair(shared, *mesh)
+    until_checkpoint(shared, 4, (first, second))
+    second.send_signal(signal.SIGKILL)
+    since = time.monotonic()
+    assert first.wait(timeout=120) not in (0, 2, 75)
+    assert time.monotonic() - since < 60
+    assert said(first).splitlines()[-1] == distributed.LOST
+
+    first, second = pair(shared, *mesh)
+    until_checkpoint(shared, 12, (first, second))
+    second.send_signal(signal.SIGTERM)
+    assert [p.wait(timeout=300) for p in (first, second)] == [75, 75], said(first) + said(second)
+    assert "going on from step" in said(first)
+    assert "going on from step" not in said(second)  # written once
+
+    third = start(shared, 8, "--config.mesh.data=1", "--config.mesh.fsdp=8")
+    until_checkpoint(shared, 30, (third,))
+    third.send_signal(signal.SIGTERM)
+    assert third.wait(timeout=300) == 75, said(third)
+    wave = sound(shared)  # one device restores what eight have saved
+    assert np.isfinite(wave).all() and np.abs(wave).max() > 0
+    fourth = start(shared, 1)
+    assert fourth.wait(timeout=600) == 0, said(fourth)
+
+    found, expected = losses(shared), losses(alone)
+    assert list(found) == list(expected) == list(range(1, STEPS + 1))
+    for step in range(1, 11):
+        assert found[step] == pytest.approx(expected[step], rel=1e-5)
+    for step in range(11, STEPS + 1):
+        assert found[step] == pytest.approx(expected[step], rel=1e-3)
+    for ours, theirs in zip(sound(shared), sound(alone), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3 * np.abs(theirs).max())
+
+
+@pytest.mark.slow
+def test_samples_do_not_depend_on_the_mesh(tiny_run):
+    """The Generator with weights on 1 device and split over 8: the same latents.
+
+    Waves are compared no closer than Griffin-Lim, which looks for phases, leaves them.
+    """
+    code = f"""
+import jax, json, numpy as np
+from vssflow_jax.data import shards
+from vssflow_jax.generate import Generator
+from vssflow_jax.training import sharding
+split = shards.open_split("{tiny_run}/shards", "test")
+generator = Generator.from_workdir("{tiny_run}")
+params, decode, latents = generator.params, generator._decode, []
+
+def noted(codec, latent):
+    latents.append(np.asarray(latent))
+    return decode(codec, latent)
+
+generator._decode = noted
+alone = np.stack(generator.batch([split[0], split[1]]))
+assert np.isfinite(alone).all() and np.abs(alone).max() > 0
+for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
+    mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes)))
+    generator.params = jax.device_put(params, sharding.shardings(params, mesh))
+    waves = np.stack(generator.batch([split[0], split[1]]))
+    far = np.abs(latents[-1] - latents[0]).max() / np.abs(latents[0]).max()
+    print(float(far), float(np.abs(waves - alone).max()))
+"""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+        env={**os.environ, **flags},
+    )
+    assert done.returncode == 0, done.stderr
+    found = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+    assert len(found) == 4
+    for latent, wave in found:
+        assert latent < 1e-5 and wave < 1e-2
+
+
+@pytest.mark.slow
+def test_a_mistake_ends_both_processes_with_its_line(tiny_run, tmp_path):
+    shared = folder(tiny_run, tmp_path / "shared")
+    both = pair(shared, "--config.mesh.tensor=4")
+    assert [process.wait(timeout=300) for process in both] == [2, 2]
+    for process in both:
+        assert said(process).splitlines()[-1].startswith("error: mesh.tensor: found 4")

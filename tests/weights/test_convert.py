@@ -1,0 +1,255 @@
+"""Official weights in and out: bit-exact round trips, and damage that is named and runs nothing."""
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import tiny_configs
+from helpers.official_names import (
+    QUERY,
+    ROUTES,
+    Trap,
+    assert_same,
+    built,
+    convert,
+    fields,
+    halved,
+    official,
+    recipe,
+    renamed,
+    transposed,
+    with_infinity,
+    with_nan,
+    without,
+)
+from safetensors.numpy import load_file, save_file
+
+from vssflow_jax import Generator
+from vssflow_jax.codecs.interface import save_codec
+from vssflow_jax.codecs.pca import fit_pca
+from vssflow_jax.common import safetensors_io
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import load_recipe
+from vssflow_jax.models import duration_model, vssflow
+from vssflow_jax.training import checkpoint, loop
+from vssflow_jax.training.state import initial
+from vssflow_jax.weights import mapping, network, vssflow_names
+from vssflow_jax.weights.torch_files import read_tensors
+
+# ---- round trips --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fixture", ROUTES)
+def test_round_trip_is_bit_exact(fixture, tmp_path):
+    state = official(fixture)
+    ours = convert(tmp_path, state, fixture)
+    network.revert(ours, tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), state)
+    params, step, _ = checkpoint.load_weights(ours)
+    count = sum(array.size for array in safetensors_io.flatten(params).values())
+    assert (step, count) == (0, sum(array.size for array in state.values()))
+
+
+def test_command_there_and_back(tmp_path):
+    """The real command; a folder for --out gets a file of a fixed name."""
+    state = official()
+    save_file(state, tmp_path / "official.safetensors")
+    ours, back = tmp_path / "ours", tmp_path / "back"
+    flags = [f"--config.{name}={value}" for name, value in fields().items()]
+    files = (f"--src={tmp_path / 'official.safetensors'}", f"--out={ours}")
+    done = tiny_configs.run("convert", "--kind=vssflow", *files, *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"{sum(array.size for array in state.values()):,} parameters" in done.stdout
+    done = tiny_configs.run(
+        "convert", "--kind=vssflow", "--reverse", f"--src={ours}", f"--out={back}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same(load_file(back / network.OFFICIAL), state)
+
+
+def test_frozen_models_in_a_checkpoint_are_left_out_and_told(tmp_path):
+    carried = {
+        "vae.encoder.conv_in.weight": np.zeros((2, 1, 3, 3), np.float32),
+        "image_encoder.model.count": np.zeros((), np.int64),
+    }
+    save_file({**official(), **carried}, tmp_path / "official.safetensors")
+    told = network.convert(tmp_path / "official.safetensors", tmp_path / "ours", recipe())
+    assert told.endswith("left out: image_encoder (1 tensors), vae (1 tensors)")
+    network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), official())
+
+
+def test_run_becomes_official_weights(tiny_run, tmp_path):
+    """The network that was trained here has official names too, and comes back as it was."""
+    network.revert(tiny_run, tmp_path / "official.safetensors")
+    config = checkpoint.read_config(tiny_run)
+    network.convert(tmp_path / "official.safetensors", tmp_path / "ours", config)
+    found, trained = (checkpoint.load_weights(f)[0] for f in (tmp_path / "ours", tiny_run))
+    trained.pop(duration_model.NAME)
+    trained = {path: np.asarray(array) for path, array in safetensors_io.flatten(trained).items()}
+    assert_same(safetensors_io.flatten(found), trained)
+
+
+def test_conversion_with_a_codec_makes_sound(tmp_path):
+    ours = convert(tmp_path, official())
+    with pytest.raises(InputError, match="codec"):
+        Generator.from_workdir(ours)
+    waves = np.random.default_rng(0).standard_normal((4, 64_000), np.float32)
+    save_codec(fit_pca(waves, channels=recipe().codec.channels, whiten=0.5), ours / "codec")
+    made = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
+    assert made.wave.shape == (16_000,) and np.isfinite(made.wave).all() and made.wave.std() > 0
+
+
+def test_training_starts_from_a_conversion_elsewhere(tmp_path):
+    ours = convert(tmp_path, official())
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vssflow_names.parameter_shapes(built())
+    )
+    first = loop.started(initial(zeros, recipe()), str(ours), "any codec")
+    expected = safetensors_io.flatten(checkpoint.load_weights(ours)[0])
+    for found in (first.params, first.weights):
+        assert_same({k: np.asarray(v) for k, v in safetensors_io.flatten(found).items()}, expected)
+    done = tiny_configs.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
+    assert done.returncode == 2 and f"--config.train.start={ours}" in done.stderr
+
+
+@pytest.mark.slow
+def test_full_size_round_trip(tmp_path):
+    """463,565,184 parameters: bit-exact, under two minutes and three times the file's size."""
+    config = load_recipe("joint")
+    model = vssflow.build(config, config.codec.channels)
+    flat = safetensors_io.flatten(vssflow_names.parameter_shapes(model))
+    shapes = mapping.official_shapes(vssflow_names.entries(model), config.model.layers, flat)
+
+    def draw(name):
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        return rng.standard_normal(shapes[name], np.float32)
+
+    state = {
+        name: safetensors_io.Lazy(shape, "float32", lambda name=name: draw(name))
+        for name, shape in shapes.items()
+    }
+    src, back = tmp_path / "official.safetensors", tmp_path / "back.safetensors"
+    safetensors_io.write_arrays(src, state)
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 463_565_184
+    began = time.perf_counter()
+    for flags in (
+        (f"--src={src}", f"--out={tmp_path / 'ours'}"),
+        ("--reverse", f"--src={tmp_path / 'ours'}", f"--out={back}"),
+    ):
+        command = [sys.executable, "-m", "vssflow_jax.convert", "--kind=vssflow", *flags]
+        process = subprocess.Popen(command, cwd=tiny_configs.ROOT, env={**os.environ})
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss * 1024 / src.stat().st_size
+        print(f"{flags}: peak memory {peak:.2f} x file, {time.perf_counter() - began:.0f} s")
+        assert process.returncode == 0 and peak < 3
+    assert time.perf_counter() - began < 120
+    found = safetensors_io.read_arrays(back)
+    assert set(found) == set(shapes)
+    for name in shapes:
+        np.testing.assert_array_equal(np.asarray(found[name]), draw(name), err_msg=name)
+
+
+# ---- damage -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (without, ("missing", QUERY)),
+        (renamed, ("missing", QUERY, "unknown", QUERY + "s")),
+        (transposed, (QUERY, "[12, 16]", "[16, 12]")),
+        (halved, (QUERY, "float16", "float32")),
+        (with_nan, (QUERY, "NaN")),
+        (with_infinity, (QUERY, "infinity")),
+    ],
+)
+def test_damaged_tensors_are_named_and_nothing_is_written(damage, words, tmp_path):
+    state = official()
+    damage(state)
+    with pytest.raises(InputError) as error:
+        convert(tmp_path, state)
+    for word in ("official.safetensors", *words):
+        assert word in str(error.value)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_many_wrong_names_fit_on_a_line(tmp_path):
+    with pytest.raises(
+        InputError, match=f"and {len(official()) - safetensors_io.SHOWN} more"
+    ) as error:
+        convert(tmp_path, {"other": np.zeros(3, np.float32)})
+    assert len(str(error.value)) < 1000
+
+
+def test_file_cut_anywhere_is_refused(tmp_path):
+    save_file(official(), tmp_path / "whole.safetensors")
+    data = (tmp_path / "whole.safetensors").read_bytes()
+    cut = tmp_path / "cut.safetensors"
+    for length in (0, 4, 8, 100, len(data) // 2, len(data) - 1):
+        cut.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"cut\.safetensors: not a whole"):
+            network.convert(cut, tmp_path / "ours", recipe())
+    assert not (tmp_path / "ours").exists()
+
+
+def test_pickle_under_another_name_runs_nothing(tmp_path):
+    data = pickle.dumps({"state_dict": Trap(tmp_path / "sprung")})
+    (tmp_path / "official.safetensors").write_bytes(data)
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        read_tensors(tmp_path / "official.safetensors")
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(data)
+    assert (tmp_path / "sprung").exists()  # the trap was a real one
+
+
+def test_pytorch_file_without_torch_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "official.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match=r'official\.ckpt.*pip install "vssflow_jax\[torch\]"'):
+        read_tensors(tmp_path / "official.ckpt")
+
+
+def test_bad_names_on_the_command_line(tmp_path):
+    for flags, word in (
+        (("--kind=voice", "--src=a", f"--out={tmp_path / 'ours'}"), "--kind"),
+        (("--kind=vssflow", f"--src={tmp_path / 'no.ckpt'}", f"--out={tmp_path}"), "no.ckpt"),
+    ):
+        done = tiny_configs.run("convert", *flags)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        line = done.stderr.strip().splitlines()[-1]
+        assert line.startswith("error: ") and word in line
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "weights.npz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"\.npz"):
+        read_tensors(tmp_path / "weights.npz")
+
+
+def test_runs_are_not_overwritten(tmp_path):
+    save_file(official(), tmp_path / "official.safetensors")
+    (tmp_path / "run" / checkpoint.FOLDER).mkdir(parents=True)
+    with pytest.raises(InputError, match="found a run"):
+        network.convert(tmp_path / "official.safetensors", tmp_path / "run", recipe())
+    assert not list((tmp_path / "run").glob("*.*"))
+
+
+def test_reverse_says_what_is_wrong(tmp_path):
+    ours = convert(tmp_path, official())
+    with pytest.raises(InputError, match=r"\.npz"):
+        network.revert(ours, tmp_path / "back.npz")
+    with pytest.raises(InputError, match="no such folder"):
+        network.revert(tmp_path / "nowhere", tmp_path / "back.safetensors")
+    params, _, _ = checkpoint.load_weights(ours)
+    params["dit"]["extra"] = np.zeros(3, np.float32)
+    safetensors_io.write_arrays(ours / checkpoint.CONVERTED, safetensors_io.flatten(params))
+    with pytest.raises(InputError, match="without an official name dit/extra"):
+        network.revert(ours, tmp_path / "back.safetensors")
+    assert not (tmp_path / "back.safetensors").exists()

@@ -1,0 +1,253 @@
+"""Published encoders: conversion there and back, what is refused, and where weights are found."""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import pytest
+from helpers import tiny_configs, tiny_encoders
+from helpers.official_names import assert_same
+from helpers.paths import ROOT
+from safetensors.numpy import load_file, save_file
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.safetensors_io import flatten
+from vssflow_jax.encoders.avhubert import AvhubertConfig
+from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.cnn14 import Cnn14Config
+from vssflow_jax.encoders.rawnet3 import Rawnet3Config
+from vssflow_jax.encoders.synchformer import SynchformerConfig
+from vssflow_jax.encoders.vggish import VggishConfig
+from vssflow_jax.weights import encoder_names, mapping, published, sources
+
+KINDS = tuple(published.KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_and_back(kind, tmp_path):
+    state = tiny_encoders.official(kind)
+    folder = tiny_encoders.convert(kind, tmp_path)
+    published.revert(kind, folder, tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), state)
+    found = published.load(folder, kind)
+    about = json.loads((folder / "encoder.json").read_text())
+    assert found.hash == about["hash"] and about["source"]["file"] == f"{kind}.safetensors"
+    assert not about["source"]["as_published"] and len(about["source"]["sha256"]) == 64
+    # Every head is 64 wide, so the small ones are found by their shapes alone.
+    assert found.config == tiny_encoders.SMALL[kind]
+    again = published.convert(kind, tmp_path / "back.safetensors", tmp_path / "again")
+    assert published.load(tmp_path / "again", kind).hash == found.hash and "sha256" in again
+
+
+def test_hugging_face_names_and_half_precision(tmp_path):
+    config = tiny_encoders.SMALL["clip"]
+    expected = flatten(tiny_encoders.parameters("clip"))
+    hugging = tiny_encoders.official("clip", names=encoder_names.HUGGING_FACE)
+    beside = {
+        "text_model.embeddings.position_ids": np.arange(3),
+        "logit_scale": np.zeros((), np.float32),
+        "visual_projection.weight": np.zeros((2, 64), np.float32),
+    }
+    inside = {name.removeprefix("vision_model."): array for name, array in hugging.items()}
+    for state in (hugging | beside, inside):
+        found, params, left = published.from_official("clip", state)
+        assert found == config
+        assert_same(flatten(params), expected)
+        assert len(left) == (3 if "logit_scale" in state else 0)
+    half = {
+        name: array.astype(np.float16) for name, array in tiny_encoders.official("clip").items()
+    }
+    half["visual.proj"] = np.zeros((64, 2), np.float16)
+    _, params, left = published.from_official("clip", half)
+    assert left == ["visual.proj"]
+    for path, array in flatten(params).items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, expected[path].astype(np.float16))
+
+
+def test_a_fine_tuned_lip_reader_is_taken_apart():
+    state = {f"encoder.w2v_model.{k}": a for k, a in tiny_encoders.official("lips").items()}
+    state["encoder.w2v_model.mask_emb"] = state["decoder.x"] = np.zeros(2, np.float32)
+    config, params, left = published.from_official("lips", state)
+    assert config == tiny_encoders.SMALL["lips"] and sorted(left) == ["decoder.x", "mask_emb"]
+    assert_same(flatten(params), flatten(tiny_encoders.parameters("lips")))
+
+
+LAST = {
+    "clip": "visual.ln_post.bias",
+    "sync": "vfeat_extractor.norm.bias",
+    "lips": "encoder.layer_norm.bias",
+    "speaker": "fc6.bias",
+    "vggish": "embeddings.4.bias",
+    "cnn14": "fc_audioset.bias",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_tensors_are_listed(kind, tmp_path):
+    good = tiny_encoders.official(kind)
+    last = sorted(good)[-1]
+    for change, message in (
+        (lambda s: s.pop(last), last),
+        (lambda s: s.pop(LAST[kind]), f"missing tensors {LAST[kind]}"),
+        (lambda s: s.update(odd=np.zeros(3, np.float32)), "unknown tensors odd"),
+        (lambda s: s.update({last: np.zeros((7, 7), np.float32)}), last),
+        (lambda s: s[last].fill(np.nan), "NaN"),
+        (lambda s: s.clear(), "expected weights of"),
+    ):
+        state = {name: array.copy() for name, array in good.items()}
+        change(state)
+        save_file(state, tmp_path / "x.safetensors")
+        with pytest.raises(InputError, match=r"x\.safetensors") as error:
+            published.convert(kind, tmp_path / "x.safetensors", tmp_path / "out")
+        assert message.split("[")[0] in str(error.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_damaged_and_foreign_folders_are_refused(tmp_path):
+    folder = tiny_encoders.convert("speaker", tmp_path)
+    with pytest.raises(InputError, match="found weights of speaker, expected clip"):
+        published.load(folder, "clip")
+    arrays = load_file(folder / "encoder.safetensors")
+    arrays["bias"] = arrays["bias"] + 1
+    save_file(arrays, folder / "encoder.safetensors")
+    with pytest.raises(InputError, match="hash"):
+        published.load(folder, "speaker")
+    (folder / "encoder.json").write_text("{}")
+    with pytest.raises(InputError, match=r"encoder\.json"):
+        published.load(folder, "speaker")
+
+
+def test_weights_are_looked_for_locally_then_on_the_hub(tmp_path, monkeypatch):
+    tiny_encoders.convert("clip", tmp_path)
+    monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
+    assert published.find("clip") == tmp_path / "clip"
+
+    class Hub:
+        def hf_hub_download(self, repository, file, **_):
+            assert (repository, file) == ("jungjee/RawNet3", "model.pt")
+            save_file(tiny_encoders.official("speaker"), tmp_path / "hub.safetensors")
+            return str(tmp_path / "hub.safetensors")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
+    assert published.find("speaker") == tmp_path / "speaker"
+    assert published.load(tmp_path / "speaker", "speaker").config == tiny_encoders.SMALL["speaker"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_absent_weights_say_what_to_put_where(kind, tmp_path, monkeypatch):
+    class Hub:
+        def hf_hub_download(self, *_, **__):
+            raise ConnectionError("no\nnetwork")
+
+    monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
+    with pytest.raises(InputError) as error:
+        published.find(kind)
+    text = str(error.value)
+    source = sources.of(kind)[0]
+    assert f"--kind={kind} --src={source.file} --out={tmp_path / kind}" in text
+    assert source.where in text and "\n" not in text
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match=f"encoder {kind}"):
+        published.find(kind)
+
+
+def test_the_document_has_the_table():
+    page = (ROOT / "docs" / "weights.md").read_text()
+    assert "\n".join(sources.table()) + "\n\n" in page
+    for source in sources.SOURCES:
+        assert source.sha256 is None or len(source.sha256) == 64
+        assert source.licence and source.where
+
+
+def test_command(tmp_path):
+    save_file(tiny_encoders.official("speaker"), tmp_path / "model.safetensors")
+    done = tiny_configs.run("convert", "--kind=speaker", f"--src={tmp_path}/model.safetensors",
+                    f"--out={tmp_path}/speaker")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert published.load(tmp_path / "speaker", "speaker").config == tiny_encoders.SMALL["speaker"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Node(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+    root, state = Node(), tiny_encoders.official("clip")
+    for name, array in state.items():
+        *path, leaf = name.split(".")
+        node = root
+        for part in path:
+            if not hasattr(node, part):
+                node.add_module(part, Node())
+            node = getattr(node, part)
+        node.register_parameter(leaf, torch.nn.Parameter(torch.tensor(array)))
+    torch.jit.script(root).save(tmp_path / "ViT-B-16.pt")
+    published.convert("clip", tmp_path / "ViT-B-16.pt", tmp_path / "clip")
+    found = published.load(tmp_path / "clip", "clip")
+    assert_same(flatten(found.params), flatten(tiny_encoders.parameters("clip")))
+    lips = {name: torch.tensor(array) for name, array in tiny_encoders.official("lips").items()}
+    torch.save({"model": lips, "args": argparse.Namespace(x=1)}, tmp_path / "large.pt")
+    published.convert("lips", tmp_path / "large.pt", tmp_path / "lips")
+    with pytest.raises(InputError, match="argparse"):
+        published.convert("sync", tmp_path / "large.pt", tmp_path / "sync")
+
+
+def test_what_the_releases_of_sound_networks_hold_beside_their_weights_is_left_out(tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.tensor(array) for name, array in tiny_encoders.official("cnn14").items()}
+    for part in ("real", "imag"):
+        state[f"spectrogram_extractor.stft.conv_{part}.weight"] = torch.zeros(33, 1, 64)
+    state["bn0.num_batches_tracked"] = torch.tensor(7)
+    torch.save({"iteration": 600_000, "model": state}, tmp_path / "Cnn14_mAP=0.431.pth")
+    told = published.convert("cnn14", tmp_path / "Cnn14_mAP=0.431.pth", tmp_path / "cnn14")
+    assert "left out: 3 tensors" in told
+    found = published.load(tmp_path / "cnn14", "cnn14")
+    assert_same(flatten(found.params), flatten(tiny_encoders.parameters("cnn14")))
+    vggish = tiny_encoders.official("vggish") | {"pproc.pca_means": np.zeros((128, 1), np.float32)}
+    _, params, left = published.from_official("vggish", vggish)
+    assert left == ["pproc.pca_means"]
+    assert_same(flatten(params), flatten(tiny_encoders.parameters("vggish")))
+
+
+FULL = {
+    "clip": (ClipConfig(), "visual.transformer.resblocks.11.attn.in_proj_weight", (2304, 768)),
+    "sync": (
+        SynchformerConfig(),
+        "vfeat_extractor.blocks.11.timeattn.qkv.weight",
+        (2304, 768),
+    ),
+    "lips": (AvhubertConfig(), "encoder.layers.23.fc1.weight", (4096, 1024)),
+    "speaker": (Rawnet3Config(), "layer3.convs.6.weight", (128, 128, 3)),
+    "vggish": (VggishConfig(), "embeddings.0.weight", (4096, 12_288)),
+    "cnn14": (Cnn14Config(), "conv_block6.conv2.weight", (2048, 2048, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_sizes_have_the_published_names_and_shapes(kind):
+    """Shapes alone: our map has every parameter once, and the official shapes tell the size."""
+    config, name, shape = FULL[kind]
+    flat = flatten(published.shapes(kind, config))
+    rows = list(published.KINDS[kind].entries(config))
+    assert sorted("/".join(row.path) for row in rows) == sorted(flat)
+    shapes = mapping.official_shapes(rows, getattr(config, "layers", 1), flat)
+    state = encoder_names.joined({k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()})
+    assert state[name].shape == shape
+    assert published.KINDS[kind].sizes(state) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_size_there_and_back(kind, tmp_path):
+    config = FULL[kind][0]
+    state = tiny_encoders.official(kind, config)
+    save_file(state, tmp_path / "official.safetensors")
+    published.convert(kind, tmp_path / "official.safetensors", tmp_path / "ours")
+    published.revert(kind, tmp_path / "ours", tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), state)

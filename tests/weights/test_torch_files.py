@@ -1,0 +1,105 @@
+"""PyTorch's checkpoints: read as tensors alone, damaged ones named, code in them not run."""
+
+import pickle
+
+import numpy as np
+import pytest
+from helpers.official_names import (
+    QUERY,
+    Trap,
+    assert_same,
+    halved,
+    official,
+    recipe,
+    renamed,
+    transposed,
+    with_nan,
+    without,
+)
+from safetensors.numpy import load_file
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.weights import network
+from vssflow_jax.weights.torch_files import read_tensors
+
+
+@pytest.fixture
+def lightning(tmp_path):
+    """Writes `official.ckpt` as Lightning does: state dict, optimiser, loops, the odds and ends."""
+    torch = pytest.importorskip("torch")
+
+    def write(state, **beside):
+        tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in state.items()}
+        moments = {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(4)}}
+        whole = {
+            "epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.4.0",
+            "state_dict": tensors, "loops": {"fit_loop": {"state_dict": {}}},
+            "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4}]}],
+            "hyper_parameters": {"dit_num_layers": 2}, **beside,
+        }  # fmt: skip
+        torch.save(whole, tmp_path / "official.ckpt")
+        return tmp_path / "official.ckpt"
+
+    return write
+
+
+def test_lightning_checkpoint_round_trip(lightning, tmp_path):
+    network.convert(lightning(official()), tmp_path / "ours", recipe())
+    network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
+    assert_same(load_file(tmp_path / "back.safetensors"), official())
+
+
+def test_bare_state_dict_is_read_too(lightning, tmp_path):
+    import torch
+
+    state = torch.load(lightning(official()), weights_only=True)["state_dict"]
+    for zipped in (True, False):
+        torch.save(state, tmp_path / "bare.pth", _use_new_zipfile_serialization=zipped)
+        found = read_tensors(tmp_path / "bare.pth")
+        assert_same({k: np.asarray(v) for k, v in found.items()}, official())
+
+
+@pytest.mark.parametrize("damage", [without, renamed, transposed, halved, with_nan])
+def test_damaged_checkpoint_names_the_tensor(damage, lightning, tmp_path):
+    state = official()
+    damage(state)
+    with pytest.raises(InputError, match=rf"official\.ckpt.*{QUERY}"):
+        network.convert(lightning(state), tmp_path / "ours", recipe())
+    assert not (tmp_path / "ours").exists()
+
+
+def test_cut_checkpoint_is_refused(lightning, tmp_path):
+    path = lightning(official())
+    data = path.read_bytes()
+    for length in (0, 1, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"official\.ckpt: not a whole"):
+            network.convert(path, tmp_path / "ours", recipe())
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["in a checkpoint", "a bare pickle"])
+def test_code_in_a_checkpoint_is_refused_and_not_run(plain, lightning, tmp_path):
+    import torch
+
+    trap = Trap(tmp_path / "sprung")
+    path = lightning(official(), callbacks=trap)
+    if plain:
+        path.write_bytes(pickle.dumps({"state_dict": trap}, protocol=2))
+    with pytest.raises(InputError, match=r"official\.ckpt: (refused.*mkdir|not a whole)"):
+        network.convert(path, tmp_path / "ours", recipe())
+    assert not (tmp_path / "sprung").exists() and not (tmp_path / "ours").exists()
+    if not plain:
+        torch.load(path, weights_only=False)
+        assert (tmp_path / "sprung").exists()  # the trap was a real one
+
+
+def test_what_is_no_tensor_is_named(lightning, tmp_path):
+    import torch
+
+    torch.save({"state_dict": {"vaflow.proj_in.weight": 3}}, tmp_path / "official.ckpt")
+    with pytest.raises(InputError, match=r"vaflow\.proj_in\.weight is a int"):
+        read_tensors(tmp_path / "official.ckpt")
+    torch.save([torch.zeros(3)], tmp_path / "official.ckpt")
+    with pytest.raises(InputError, match="found a list"):
+        read_tensors(tmp_path / "official.ckpt")

@@ -1,0 +1,106 @@
+"""From a log-mel spectrogram back to a waveform without a trained vocoder.
+
+Magnitudes come from the mel bands by multiplicative updates (Lee and Seung 2001, with
+the filterbank as the fixed factor), phases by the fast Griffin-Lim iteration (Perraudin,
+Balazs and Søndergaard 2013).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vssflow_jax.codecs import mel as mels
+from vssflow_jax.codecs.pieces import by_pieces
+
+BLOCKS = -(-mels.WINDOW // mels.HOP)  # hops that one window touches
+MOMENTUM = 0.99
+TINY = 1e-8
+PIECE = 1000  # frames: what is longer than 10 s is made in pieces
+NEAR = (mels.WINDOW - 1) // mels.HOP  # frames away from which one turn of the iteration sees
+
+
+def magnitudes(mel: jax.Array, iterations: int = 30) -> jax.Array:
+    """Non-negative magnitudes whose mel bands are close to `mel`: [.., T, 64] -> [.., T, 513]."""
+    bank = jnp.asarray(mels.filterbank())  # [64, 513]
+    start = mel @ bank + TINY
+    target = mel @ bank
+
+    def update(_, magnitude):
+        return magnitude * target / (magnitude @ bank.T @ bank + TINY)
+
+    return jax.lax.fori_loop(0, iterations, update, start)
+
+
+def overlap_add(frames: jax.Array) -> jax.Array:
+    """Sums frames at their places: [.., T, 1024] -> [.., (T - 1) * 160 + 1024]."""
+    count = frames.shape[-2]
+    spare = BLOCKS * mels.HOP - mels.WINDOW
+    lead = [(0, 0)] * (frames.ndim - 2)
+    blocks = jnp.pad(frames, [*lead, (0, 0), (0, spare)])
+    blocks = blocks.reshape(*frames.shape[:-1], BLOCKS, mels.HOP)  # [.., T, 7, 160]
+    shifted = [
+        jnp.pad(blocks[..., j, :], [*lead, (j, BLOCKS - 1 - j), (0, 0)]) for j in range(BLOCKS)
+    ]
+    signal = functools.reduce(jnp.add, shifted)  # [.., T + 6, 160]
+    signal = signal.reshape(*frames.shape[:-2], -1)
+    return signal[..., : (count - 1) * mels.HOP + mels.WINDOW]
+
+
+def istft(spectrum: jax.Array) -> jax.Array:
+    """Least-squares inverse of `mel.stft`: complex [.., T, 513] -> [.., T * 160]."""
+    window = jnp.asarray(mels.hann())
+    frames = jnp.fft.irfft(spectrum, n=mels.WINDOW, axis=-1) * window
+    weight = overlap_add(jnp.broadcast_to(window**2, (spectrum.shape[-2], mels.WINDOW)))
+    signal = overlap_add(frames) / jnp.maximum(weight, 1e-3)
+    return signal[..., mels.PAD : mels.PAD + spectrum.shape[-2] * mels.HOP]
+
+
+@functools.partial(jax.jit, static_argnames=("iterations", "piece"))
+def griffin_lim(log_mel: jax.Array, iterations: int = 32, piece: int = PIECE) -> jax.Array:
+    """Waveform of a log-mel spectrogram: [B, T, 64] -> [B, T * 160], deterministic.
+
+    The starting phases come from a fixed key, the same for every row, so that a clip's
+    sound does not depend on its place in the batch; after PIECE frames they come again.
+    Pieces overlap so far that the sound does not depend on their size.
+    """
+    return _by_pieces(_piece, log_mel, iterations, piece)
+
+
+@functools.partial(jax.jit, static_argnames="iterations")
+def reconstruct(magnitude: jax.Array, iterations: int = 32) -> jax.Array:
+    """As `griffin_lim`, from magnitudes: [B, T, 513] -> [B, T * 160]."""
+    return _by_pieces(_phased, magnitude, iterations, PIECE)
+
+
+def _by_pieces(function, frames: jax.Array, iterations: int, piece: int) -> jax.Array:
+    reach = NEAR * (iterations + 1)
+    piece = max(piece, 3 * reach)
+    return by_pieces(
+        functools.partial(function, iterations=iterations), frames, piece, reach, mels.HOP
+    )
+
+
+def _piece(log_mel: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
+    """Log-mel [B, T, 64] of clips from frames `first` [B] on -> their waveform [B, T * 160]."""
+    return _phased(magnitudes(jnp.exp(log_mel)), first, iterations)
+
+
+def _phased(magnitude: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
+    """Magnitudes [B, T, 513] of clips from frames `first` [B] on -> their waveform."""
+    angles = jax.random.uniform(jax.random.key(0), (PIECE, magnitude.shape[-1]), maxval=2 * np.pi)
+    phases = jnp.exp(1j * angles)
+    phase = phases[(first[:, None] + np.arange(magnitude.shape[1])) % PIECE]
+
+    def iterate(_, carry):
+        phase, previous = carry
+        rebuilt = mels.stft(istft(magnitude * phase))
+        accelerated = rebuilt + MOMENTUM / (1 + MOMENTUM) * (rebuilt - previous)
+        return accelerated / (jnp.abs(accelerated) + TINY), rebuilt
+
+    start = (phase, jnp.zeros_like(phase))
+    phase, _ = jax.lax.fori_loop(0, iterations, iterate, start)
+    return istft(magnitude * phase)

@@ -1,0 +1,126 @@
+"""The codec interface: a waveform to the latent that the flow models, and back.
+
+A codec is a pytree (its arrays are leaves), so that it can be an argument of a jitted
+step and encode there. On disk it is a folder: `codec.json` with its kind and settings,
+`codec.safetensors` with its arrays, nested ones by their path, `field/module/array`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from vssflow_jax.codecs import audioldm
+from vssflow_jax.codecs.pca import PcaCodec
+from vssflow_jax.codecs.trained import TrainedCodec
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.common.safetensors_io import flatten, nest, write_arrays
+
+
+class Codec(Protocol):
+    """What every codec offers. Shapes: B clips, n samples, L = n // 640 frames, C channels."""
+
+    kind: str
+    sample_rate: int
+    rate: int  # latent frames a second
+
+    @property
+    def channels(self) -> int:
+        """Channels of the latent."""
+
+    def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Waveform [B, n] -> mean and standard deviation of the latent, each [B, L, C]."""
+
+    def decode(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, L, C] -> waveform [B, L * 640]."""
+
+
+# What makes a codec of each kind from its arrays (nested) and its settings (as in JSON).
+CODECS: dict[str, Callable[..., Codec]] = {
+    "pca": PcaCodec,
+    audioldm.AudioldmCodec.kind: audioldm.restore,
+    TrainedCodec.kind: TrainedCodec,
+}
+
+
+def arrays(codec: Codec) -> dict[str, np.ndarray]:
+    """The codec's arrays by field name, in the order of the fields; nested ones by path."""
+    fields = {
+        field.name: getattr(codec, field.name)
+        for field in dataclasses.fields(codec)
+        if field.metadata.get("pytree_node", True)
+    }
+    return {name: np.asarray(array) for name, array in flatten(fields).items()}
+
+
+def settings(codec: Codec) -> dict:
+    """The codec's settings (what is not an array), with its kind."""
+    static = {
+        field.name: getattr(codec, field.name)
+        for field in dataclasses.fields(codec)
+        if not field.metadata.get("pytree_node", True)
+    }
+    plain = {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        for name, value in static.items()
+    }
+    return {"kind": codec.kind, **plain}
+
+
+def digest(codec: Codec) -> str:
+    """Hash of settings and arrays: two codecs with the same hash give the same latents."""
+    sha = hashlib.sha256(json.dumps(settings(codec), sort_keys=True).encode())
+    for name, array in sorted(arrays(codec).items()):
+        sha.update(f"{name}{array.dtype}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()[:16]
+
+
+def save_codec(codec: Codec, folder: str | Path) -> None:
+    """Writes the codec into `folder`; `codec.json` comes last, so its presence means whole."""
+    folder = Path(folder)
+    write_arrays(folder / "codec.safetensors", arrays(codec))
+    text = json.dumps({**settings(codec), "hash": digest(codec)}, indent=1)
+    write_text(folder / "codec.json", text)
+
+
+def load_codec(folder: str | Path) -> Codec:
+    """Reads a codec that `save_codec` wrote; an `InputError` names what is wrong with it."""
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "codec.json").read_text())
+        tensors = load_file(folder / "codec.safetensors")
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: not found, expected a codec's file") from None
+    except (ValueError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a codec: {error}") from None
+    if not isinstance(description, dict):
+        raise InputError(f"{folder}/codec.json: found {description!r}, expected an object")
+    kind, expected = description.pop("kind", None), description.pop("hash", None)
+    if not isinstance(kind, str) or kind not in CODECS:
+        raise InputError(
+            f"{folder}/codec.json, kind: found {kind!r}, expected one of {sorted(CODECS)}"
+        )
+    try:
+        codec = CODECS[kind](**nest(tensors), **description)
+    except (InputError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: not a codec of the kind {kind}: {error}") from None
+    if digest(codec) != expected:
+        raise InputError(f"{folder}: codec hash is {digest(codec)}, codec.json says {expected}")
+    return codec
+
+
+@jax.jit
+def there_and_back(codec: Codec, wave: jax.Array) -> jax.Array:
+    """Waveforms [B, n] through the codec: what the best model with it could give."""
+    return codec.decode(codec.encode(wave)[0])

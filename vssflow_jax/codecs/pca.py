@@ -1,0 +1,122 @@
+"""The embedded codec: log-mel frames, stacked by four, rotated by PCA; Griffin-Lim back.
+
+Needs no download: the rotation is fitted on the training split. Each kept component is
+divided by a power of its standard deviation, so that no channel is lost in the noise of
+the flow while the loud ones still count more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from vssflow_jax.codecs import mel as mels
+from vssflow_jax.codecs.griffin_lim import griffin_lim
+
+STACK = 4  # log-mel frames in a latent frame: 100 a second -> 25
+
+
+@struct.dataclass
+class PcaCodec:
+    """Latent = (stacked log-mel - mean) @ basis / scale.
+
+    Attributes:
+      mean: [256] mean stacked log-mel frame.
+      basis: [256, C] orthonormal columns.
+      scale: [C] what a unit of each channel stands for, in log-mel.
+      floor: magnitude under which the log-mel is cut; quieter is silence to this codec.
+      iterations: Griffin-Lim iterations of `decode`.
+    """
+
+    mean: jax.Array
+    basis: jax.Array
+    scale: jax.Array
+    floor: float = struct.field(pytree_node=False, default=1e-3)
+    iterations: int = struct.field(pytree_node=False, default=32)
+
+    kind: ClassVar[str] = "pca"
+    sample_rate: ClassVar[int] = mels.SAMPLE_RATE
+    rate: ClassVar[int] = mels.SAMPLE_RATE // (mels.HOP * STACK)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the latent."""
+        return self.basis.shape[1]
+
+    def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Waveform [B, n] -> latent mean [B, n // 640, C], and its standard deviation, zero."""
+        stacked = stack(mels.log_mel(wave, self.floor))
+        latent = project(stacked - self.mean, self.basis) / self.scale
+        return latent, jnp.zeros_like(latent)
+
+    def decode_mel(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
+        stacked = project(latent * self.scale, self.basis.T) + self.mean
+        mel = stacked.reshape(*latent.shape[:-2], -1, mels.BANDS)
+        return jnp.maximum(mel, jnp.log(self.floor))
+
+    def decode(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, L, C] -> waveform [B, L * 640]."""
+        return griffin_lim(self.decode_mel(latent), self.iterations)
+
+
+def project(frames: jax.Array, matrix: jax.Array) -> jax.Array:
+    """A matrix product in full precision, whatever the device's default."""
+    return jnp.matmul(frames, matrix, precision=jax.lax.Precision.HIGHEST)
+
+
+def stack(mel: jax.Array) -> jax.Array:
+    """Joins four log-mel frames: [.., 4 L (+ rest, dropped), 64] -> [.., L, 256]."""
+    frames = mel.shape[-2] // STACK
+    kept = mel[..., : frames * STACK, :]
+    return kept.reshape(*mel.shape[:-2], frames, STACK * mels.BANDS)
+
+
+def fit_pca(
+    waves: Iterable[np.ndarray],
+    channels: int = 128,
+    whiten: float = 0.5,
+    floor: float = 1e-3,
+    iterations: int = 32,
+) -> PcaCodec:
+    """Fits the embedded codec on waveforms, each float32 [n] at 16 kHz, of any lengths.
+
+    Args:
+      waves: the training split's waveforms.
+      channels: principal components to keep, at most 256.
+      whiten: 0 keeps the components' proportions, 1 gives all the same variance.
+      floor: magnitude of silence.
+      iterations: Griffin-Lim iterations of the codec.
+
+    Returns:
+      A codec whose latents have mean 0 and, averaged over channels, variance 1.
+    """
+    width = STACK * mels.BANDS
+    count, total, outer = 0, np.zeros(width), np.zeros((width, width))
+    analyse = jax.jit(lambda wave: stack(mels.log_mel(wave, floor)))
+    for wave in waves:
+        frames = np.asarray(analyse(jnp.asarray(wave)), np.float64)
+        count += len(frames)
+        total += frames.sum(0)
+        outer += frames.T @ frames
+    if count < width:
+        raise ValueError(f"PCA needs at least {width} latent frames of audio, found {count}")
+    mean = total / count
+    variance, basis = np.linalg.eigh(outer / count - np.outer(mean, mean))
+    order = np.argsort(variance)[::-1][:channels]
+    deviation = np.sqrt(np.maximum(variance[order], 1e-8))
+    scale = deviation**whiten
+    scale *= np.sqrt(np.mean((deviation / scale) ** 2))
+    signs = np.sign(basis[np.argmax(np.abs(basis[:, order]), axis=0), order])
+    return PcaCodec(
+        mean=mean.astype(np.float32),
+        basis=np.ascontiguousarray(basis[:, order] * signs, np.float32),
+        scale=scale.astype(np.float32),
+        floor=floor,
+        iterations=iterations,
+    )

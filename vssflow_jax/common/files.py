@@ -1,0 +1,58 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from vssflow_jax.common.errors import DISK_ERRORS, InputError
+
+PARTIAL = ".partial"  # ending of names that are not whole yet
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary name beside `path`; renames it to `path` when the block ends well.
+
+    If the block raises, the temporary file is removed and `path` stays as it was. Missing
+    parent folders are made. The process id in the name keeps two writers apart.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            # Under the name that the user knows.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def check_writable(path: str | os.PathLike, flag: str = "out") -> None:
+    """Finds out before any work whether a file may be written at `path`; leaves nothing there.
+
+    Raises:
+      InputError: a folder is there already, or its folder takes no files.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"--{flag}={path}: found a folder, expected a file's name")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = DISK_ERRORS.get(error.errno, "no file can be written there")
+        raise InputError(f"--{flag}={path}: {reason}, expected another place") from None
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 `text` to `path`, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,144 @@
+"""Named arrays in safetensors files: read when they are asked for, written one at a time.
+
+The format (github.com/huggingface/safetensors): eight bytes with the length of a JSON header,
+the header with type, shape and place of each array, the arrays. Nothing in it is ever run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import replacing
+
+CODES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+TYPES = {name: code for code, name in CODES.items()}
+SHOWN = 8  # names in an error message
+
+
+class ArrayLike(Protocol):
+    """Shape and dtype are known without reading; `np.asarray` reads."""
+
+    shape: tuple[int, ...]
+    dtype: object
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """The numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lazy:
+    """An array in a file; `np.asarray` reads it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], np.ndarray]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.read()
+
+
+def read_arrays(path: str | Path) -> dict[str, Lazy]:
+    """The arrays of a safetensors file by name, none of them read yet.
+
+    Raises:
+      InputError: no such file, or not a whole safetensors file.
+    """
+    try:
+        file = safe_open(path, framework="numpy")
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected a safetensors file") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file: {error}") from None
+    return {
+        name: Lazy(
+            tuple(part.get_shape()),
+            CODES.get(part.get_dtype(), part.get_dtype()),
+            functools.partial(file.get_tensor, name),
+        )
+        for name, part in slices.items()
+    }
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Writes a safetensors file, whole or not at all; holds one array's copy at a time."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0  # without it, loaders of torch refuse
+    for name, array in arrays.items():
+        dtype, begin = np.dtype(array.dtype), end
+        end += int(np.prod(array.shape, dtype=np.int64)) * dtype.itemsize
+        header[name] = {
+            "dtype": TYPES[dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the arrays are aligned
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def check(
+    found: Mapping[str, ArrayLike], expected: Mapping[str, tuple[int, ...] | None], where: str
+) -> None:
+    """Compares arrays with the names and the shapes that are expected.
+
+    Args:
+      found: the arrays.
+      expected: shape of each, which is then float32; None: any array.
+      where: how the message begins.
+
+    Raises:
+      InputError: lists what is missing and unknown, or names arrays of another shape or type.
+    """
+    missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if missing or unknown:
+        raise InputError(
+            f"{where}: missing tensors {listed(missing)}; unknown tensors {listed(unknown)}"
+        )
+    wrong = [
+        f"{name} is {array.dtype} {list(array.shape)}, expected float32 {list(expected[name])}"
+        for name, array in found.items()
+        if expected[name] is not None
+        and (str(array.dtype), tuple(array.shape)) != ("float32", tuple(expected[name]))
+    ]
+    if wrong:
+        raise InputError(f"{where}: tensor {listed(wrong, '; tensor ')}")
+
+
+def listed(words: Iterable[str], between: str = ", ") -> str:
+    """The first few words, and how many more there are."""
+    words = list(words)
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return between.join(words[:SHOWN]) + more if words else "none"
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, ArrayLike]:
+    """Leaves of nested dictionaries by path, `a/b/c`."""
+    out = {}
+    for key, value in tree.items():
+        nested = isinstance(value, Mapping)
+        out |= flatten(value, f"{prefix}{key}/") if nested else {f"{prefix}{key}": value}
+    return out
+
+
+def nest(flat: Mapping[str, ArrayLike]) -> dict:
+    """The inverse of `flatten`."""
+    tree: dict = {}
+    for path, value in flat.items():
+        *folders, name = path.split("/")
+        functools.reduce(lambda at, key: at.setdefault(key, {}), folders, tree)[name] = value
+    return tree

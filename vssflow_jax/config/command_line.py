@@ -1,0 +1,120 @@
+"""The entry point of every command: flags in, errors as one line, exit statuses."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from vssflow_jax.common.errors import DISK_ERRORS, InputError, disk_error, one_line
+from vssflow_jax.config import recipes
+
+INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
+HELP = {"--help", "-help", "-h"}
+
+
+def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
+    """Runs `main()`, which may give an exit status; a user's mistake becomes one line and 2.
+
+    Commands take flags alone: any other argument (`argv[1:]`) is such a mistake.
+    """
+    try:
+        if len(argv) > 1:
+            raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
+        return main() or 0
+    except InputError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        cause = disk_error(error)
+        if cause is None:
+            raise
+        where = f"{cause.filename}: " if cause.filename else ""
+        print(f"error: {where}{DISK_ERRORS[cause.errno]}", file=sys.stderr)
+        return 2
+
+
+def usage() -> str:
+    """What a command does, and its flags."""
+    lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "flags:"]
+    for flag in sorted(flags.FLAGS.get_key_flags_for_module(sys.argv[0]), key=lambda f: f.name):
+        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        told = flag.default not in (None, "", []) and flag.default is not False
+        default = f" (default: {flag.default})" if told else ""
+        lines += textwrap.wrap(f"{flag.help}{default}", 78, initial_indent=f"  {name:20}  ",
+                               subsequent_indent=" " * 24)  # fmt: skip
+    return "\n".join(lines)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses absl flags; a wrong flag or a misspelt config field is one line and exit status 2.
+
+    absl's own --help ends with status 1.
+    """
+    if HELP & set(argv[1:]):
+        print(usage())
+        sys.exit(0)
+    try:
+        return flags.FLAGS(recipes.resolve(argv))
+    except (AttributeError, KeyError) as error:  # of a recipe
+        wrong = f"--config: found no field {one_line(error)}"
+    except SyntaxError as error:
+        wrong = f"--config: found no recipe: {one_line(error)}"
+    except (flags.Error, TypeError, ValueError, OSError) as error:
+        wrong = one_line(error)
+    print(f"error: {wrong}", file=sys.stderr)
+    sys.exit(2)
+
+
+def loaded(config):
+    """The config of a flag, whose library keeps a failure to load for the first use.
+
+    Raises:
+      InputError: there is no such file.
+    """
+    try:
+        _ = config.seed
+    except OSError as error:
+        raise InputError(f"--config: {str(error).splitlines()[-1].strip()}") from None
+    return config
+
+
+def _not_reported_by_us(record) -> bool:
+    """Keeps a library's trace of a full disk, which `guarded` reports, out of the log."""
+    return not (record.exc_info and record.exc_info[1] and disk_error(record.exc_info[1]))
+
+
+def _thread_failed(arguments) -> None:
+    """Traces of background threads, but for a full disk and the queues that it closed.
+
+    The main thread writes to the same disk and waits for the savers: it reports it.
+    """
+    error = arguments.exc_value
+    closed = isinstance(error, OSError) and str(error) == "handle is closed"
+    if not closed and disk_error(error) is None:
+        threading.__excepthook__(arguments)
+
+
+def _ignored(arguments) -> None:
+    """Traces of what fails while the process ends, but for a full disk, which was reported."""
+    if disk_error(arguments.exc_value) is None:
+        sys.__unraisablehook__(arguments)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Entry point of every command: flags, then `main`, with errors as a sentence.
+
+    Libraries' own progress notes stay out of the way; their warnings are shown.
+    """
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().addFilter(_not_reported_by_us)
+    threading.excepthook = _thread_failed
+    sys.unraisablehook = _ignored
+    app.run(lambda argv: guarded(main, argv), flags_parser=parse_flags)

@@ -1,0 +1,57 @@
+"""Published weights to ours and back.
+
+    python -m vssflow_jax.convert --kind=vssflow --src=model.ckpt --out=DIR
+    python -m vssflow_jax.convert --kind=codec --src=audioldm --out=DIR/codec
+    python -m vssflow_jax.convert --kind=vssflow --reverse --src=DIR --out=model.safetensors
+
+DIR is then sampled like a run's folder, and `--config.train.start=DIR` trains on from it. The
+recipe says what model the checkpoint is of: the paper's joint one, or with
+`--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
+at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips` and
+`speaker`, embeddings for evaluation `vggish` and `cnn14`; where their files are from stands in
+docs/weights.md:
+
+    python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
+"""
+
+from __future__ import annotations
+
+from absl import flags
+from ml_collections import config_flags
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line, recipes
+from vssflow_jax.weights import codec, network, published
+
+KINDS = ("vssflow", "codec", *codec.HALVES, *published.KINDS)
+
+KIND = flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
+SRC = flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
+OUT = flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
+REVERSE = flags.DEFINE_bool("reverse", False, "From our weights to published names.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    recipes.locate("configs/joint.py"),
+    "Recipe of the model (kind vssflow).",
+    lock_config=True,
+)
+
+
+def main() -> None:
+    """Flags in, converted weights out."""
+    if not (KIND.value and SRC.value and OUT.value):
+        raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
+    kind, src, out = KIND.value, SRC.value, OUT.value
+    if kind in published.KINDS:
+        told = (published.revert if REVERSE.value else published.convert)(kind, src, out)
+    elif kind != "vssflow":
+        told = (codec.revert if REVERSE.value else codec.convert)(kind, src, out)
+    elif REVERSE.value:
+        told = network.revert(src, out)
+    else:
+        told = network.convert(src, out, CONFIG.value)
+    print(told)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

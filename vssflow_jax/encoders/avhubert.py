@@ -1,0 +1,212 @@
+"""What the lips say: AV-HuBERT's video branch, a residual network and a transformer.
+
+Source: "Learning Audio-Visual Speech Representation by Masked Multimodal Cluster Prediction",
+Shi et al. 2022 (arXiv 2201.02184); its transformer: HuBERT (arXiv 2106.07447).
+
+Legend: B clips, T frames, S side of a crop in pixels, C channels, V width of the residual
+network's feature, D width of the transformer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vssflow_jax.encoders import preprocessing
+from vssflow_jax.encoders.layers import BatchNorm, Block, gelu, stack
+
+CROP = 88  # side in pixels of what the network sees
+MEAN, DEVIATION = 0.421, 0.165  # of grey in [0, 1], as published
+EPSILON = 1e-5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AvhubertConfig:
+    """Size of the encoder.
+
+    Attributes:
+      widths: channels of the residual network's stages; the last is V.
+      blocks: of each stage.
+      prelu: whether slopes below zero are learned; they are zero otherwise.
+      width: D.
+      hidden: channels of the transformer's feed-forward.
+      layers: of the transformer.
+      heads: attention heads a layer.
+      reach: taps of the convolution that gives positions.
+      groups: of that convolution.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    prelu: bool = True
+    width: int = 1024
+    hidden: int = 4096
+    layers: int = 24
+    heads: int = 16
+    reach: int = 128
+    groups: int = 16
+
+
+def normalized(crops: np.ndarray) -> np.ndarray:
+    """Grey mouth crops for the network, NumPy or JAX: uint8 [.., 96, 96] -> [.., 88, 88]."""
+    top, left = (round((size - CROP) / 2) for size in crops.shape[-2:])
+    middle = crops[..., top : top + CROP, left : left + CROP]
+    return preprocessing.normalized(middle, MEAN, DEVIATION)
+
+
+class Rectifier(nn.Module):
+    """max(x, 0) + slope min(x, 0), a slope for each channel."""
+
+    learned: bool
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # [.., C]
+        if not self.learned:
+            return nn.relu(x)
+        slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],))
+        return jnp.where(x >= 0, x, slope.astype(self.dtype) * x)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut, which has its own where the shape changes."""
+
+    width: int
+    stride: int
+    prelu: bool
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # [N, H, W, C]
+        def conv(x, name, side, stride):
+            x = nn.Conv(
+                self.width,
+                (side, side),
+                strides=(stride, stride),
+                padding=side // 2,
+                use_bias=False,
+                dtype=self.dtype,
+                name=name,
+            )(x)
+            return BatchNorm(self.dtype, name=f"{name}_norm")(x)
+
+        y = Rectifier(self.prelu, self.dtype, name="rectifier1")(conv(x, "conv1", 3, self.stride))
+        y = conv(y, "conv2", 3, 1)
+        if self.stride > 1 or x.shape[-1] != self.width:
+            x = conv(x, "shortcut", 1, self.stride)
+        return Rectifier(self.prelu, self.dtype, name="rectifier2")(y + x)
+
+
+class ResNet(nn.Module):
+    """Mouth crops to a feature a frame; time is seen by the first convolution alone.
+
+    Input: float32 [B, T, S, S], `normalized`. Output: [B, T, V].
+    """
+
+    config: AvhubertConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, crops: jax.Array) -> jax.Array:
+        config = self.config
+        x = nn.Conv(
+            config.widths[0],
+            (5, 7, 7),
+            strides=(1, 2, 2),
+            padding=((2, 2), (3, 3), (3, 3)),
+            use_bias=False,
+            dtype=self.dtype,
+            name="stem",
+        )(crops[..., None])
+        x = BatchNorm(self.dtype, name="stem_norm")(x)
+        x = Rectifier(config.prelu, self.dtype, name="stem_rectifier")(x)
+        x = x.reshape(-1, *x.shape[2:])  # [B T, S / 2, S / 2, C]
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for i, (width, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
+            for j in range(count):
+                stride = 2 if i and not j else 1
+                block = Residual(width, stride, config.prelu, self.dtype, name=f"stage_{i}_{j}")
+                x = block(x)
+        return x.mean((1, 2)).reshape(*crops.shape[:2], -1)
+
+
+class PositionConv(nn.Module):
+    """A wide grouped convolution whose output says where a frame is: [B, T, D] -> [B, T, D].
+
+    Weight norm: kernel = gain v / |v|, a gain for each tap. The even number of taps would give
+    one frame more, the last; it is left out.
+    """
+
+    taps: int
+    groups: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = x.shape[-1]
+        small = nn.initializers.normal(0.02)
+        direction = self.param("direction", small, (self.taps, width // self.groups, width))
+        gain = self.param("gain", nn.initializers.ones, (self.taps,))
+        bias = self.param("bias", nn.initializers.zeros, (width,))
+        norm = jnp.sqrt((direction**2).sum((1, 2), keepdims=True))
+        kernel = gain[:, None, None] * direction / norm
+        before = self.taps // 2
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel.astype(self.dtype),
+            (1,),
+            [(before, before - 1 + self.taps % 2)],
+            dimension_numbers=("NTC", "TIO", "NTC"),
+            feature_group_count=self.groups,
+        )
+        return gelu(x + bias.astype(self.dtype))
+
+
+class LipTransformer(nn.Module):
+    """Features of the frames in the light of the whole clip, the audio half being zero.
+
+    Input: [B, T, V], and `mask` [B, T], true where there are frames. Output: [B, T, D].
+    """
+
+    config: AvhubertConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        config = self.config
+
+        def norm(x, name):
+            return nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name=name)(x)
+
+        x = nn.Dense(config.width, dtype=self.dtype, name="video")(x)  # [B, T, D]
+        x = norm(jnp.concatenate([jnp.zeros_like(x), x], axis=-1), "fused_norm")  # [B, T, 2 D]
+        x = nn.Dense(config.width, dtype=self.dtype, name="fused")(x)
+        if mask is not None:
+            x *= mask[..., None]
+        x += PositionConv(config.reach, config.groups, self.dtype, name="position")(x)
+        layers = stack(Block, config.layers)(
+            config.heads, config.hidden, EPSILON, gelu, self.dtype, name="blocks"
+        )
+        x, _ = layers(x, mask)
+        return norm(x, "norm_out")
+
+
+class Avhubert(nn.Module):
+    """Mouth crops to lip features.
+
+    Input: float32 [B, T, 88, 88], 25 frames a second, `normalized` grey crops of the aligned
+    mouth; `mask` [B, T], true where a clip has frames (the rest must be zero).
+    Output: [B, T, D], D = 1024, without a unit: the last layer's, after the closing norm.
+    """
+
+    config: AvhubertConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, crops: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        x = ResNet(self.config, self.dtype, name="resnet")(crops)
+        return LipTransformer(self.config, self.dtype, name="transformer")(x, mask)

@@ -1,0 +1,63 @@
+"""How long phonemes last, as a model's weights and its training data's statistics say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vssflow_jax import conditions
+from vssflow_jax.models import duration_model
+from vssflow_jax.text import phonemes
+from vssflow_jax.text.subwords import Network, Pace
+from vssflow_jax.training import checkpoint
+
+PADDED = 64  # symbols of which a text's length is made a multiple, for few compilations
+
+
+def pace(config, params: Mapping, statistics: Mapping) -> Pace:
+    """The table of the statistics, with the network that is among the weights, if there is one.
+
+    Args:
+      config: the run's.
+      params: its weights.
+      statistics: of the training data, as `Pace.of` takes them.
+    """
+    table, network = Pace.of(statistics), duration_model.build(config)
+    if network is None or duration_model.NAME not in params:
+        return table
+    return Pace(table, table.model, learned(network, params[duration_model.NAME]))
+
+
+def of_run(workdir: Path, statistics: Mapping) -> Pace:
+    """The pace that sampling from a run has; the table alone where its weights are not there."""
+    there = (workdir / checkpoint.FOLDER).is_dir() or (workdir / checkpoint.CONVERTED).is_file()
+    if not there or not (config := checkpoint.read_config(workdir)).model.durations:
+        return Pace.of(statistics)
+    return pace(config, checkpoint.load_weights(workdir)[0], statistics)
+
+
+def learned(network: duration_model.Durations, params) -> Network:
+    """The function of symbols and voice [256] or None to seconds of each symbol."""
+
+    def seconds(symbols: Sequence[str], voice: np.ndarray | None) -> list[float]:
+        ids = phonemes.ids(symbols)
+        count = -(-len(ids) // PADDED) * PADDED
+        known = voice is not None
+        heard = voice if known else np.zeros(conditions.BY_NAME["speaker"].width)
+        padded = np.pad(ids, (0, count - len(ids)))
+        heard, present = np.asarray(heard, np.float32), np.full(1, known, np.float32)
+        frames = _frames(network, params, padded[None], heard[None], present)
+        return (np.asarray(frames)[0, : len(ids)] / conditions.LATENT_RATE).tolist()
+
+    return seconds
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _frames(network, params, ids, voice, present) -> jax.Array:
+    """Frames of each symbol, [1, n]."""
+    return jnp.exp(network.apply({"params": params}, ids, voice, present))

@@ -1,0 +1,68 @@
+"""What a generator gives: a wave, its stems, its report; and how they become files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+
+WAV = ".wav"
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What a call gives.
+
+    Attributes:
+      wave: float32 [samples] in [-1, 1].
+      sample_rate: samples a second.
+      report: JSON-able: duration, conditions used and missing, phoneme times, warnings, seed.
+      video: the silent video's path, or None.
+      stems: where they were asked for: "speech" and "sound", each like `wave`.
+    """
+
+    wave: np.ndarray
+    sample_rate: int
+    report: dict
+    video: Path | None = None
+    stems: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Writes `path`: a .wav, or the video with its sound and a .wav beside it.
+
+        Stems lie beside it too, `out.speech.wav` and `out.sound.wav`. Returns all paths.
+
+        Raises:
+          InputError: a wave that is not finite; a name for a video where there is none.
+        """
+        path = Path(path)
+        self.check()
+        written = [path]
+        if path.suffix.lower() == WAV:
+            media.write_wav(path, self.wave, self.sample_rate)
+        elif self.video is None:
+            raise InputError(
+                f"--out={path}: found no video to put the sound in, expected a .wav name"
+            )
+        else:
+            media.mux(self.video, self.wave, self.sample_rate, path)
+            media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate)
+            written.append(path.with_suffix(WAV))
+        for name, wave in self.stems.items():
+            written.append(path.with_suffix(f".{name}{WAV}"))
+            media.write_wav(written[-1], wave, self.sample_rate)
+        return written
+
+    def check(self) -> None:
+        """Raises an InputError for sound that is not finite, which no file can hold."""
+        for name, wave in {"sound": self.wave, **self.stems}.items():
+            if not np.isfinite(wave).all():
+                raise InputError(
+                    f"generated {name}: found numbers that are not finite, expected a smaller "
+                    "--guidance or other weights"
+                )

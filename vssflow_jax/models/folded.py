@@ -1,0 +1,143 @@
+"""The network as sampling runs it: the same function, what is constant in it computed once.
+
+Between two solver steps only the latent and the time change. So linear maps that follow one
+another are one, the conditions' share of the input and the cross-attention's keys are made
+once a sample, the layers' weights lie apart (a scan would copy them at every step), and
+where a clip has no context its cross-attention, exactly zero, is left out.
+
+Legend as in models.dit; c latent channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vssflow_jax import conditions
+from vssflow_jax.models import layers
+from vssflow_jax.models.conditioner import Conditioner, ConditionerConfig
+from vssflow_jax.models.dit import Block, DiTConfig, context_keys
+from vssflow_jax.models.matmul import Linear
+from vssflow_jax.models.vssflow import VSSFlow
+
+
+class Inference(nn.Module):
+    """Velocity of the audio latent; its parameters are those of the model, through `fold`."""
+
+    conditioner_config: ConditionerConfig
+    dit_config: DiTConfig
+
+    def setup(self):
+        config = self.dit_config
+        dtype = jnp.dtype(config.dtype)
+        self.conditioner = Conditioner(self.conditioner_config)
+        self.time = layers.TimeToken(config.width, config.time_features, dtype)
+        self.added = layers.Projection(config.width, config.width, dtype)
+        zeros = nn.initializers.zeros  # which takes a route without concatenated conditions
+        self.start = Linear((config.width,), dtype=dtype, kernel_init=zeros)
+        self.embed = Linear((config.width,), dtype=dtype)
+        self.unembed = Linear((latent_channels(self),), dtype=dtype)
+        self.context = context_keys(config)
+        self.blocks = [Block(config, name=f"block_{i}") for i in range(config.layers)]
+
+    def condition(
+        self,
+        features: Mapping[str, jax.Array],
+        keep: Mapping[str, jax.Array],
+        length: int,
+        silent: int = 0,
+    ):
+        """Raw conditions -> (their share of the input [B, L, D], cross keys, added [B, D]).
+
+        Args:
+          features: raw conditions.
+          keep: what stays, by name; for all three see `Conditioner.project`.
+          length: L.
+          silent: how many of the first clips have a context of zeros; they get no keys.
+        """
+        routed = self.conditioner(features, keep, length)
+        keys = None if routed.context is None else self.context(routed.context[silent:])
+        added = None if routed.added is None else self.added(routed.added)
+        return self.start(routed.concat), keys, added
+
+    def velocity(self, x: jax.Array, t: jax.Array, conditioned) -> jax.Array:
+        """Velocity of the latent: [B, L, c] at times [B] -> float32 [B, L, c]."""
+        start, keys, added = conditioned
+        token = self.time(t)  # [B, D]
+        if added is not None:
+            token += added
+        x = self.embed(x) + start  # [B, L, D]
+        x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
+        for layer, block in enumerate(self.blocks):
+            x, _ = block(x, jax.tree.map(lambda array, layer=layer: array[layer], keys))
+        return self.unembed(x[:, 1:]).astype(jnp.float32)
+
+
+def latent_channels(model: VSSFlow | Inference) -> int:
+    """c: input channels that are not a condition's."""
+    config = model.conditioner_config
+    return model.dit_config.channels - config.route.input_width(0, dict(config.widths))
+
+
+def of(model: VSSFlow) -> Inference:
+    """The network that computes `model.velocity` of parameters that `fold` has folded."""
+    return Inference(model.conditioner_config, model.dit_config)
+
+
+def silent(model: VSSFlow, branches: Sequence[Sequence[str]]) -> int:
+    """How many of the first guidance branches, lists of conditions, have a context of zeros.
+
+    At least one branch is counted as having one.
+    """
+    config = model.conditioner_config
+    attended = {*config.route.token, *config.route.cross}
+    if config.null_phonemes and any(conditions.BY_NAME[name].ids for name in attended):
+        return 0  # the row of dropped phonemes is not zeros
+    without = itertools.takewhile(lambda names: not attended & set(names), branches)
+    return min(len(list(without)), len(branches) - 1)
+
+
+def fold(model: VSSFlow, params: Mapping) -> dict:
+    """Parameters of `model` -> those of its `Inference`, on the default device.
+
+    Kernels of the layers are in the type of the computation. On a CPU the layers are views of
+    the stacked arrays, where the type stays: no second copy of the weights is made.
+    """
+    config = model.dit_config
+    dit, channels = params["dit"], latent_channels(model)
+    before, after = (dit[name]["conv"]["kernel"] for name in ("before", "after"))
+    embed, unembed = dit["embed"]["kernel"], dit["unembed"]["kernel"]
+
+    def inputs(part):  # (1 + W) E for some input channels
+        return {"kernel": jnp.asarray(embed[part] + before[part] @ embed)}
+
+    folded = {
+        **{name: dit[name] for name in ("time", "added", "context") if name in dit},
+        "conditioner": params["conditioner"],
+        "embed": inputs(slice(0, channels)),
+        "start": inputs(slice(channels, None)),
+        "unembed": {"kernel": jnp.asarray(unembed[:, :channels] + unembed @ after[:, :channels])},
+    }
+    dtype, stacked = jnp.dtype(config.dtype), jax.tree.map(_sliceable, dit["blocks"])
+    for layer in range(config.layers):
+        folded[f"block_{layer}"] = jax.tree_util.tree_map_with_path(
+            lambda path, leaf, layer=layer: _layer(path, leaf[layer], dtype), stacked
+        )
+    return jax.device_put(folded)
+
+
+def _sliceable(leaf):
+    """A view of an array that one CPU device has; any other array as it is."""
+    if isinstance(leaf, jax.Array) and (len(leaf.devices()) > 1 or jax.default_backend() != "cpu"):
+        return leaf
+    return np.asarray(leaf)
+
+
+def _layer(path, leaf, dtype) -> jax.Array:
+    leaf = jax.device_put(leaf)
+    return leaf.astype(dtype) if path[-1].key == "kernel" else leaf

@@ -1,0 +1,114 @@
+"""What each condition does when: `python -m vssflow_jax.reports.attribution --workdir=RUN --clip=ID`.
+
+Writes `RUN/eval/influence/ID.safetensors`, a row of numbers a condition over the clip, and the
+picture of them, `ID.png`, with the clip's phonemes and onsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import replacing
+from vssflow_jax.common.safetensors_io import write_arrays
+from vssflow_jax.config import command_line
+from vssflow_jax.data import pipeline
+from vssflow_jax.generation.generator import Generator, draw_noise
+from vssflow_jax.reports import plots
+from vssflow_jax.reports.examples import read_records
+
+TIMES = (0.25, 0.5, 0.75)  # of the flow, from noise to data
+
+
+def influence(generator: Generator, record: Mapping, seed: int = 0) -> dict[str, np.ndarray]:
+    """How far the velocity moves where one condition alone is taken away.
+
+    At points x_t = (1 - t) x_0 + t x_1 between noise and the clip's own latent: the root mean
+    square over channels and TIMES of v(all conditions) - v(all but one), a latent frame.
+
+    Args:
+      generator: of the run.
+      record: a clip with sound, no longer than the run was trained on.
+      seed: of the noise.
+
+    Returns:
+      float32 [L] by condition, those that the route uses and the clip has.
+    """
+    rates = generator.statistics["rates"]
+    spec = pipeline.BatchSpec.of(record["meta"]["duration"], rates)
+    example = pipeline.example(record, spec)
+    used = conditions.ROUTES[generator.config.model.route].used
+    names = [name for name in used if record.get(name) is not None]
+    branches = len(names) + 1
+    latent = generator.codec.encode(jnp.asarray(example["wave"])[None])[0]  # 1 L C
+    noise = draw_noise(record["meta"]["id"], seed, *latent.shape[1:])[None]
+    features = {
+        name: jnp.repeat(jnp.asarray(array)[None], branches, 0)
+        for name, array in example["features"].items()
+    }
+    kept = {
+        name: np.float32([present and name != out for out in (None, *names)])
+        for name, present in example["present"].items()
+    }
+
+    @jax.jit
+    def velocities(params, features, kept, latent, noise):  # -> [times, branches, L, C]
+        def apply(*arguments, **options):
+            return generator.model.apply({"params": params}, *arguments, **options)
+
+        conditioned = apply(features, kept, latent.shape[1], method="condition")
+        points = [jnp.repeat((1 - t) * noise + t * latent, branches, 0) for t in TIMES]
+        return jnp.stack(
+            [
+                apply(x, jnp.full(branches, t), conditioned, method="velocity")
+                for t, x in zip(TIMES, points, strict=True)
+            ]
+        )
+
+    found = np.asarray(velocities(generator.params, features, kept, latent, noise))
+    moved = np.sqrt(np.square(found[:, 1:] - found[:, :1]).mean((0, -1)))  # conditions L
+    return dict(zip(names, moved.astype(np.float32), strict=True))
+
+
+def draw(folder: Path, record: Mapping, maps: Mapping[str, np.ndarray]) -> Path:
+    """Writes the numbers and their picture into a folder; returns the picture's path."""
+    meta = record["meta"]
+    write_arrays(folder / f"{meta['id']}.safetensors", dict(maps))
+    onsets = meta.get("annotation", {}).get("onsets", ())
+    image = plots.influence(maps, meta["duration"], meta.get("alignment") or (), onsets)
+    path = folder / f"{meta['id']}.png"
+    with replacing(path) as partial:
+        partial.write_bytes(image)
+    return path
+
+
+def main() -> None:
+    """Flags in, a picture out."""
+    given = flags.FLAGS
+    if given.workdir is None or given.clip is None:
+        raise InputError("expected --workdir=RUN and --clip=ID")
+    generator = Generator.from_workdir(given.workdir)
+    shards = given.shards or generator.config.data.shards
+    record = read_records(Path(shards), given.split, {given.clip}).get(given.clip)
+    if record is None:
+        raise InputError(
+            f"--clip: found no clip {given.clip!r} with sound in {shards}, {given.split}"
+        )
+    folder = Path(given.out or Path(given.workdir) / "eval" / "influence")
+    print(draw(folder, record, influence(generator, record)))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+    flags.DEFINE_string("clip", None, "Id of the clip.")
+    flags.DEFINE_string("split", "test", "Split of the shards.")
+    flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
+    flags.DEFINE_string("out", None, "Folder; default: RUN/eval/influence.")
+    command_line.run(main)

@@ -1,0 +1,88 @@
+"""What the face finder sees: `python -m vssflow_jax.reports.face_tracking --video=in.mp4 --out=mouths.png`.
+
+Prints in how many pictures a mouth was found, and draws some of them with their boxes above
+the crops that a lip encoder gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from PIL import Image, ImageDraw
+
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import replacing
+from vssflow_jax.config import command_line
+from vssflow_jax.features import face_tracking
+from vssflow_jax.features.registry import VIDEO_RATE
+
+COLUMNS, ROWS = 10, 3  # of crops
+SHOWN = 5  # pictures with boxes
+FOUND, GUESSED = (60, 220, 90), (230, 60, 60)
+
+
+def sheet(frames: Iterable[np.ndarray], mouth: face_tracking.Mouth) -> Image.Image:
+    """Pictures with the mouth's box (red where it was interpolated) above crops of the mouth."""
+    last = len(mouth.found) - 1
+    shown, cropped = (np.linspace(0, last, n).astype(int) for n in (SHOWN, COLUMNS * ROWS))
+    kept = {k: frame for k, frame in enumerate(frames) if k in {*shown, *cropped}}
+    width = COLUMNS * face_tracking.SIDE
+    each = width // SHOWN
+    height = round(each * kept[0].shape[0] / kept[0].shape[1])
+    out = Image.new("RGB", (width, height + ROWS * face_tracking.SIDE))
+    for place, at in enumerate(shown):
+        picture = Image.fromarray(kept[at])
+        colour = FOUND if mouth.found[at] else GUESSED
+        ImageDraw.Draw(picture).rectangle(tuple(map(float, mouth.boxes[at])), outline=colour)
+        out.paste(picture.resize((each, height)), (place * each, 0))
+    crops = mouth.take(cropped).crops(kept[k] for k in cropped)
+    for place, crop in enumerate(crops):
+        row, column = divmod(place, COLUMNS)
+        out.paste(
+            Image.fromarray(crop), (column * face_tracking.SIDE, height + row * face_tracking.SIDE)
+        )
+    return out
+
+
+def point(text: str | None) -> list[float] | None:
+    """Numbers of --face: x,y or x0,y0,x1,y1."""
+    try:
+        numbers = None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if numbers is not None and len(numbers) not in (2, 4):
+        raise InputError(f"--face: found {text!r}, expected x,y or x0,y0,x1,y1 in pixels")
+    return numbers
+
+
+def define_flags() -> None:
+    """The flags of this command."""
+    flags.DEFINE_string("video", None, "Video with a face.", required=True)
+    flags.DEFINE_string("out", None, "Picture to write (.png).", required=True)
+    flags.DEFINE_string("face", None, "Which face: x,y or x0,y0,x1,y1 in pixels; default: largest.")
+
+
+def main() -> None:
+    """Flags in, a picture out."""
+    given = flags.FLAGS
+    out, face = Path(given.out), point(given.face)
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--out={out}: expected a .png name")
+    pictures = media.Pictures(given.video, rate=VIDEO_RATE, max_side=None)
+    mouth = face_tracking.find_mouth(pictures, face)
+    if mouth is None:
+        count = round(pictures.duration * VIDEO_RATE)
+        raise InputError(f"{given.video}: found no face in {count} pictures, expected one")
+    with replacing(out) as partial:
+        sheet(pictures, mouth).save(partial, format="PNG")
+    use = "used as lips" if mouth.coverage >= face_tracking.COVERAGE else "too few for lips"
+    print(f"{out}: a mouth in {mouth.found.sum()} of {len(mouth.found)} pictures ({use})")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)

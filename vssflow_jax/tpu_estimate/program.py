@@ -1,0 +1,208 @@
+"""The training step as a compiled program, without data, weights or the devices it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.interpreters import partial_eval
+
+from vssflow_jax import conditions
+from vssflow_jax.codecs import mel
+from vssflow_jax.codecs.interface import load_codec
+from vssflow_jax.codecs.pca import STACK, PcaCodec
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.data import pipeline
+from vssflow_jax.models import vssflow
+from vssflow_jax.tpu_estimate import collectives, costs, hlo
+from vssflow_jax.tpu_estimate.fields import with_fields
+from vssflow_jax.tpu_estimate.topology import quiet
+from vssflow_jax.training import checkpoint, loop, sharding, step
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class OutOfMemory(Exception):
+    """The program needs more memory than a device has: `used` and `limit`, bytes."""
+
+    def __init__(self, used: int, limit: int):
+        super().__init__(f"{used} of {limit} bytes")
+        self.used, self.limit = used, limit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """What is known of a compiled step. Bytes and FLOPs are those of one device and one step.
+
+    Attributes:
+      memory: bytes of all that the program needs.
+      flops: of the matrix products as compiled, recomputation included.
+      model_flops: of those that the model needs, nothing computed twice.
+      traffic: bytes from and to the memory.
+      collectives: between the devices.
+      seconds: that compiling took.
+    """
+
+    memory: int
+    flops: int
+    model_flops: float
+    traffic: int
+    collectives: Sequence[collectives.Collective]
+    seconds: float
+
+
+def codec_of(config):
+    """The codec that the step encodes with: the config's, or the embedded one's shapes."""
+    start = config.train.start
+    folder = config.codec.folder or (start and Path(start) / "codec")
+    if folder:
+        return load_codec(folder)
+    width, channels = STACK * mel.BANDS, config.codec.channels
+    return PcaCodec(
+        mean=jax.ShapeDtypeStruct((width,), jnp.float32),
+        basis=jax.ShapeDtypeStruct((width, channels), jnp.float32),
+        scale=jax.ShapeDtypeStruct((channels,), jnp.float32),
+    )
+
+
+def arguments(config, mesh) -> tuple:
+    """The model, and the shapes and places of the step's arguments: state, codec, batch."""
+    if config.train.task != "flow":
+        raise InputError(f"train.task: found {config.train.task!r}, expected 'flow'")
+    if config.model.route not in conditions.ROUTES:
+        raise InputError(
+            f"model.route: found {config.model.route!r}, expected one of {list(conditions.ROUTES)}"
+        )
+    codec = codec_of(config)
+    rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
+    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    try:
+        model = vssflow.build(config, codec.channels)
+        make = loop.initial_state(model, config, spec, codec.channels, mesh)
+        state = jax.eval_shape(make)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--config: found a value that makes no model: {error}") from None
+
+    def everywhere(tree, spec, lead=()):
+        place = jax.NamedSharding(mesh, spec)
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=place), tree
+        )
+
+    example = pipeline.example({}, spec)
+    example = {name: array for name, array in example.items() if name not in pipeline.NOTES}
+    batch = everywhere(example, sharding.BATCH, (config.data.batch_size,))
+    state = checkpoint.shapes(state, sharding.shardings(state, mesh))
+    return model, state, everywhere(codec, jax.P()), batch
+
+
+def compile_step(config, mesh) -> Program:
+    """Compiles the training step of a config for a mesh of devices that need not be there.
+
+    Raises:
+      OutOfMemory: it does not fit.
+      InputError: the config's batch or model cannot be.
+    """
+    sharding.check(config, mesh)
+    model, *shapes = arguments(config, mesh)
+    began = time.perf_counter()
+    with jax.default_matmul_precision(config.precision.matmul):
+        places = jax.tree.map(lambda leaf: leaf.sharding, shapes[0])
+        jitted = jax.jit(
+            step.make_step(model, config, mesh),
+            donate_argnums=0,
+            out_shardings=(places, jax.NamedSharding(mesh, jax.P())),
+        )
+        lowered = jitted.lower(*shapes)
+        with quiet(OutOfMemory):
+            try:
+                compiled = lowered.compile()
+            except jax.errors.JaxRuntimeError as error:
+                raise out_of_memory(error) or error from None
+    seconds = time.perf_counter() - began
+    stats = compiled.memory_analysis()
+    module = hlo.parse(compiled.as_text())
+    return Program(
+        memory=(
+            stats.argument_size_in_bytes
+            + stats.output_size_in_bytes
+            - stats.alias_size_in_bytes
+            + stats.temp_size_in_bytes
+            + stats.generated_code_size_in_bytes
+        ),
+        flops=costs.flops(module),
+        model_flops=model_flops(config, shapes, mesh) / mesh.size,
+        traffic=costs.traffic(module),
+        collectives=collectives.collectives(module),
+        seconds=seconds,
+    )
+
+
+def fixed_bytes(config, mesh) -> tuple[int, int]:
+    """Bytes on a device that do not grow with the batch: of the state, and of the gradient."""
+    state = arguments(config, mesh)[1]
+
+    def local(tree):
+        return sum(
+            math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves(tree)
+        )
+
+    return local(state), local(state.params)
+
+
+def out_of_memory(error: Exception) -> OutOfMemory | None:
+    """What the compiler says of a program that does not fit; None for another error.
+
+    It says what all arrays need, or before it places them what the temporary ones do.
+    """
+    size = r"([\d.]+)([KMGT]?)"
+    found = re.search(rf"Used {size} of {size} hbm", str(error)) or re.search(
+        rf"required for [^(]*\({size}\) exceeds available HBM \({size}\)", str(error)
+    )
+    if not found:
+        return None
+    used, used_unit, limit, limit_unit = found.groups()
+    return OutOfMemory(
+        round(float(used) * UNITS[used_unit]), round(float(limit) * UNITS[limit_unit])
+    )
+
+
+def model_flops(config, shapes, mesh) -> int:
+    """FLOPs of the step's matrix products over all devices, with nothing recomputed."""
+    plain = with_fields(config, {"model.remat": "none"})
+    model = arguments(plain, mesh)[0]
+    return traced_flops(jax.make_jaxpr(step.make_step(model, plain, mesh))(*shapes).jaxpr)
+
+
+def traced_flops(jaxpr) -> int:
+    """FLOPs of the matrix products and convolutions that a traced function's results need."""
+    return _flops(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+
+
+def _flops(jaxpr) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        name, out = equation.primitive.name, equation.outvars[0].aval if equation.outvars else None
+        if name == "dot_general":
+            left, contracted = equation.invars[0].aval, equation.params["dimension_numbers"][0][0]
+            total += 2 * out.size * math.prod(left.shape[axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            kernel, labels = equation.invars[1].aval, equation.params["dimension_numbers"]
+            total += 2 * out.size * kernel.size // kernel.shape[labels.rhs_spec[0]]
+        else:
+            turns = equation.params["length"] if name == "scan" else 1
+            inside = jax.tree.leaves(
+                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+            )
+            programs = [getattr(value, "jaxpr", value) for value in inside]
+            counts = [_flops(value) for value in programs if hasattr(value, "eqns")]
+            one_of_them = name == "cond"  # products have a branch for each kind of device
+            total += turns * (max(counts, default=0) if one_of_them else sum(counts))
+    return total

@@ -1,0 +1,121 @@
+"""A conversion of the codec: AudioLDM's autoencoder and vocoder to a codec's folder, and back.
+
+Both come in one AudioLDM folder (kind `codec`), or one at a time (kinds `vae` and `vocoder`):
+the first then waits in the codec's folder for the other, and either may be exchanged later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vssflow_jax.codecs import audioldm
+from vssflow_jax.codecs.audioldm import AudioldmCodec
+from vssflow_jax.codecs.interface import load_codec, save_codec
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.common.safetensors_io import flatten, nest, read_arrays, write_arrays
+from vssflow_jax.weights.audioldm import (
+    VAE_FILES,
+    VOCODER_FILES,
+    read_codec,
+    read_vae,
+    read_vocoder,
+    write_codec,
+    write_vae,
+    write_vocoder,
+)
+
+HALVES = ("vae", "vocoder")
+FILES = {"vae": VAE_FILES, "vocoder": VOCODER_FILES}
+READERS = {"vae": read_vae, "vocoder": read_vocoder}
+WRITERS = {"vae": write_vae, "vocoder": write_vocoder}
+
+
+def convert(kind: str, src: str | Path, out: str | Path) -> str:
+    """Published weights in `src` to the codec's folder `out`.
+
+    Args:
+      kind: "codec", or one of its halves.
+      src: AudioLDM's folder; for a half its `vae/` or `vocoder/`, or the weights in there.
+      out: the codec's folder.
+
+    Returns:
+      What was done, in a sentence.
+
+    Raises:
+      InputError: names the file, field or tensor; nothing is written then.
+    """
+    out = Path(out)
+    if kind == "codec":
+        save_codec(read_codec(src), out)
+        return f"{out}: a codec"
+    config, params = READERS[kind](_folder(kind, Path(src)))
+    half = {kind: params, f"{kind}_config": dataclasses.asdict(config)}
+    (missing,) = (other for other in HALVES if other != kind)
+    other = _half_of_codec(missing, out) or _waiting(missing, out)
+    if other is None:
+        write_arrays(out / f"{kind}.safetensors", flatten(params))
+        write_text(out / f"{kind}.json", json.dumps(half[f"{kind}_config"], indent=1))
+        return f"{out}: the {kind}, and no codec until the {missing} is converted to there too"
+    save_codec(audioldm.restore(**half, **other), out)
+    for ending in ("json", "safetensors"):
+        (out / f"{missing}.{ending}").unlink(missing_ok=True)
+    return f"{out}: a codec"
+
+
+def revert(kind: str, src: str | Path, out: str | Path) -> str:
+    """The codec in `src` to published folders: `vae/` and `vocoder/` in `out`, or one as `out`.
+
+    Returns:
+      What was done, in a sentence.
+
+    Raises:
+      InputError: no such codec there.
+    """
+    codec = _audioldm(Path(src))
+    if kind == "codec":
+        write_codec(codec, out)
+    else:
+        WRITERS[kind](getattr(codec, f"{kind}_config"), getattr(codec, kind), out)
+    return f"{out}: {kind}"
+
+
+def _folder(kind: str, src: Path) -> Path:
+    """The folder of published weights, which may be named by its file."""
+    if not src.is_file():
+        return src
+    if src.name not in FILES[kind]:
+        raise InputError(f"--src={src}: expected a folder, or {' or '.join(FILES[kind])} in it")
+    return src.parent
+
+
+def _audioldm(folder: Path) -> AudioldmCodec:
+    codec = load_codec(folder)
+    if not isinstance(codec, AudioldmCodec):
+        raise InputError(f"{folder}: found a codec of the kind {codec.kind}, expected audioldm")
+    return codec
+
+
+def _half_of_codec(half: str, folder: Path) -> Mapping | None:
+    if not (folder / "codec.json").exists():
+        return None
+    codec = _audioldm(folder)
+    sizes = dataclasses.asdict(getattr(codec, f"{half}_config"))
+    return {half: getattr(codec, half), f"{half}_config": sizes}
+
+
+def _waiting(half: str, folder: Path) -> Mapping | None:
+    description, weights = folder / f"{half}.json", folder / f"{half}.safetensors"
+    if not description.exists():
+        return None
+    try:
+        sizes = json.loads(description.read_text())
+    except ValueError as error:
+        raise InputError(f"{description}: not a {half}'s sizes: {error}") from None
+    params = nest({path: np.asarray(array) for path, array in read_arrays(weights).items()})
+    return {half: params, f"{half}_config": sizes}

@@ -1,0 +1,94 @@
+"""A conversion of the network: an official checkpoint to a folder like a run's, and back.
+
+The folder has `weights.safetensors`, our parameters under their paths, `statistics.json` and
+`config.json`. With a codec in its `codec/` it is sampled like a run; a run starts from it by
+`train.start`.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import write_text
+from vssflow_jax.common.safetensors_io import flatten, write_arrays
+from vssflow_jax.models import duration_model, vssflow
+from vssflow_jax.training import checkpoint
+from vssflow_jax.weights import vssflow_names
+from vssflow_jax.weights.torch_files import read_tensors
+
+OFFICIAL = "vssflow.safetensors"  # name of the file where a folder was given
+
+
+def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
+    """Official checkpoint `src` to the folder `out`, for the model of `config`.
+
+    Returns:
+      What was done, in a sentence.
+
+    Raises:
+      InputError: names the file or tensor; nothing is written then.
+    """
+    out, tensors = Path(out), read_tensors(src)
+    refuse_run(out)
+    model = vssflow.build(config, config.codec.channels)
+    try:
+        params = flatten(vssflow_names.from_official(model, tensors))
+    except InputError as error:
+        raise InputError(f"{src}: {error}") from None
+    rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
+    statistics = {"phoneme_durations": {}, "rates": rates}
+    write_arrays(out / checkpoint.CONVERTED, params)
+    write_text(out / "statistics.json", json.dumps(statistics, indent=1))
+    write_text(out / "config.json", config.to_json(indent=1))
+    count = sum(array.size for array in params.values())
+    return f"{out}: {count:,} parameters{_left_out(tensors)}"
+
+
+def revert(src: str | Path, out: str | Path) -> str:
+    """Weights of the folder `src`, a run's or a conversion's, to an official state dict.
+
+    Args:
+      src: the folder.
+      out: a safetensors file, or a folder for one.
+
+    Returns:
+      What was done, in a sentence.
+
+    Raises:
+      InputError: no weights there, or parameters that the official code has no name for.
+    """
+    out = Path(out) if Path(out).suffix else Path(out) / OFFICIAL
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
+    params = dict(checkpoint.load_weights(src)[0])
+    without = params.pop(duration_model.NAME, None)  # the official code has no such thing
+    config = checkpoint.read_config(src)
+    model = vssflow.build(config, config.codec.channels)
+    try:
+        state = vssflow_names.to_official(model, params)
+    except InputError as error:
+        raise InputError(f"{src}: {error}") from None
+    write_arrays(out, state)
+    told = "; left out: the network of durations" if without else ""
+    return f"{out}: {sum(array.size for array in state.values()):,} parameters{told}"
+
+
+def refuse_run(folder: Path) -> None:
+    """Raises an InputError if there is a run in the folder, which a conversion would spoil."""
+    if (folder / checkpoint.FOLDER).exists():
+        raise InputError(f"--out={folder}: found a run in it, expected a folder without one")
+
+
+def _left_out(tensors) -> str:
+    """Which tensors of an official checkpoint are of models that have kinds of their own."""
+    counts = collections.Counter(
+        name.split(".")[0] for name in tensors if name.startswith(vssflow_names.FROZEN)
+    )
+    listed = ", ".join(f"{name} ({count} tensors)" for name, count in sorted(counts.items()))
+    return f"; left out: {listed}" if listed else ""

@@ -1,0 +1,135 @@
+"""Tensors of published files: safetensors, or PyTorch's own with torch as an optional extra.
+
+PyTorch files are pickles; they are read with `weights_only`, which knows tensors and plain
+containers and runs nothing else. Objects of named modules may be beside the tensors: each
+becomes an empty object, and no code of theirs is loaded or run.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.common.safetensors_io import Lazy, read_arrays
+
+SAFETENSORS = (".safetensors",)
+PYTORCH = (".ckpt", ".pt", ".pth", ".bin")
+NESTED = ("state_dict", "model")  # where checkpoints keep their state dict
+COMPILED = "constants.pkl"  # in TorchScript's archives alone
+
+
+class Inert:
+    """Stands for an object of a file: takes whatever it is made of, and keeps its attributes."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        self.attributes: Mapping = {}
+
+    def __setstate__(self, state):
+        self.attributes = state if isinstance(state, Mapping) else {}
+
+
+def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]:
+    """Tensors of a file by name, none of them read yet.
+
+    Args:
+      path: safetensors, or PyTorch's: a Lightning checkpoint, a bare state dict, one under
+        `model`, or (with `__torch__.` among `inert`) a TorchScript archive.
+      inert: how names of classes begin whose objects are let in, empty.
+
+    Raises:
+      InputError: names the file, and what is wrong with it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.exists() else "no such file"
+        raise InputError(f"{path}: {found}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
+    if path.suffix.lower() in SAFETENSORS:
+        return read_arrays(path)
+    if path.suffix.lower() in PYTORCH:
+        return _read_pytorch(path, tuple(inert))
+    raise InputError(
+        f"{path}: found the ending {path.suffix!r}, expected one of {SAFETENSORS + PYTORCH}"
+    )
+
+
+def _read_pytorch(path: Path, inert: tuple[str, ...]) -> dict[str, Lazy]:
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{path}: reading a PyTorch file needs torch, expected it installed: "
+            'pip install "vssflow_jax[torch]"'
+        ) from None
+    try:
+        zipped = zipfile.is_zipfile(path)  # files of before 2020 are none, and cannot be mapped
+        file = _without_code(path) if zipped and "__torch__." in inert else path
+        allowed = _stand_ins(torch, file, inert) if zipped and inert else []
+        with torch.serialization.safe_globals(allowed):
+            found = torch.load(
+                file, map_location="cpu", weights_only=True, mmap=zipped and file is path
+            )
+    except Exception as error:  # a damaged pickle may raise anything
+        raise InputError(f"{path}: {_refusal(error)}") from None
+    if isinstance(found, Inert):
+        found = dict(_walked(found, torch.Tensor))
+    state = found
+    for key in NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            state = found[key]
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path}: found a {type(state).__name__}, expected a state dict")
+    return {name: _lazy(path, name, tensor, torch.Tensor) for name, tensor in state.items()}
+
+
+def _stand_ins(torch, file, inert: tuple[str, ...]) -> list:
+    """An inert class for each of the file's objects that `inert` lets in."""
+    unknown = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    if hasattr(file, "seek"):
+        file.seek(0)
+    return [(type("Inert", (Inert,), {}), name) for name in unknown if name.startswith(inert)]
+
+
+def _without_code(path: Path) -> Path | io.BytesIO:
+    """A TorchScript archive without its program, so that it is read as tensors; others as is."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if not any(name.endswith(f"/{COMPILED}") for name in names):
+            return path
+        copy = io.BytesIO()
+        with zipfile.ZipFile(copy, "w") as out:
+            for name in names:
+                if not name.endswith(f"/{COMPILED}") and "/code/" not in name:
+                    out.writestr(name, archive.read(name))
+    copy.seek(0)
+    return copy
+
+
+def _walked(node: Inert, kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The tensors of a tree of objects, named by their attributes."""
+    for name, value in node.attributes.items():
+        if isinstance(value, Inert):
+            yield from _walked(value, kind, f"{prefix}{name}.")
+        elif isinstance(value, kind):
+            yield f"{prefix}{name}", value
+
+
+def _refusal(error: Exception) -> str:
+    """What torch says about a file, in one sentence."""
+    called = re.search(r"GLOBAL (\S+)", str(error))
+    if called:
+        return f"refused, since loading it would run {called[1]}; expected tensors alone"
+    return f"not a whole PyTorch file: {one_line(error)[:200]}"
+
+
+def _lazy(path: Path, name, tensor, kind: type) -> Lazy:
+    if not isinstance(tensor, kind):
+        raise InputError(f"{path}: {name} is a {type(tensor).__name__}, expected a tensor")
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return Lazy(tuple(tensor.shape), dtype, lambda: tensor.detach().numpy())
