@@ -1,4 +1,6 @@
-"""How well phoneme times are predicted: `python benchmarks/duration_model.py SHARDS`, a Markdown table.
+"""How well phoneme times are predicted: a Markdown table.
+
+    python benchmarks/durations.py SHARDS
 
 SHARDS are those of MiniAV (`python -m vssflow_jax.corpus`, then `prepare`), whose alignments are
 exact. Times of the test split's texts are predicted from the true start on, as for a text

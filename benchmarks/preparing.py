@@ -33,7 +33,7 @@ from vssflow_jax.data import shards
 from vssflow_jax.encoders.clip import ClipConfig
 from vssflow_jax.features import face_tracking, registry, runner
 from vssflow_jax.preparation import examples
-from vssflow_jax.prepare import prepare, read_source
+from vssflow_jax.preparation.prepare import prepare, read_source
 from vssflow_jax.text import aligner, alignment, normalize
 from vssflow_jax.weights import published, sources
 
@@ -47,7 +47,7 @@ SIDE = flags.DEFINE_integer("side", 1080, "Pixels of the pictures that are decod
 
 RUN = """
 import json, resource, sys, time
-from vssflow_jax.prepare import prepare
+from vssflow_jax.preparation.prepare import prepare
 start = time.perf_counter()
 prepare(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]), progress=False)
 took = time.perf_counter() - start

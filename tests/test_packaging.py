@@ -105,8 +105,9 @@ def test_the_wheel_is_whole_and_stands_alone(tmp_path):
             assert f"vssflow_jax/pretrained/{path.relative_to(folder.parent)}" in names
     code = (
         "import sys; sys.path.insert(0, 'site'); sys.argv[:] = ['x', '--config=quickstart'];"
-        "import vssflow_jax.train as t; from vssflow_jax import errors;"
-        "errors.parse_flags(sys.argv); print(t.__file__, t.CONFIG.value.data.corpus)"
+        "from absl import flags; import vssflow_jax.train as t; t.define_flags();"
+        "from vssflow_jax.config import command_line;"
+        "command_line.parse_flags(sys.argv); print(t.__file__, flags.FLAGS.config.data.corpus)"
     )
     alone = subprocess.run(
         (sys.executable, "-c", code), cwd=tmp_path, capture_output=True, text=True, check=False

@@ -16,16 +16,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.web.limits import MEGA, Limits
 
-DEFAULTS = Limits()
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model's name.")
-PORT = flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
-HOST = flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
-LIMITS = {
-    "megabytes": flags.DEFINE_float("megabytes", DEFAULTS.megabytes, "Largest upload.", 0),
-    "seconds": flags.DEFINE_float("seconds", DEFAULTS.seconds, "Longest video.", 0),
-    "queue": flags.DEFINE_integer("queue", DEFAULTS.queue, "Requests that may wait.", 1),
-    "keep": flags.DEFINE_integer("keep", DEFAULTS.keep, "Seconds that results are kept.", 1),
-}
+LIMITS = ("megabytes", "seconds", "queue", "keep")  # flags
 ENVIRONMENT = {  # Gradio asks its makers about versions and loads nothing else but for these
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_OFFLINE": "1",
@@ -44,13 +35,13 @@ def serve(uploads: str) -> None:
         ) from None
     from vssflow_jax.generation.generator import Generator
 
-    limits = Limits(**{name: flag.value for name, flag in LIMITS.items()})
-    work = studio.Studio(Generator.from_workdir(WORKDIR.value), limits)
+    limits = Limits(**{name: flags.FLAGS[name].value for name in LIMITS})
+    work = studio.Studio(Generator.from_workdir(flags.FLAGS.workdir), limits)
     blocks = layout.build(work)
     try:
         _, address, _ = blocks.launch(
-            server_name=HOST.value,
-            server_port=PORT.value or None,
+            server_name=flags.FLAGS.host,
+            server_port=flags.FLAGS.port or None,
             share=False,
             inbrowser=False,
             quiet=True,
@@ -62,7 +53,7 @@ def serve(uploads: str) -> None:
             strict_cors=True,
         )
     except OSError as error:
-        raise InputError(f"--port={PORT.value}: {errors.one_line(error)}") from None
+        raise InputError(f"--port={flags.FLAGS.port}: {errors.one_line(error)}") from None
     print(f"page: {address}", flush=True)
     try:
         blocks.block_thread()
@@ -70,13 +61,24 @@ def serve(uploads: str) -> None:
         blocks.close(verbose=False)
 
 
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("workdir", None, "Folder of a run, or a model's name.")
+    flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
+    flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
+    flags.DEFINE_float("megabytes", Limits.megabytes, "Largest upload.", 0)
+    flags.DEFINE_float("seconds", Limits.seconds, "Longest video.", 0)
+    flags.DEFINE_integer("queue", Limits.queue, "Requests that may wait.", 1)
+    flags.DEFINE_integer("keep", Limits.keep, "Seconds that results are kept.", 1)
+
+
 def main() -> None:
     """Flags in, a page out."""
-    if WORKDIR.value is None:
+    if flags.FLAGS.workdir is None:
         raise InputError("expected --workdir=DIR")
     with tempfile.TemporaryDirectory(prefix="vssflow-app-") as uploads:
         serve(uploads)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -20,19 +20,6 @@ from vssflow_jax.tpu_estimate import chips, fit, report, topology
 from vssflow_jax.tpu_estimate.case import Case, would_fit
 from vssflow_jax.tpu_estimate.program import OutOfMemory
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Recipe, a file in configs/.", lock_config=True
-)
-TOPOLOGY = flags.DEFINE_list(
-    "topology", [], "TPUs as chip:grid (v5e:2x4, v6e:2x4, v5p:2x2x2); several make a table."
-)
-CLIPS = flags.DEFINE_integer(
-    "clips", 0, "Clips a device, instead of the config's batch.", lower_bound=0
-)
-LARGEST = flags.DEFINE_bool(
-    "largest", None, "Search the largest batch that fits; default: only for a single topology."
-)
-
 
 def compile_case(case: Case, search: bool) -> tuple[fit.Search, bool]:
     """Compiles a case and, if asked, searches the largest batch; False: it does not fit."""
@@ -54,7 +41,7 @@ def describe(case: Case) -> bool:
     """Prints all about one topology; False: the step does not fit."""
     sizes = " x ".join(f"{axis} {size}" for axis, size in case.mesh.shape.items())
     print(f"{case.topology}: mesh {sizes}, {case.batch} clips a step, {case.clips} a device")
-    search = LARGEST.value is not False
+    search = flags.FLAGS.largest is not False
     found, fits = compile_case(case, search)
     if fits:
         program = found.fits[case.clips]
@@ -70,10 +57,10 @@ def table(cases: list[Case]) -> bool:
     print(report.heading(), flush=True)
     all_fit = True
     for case in cases:
-        found, fits = compile_case(case, bool(LARGEST.value))
+        found, fits = compile_case(case, bool(flags.FLAGS.largest))
         all_fit &= fits
         if fits:
-            most = found.largest if LARGEST.value else None
+            most = found.largest if flags.FLAGS.largest else None
             shape = tuple(case.mesh.shape.values())
             program = found.fits[case.clips]
             line = report.row(case.topology, shape, case.clips, case.chip, program, most)
@@ -81,20 +68,34 @@ def table(cases: list[Case]) -> bool:
     return all_fit
 
 
+def define_flags() -> None:
+    """The flags of the command."""
+    config_flags.DEFINE_config_file("config", None, "Recipe, a file in configs/.", lock_config=True)
+    flags.DEFINE_list(
+        "topology", [], "TPUs as chip:grid (v5e:2x4, v6e:2x4, v5p:2x2x2); several make a table."
+    )
+    flags.DEFINE_integer(
+        "clips", 0, "Clips a device, instead of the config's batch.", lower_bound=0
+    )
+    flags.DEFINE_bool(
+        "largest", None, "Search the largest batch that fits; default: only for a single topology."
+    )
+
+
 def main() -> None:
     """Flags in, tables out."""
-    if CONFIG.value is None or not TOPOLOGY.value:
+    if flags.FLAGS.config is None or not flags.FLAGS.topology:
         raise InputError("expected --config=FILE and --topology=CHIP:GRID")
-    config = command_line.loaded(CONFIG.value)
+    config = command_line.loaded(flags.FLAGS.config)
     validation.check(config)
-    for name in TOPOLOGY.value:
+    for name in flags.FLAGS.topology:
         chips.parse(name)
     topology.require_compiler()
     jax.config.update("jax_platforms", "cpu")  # what is compiled for is not looked for here
-    cases = [Case.of(config, name, CLIPS.value) for name in TOPOLOGY.value]
+    cases = [Case.of(config, name, flags.FLAGS.clips) for name in flags.FLAGS.topology]
     if not (describe(*cases) if len(cases) == 1 else table(cases)):
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -25,33 +25,36 @@ from vssflow_jax.weights import codec, network, published
 
 KINDS = ("vssflow", "codec", *codec.HALVES, *published.KINDS)
 
-KIND = flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
-SRC = flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
-OUT = flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
-REVERSE = flags.DEFINE_bool("reverse", False, "From our weights to published names.")
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    recipes.locate("configs/joint.py"),
-    "Recipe of the model (kind vssflow).",
-    lock_config=True,
-)
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
+    flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
+    flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
+    flags.DEFINE_bool("reverse", False, "From our weights to published names.")
+    config_flags.DEFINE_config_file(
+        "config",
+        recipes.locate("configs/joint.py"),
+        "Recipe of the model (kind vssflow).",
+        lock_config=True,
+    )
 
 
 def main() -> None:
     """Flags in, converted weights out."""
-    if not (KIND.value and SRC.value and OUT.value):
+    if not (flags.FLAGS.kind and flags.FLAGS.src and flags.FLAGS.out):
         raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
-    kind, src, out = KIND.value, SRC.value, OUT.value
+    kind, src, out = flags.FLAGS.kind, flags.FLAGS.src, flags.FLAGS.out
     if kind in published.KINDS:
-        told = (published.revert if REVERSE.value else published.convert)(kind, src, out)
+        told = (published.revert if flags.FLAGS.reverse else published.convert)(kind, src, out)
     elif kind != "vssflow":
-        told = (codec.revert if REVERSE.value else codec.convert)(kind, src, out)
-    elif REVERSE.value:
+        told = (codec.revert if flags.FLAGS.reverse else codec.convert)(kind, src, out)
+    elif flags.FLAGS.reverse:
         told = network.revert(src, out)
     else:
-        told = network.convert(src, out, CONFIG.value)
+        told = network.convert(src, out, flags.FLAGS.config)
     print(told)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -13,18 +13,21 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.generation.export import DTYPES, export
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-OUT = flags.DEFINE_string("out", None, "Folder to write; new or empty.")
-NAME = flags.DEFINE_string("name", None, "What the model is called; default: the folder's name.")
-DTYPE = flags.DEFINE_enum("dtype", "float16", DTYPES, "Type of the weights in the file.")
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+    flags.DEFINE_string("out", None, "Folder to write; new or empty.")
+    flags.DEFINE_string("name", None, "What the model is called; default: the folder's name.")
+    flags.DEFINE_enum("dtype", "float16", DTYPES, "Type of the weights in the file.")
 
 
 def main() -> None:
     """Flags in, a folder out."""
-    if WORKDIR.value is None or OUT.value is None:
+    if flags.FLAGS.workdir is None or flags.FLAGS.out is None:
         raise InputError("expected --workdir=RUN and --out=DIR")
-    print(export(WORKDIR.value, OUT.value, NAME.value or "", DTYPE.value))
+    print(export(flags.FLAGS.workdir, flags.FLAGS.out, flags.FLAGS.name or "", flags.FLAGS.dtype))
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

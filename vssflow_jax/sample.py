@@ -27,25 +27,6 @@ from vssflow_jax.text.script import read_script
 if TYPE_CHECKING:
     from vssflow_jax.generation.generator import Generator
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-VIDEO = flags.DEFINE_string("video", None, "Video to give sound to.")
-TEXT = flags.DEFINE_string("text", None, "What is said.")
-SCRIPT = flags.DEFINE_string("script", None, "Table (CSV) of lines: start,end,text,speaker.")
-SPEECH_START = flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
-SPEECH_END = flags.DEFINE_float("speech_end", None, "Seconds at which speech ends.")
-SPEAKER = flags.DEFINE_string("speaker", None, "Audio file with the voice to imitate.")
-TASK = flags.DEFINE_string("task", None, "speech: leaves out other sounds of the video.")
-DURATION = flags.DEFINE_float("duration", None, "Seconds of sound; default: the video's.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the noise.")
-STEPS = flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
-SOLVER = flags.DEFINE_string("solver", None, "Solver; default: the run's.")
-GUIDANCE = flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
-SCALES = flags.DEFINE_list("scales", [], "Guidance of single conditions, such as sync=1.8.")
-STEMS = flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
-VARIANTS = flags.DEFINE_integer("variants", 1, "Makes so many, writes them best first.")
-SHARDS = flags.DEFINE_string("shards", None, "Shards to generate a split of.")
-SPLIT = flags.DEFINE_string("split", "test", "Split of --shards.")
-OUT = flags.DEFINE_string("out", None, "File to write (.mp4, .wav), or with --shards a folder.")
 
 CHUNK = 64  # clips read and generated at a time
 ALONE = ("video", "text", "script", "speaker", "task", "speech_start", "speech_end", "duration")
@@ -58,31 +39,35 @@ def sample_one(generator: Generator, out: Path) -> None:
         raise InputError(
             f"--out={out}: found no ending, expected a file such as out.mp4 or out.wav"
         )
-    if VIDEO.value is None and out.suffix.lower() != ".wav":
+    if flags.FLAGS.video is None and out.suffix.lower() != ".wav":
         raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
-    if VIDEO.value is not None and out.resolve() == Path(VIDEO.value).resolve():
+    if flags.FLAGS.video is not None and out.resolve() == Path(flags.FLAGS.video).resolve():
         raise InputError(f"--out={out}: found the input video, expected another name")
     check_writable(out)
-    if not 1 <= VARIANTS.value <= MOST:
-        raise InputError(f"--variants: found {VARIANTS.value}, expected 1 to {MOST}")
+    if not 1 <= flags.FLAGS.variants <= MOST:
+        raise InputError(f"--variants: found {flags.FLAGS.variants}, expected 1 to {MOST}")
     request = Request.of(
-        VIDEO.value,
-        TEXT.value,
-        None if SCRIPT.value is None else read_script(SCRIPT.value),
-        SPEAKER.value,
-        TASK.value,
-        duration=DURATION.value,
-        speech_start=SPEECH_START.value,
-        speech_end=SPEECH_END.value,
+        flags.FLAGS.video,
+        flags.FLAGS.text,
+        None if flags.FLAGS.script is None else read_script(flags.FLAGS.script),
+        flags.FLAGS.speaker,
+        flags.FLAGS.task,
+        duration=flags.FLAGS.duration,
+        speech_start=flags.FLAGS.speech_start,
+        speech_end=flags.FLAGS.speech_end,
     )
-    sampling = generator.sampling(SOLVER.value, STEPS.value, GUIDANCE.value, scales())
-    seeds = [SEED.value + number for number in range(VARIANTS.value)]
+    sampling = generator.sampling(
+        flags.FLAGS.solver, flags.FLAGS.steps, flags.FLAGS.guidance, scales()
+    )
+    seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.variants)]
     with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
 
         def progress(done: float) -> None:
             bar.update(done - bar.n)
 
-        outputs = generator.variants(request, seeds, sampling, stems=STEMS.value, progress=progress)
+        outputs = generator.variants(
+            request, seeds, sampling, stems=flags.FLAGS.stems, progress=progress
+        )
     if len(outputs) > 1:
         from vssflow_jax.generation.ranking import rank
 
@@ -108,7 +93,7 @@ def described(report: Mapping) -> str:
 def scales() -> dict[str, float]:
     """Guidance scales of single conditions from the flag."""
     out = {}
-    for item in SCALES.value:
+    for item in flags.FLAGS.scales:
         name, _, value = item.partition("=")
         try:
             out[name] = float(value)
@@ -131,10 +116,10 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
         some = [records[row] for row in range(first, min(first + CHUNK, len(records)))]
         waves = generator.batch(
             some,
-            seed=SEED.value,
-            solver=SOLVER.value,
-            steps=STEPS.value,
-            guidance=GUIDANCE.value,
+            seed=flags.FLAGS.seed,
+            solver=flags.FLAGS.solver,
+            steps=flags.FLAGS.steps,
+            guidance=flags.FLAGS.guidance,
         )
         for record, wave in zip(some, waves, strict=True):
             meta = record["meta"]
@@ -148,23 +133,46 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
     print(f"{out}: {len(rows)} clips")
 
 
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+    flags.DEFINE_string("video", None, "Video to give sound to.")
+    flags.DEFINE_string("text", None, "What is said.")
+    flags.DEFINE_string("script", None, "Table (CSV) of lines: start,end,text,speaker.")
+    flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
+    flags.DEFINE_float("speech_end", None, "Seconds at which speech ends.")
+    flags.DEFINE_string("speaker", None, "Audio file with the voice to imitate.")
+    flags.DEFINE_string("task", None, "speech: leaves out other sounds of the video.")
+    flags.DEFINE_float("duration", None, "Seconds of sound; default: the video's.")
+    flags.DEFINE_integer("seed", 0, "Of the noise.")
+    flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
+    flags.DEFINE_string("solver", None, "Solver; default: the run's.")
+    flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
+    flags.DEFINE_list("scales", [], "Guidance of single conditions, such as sync=1.8.")
+    flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
+    flags.DEFINE_integer("variants", 1, "Makes so many, writes them best first.")
+    flags.DEFINE_string("shards", None, "Shards to generate a split of.")
+    flags.DEFINE_string("split", "test", "Split of --shards.")
+    flags.DEFINE_string("out", None, "File to write (.mp4, .wav), or with --shards a folder.")
+
+
 def main() -> None:
     """Flags in, sound out."""
-    if WORKDIR.value is None or OUT.value is None:
+    if flags.FLAGS.workdir is None or flags.FLAGS.out is None:
         raise InputError("expected --workdir=DIR and --out=FILE")
     given = [name for name in ALONE if flags.FLAGS[name].value is not None]
-    if SHARDS.value is not None and given:
+    if flags.FLAGS.shards is not None and given:
         raise InputError(f"found --{given[0]} beside --shards, expected one or the other")
     from vssflow_jax.generation.generator import (
         Generator,  # not above: --help and mistakes need no JAX
     )
 
-    generator = Generator.from_workdir(WORKDIR.value)
-    if SHARDS.value is None:
-        sample_one(generator, Path(OUT.value))
+    generator = Generator.from_workdir(flags.FLAGS.workdir)
+    if flags.FLAGS.shards is None:
+        sample_one(generator, Path(flags.FLAGS.out))
     else:
-        sample_split(generator, Path(SHARDS.value), SPLIT.value, Path(OUT.value))
+        sample_split(generator, Path(flags.FLAGS.shards), flags.FLAGS.split, Path(flags.FLAGS.out))
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -11,24 +11,21 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from vssflow_jax import bundled, conditions, media
-from vssflow_jax.codecs import trained
-from vssflow_jax.codecs.interface import digest, load_codec, save_codec
-from vssflow_jax.codecs.pca import fit_pca
+from vssflow_jax import bundled, conditions
+from vssflow_jax.codecs.interface import digest
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.config import validation as fields
 from vssflow_jax.data import mix, pipeline, shards
-from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.hooks import score_while_training, write_samples
 from vssflow_jax.training import (
     checkpoint,
     codec_step,
@@ -38,26 +35,10 @@ from vssflow_jax.training import (
     sharding,
     state,
 )
+from vssflow_jax.training.codec_setup import START, ensure_codec, write_codec
 
-CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
-SAMPLES = 3  # clips generated while training
 SCHEDULING = ("remat", "unroll")  # fields of config.model that change no number
-START = ("folder", "channels", "whiten", "iterations")  # of config.codec, not of its network
 TASKS = {"flow": loop.flow, "codec": codec_step.task}
-FIRST_CODEC = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
-
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Recipe, a file in configs/.", lock_config=True
-)
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; all hosts share it.")
-COORDINATOR = flags.DEFINE_string(
-    "coordinator_address", None, "Of several processes: HOST:PORT of the first, or auto."
-)
-PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
-PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-HEARTBEAT = flags.DEFINE_integer(
-    "heartbeat_seconds", 100, "Silence after which a process counts as dead.", lower_bound=1
-)
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -74,45 +55,13 @@ def ensure_shards(config, workdir: Path) -> Path:
     if (folder / shards.DATASET).exists():
         return folder
     from vssflow_jax.corpus import build
-    from vssflow_jax.prepare import prepare
+    from vssflow_jax.preparation.prepare import prepare
 
     print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
     count = config.data.corpus_clips or build.CLIPS
     manifest = build.build(workdir / "corpus", clips=count, seed=config.seed)
     prepare(manifest, folder, max_seconds=config.data.duration)
     return folder
-
-
-def ensure_codec(config, records, workdir: Path):
-    """The run's codec: in its folder, the config's, that of the run it starts from, or a new one.
-
-    A run that trains a codec starts from one in WORKDIR/start: WORKDIR/codec will be its own.
-
-    Raises:
-      InputError: the folder that the config names holds no codec.
-    """
-    folder, start = workdir / FIRST_CODEC[config.train.task], config.train.start
-    given = config.codec.folder or (start and bundled.locate(start) / "codec")
-    if not (folder / "codec.json").exists() and given:
-        save_codec(load_codec(given), folder)
-    if not (folder / "codec.json").exists():
-        waves = some_waves(config, records)
-        codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
-        save_codec(codec, folder)
-    return load_codec(folder)
-
-
-def some_waves(config, records) -> Iterator[np.ndarray]:
-    """The sound of training clips that a codec is fitted on, the same each time."""
-    rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
-    return (pipeline.wave_of(records[row]) for row in rows)
-
-
-def write_codec(config, workdir: Path, start, params, records) -> None:
-    """Writes the trained codec into WORKDIR/codec, its latents centred and scaled."""
-    codec = trained.centred(trained.begin(start, config.codec, params), some_waves(config, records))
-    save_codec(codec, workdir / "codec")
-    print(f"codec: {workdir / 'codec'}, {digest(codec)}", flush=True)
 
 
 def check(config, workdir: Path) -> None:
@@ -156,51 +105,6 @@ def mixer(config, folder: Path, records, rates) -> mix.Mixer | None:
     speech, sound = (training_clips(config, folder, (task,)) for task in ("speech", "sound"))
     by_time = config.model.sync_by_time
     return mix.mixer(config.data.mix, records, speech, sound, rates, by_time)
-
-
-def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hook:
-    """A hook that writes a few validation clips every `sample_every` steps."""
-    every = config.train.sample_every
-    rows = [records[row] for row in range(min(SAMPLES, len(records)))] if every else []
-
-    def hook(step: int, current: state.TrainState) -> None:
-        if not rows or step % every:
-            return
-        weights = distributed.whole(current.weights)
-        if not distributed.first():
-            return
-        generator = Generator(config, weights, codec, statistics, step)
-        for record, wave in zip(rows, generator.batch(rows), strict=True):
-            path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
-            media.write_wav(path, wave, codec.sample_rate)
-
-    return hook
-
-
-def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
-    """A hook that scores a few validation clips every `evaluate_every` steps.
-
-    Raises:
-      InputError: the packages of the extra `eval` are not there, or no validation clips are.
-    """
-    every = config.train.evaluate_every
-    if not every:
-        return lambda step, current: None
-    try:
-        from vssflow_jax import evaluate
-    except ImportError as error:
-        raise InputError(
-            f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
-        ) from None
-    watch = evaluate.Watch.make(folder, codec) if distributed.first() else None
-
-    def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
-        if step % every:
-            return None
-        weights = distributed.whole(current.weights)
-        return watch and watch(Generator(config, weights, codec, statistics, step))
-
-    return hook
 
 
 def train(config, workdir: str | Path) -> None:
@@ -288,7 +192,7 @@ def keep_compiled(folder: str | Path) -> None:
 
 def finish(config, workdir: Path) -> None:
     """Scores the run on its test split and writes the report."""
-    from vssflow_jax.evaluate import evaluate
+    from vssflow_jax.generation.scoring import evaluate
     from vssflow_jax.reports.run import report
 
     evaluate(workdir, clips=config.train.evaluate_clips)
@@ -300,16 +204,35 @@ def finish(config, workdir: Path) -> None:
     )
 
 
+def define_flags() -> None:
+    """The flags of the command."""
+    config_flags.DEFINE_config_file("config", None, "Recipe, a file in configs/.", lock_config=True)
+    flags.DEFINE_string("workdir", None, "Folder of the run; all hosts share it.")
+    flags.DEFINE_string(
+        "coordinator_address", None, "Of several processes: HOST:PORT of the first, or auto."
+    )
+    flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+    flags.DEFINE_integer(
+        "heartbeat_seconds", 100, "Silence after which a process counts as dead.", lower_bound=1
+    )
+
+
 def main() -> None:
     """Flags in, a trained run out."""
-    if CONFIG.value is None or WORKDIR.value is None:
+    if flags.FLAGS.config is None or flags.FLAGS.workdir is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
     preemption.end_at_once()
-    config = command_line.loaded(CONFIG.value)
-    distributed.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value, HEARTBEAT.value)
+    config = command_line.loaded(flags.FLAGS.config)
+    distributed.connect(
+        flags.FLAGS.coordinator_address,
+        flags.FLAGS.num_processes,
+        flags.FLAGS.process_id,
+        flags.FLAGS.heartbeat_seconds,
+    )
     with distributed.together():
-        train(config, WORKDIR.value)
+        train(config, flags.FLAGS.workdir)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

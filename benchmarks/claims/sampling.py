@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from benchmarks.claims import curve, results, scoring
+from benchmarks.claims import curve, flow_losses, results
 from vssflow_jax import bundled
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
@@ -153,7 +153,7 @@ def compared(found: Found) -> dict:
     first = next(iter(found.values()))
     return {
         name: {
-            task: scoring.over_clips(scores, None if scores is first[task] else first[task])
+            task: flow_losses.over_clips(scores, None if scores is first[task] else first[task])
             for task, scores in by_task.items()
         }
         for name, by_task in found.items()
@@ -171,7 +171,7 @@ def main() -> None:
     folder = bundled.locate(WORKDIR.value)
     generator = Generator.from_workdir(folder)
     data = SHARDS.value or generator.config.data.shards
-    measure = Yardstick.make(data, scoring.SPLIT, CLIPS.value, generator.codec)
+    measure = Yardstick.make(data, flow_losses.SPLIT, CLIPS.value, generator.codec)
     for name in PARTS.value:
         began = time.perf_counter()
         found = PART[name](generator, measure)

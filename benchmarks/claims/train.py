@@ -17,8 +17,8 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.claims import results, rows, scoring
-from vssflow_jax import evaluate, train
+from benchmarks.claims import flow_losses, results, rows
+from vssflow_jax import train
 from vssflow_jax.codecs.interface import digest
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
@@ -27,8 +27,9 @@ from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.evaluation import protocol
 from vssflow_jax.evaluation.evaluator import Yardstick
+from vssflow_jax.generation import scoring
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.training import preemption, state
+from vssflow_jax.training import codec_setup, preemption, state
 
 SCORES = "scores.json"  # in a finished run's folder
 
@@ -57,11 +58,11 @@ def configured(recipe, name: str, seed: int, folder: Path):
 def score(folder: Path, name: str, measure: Yardstick | None, data: Path) -> dict:
     """The scores of a finished run, by task, and what it took; without a yardstick, flow losses."""
     generator = Generator.from_workdir(folder)
-    losses = scoring.flow_losses(generator, data, rows.tasks(name), CLIPS.value)
+    losses = flow_losses.flow_losses(generator, data, rows.tasks(name), CLIPS.value)
     out = {task: {"loss": loss} for task, loss in losses.items()}
     for task in out if measure else ():
-        found = evaluate.generate(generator, measure.clips[task], task)
-        out[task] |= scoring.plain(measure.score(found.clips, found.waves, task))
+        found = scoring.generate(generator, measure.clips[task], task)
+        out[task] |= flow_losses.plain(measure.score(found.clips, found.waves, task))
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     return {
         "scores": out,
@@ -96,7 +97,7 @@ def main() -> None:
     data = train.ensure_shards(recipe, folder)
     with recipe.unlocked():
         recipe.data.shards = str(data)
-    codec = train.ensure_codec(recipe, train.training_clips(recipe, data, ()), folder)
+    codec = codec_setup.ensure_codec(recipe, train.training_clips(recipe, data, ()), folder)
     measure = None
     for seed in map(int, SEEDS.value):
         for name in ROWS.value:
@@ -105,7 +106,7 @@ def main() -> None:
                 continue
             train.train(configured(recipe, name, seed, folder), own)
             if HEARD.value and measure is None:
-                measure = Yardstick.make(data, scoring.SPLIT, HEARD.value, codec)
+                measure = Yardstick.make(data, flow_losses.SPLIT, HEARD.value, codec)
             found = score(own, name, measure, data)
             write_text(own / SCORES, json.dumps(found, indent=1))
             print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)

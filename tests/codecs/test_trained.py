@@ -17,7 +17,7 @@ from vssflow_jax.codecs import interface as codecs
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
-from vssflow_jax.training import codec_step, sharding
+from vssflow_jax.training import codec_setup, codec_step, sharding
 
 SPEC = pipeline.BatchSpec.of(2.0, {})
 BATCH = 4
@@ -214,7 +214,7 @@ def test_its_folder_is_read_and_refused_when_damaged(tmp_path):
     for one, two in zip(through(again, chirps()), through(codec, chirps()), strict=True):
         np.testing.assert_array_equal(one, two)
     config = small(codec__folder=str(tmp_path), train__task="flow")
-    taken = train.ensure_codec(config, (), tmp_path / "run")
+    taken = codec_setup.ensure_codec(config, (), tmp_path / "run")
     assert codecs.digest(taken) == codecs.digest(codec)
     text = (tmp_path / "codec.json").read_text()
     for old, new in (('"iterations": 2', '"iterations": 3'), ('"width": 16', '"breadth": 16')):

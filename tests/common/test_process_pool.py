@@ -101,14 +101,16 @@ def test_waiting_for_the_main_process_is_no_hanging():
 @pytest.mark.parametrize(
     "work",
     [
-        "process_pool.streamed(broken_jobs.parts, [(n, ('pid', folder)) for n in range(2)], 2, seconds=4.0)",
+        "process_pool.streamed(broken_jobs.parts, [(n, ('pid', folder)) for n in range(2)], 2, "
+        "seconds=4.0)",
         "process_pool.unordered(broken_jobs.stay, [folder] * 2, 2)",
     ],
 )
 def test_workers_end_with_their_master(tmp_path, work):
     """SIGKILL of the main process: no worker stays behind, not even one that hangs."""
     program = (
-        f"from helpers import broken_jobs; from vssflow_jax.common import process_pool; folder = {str(tmp_path)!r}\n"
+        "from helpers import broken_jobs; from vssflow_jax.common import process_pool\n"
+        f"folder = {str(tmp_path)!r}\n"
         f"for _ in {work}: pass\n"
     )
     paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])

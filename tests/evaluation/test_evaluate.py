@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from helpers import tiny_configs
 
-from vssflow_jax import evaluate as evaluation
 from vssflow_jax import media
 from vssflow_jax.codecs.interface import load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation import aggregate, evaluator
 from vssflow_jax.evaluation.metrics import suite
+from vssflow_jax.generation import hooks
+from vssflow_jax.generation import scoring as evaluation
 from vssflow_jax.generation.generator import Generator
 
 NUMBERS = (
@@ -246,22 +247,20 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
 
 
 def test_training_scores_a_few_validation_clips_now_and_then(tiny_run, monkeypatch):
-    from vssflow_jax import train
-
     monkeypatch.setattr(evaluation, "WATCHED", 1)
     monkeypatch.setattr(evaluation, "BATCH", 4)
     generator = Generator.from_workdir(tiny_run)
     config = generator.config.copy_and_resolve_references()
     config.train.evaluate_every = 2
     given = (tiny_run / "shards", generator.codec, generator.statistics)
-    hook = train.score_while_training(config, *given)
+    hook = hooks.score_while_training(config, *given)
     now = types.SimpleNamespace(weights=generator.params)
     assert hook(1, now) is None
     scores = hook(2, now)
     assert {"speech/wer", "sound/kl", "joint/mcd"} <= set(scores)
     assert all(math.isfinite(value) for value in scores.values())
     config.train.evaluate_every = 0
-    assert train.score_while_training(config, *given)(2, now) is None
+    assert hooks.score_while_training(config, *given)(2, now) is None
 
 
 @pytest.mark.slow

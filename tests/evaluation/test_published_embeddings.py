@@ -5,11 +5,12 @@ import pytest
 from helpers import tiny_encoders, unseen_sizes
 from helpers.parity_measures import relative
 
-from vssflow_jax import evaluate, media
+from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.encoders import cnn14, vggish
 from vssflow_jax.evaluation import aggregate, evaluator
 from vssflow_jax.evaluation.metrics import distances, published, suite
+from vssflow_jax.generation import scoring
 
 BOUND = 5e-5
 
@@ -126,7 +127,7 @@ def test_a_folder_is_scored_with_them(name, scored, tiny_run, weights, tmp_path)
     generated = tmp_path / "generated"
     for clip in clips[:2]:
         media.write_wav(generated / f"{clip['meta']['id']}.wav", evaluator.wave_of(clip))
-    metrics = evaluate.evaluate(
+    metrics = scoring.evaluate(
         shards=tiny_run / "shards", split="train", generated=generated, clips=2, embedding=name
     )
     assert metrics["run"]["embedding"] == {"name": name, "hash": published.load(name).hash}

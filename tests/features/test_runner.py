@@ -11,7 +11,7 @@ from vssflow_jax.data import shards
 from vssflow_jax.features import registry, runner
 from vssflow_jax.features.face_tracking import Mouth
 from vssflow_jax.features.registry import Clip
-from vssflow_jax.prepare import prepare
+from vssflow_jax.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers import tiny_configs
 
-from vssflow_jax import Generator, bundled, evaluate
+from vssflow_jax import Generator, bundled
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.generation import scoring
 from vssflow_jax.training import checkpoint
 
 
@@ -114,9 +115,9 @@ def test_models_of_the_package_go_by_name(exported, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", bundled.names())
 def test_scores_of_a_model_of_the_package_need_clips_and_a_place(name, tiny_run, tmp_path):
     with pytest.raises(InputError, match="--shards: found nothing"):
-        evaluate.evaluate(name, out=tmp_path)
+        scoring.evaluate(name, out=tmp_path)
     with pytest.raises(InputError, match="--out: found nothing"):
-        evaluate.evaluate(name, shards=tiny_run / "shards")
+        scoring.evaluate(name, shards=tiny_run / "shards")
 
 
 @pytest.mark.parametrize("name", bundled.names())

@@ -15,7 +15,7 @@ from vssflow_jax.features import face_mesh
 from vssflow_jax.generation import generator as generate
 from vssflow_jax.generation.generator import draw_noise
 from vssflow_jax.generation.request import Request
-from vssflow_jax.prepare import prepare
+from vssflow_jax.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="module")

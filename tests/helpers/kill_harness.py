@@ -1,4 +1,6 @@
-"""Trains with interruptions: `python tests/helpers/kill_harness.py SIGNAL COUNT SEED STEPS WORKDIR [flags]`.
+"""Trains with interruptions.
+
+    python tests/helpers/kill_harness.py SIGNAL COUNT SEED STEPS WORKDIR [flags]
 
 This process imports the training command once and forks it for every start, so that a start
 costs what the command itself does. Each start but the last gets SIGNAL, at a random moment or,

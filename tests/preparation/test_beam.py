@@ -9,7 +9,7 @@ import pytest
 from helpers import fixtures, tiny_configs
 
 from vssflow_jax import media
-from vssflow_jax.prepare import prepare
+from vssflow_jax.preparation.prepare import prepare
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="needs the extra `beam`"

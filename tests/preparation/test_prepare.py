@@ -14,7 +14,7 @@ from helpers.paths import ROOT
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
-from vssflow_jax.prepare import prepare
+from vssflow_jax.preparation.prepare import prepare
 from vssflow_jax.text import alignment, phonemes
 
 HEADER = "id,video,audio,text,speaker_audio,alignment,split,task"
@@ -273,7 +273,7 @@ def test_a_run_that_was_killed_goes_on(corpus, tmp_path):
     prepare(path, tmp_path / "whole", workers=0, clips_per_shard=6, progress=False)
     out = tmp_path / "broken"
     command = (
-        "from vssflow_jax.prepare import prepare;"
+        "from vssflow_jax.preparation.prepare import prepare;"
         f"prepare({str(path)!r}, {str(out)!r}, workers=0, clips_per_shard=6, progress=False)"
     )
     child = subprocess.Popen([sys.executable, "-c", command])
@@ -411,10 +411,10 @@ def test_processes_give_the_same_shards_and_stay_light(corpus, prepared, tmp_pat
     program = tmp_path / "program.py"
     program.write_text(
         "import sys, jax\n"
-        "from vssflow_jax import pool, prepare\n"
+        "from vssflow_jax.common import process_pool; from vssflow_jax.preparation import prepare\n"
         "import making_loaded\n"
         "if __name__ == '__main__':\n"
-        "    assert not any(pool.unordered(making_loaded.loaded, range(4), 2))\n"
+        "    assert not any(process_pool.unordered(making_loaded.loaded, range(4), 2))\n"
         f"    prepare.prepare({str(corpus / 'clips.csv')!r}, sys.argv[1], workers=2,"
         " clips_per_shard=2, progress=False)\n"
     )

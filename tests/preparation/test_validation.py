@@ -12,7 +12,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.preparation import validation
-from vssflow_jax.prepare import prepare, read_source
+from vssflow_jax.preparation.prepare import prepare, read_source
 from vssflow_jax.reports import dataset
 from vssflow_jax.text import alignment
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from helpers import fixtures, tiny_configs
 
-from vssflow_jax import media, prepare
+from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
+from vssflow_jax.preparation import prepare
 from vssflow_jax.text import alignment, phonemes, placement, subwords
 
 TEXTS = (

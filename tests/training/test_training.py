@@ -16,11 +16,11 @@ import pytest
 from helpers import tiny_configs
 from jax.sharding import PartitionSpec as P
 
-from vssflow_jax import conditions, train
+from vssflow_jax import conditions
 from vssflow_jax.codecs.interface import digest, load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import fields, load_recipe
-from vssflow_jax.training import checkpoint, optim, sharding, step
+from vssflow_jax.training import checkpoint, codec_setup, optim, sharding, step
 
 
 def masks(batch=4000, present=1.0, **changes):
@@ -143,12 +143,14 @@ def test_parameter_table_places_matrices_and_leaves_vectors():
 def test_run_takes_the_codec_that_its_config_names(tiny_run, tmp_path):
     config = load_recipe("quickstart")
     config.codec.folder = str(tiny_run / "codec")
-    taken = train.ensure_codec(config, (), tmp_path)
+    taken = codec_setup.ensure_codec(config, (), tmp_path)
     assert digest(taken) == digest(load_codec(tiny_run / "codec"))
     config.codec.folder = str(tmp_path / "elsewhere")
-    assert digest(train.ensure_codec(config, (), tmp_path)) == digest(taken)  # it keeps its own
+    assert digest(codec_setup.ensure_codec(config, (), tmp_path)) == digest(
+        taken
+    )  # it keeps its own
     with pytest.raises(InputError, match="elsewhere"):
-        train.ensure_codec(config, (), tmp_path / "new")
+        codec_setup.ensure_codec(config, (), tmp_path / "new")
 
 
 def test_mesh_errors_name_the_numbers():
@@ -322,8 +324,9 @@ NO_ROOM_SEEN = """
 import shutil, sys
 usage = shutil._ntuple_diskusage(10**12, 0, 10**12)
 shutil.disk_usage = lambda path: usage
-from vssflow_jax import errors, train
-errors.run(train.main)
+from vssflow_jax import train
+from vssflow_jax.config import command_line
+command_line.run(train.main, train.define_flags)
 """
 
 

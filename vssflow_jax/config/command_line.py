@@ -108,11 +108,15 @@ def _ignored(arguments) -> None:
         sys.__unraisablehook__(arguments)
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Entry point of every command: flags, then `main`, with errors as a sentence.
+def run(main: Callable[[], int | None], define_flags: Callable[[], None] | None = None) -> None:
+    """Entry point of every command: defines and parses its flags, then runs `main`.
+
+    Commands define their flags here and not on import, so that a process can import several.
 
     Libraries' own progress notes stay out of the way; their warnings are shown.
     """
+    if define_flags:
+        define_flags()
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().addFilter(_not_reported_by_us)
     threading.excepthook = _thread_failed

@@ -1,7 +1,6 @@
-"""What each condition does when: `python -m vssflow_jax.reports.attribution --workdir=RUN --clip=ID`.
+"""What each condition changes in the velocity, over the time of a clip.
 
-Writes `RUN/eval/influence/ID.safetensors`, a row of numbers a condition over the clip, and the
-picture of them, `ID.png`, with the clip's phonemes and onsets.
+Source: differences of guided and unguided velocity, averaged over flow times.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
 from vssflow_jax.common.safetensors_io import write_arrays
-from vssflow_jax.config import command_line
 from vssflow_jax.data import pipeline
 from vssflow_jax.generation.generator import Generator, draw_noise
 from vssflow_jax.reports import plots
@@ -89,26 +86,23 @@ def draw(folder: Path, record: Mapping, maps: Mapping[str, np.ndarray]) -> Path:
     return path
 
 
-def main() -> None:
-    """Flags in, a picture out."""
-    given = flags.FLAGS
-    if given.workdir is None or given.clip is None:
-        raise InputError("expected --workdir=RUN and --clip=ID")
-    generator = Generator.from_workdir(given.workdir)
-    shards = given.shards or generator.config.data.shards
-    record = read_records(Path(shards), given.split, {given.clip}).get(given.clip)
+def write_attribution(workdir: str, clip: str, split: str, shards: str, out: str) -> Path:
+    """Writes numbers and picture of a clip of the run's shards; returns the picture's path.
+
+    Args:
+      workdir: folder of a trained run.
+      clip: id of the clip.
+      split: of the shards.
+      shards: folder of shards; empty: the run's.
+      out: folder to write to; empty: RUN/eval/attribution.
+
+    Raises:
+      InputError: no such clip with sound.
+    """
+    generator = Generator.from_workdir(workdir)
+    shards = shards or generator.config.data.shards
+    record = read_records(Path(shards), split, {clip}).get(clip)
     if record is None:
-        raise InputError(
-            f"--clip: found no clip {given.clip!r} with sound in {shards}, {given.split}"
-        )
-    folder = Path(given.out or Path(given.workdir) / "eval" / "influence")
-    print(draw(folder, record, influence(generator, record)))
-
-
-if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-    flags.DEFINE_string("clip", None, "Id of the clip.")
-    flags.DEFINE_string("split", "test", "Split of the shards.")
-    flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
-    flags.DEFINE_string("out", None, "Folder; default: RUN/eval/influence.")
-    command_line.run(main)
+        raise InputError(f"--clip: found no clip {clip!r} with sound in {shards}, {split}")
+    folder = Path(out or Path(workdir) / "eval" / "attribution")
+    return draw(folder, record, influence(generator, record))

@@ -1,22 +1,16 @@
-"""What the face finder sees: `python -m vssflow_jax.reports.face_tracking --video=in.mp4 --out=mouths.png`.
-
-Prints in how many pictures a mouth was found, and draws some of them with their boxes above
-the crops that a lip encoder gets.
-"""
+"""A picture of what the face tracker sees: frames with the box of the mouth, and the crops."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from PIL import Image, ImageDraw
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
-from vssflow_jax.config import command_line
 from vssflow_jax.features import face_tracking
 from vssflow_jax.features.registry import VIDEO_RATE
 
@@ -59,30 +53,25 @@ def point(text: str | None) -> list[float] | None:
     return numbers
 
 
-def define_flags() -> None:
-    """The flags of this command."""
-    flags.DEFINE_string("video", None, "Video with a face.", required=True)
-    flags.DEFINE_string("out", None, "Picture to write (.png).", required=True)
-    flags.DEFINE_string("face", None, "Which face: x,y or x0,y0,x1,y1 in pixels; default: largest.")
+def write_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
+    """Writes the contact sheet of a video's face as PNG; returns a sentence on what was found.
 
+    Args:
+      video: file with a face.
+      out: picture to write, a .png name.
+      face: a point (x, y) or a box (x0, y0, x1, y1) in pixels; None: the largest face.
 
-def main() -> None:
-    """Flags in, a picture out."""
-    given = flags.FLAGS
-    out, face = Path(given.out), point(given.face)
+    Raises:
+      InputError: no face, or another ending than .png.
+    """
     if out.suffix.lower() != ".png":
         raise InputError(f"--out={out}: expected a .png name")
-    pictures = media.Pictures(given.video, rate=VIDEO_RATE, max_side=None)
+    pictures = media.Pictures(video, rate=VIDEO_RATE, max_side=None)
     mouth = face_tracking.find_mouth(pictures, face)
     if mouth is None:
         count = round(pictures.duration * VIDEO_RATE)
-        raise InputError(f"{given.video}: found no face in {count} pictures, expected one")
+        raise InputError(f"{video}: found no face in {count} pictures, expected one")
     with replacing(out) as partial:
         sheet(pictures, mouth).save(partial, format="PNG")
     use = "used as lips" if mouth.coverage >= face_tracking.COVERAGE else "too few for lips"
-    print(f"{out}: a mouth in {mouth.found.sum()} of {len(mouth.found)} pictures ({use})")
-
-
-if __name__ == "__main__":
-    define_flags()
-    command_line.run(main)
+    return f"{out}: a mouth in {mouth.found.sum()} of {len(mouth.found)} pictures ({use})"

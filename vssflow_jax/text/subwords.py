@@ -207,5 +207,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -1,0 +1,61 @@
+"""What a training run does now and then: a few clips generated, or scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.training import (
+    distributed,
+    loop,
+    state,
+)
+
+SAMPLES = 3  # clips generated while training
+
+
+def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hook:
+    """A hook that writes a few validation clips every `sample_every` steps."""
+    every = config.train.sample_every
+    rows = [records[row] for row in range(min(SAMPLES, len(records)))] if every else []
+
+    def hook(step: int, current: state.TrainState) -> None:
+        if not rows or step % every:
+            return
+        weights = distributed.whole(current.weights)
+        if not distributed.first():
+            return
+        generator = Generator(config, weights, codec, statistics, step)
+        for record, wave in zip(rows, generator.batch(rows), strict=True):
+            path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
+            media.write_wav(path, wave, codec.sample_rate)
+
+    return hook
+
+
+def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
+    """A hook that scores a few validation clips every `evaluate_every` steps.
+
+    Raises:
+      InputError: the packages of the extra `eval` are not there, or no validation clips are.
+    """
+    every = config.train.evaluate_every
+    if not every:
+        return lambda step, current: None
+    try:
+        from vssflow_jax.generation import scoring
+    except ImportError as error:
+        raise InputError(
+            f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
+        ) from None
+    watch = scoring.Watch.make(folder, codec) if distributed.first() else None
+
+    def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
+        if step % every:
+            return None
+        weights = distributed.whole(current.weights)
+        return watch and watch(Generator(config, weights, codec, statistics, step))
+
+    return hook

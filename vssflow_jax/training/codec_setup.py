@@ -1,0 +1,54 @@
+"""The codec of a run: named by its config, fitted on its shards, or trained by the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vssflow_jax import bundled
+from vssflow_jax.codecs import trained
+from vssflow_jax.codecs.interface import digest, load_codec, save_codec
+from vssflow_jax.codecs.pca import fit_pca
+from vssflow_jax.data import pipeline
+
+CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
+
+
+START = ("folder", "channels", "whiten", "iterations")  # of config.codec, not of its network
+
+
+FIRST_CODEC = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
+
+
+def ensure_codec(config, records, workdir: Path):
+    """The run's codec: in its folder, the config's, that of the run it starts from, or a new one.
+
+    A run that trains a codec starts from one in WORKDIR/start: WORKDIR/codec will be its own.
+
+    Raises:
+      InputError: the folder that the config names holds no codec.
+    """
+    folder, start = workdir / FIRST_CODEC[config.train.task], config.train.start
+    given = config.codec.folder or (start and bundled.locate(start) / "codec")
+    if not (folder / "codec.json").exists() and given:
+        save_codec(load_codec(given), folder)
+    if not (folder / "codec.json").exists():
+        waves = some_waves(config, records)
+        codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
+        save_codec(codec, folder)
+    return load_codec(folder)
+
+
+def some_waves(config, records) -> Iterator[np.ndarray]:
+    """The sound of training clips that a codec is fitted on, the same each time."""
+    rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
+    return (pipeline.wave_of(records[row]) for row in rows)
+
+
+def write_codec(config, workdir: Path, start, params, records) -> None:
+    """Writes the trained codec into WORKDIR/codec, its latents centred and scaled."""
+    codec = trained.centred(trained.begin(start, config.codec, params), some_waves(config, records))
+    save_codec(codec, workdir / "codec")
+    print(f"codec: {workdir / 'codec'}, {digest(codec)}", flush=True)
