@@ -213,7 +213,7 @@ class _Tally:
     missing: dict[str, int] = dataclasses.field(default_factory=collections.Counter)
     silent: list[int] = dataclasses.field(default_factory=list)
     skipped: list[dict] = dataclasses.field(default_factory=list)
-    examples: int = 0
+    clips: int = 0
     kept: int = 0
 
     def add(self, made: Encoded) -> None:
