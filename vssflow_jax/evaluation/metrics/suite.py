@@ -60,7 +60,7 @@ class Panel:
       encoder_set: that made the clips' speaker embeddings (features.encode).
     """
 
-    reference_models: reference_models.Judges
+    judges: reference_models.Judges
     recogniser: Recogniser
     embedding: Embedding
     opinions: Sequence[mos.Opinion] = ()
