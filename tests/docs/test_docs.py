@@ -1,8 +1,10 @@
-"""Documents: their commands and code run or say why not; links lead somewhere; pages are current.
+"""The documentation: its commands, flags, fields, functions and links exist; its code runs.
 
-A block is a fenced or indented one that holds a command of ours, Python, or a shell command.
+A block is a fenced or indented one. A name is what stands between backticks.
 """
 
+import functools
+import importlib
 import importlib.util
 import os
 import re
@@ -14,89 +16,210 @@ import pytest
 from helpers import fixtures, tiny_configs
 
 from vssflow_jax import media
+from vssflow_jax.config import default_config, load_recipe
 
 ROOT = tiny_configs.ROOT
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMAND = re.compile(r"python -m (vssflow_jax\.[\w.]+|benchmarks\.\w+)\b([^&\n|]*)")
-RUN = ("sample",)  # commands that `test_commands_run` runs as they stand
-ELSEWHERE = {  # commands that need hours, media or machines: what runs them smaller, or why not
-    "train": "tests/helpers/tiny_configs.py trains with the same command, smaller",
-    "evaluate": "tests/test_evaluate.py",
-    "prepare": "tests/test_prepare.py",
-    "check": "tests/test_check.py",
-    "corpus": "tests/test_corpus.py",
-    "convert": "tests/test_convert.py",
-    "export": "tests/test_export.py",
-    "app": "tests/test_page.py",
-    "compile": "tests/test_ahead.py",
-    "report": "tests/test_report.py",
-    "mouths": "tests/test_faces.py",
-    "metrics": "tests/test_metrics.py and its neighbours",
-    "benchmarks": "they measure; their numbers stand in the documents",
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+COMMAND = re.compile(r"python (?:-m )?(vssflow_jax\.[\w.]+|benchmarks[./][\w./]+)\b([^&\n|]*)")
+SHELLS = ("", "sh", "bash", "console")
+RUN = ("sample",)  # commands that `test_sample_commands_run` runs as they stand
+TESTED = {  # commands that need hours, media or machines, and the tests that run them smaller
+    "train": "tests/helpers/tiny_configs.py",
+    "evaluate": "tests/evaluation/test_evaluate.py",
+    "prepare": "tests/preparation/test_prepare.py",
+    "corpus": "tests/corpus/test_corpus.py",
+    "convert": "tests/weights/test_convert.py",
+    "export": "tests/generation/test_export.py",
+    "app": "tests/web/test_page.py",
+    "compile": "tests/tpu_estimate/test_tpu_estimate.py",
+    "report": "tests/reports/test_run.py",
+    "text.subwords": "tests/text/test_subwords.py",
 }
-SHELL = {  # other lines of shell: why no test runs them
-    "pip install": "tests/test_packaging.py builds and loads the wheel; .ci/run installs",
-    "python -m pytest": "that is what runs this",
+SHELL = {  # other shell commands, and why no test here runs them
+    "pip install": "tests/test_packaging.py builds and installs the wheel; .ci/run installs",
+    "python -m pytest": "that runs this test",
     "python docs/make_configuration.py": "test_configuration_page_is_current",
-    "export ": "sets the shell's environment",
+    "python -m benchmarks": "benchmarks take hours; their numbers are in the documents",
+    "python benchmarks": "benchmarks take hours; their numbers are in the documents",
+    "export ": "sets an environment variable",
+    "GLIBC_TUNABLES": "sets an environment variable",
 }
+FOREIGN_FLAGS = {"no-deps", "dist"}  # of pip and pytest
+FILES = "csv|html|ipynb|json|jsonl|model|mp4|pt|safetensors|toml|txt|TextGrid|wav"  # endings
+VARIABLES = {"librosa", "out", "run", "tool"}  # other packages, Python variables, JSON and TOML
+PAGE_IDS = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
-def blocks(path):
+def blocks(page):
     """(language, text) of each block; indented ones have no language."""
-    fence, kept = None, []
-    for line in [*path.read_text().splitlines(), ""]:
+    fence, lines = None, []
+    for line in [*page.read_text().splitlines(), ""]:
         if line.startswith("```"):
             if fence is not None:
-                yield fence, "\n".join(kept)
-            fence, kept = (line[3:].strip() if fence is None else None), []
+                yield fence, "\n".join(lines)
+            fence, lines = (line[3:].strip() if fence is None else None), []
         elif fence is not None:
-            kept.append(line)
+            lines.append(line)
         elif line.startswith("    "):
-            kept.append(line[4:])
-        elif kept:
-            yield "", "\n".join(kept)
-            kept = []
+            lines.append(line[4:])
+        elif lines:
+            yield "", "\n".join(lines)
+            lines = []
 
 
-def commands(path):
-    """(module, flags) of our commands in a page's blocks."""
-    for language, text in blocks(path):
-        if language in ("", "sh", "bash", "console"):
-            for found in COMMAND.finditer(text.replace("\\\n", " ")):
-                plain = re.sub(r"\"[^\"]*\"|'[^']*'", "", found[2])
-                yield found[1], re.findall(r"(?<=\s)--([\w.]+)", plain)
+def commands(page):
+    """(module, flags) of our commands, in blocks and between backticks."""
+    prose = page.read_text().replace("\\\n", " ")
+    texts = [text.replace("\\\n", " ") for language, text in blocks(page) if language in SHELLS]
+    texts += [span.replace("\n", " ") for span in re.findall(r"`(python [^`]+)`", prose)]
+    for match in (match for text in texts for match in COMMAND.finditer(text)):
+        module = match[1].removesuffix(".py").replace("/", ".")
+        unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", match[2])
+        yield module, re.findall(r"(?<=\s)--([\w.]+)", unquoted)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_commands_exist_with_their_flags(page):
-    """Each is run by a test, here, by ELSEWHERE or by its name; its module defines each flag."""
-    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+def names(page):
+    """What stands between backticks outside of blocks."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+@functools.cache
+def config_names():
+    """Dotted names of all fields and groups."""
+    flat = default_config().to_dict()
+
+    def walk(group, prefix):
+        for name, value in group.items():
+            yield prefix + name
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+
+    return set(walk(flat, ""))
+
+
+@functools.cache
+def source():
+    """The text of every file that defines flags."""
+    files = [*(ROOT / "vssflow_jax").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    files += [*(ROOT / "launch").glob("*.sh"), ROOT / "tests" / "conftest.py"]
+    return "\n".join(file.read_text() for file in files)
+
+
+def exists(dotted):
+    """Whether a dotted name below `vssflow_jax` is a module or an attribute of one."""
+    parts = dotted.removeprefix("vssflow_jax.").split(".")
+    for cut in range(len(parts), 0, -1):
+        module = ".".join(["vssflow_jax", *parts[:cut]])
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                return part in getattr(found, "__annotations__", {})
+            found = getattr(found, part)
+        return True
+    return False
+
+
+@PAGE_IDS
+def test_commands_have_a_test_and_define_their_flags(page):
     for module, flags in commands(page):
-        package, name = module.split(".")[:2]
-        known = name in RUN or name in ELSEWHERE or package in ELSEWHERE
-        assert known or f"import {name}" in tests or f'"{name}"' in tests, module
+        name = module.removeprefix("vssflow_jax.")
+        assert name in RUN or name in TESTED or module.startswith("benchmarks"), module
         spec = importlib.util.find_spec(module)
-        source = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
-        files = source.rglob("*.py") if source.is_dir() else [source]
+        files = [Path(spec.origin)]
+        if spec.submodule_search_locations:
+            files = list(Path(spec.origin).parent.rglob("*.py"))
+        elif module.startswith("benchmarks"):
+            files = list((ROOT / "benchmarks").rglob("*.py"))  # some flags are shared
         text = "\n".join(file.read_text() for file in files)
         for flag in (flag for flag in flags if not flag.startswith("config.")):
-            assert re.search(rf'["\']{flag}["\']', text), f"{page.name}: {module} --{flag}"
+            plain = flag.removeprefix("no")
+            assert re.search(rf'["\'](--)?({flag}|{plain})["\']', text), f"{module} --{flag}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_shell_lines_say_why_they_are_not_run(page):
+def test_commands_that_are_not_run_here_are_tested_elsewhere():
+    for path in TESTED.values():
+        assert (ROOT / path).exists(), path
+
+
+@PAGE_IDS
+def test_other_shell_lines_say_why_they_are_not_run(page):
     for language, text in blocks(page):
-        for line in text.splitlines() if language in ("sh", "bash", "console") else ():
+        for line in text.splitlines() if language in SHELLS[1:] else ():
             known = COMMAND.search(line) or any(line.startswith(start) for start in SHELL)
-            assert known or not line.strip() or line.startswith("#"), f"{page.name}: {line}"
+            assert known or not line.strip() or line.startswith("#"), line
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@PAGE_IDS
+def test_flags_in_prose_exist(page):
+    for name in names(page):
+        for flag in re.findall(r"(?:^|\s)--([a-z]\w*(?:-\w+)*)(?=[\s=]|$)", name):
+            either = f"{flag}|{flag.removeprefix('no')}"
+            known = re.search(rf'["\' ]-*({either})["\' \])]', source())
+            assert known or flag in FOREIGN_FLAGS, f"--{flag}"
+
+
+@PAGE_IDS
+def test_config_fields_exist(page):
+    for field in re.findall(r"--config\.([\w.]*\w)", page.read_text()):
+        assert field in config_names(), field
+
+
+@PAGE_IDS
+def test_recipes_exist(page):
+    for recipe in re.findall(r"--config=([\w/.]+)", page.read_text()):
+        load_recipe(recipe.removeprefix("configs/").removesuffix(".py"))
+
+
+@PAGE_IDS
+def test_functions_fields_and_files_exist(page):
+    """`flow.path.loss` is a function, `train.steps` a field, `text/phonemes.py` a file."""
+    for name in names(page):
+        if re.fullmatch(r"[\w/]+\.(py|sh|md)", name):
+            places = (ROOT, ROOT / "vssflow_jax", DOCS)
+            found = any((place / name).exists() for place in places)
+            assert found or ("/" not in name and list(ROOT.rglob(name))), name
+            continue
+        dotted = re.fullmatch(r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(\(.*\))?", name)
+        if dotted and not re.search(rf"\.({FILES})$", name) and name.split(".")[0] not in VARIABLES:
+            plain = dotted[1].removeprefix("config.")
+            assert plain in config_names() or exists(plain) or exists(dotted[1]), name
+
+
+def anchors(page):
+    """Anchors of a page's headings, as GitHub makes them."""
+    for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE):
+        plain = re.sub(r"[^\w\- ]", "", heading.lower())
+        yield plain.replace(" ", "-")
+
+
+@PAGE_IDS
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
-        if not target.startswith(("http", "mailto")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
+        if target.startswith(("http", "mailto")):
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in set(anchors(file)), f"{target}#{anchor}"
+
+
+def test_every_page_is_linked_from_the_entry_page_and_the_readme():
+    for entry in (DOCS / "index.md", ROOT / "README.md"):
+        text = entry.read_text()
+        for page in DOCS.glob("*.md"):
+            if page.name != "index.md":
+                assert f"{page.name})" in text, f"{entry.name}: {page.name}"
+
+
+def test_the_glossary_is_short_and_sorted():
+    terms = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
+    assert len(terms) <= 25
+    assert terms == sorted(terms, key=str.lower)
 
 
 def test_configuration_page_is_current():
@@ -115,38 +238,33 @@ def desk(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("desk")
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to(tiny_run)
+    (folder / "corpus").symlink_to(tiny_run / "corpus")
     fixtures.clip(folder / "in.mp4", seconds=4)
     voice = next((tiny_run / "corpus" / "voices").glob("*.wav"))
     media.write_wav(folder / "voice.wav", media.read_audio(voice))
-    text = (ROOT / "docs" / "generating.md").read_text()
+    text = (DOCS / "generating.md").read_text()
     (folder / "lines.csv").write_text(re.search(r"```csv\n(.*?)```", text, re.DOTALL)[1])
     return folder
 
 
-def shell(command, folder):
+def run(command, folder):
     return subprocess.run(
-        command.replace("python -m", f"{sys.executable} -m"),
-        shell=True,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
+        command, cwd=folder, capture_output=True, text=True, check=False,
+        shell=isinstance(command, str), env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_commands_run(desk):
-    """The commands of RUN, in the README and docs/generating.md, as they stand."""
-    done = 0
-    for page in (ROOT / "README.md", ROOT / "docs" / "generating.md"):
-        for _, text in blocks(page):
-            for found in COMMAND.finditer(text):
-                if found[1].split(".")[1] in RUN:
-                    result = shell(found[0], desk)
-                    assert result.returncode == 0, (found[0], result.stderr)
-                    done += 1
-    assert done >= 6
+def test_sample_commands_run(desk):
+    """Those in the README and docs/generating.md, as they stand."""
+    count = 0
+    for page in (ROOT / "README.md", DOCS / "generating.md"):
+        for match in (match for _, text in blocks(page) for match in COMMAND.finditer(text)):
+            if match[1].split(".")[1] in RUN:
+                result = run(match[0].replace("python", sys.executable, 1), desk)
+                assert result.returncode == 0, (match[0], result.stderr)
+                count += 1
+    assert count >= 6
 
 
 @pytest.mark.slow
@@ -155,9 +273,7 @@ def test_python_runs(desk):
     for page in PAGES:
         code = "\n".join(text for language, text in blocks(page) if language == "python")
         if code:
-            result = subprocess.run(
-                (sys.executable, "-c", code), cwd=desk, capture_output=True, text=True, check=False
-            )
+            result = run((sys.executable, "-c", code), desk)
             assert result.returncode == 0, (page.name, result.stderr)
 
 
@@ -165,23 +281,18 @@ def test_python_runs(desk):
 def test_notebook_runs(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
-    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}
-                            ).execute()  # fmt: skip
+    notebook = nbformat.read(DOCS / "quickstart.ipynb", as_version=4)
+    resources = {"metadata": {"path": tmp_path}}
+    nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
     assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
 
 
 @pytest.mark.slow
-def test_documents_build_without_warnings(tmp_path):
+def test_site_builds_without_warnings(tmp_path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
     build = (sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet")
-    done = subprocess.run(
-        (*build, "--config-file", ".ci/mkdocs.yml", "--site-dir", str(tmp_path / "site")),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "site" / "api" / "index.html").read_text().count("doc-heading") > 20
+    site = tmp_path / "site"
+    result = run((*build, "--config-file", ".ci/mkdocs.yml", "--site-dir", str(site)), ROOT)
+    assert result.returncode == 0, result.stderr
+    assert (site / "api" / "index.html").read_text().count("doc-heading") > 20
