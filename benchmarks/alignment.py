@@ -21,6 +21,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.features import speaker
 from vssflow_jax.text import aligner, alignment, normalize
+from vssflow_jax.text.durations import measure_durations
 
 CORPUS = flags.DEFINE_string("corpus", None, "Folder of the corpus.", required=True)
 CLIPS = flags.DEFINE_integer("clips", 60, "Clips a task.")
@@ -42,20 +43,20 @@ def main(_) -> None:
     rows = manifests.read_manifest(pathlib.Path(CORPUS.value) / "clips.csv")
     spoken = [row for row in rows if row.alignment]
     known = [alignment.read_alignment(r.alignment) for r in spoken if r.split == "train"]
-    durations = alignment.context_durations(known)
+    durations = measure_durations(known)
     print(f"{'milliseconds':18s} {'median':>8s} {'95 %':>8s} {'edges':>8s}")
     for task in ("speech", "joint"):
         heard, spread, failed, took = [], [], [], 0.0
         some = (row for row in spoken if row.split != "train" and row.task == task)
         for row in itertools.islice(some, CLIPS.value):
             wave, truth = media.read_audio(row.video), alignment.read_alignment(row.alignment)
-            predicted = alignment.predict(
+            predicted = alignment.place_phonemes(
                 [i.symbol for i in truth], *speaker.voiced(wave), durations
             )
             spread.append(edges(predicted) - edges(truth))
             start = time.perf_counter()
             try:
-                found = aligner.align(wave, normalize.words(row.text))
+                found = aligner.align_words(wave, normalize.words(row.text))
             except InputError:
                 failed.append(row.id)
                 continue

@@ -25,9 +25,8 @@ from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline, shards
 from vssflow_jax.generation import durations
 from vssflow_jax.models import duration_model
-from vssflow_jax.text.alignment import Interval, context_durations
-from vssflow_jax.text.placement import predicted, schedule
-from vssflow_jax.text.subwords import Network, Pace
+from vssflow_jax.text.alignment import Interval, align_text, predict_alignment
+from vssflow_jax.text.durations import DurationFunction, DurationModel, measure_durations
 from vssflow_jax.training import optim
 
 STEPS = flags.DEFINE_list("steps", ["1160"], "Steps of training, several for several networks.")
@@ -63,7 +62,7 @@ def read(folder: str, split: str) -> list[Clip]:
     return clips
 
 
-def train(clips: Sequence[Clip], steps: int, seed: int) -> Network:
+def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
     """A network after some steps on batches of the clips."""
     config = load_recipe("quickstart")
     network, rule = duration_model.build(config), optim.optimizer(config.optim, steps)
@@ -94,12 +93,12 @@ def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True)
         voice = example["features"]["speaker"] if voices else None
         truth = meta["alignment"]
         ends = np.array([end for _, end, _ in truth])
-        gap = np.array([i.end for i in predicted(meta, pace, voice)]) - ends
+        gap = np.array([i.end for i in predict_alignment(meta, pace, voice)]) - ends
         errors.boundary.extend(abs(gap))
         errors.phoneme.extend(abs(np.diff(gap, prepend=0.0)))
         errors.end.append(abs(gap[-1]))
-        paced = pace.of_voice(voice) if isinstance(pace, Pace) else pace
-        between, _ = schedule(meta["text"], truth[0][0], ends[-1], meta["duration"], paced)
+        paced = pace.with_voice(voice) if isinstance(pace, DurationModel) else pace
+        between, _ = align_text(meta["text"], truth[0][0], ends[-1], meta["duration"], paced)
         errors.filled.extend(abs(np.array([i.end for i in between]) - ends))
     return Score(*(1000 * float(np.mean(values)) for values in errors))
 
@@ -109,7 +108,7 @@ def main(arguments: list[str]) -> None:
     folder = arguments[1]
     training = read(folder, "train")
     said = [[Interval(*row) for row in clip.meta.get("alignment", ())] for clip in training]
-    table = context_durations(said)
+    table = measure_durations(said)
     means = {name: seconds for name, seconds in table.items() if " " not in name}
     test = [clip for clip in read(folder, "test") if clip.meta.get("alignment")]
     print("| durations | boundary, ms | phoneme, ms | end, ms | boundary between given ends, ms |")
@@ -123,7 +122,7 @@ def main(arguments: list[str]) -> None:
     }.items():  # fmt: skip
         line(name, score(test, pace))
     for steps in map(int, STEPS.value):
-        pace = Pace({}, network=train(training, steps, SEED.value))
+        pace = DurationModel({}, network=train(training, steps, SEED.value))
         line(f"network, {steps} steps, voice known", score(test, pace))
         line(f"network, {steps} steps, voice unknown", score(test, pace, voices=False))
     print(f"\n{len(test)} clips")

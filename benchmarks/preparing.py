@@ -35,6 +35,7 @@ from vssflow_jax.features import face_tracking, registry, runner
 from vssflow_jax.preparation import examples
 from vssflow_jax.preparation.prepare import prepare, read_source
 from vssflow_jax.text import aligner, alignment, normalize
+from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.weights import published, sources
 
 MANIFEST = flags.DEFINE_string("manifest", None, "Manifest of the clips.", required=True)
@@ -101,12 +102,17 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
                 )
                 words = normalize.words(row.text)
                 with contextlib.suppress(InputError):
-                    clock("align the text (where no times are given)", aligner.align, wave, words)
+                    clock(
+                        "align the text (where no times are given)",
+                        aligner.align_words,
+                        wave,
+                        words,
+                    )
             if row.alignment:
                 spoken = clock(
                     "phonemes from the alignment", alignment.read_alignment, row.alignment
                 )
-                record["phonemes"] = alignment.to_grid(spoken, round(duration * 25))
+                record["phonemes"] = phonemes_to_frames(spoken, round(duration * 25))
             data = clock("record to bytes", shards.encode_record, record)
             clock("write", write, data)
     print("\n| stage | clips | ms a clip | clips a second |\n|---|---|---|---|")

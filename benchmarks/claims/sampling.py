@@ -26,7 +26,8 @@ from vssflow_jax.config import command_line
 from vssflow_jax.evaluation import protocol
 from vssflow_jax.evaluation.evaluator import Scores, Yardstick
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.text import alignment, placement
+from vssflow_jax.text import alignment
+from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.training import checkpoint
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model of the package.")
@@ -54,15 +55,15 @@ def aligned(record: Mapping, durations) -> list:
 
 def from_start(record: Mapping, durations) -> list:
     """Predicted from the true start on."""
-    return placement.predicted(record["meta"], durations, record.get("speaker"))
+    return alignment.predict_alignment(record["meta"], durations, record.get("speaker"))
 
 
 def within(record: Mapping, durations) -> list:
     """Predicted durations, scaled to the true interval of the utterance."""
     times = record["meta"]["alignment"]
     symbols = [symbol for *_, symbol in times]
-    own = placement.voiced(durations, record.get("speaker"))
-    return alignment.predict(symbols, times[0][0], times[-1][1], own)
+    own = alignment.select_voice(durations, record.get("speaker"))
+    return alignment.place_phonemes(symbols, times[0][0], times[-1][1], own)
 
 
 def stretched(record: Mapping, durations) -> list:
@@ -87,7 +88,7 @@ def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
     kept = {name: array for name, array in record.items() if lips or name != "lips"}
     spoken = [alignment.Interval(*row) for row in times(record, durations)]
     length = latent_frames(record["meta"]["duration"])
-    return {**kept, "phonemes": alignment.to_grid(spoken, length)}
+    return {**kept, "phonemes": phonemes_to_frames(spoken, length)}
 
 
 def times(generator: Generator, measure: Yardstick) -> dict:

@@ -18,9 +18,10 @@ from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.request import Request, conditions_of
 from vssflow_jax.models import duration_model
 from vssflow_jax.preparation import examples
-from vssflow_jax.text import alignment, placement, subwords
-from vssflow_jax.text.script import Utterance, arrange
-from vssflow_jax.text.subwords import Pace
+from vssflow_jax.text import alignment, phonemes, subwords
+from vssflow_jax.text.durations import DurationModel, predict_durations
+from vssflow_jax.text.grid import phonemes_to_frames
+from vssflow_jax.text.script import Utterance, align_script
 from vssflow_jax.training import checkpoint, loop, optim, sharding
 from vssflow_jax.weights.network import revert
 
@@ -295,9 +296,9 @@ def voice(seed=0):
 
 
 def learned():
-    """A pace with a table that says half a second of every symbol, and a network."""
-    table = {name: 0.5 for name in alignment.SYMBOLS}
-    return Pace(table, network=durations.learned(*made()))
+    """A model with a table that says half a second of every symbol, and a network."""
+    table = {name: 0.5 for name in phonemes.SYMBOLS}
+    return DurationModel(table, network=durations.learned(*made()))
 
 
 def lasts(intervals):
@@ -305,61 +306,61 @@ def lasts(intervals):
 
 
 def test_a_known_voice_is_timed_by_the_network_and_an_unknown_one_by_the_table():
-    pace = learned()
-    symbols = placement.symbols_of(WORDS, pace)
-    heard = alignment.expected(symbols, pace.of_voice(voice()))
-    assert heard == pace.network(symbols, voice()) != pace.network(symbols, voice(1))
-    assert set(alignment.expected(symbols, pace)) == {0.5}
-    without = Pace({}, network=pace.network)
-    assert alignment.expected(symbols, without) == pace.network(symbols, None) != heard
+    model = learned()
+    symbols = alignment.text_to_symbols(WORDS, model)
+    heard = predict_durations(symbols, model.with_voice(voice()))
+    assert heard == model.network(symbols, voice()) != model.network(symbols, voice(1))
+    assert set(predict_durations(symbols, model)) == {0.5}
+    without = DurationModel({}, network=model.network)
+    assert predict_durations(symbols, without) == model.network(symbols, None) != heard
 
 
 def test_the_interval_is_filled_exactly_and_else_the_length_is_natural():
-    pace = learned().of_voice(voice())
-    filled, _ = placement.schedule(WORDS, 0.7, 2.9, 4.0, pace)
+    model = learned().with_voice(voice())
+    filled, _ = alignment.align_text(WORDS, 0.7, 2.9, 4.0, model)
     assert filled[0].start == 0.7 and filled[-1].end == 2.9
-    symbols = placement.symbols_of(WORDS, pace)
-    shares = np.array(pace.learned(symbols)) / sum(pace.learned(symbols))
+    symbols = alignment.text_to_symbols(WORDS, model)
+    shares = np.array(model.predict_by_network(symbols)) / sum(model.predict_by_network(symbols))
     np.testing.assert_allclose(lasts(filled), 2.2 * shares, rtol=1e-6)
-    natural, _ = placement.schedule(WORDS, 0.7, None, None, pace)
-    np.testing.assert_allclose(lasts(natural), pace.learned(symbols), rtol=1e-6)
+    natural, _ = alignment.align_text(WORDS, 0.7, None, None, model)
+    np.testing.assert_allclose(lasts(natural), model.predict_by_network(symbols), rtol=1e-6)
 
 
 def test_each_line_of_a_script_has_its_voices_pace():
     lines = [Utterance(text=WORDS), Utterance(text=WORDS), Utterance(text=WORDS)]
-    spoken = arrange(lines, None, learned(), [voice(0), voice(1), None])
+    spoken = align_script(lines, None, learned(), [voice(0), voice(1), None])
     first, second, third = np.split(np.array(lasts(spoken.intervals)), 3)
     assert np.abs(first / second - 1).max() > 0.01
     np.testing.assert_allclose(third, 0.5)
 
 
 def test_subwords_are_timed_too():
-    model = subwords.train(["der hund schläft", "die katze wacht", "der hund wacht"], 30)
-    pace = Pace({}, model, durations.learned(*made())).of_voice(voice())
-    times, _ = placement.schedule("die katze schläft", 0.5, 2.0, 3.0, pace)
+    model = subwords.train_tokenizer(["der hund schläft", "die katze wacht", "der hund wacht"], 30)
+    model = DurationModel({}, model, durations.learned(*made())).with_voice(voice())
+    times, _ = alignment.align_text("die katze schläft", 0.5, 2.0, 3.0, model)
     assert times[0].start == 0.5 and times[-1].end == 2.0
     assert len({round(x, 4) for x in lasts(times)}) > 2
 
 
 def test_long_texts_need_no_more_than_more_padding():
-    pace = learned().of_voice(voice())
-    symbols = placement.symbols_of(WORDS, pace) * 20
-    once = pace.learned(symbols)
-    assert len(once) == len(symbols) > 2 * duration_model.PADDED
+    model = learned().with_voice(voice())
+    symbols = alignment.text_to_symbols(WORDS, model) * 20
+    once = model.predict_by_network(symbols)
+    assert len(once) == len(symbols) > 2 * durations.PADDED
     count = len(symbols) // 20
     np.testing.assert_allclose(once[count : 2 * count], once[-2 * count : -count], rtol=1e-5)
 
 
 def test_a_run_uses_its_network_and_its_report_does(generator, tiny_run):
-    pace = generator.statistics["phoneme_durations"]
-    assert pace.network is not None and len(pace) > 20
+    model = generator.statistics["phoneme_durations"]
+    assert model.network is not None and len(model) > 20
     record = {"meta": {"id": "a", "text": WORDS, "duration": 4.0}, "speaker": voice()}
-    expected = placement.predicted(record["meta"], pace, voice())
+    expected = alignment.predict_alignment(record["meta"], model, voice())
     found = generator.timed(record)["phonemes"]
-    np.testing.assert_array_equal(found, alignment.to_grid(expected, 100))
+    np.testing.assert_array_equal(found, phonemes_to_frames(expected, 100))
     np.testing.assert_array_equal(generator.without_video(record)["phonemes"], found)
     shown = durations.of_run(tiny_run, json.loads((tiny_run / "statistics.json").read_text()))
-    assert placement.predicted(record["meta"], shown, voice()) == expected
+    assert alignment.predict_alignment(record["meta"], shown, voice()) == expected
     request = Request.of(text=WORDS, speech_start=1.0, speech_end=3.0)
     asked = conditions_of(request, examples.Settings(), generator.statistics)
     assert asked.spans == [(1.0, 3.0)]
@@ -372,8 +373,8 @@ def test_without_a_network_the_table_is_used(tiny_run, generator, tmp_path):
         shutil.copy(tiny_run / name, out)
     weights = {k: v for k, v in generator.params.items() if k != duration_model.NAME}
     safetensors_io.write_arrays(out / checkpoint.CONVERTED, safetensors_io.flatten(weights))
-    pace = Generator.from_workdir(out).statistics["phoneme_durations"]
-    assert pace.network is None and dict(pace) == dict(generator.statistics["phoneme_durations"])
+    model = Generator.from_workdir(out).statistics["phoneme_durations"]
+    assert model.network is None and dict(model) == dict(generator.statistics["phoneme_durations"])
     assert durations.of_run(out, {"phoneme_durations": {"B": 0.1}}).network is None
     assert durations.of_run(tmp_path, {}) == {}
 

@@ -16,10 +16,12 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.preparation.prepare import prepare
 from vssflow_jax.text import alignment, phonemes
+from vssflow_jax.text.durations import measure_durations
+from vssflow_jax.text.grid import phonemes_to_frames
 
 HEADER = "id,video,audio,text,speaker_audio,alignment,split,task"
 SENTENCE = "set blue at g nine now"
-TIMES = alignment.predict(["S", "EH1", "T"], 0.5, 1.1, {})
+TIMES = alignment.place_phonemes(["S", "EH1", "T"], 0.5, 1.1, {})
 
 
 def write_manifest(folder, rows, name="clips.csv"):
@@ -40,7 +42,7 @@ def corpus(tmp_path_factory):
     media.write_wav(folder / "silence.wav", np.zeros(16_000, np.float32))
     alignment.write_alignment(folder / "0.csv", TIMES)
     spoken = [s for word in phonemes.pronounce(SENTENCE.split()) for s in word]
-    alignment.write_alignment(folder / "long.csv", alignment.predict(spoken, 0.2, 4.9, {}))
+    alignment.write_alignment(folder / "long.csv", alignment.place_phonemes(spoken, 0.2, 4.9, {}))
     (folder / "text.mp4").write_text("not a film")
     (folder / "cut.mp4").write_bytes((folder / "0.mp4").read_bytes()[:1500])
     notes = [
@@ -136,9 +138,9 @@ def test_speech_has_its_times(prepared):
     found = records(out)
     given = found["a"]["meta"]["alignment"]
     assert [row[2] for row in given] == ["S", "EH1", "T"]
-    np.testing.assert_array_equal(found["a"]["phonemes"], alignment.to_grid(TIMES, 50))
+    np.testing.assert_array_equal(found["a"]["phonemes"], phonemes_to_frames(TIMES, 50))
     assert info["statistics"]["phoneme_durations"] == pytest.approx(
-        alignment.context_durations([TIMES]), abs=1e-4
+        measure_durations([TIMES]), abs=1e-4
     )
     assert "alignment" not in found["c"]["meta"], "predicted times are not passed off as known"
     spoken = np.flatnonzero(found["c"]["phonemes"])
@@ -216,7 +218,7 @@ def test_long_speech_is_cut_where_it_pauses(corpus, tmp_path):
     spoken = []
     for text, start, end in (("set blue at", 0.3, 1.9), ("g nine", 2.5, 3.2), ("now", 3.4, 3.8)):
         symbols = [s for word in phonemes.pronounce(text.split()) for s in word]
-        spoken += alignment.predict(symbols, start, end, {})
+        spoken += alignment.place_phonemes(symbols, start, end, {})
     alignment.write_alignment(corpus / "pauses.csv", spoken)
     rows = [f"x,long.mp4,,{SENTENCE},voice.wav,pauses.csv,train,joint"]
     path = write_manifest(corpus, rows, "pauses.csv.csv")

@@ -24,7 +24,9 @@ def prepared(tmp_path_factory):
     for name in ("a", "b", "long"):
         fixtures.clip(folder / f"{name}.mp4", 5.0 if name == "long" else 2.0)
     media.write_wav(folder / "voice.wav", fixtures.tone(2.0, 150.0))
-    alignment.write_alignment(folder / "a.csv", alignment.predict(["S", "EH1", "T"], 0.5, 1.1, {}))
+    alignment.write_alignment(
+        folder / "a.csv", alignment.place_phonemes(["S", "EH1", "T"], 0.5, 1.1, {})
+    )
     (folder / "annotations.jsonl").write_text('{"id": "a", "mouth": [10, 10, 30, 30]}\n')
     (folder / "clips.csv").write_text(
         "id,video,audio,text,speaker_audio,alignment,split\n"

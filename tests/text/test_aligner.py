@@ -10,6 +10,8 @@ from vssflow_jax.data import manifest
 from vssflow_jax.features import speaker
 from vssflow_jax.preparation import examples
 from vssflow_jax.text import aligner, alignment, phonemes
+from vssflow_jax.text.durations import measure_durations
+from vssflow_jax.text.grid import phonemes_to_frames
 
 pytest.importorskip("pocketsphinx")
 SENTENCES = (
@@ -42,13 +44,13 @@ def errors(found, truth):
 
 
 def test_boundaries_are_heard_far_better_than_predicted(spoken):
-    means = alignment.context_durations([truth for _, _, truth in spoken])
+    means = measure_durations([truth for _, _, truth in spoken])
     durations = {name: seconds for name, seconds in means.items() if " " not in name}
     heard, predicted = [], []
     for wave, words, truth in spoken:
-        heard.append(errors(aligner.align(wave, words), truth))
+        heard.append(errors(aligner.align_words(wave, words), truth))
         symbols = [i.symbol for i in truth]
-        spread = alignment.predict(symbols, *speaker.voiced(wave), durations)
+        spread = alignment.place_phonemes(symbols, *speaker.voiced(wave), durations)
         predicted.append(errors(spread, truth))
     heard, predicted = np.concatenate(heard), np.concatenate(predicted)
     assert np.median(heard) < 0.02 and np.quantile(heard, 0.95) < 0.12
@@ -56,16 +58,16 @@ def test_boundaries_are_heard_far_better_than_predicted(spoken):
 
 
 def test_an_alignment_depends_on_nothing_but_its_sound_and_words(spoken):
-    first = aligner.align(*spoken[0][:2])
-    aligner.align(*spoken[1][:2])
-    assert aligner.align(*spoken[0][:2]) == first
+    first = aligner.align_words(*spoken[0][:2])
+    aligner.align_words(*spoken[1][:2])
+    assert aligner.align_words(*spoken[0][:2]) == first
     assert all(a.end <= b.start + 1e-9 for a, b in itertools.pairwise(first))
 
 
 def test_words_outside_the_dictionary_and_stress_are_kept():
     words = ["jax", "kubernetes"]
     wave = voices.speak(voices.VOICES[0], [*words, "now", "at", "b", "two"]).wave
-    found = aligner.align(wave, [*words, "now", "at", "b", "two"])
+    found = aligner.align_words(wave, [*words, "now", "at", "b", "two"])
     expected = phonemes.pronounce(words)
     assert tuple(i.symbol for i in found[: len(expected[0])]) == expected[0]
     assert "EH1" in [i.symbol for i in found]
@@ -73,7 +75,7 @@ def test_words_outside_the_dictionary_and_stress_are_kept():
 
 def test_words_that_do_not_fit_the_sound_are_an_error(spoken):
     with pytest.raises(InputError, match="found no way to say 'place blue"):
-        aligner.align(spoken[0][0][:8000], SENTENCES[0].split() * 2)
+        aligner.align_words(spoken[0][0][:8000], SENTENCES[0].split() * 2)
 
 
 def rows(tmp_path, wave, text):
@@ -90,7 +92,7 @@ def test_a_clip_without_an_alignment_is_aligned(tmp_path, spoken):
     assert record["meta"]["times"] == "heard"
     times = np.array([interval[:2] for interval in record["meta"]["alignment"]])
     assert np.median(np.abs(times - [i[:2] for i in truth])) < 0.02
-    expected = alignment.to_grid(truth, len(record["phonemes"]))
+    expected = phonemes_to_frames(truth, len(record["phonemes"]))
     assert np.mean(record["phonemes"] == expected) > 0.8
 
 
@@ -98,7 +100,7 @@ def test_a_clip_without_an_alignment_is_aligned(tmp_path, spoken):
 def test_what_cannot_be_aligned_is_predicted_and_says_so(tmp_path, monkeypatch, installed):
     wave = np.random.default_rng(0).normal(0, 0.2, 32_000).astype(np.float32)
     if not installed:
-        monkeypatch.setattr(aligner, "available", lambda: False)
+        monkeypatch.setattr(aligner, "is_available", lambda: False)
     text = "the morning train was late because of heavy snow " + "and rain" * (
         1 if installed else 0
     )

@@ -39,7 +39,7 @@ def test_invented_words_stay_in_the_inventory():
 
 def test_nothing_to_say_is_an_empty_pronunciation():
     assert espeak.pronounce("") == ()
-    assert espeak.arpabet("_:") == ()
+    assert espeak.to_arpabet("_:") == ()
 
 
 def test_the_same_words_sound_the_same_whatever_was_said_before():

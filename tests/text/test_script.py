@@ -17,7 +17,7 @@ from vssflow_jax.generation.request import (
     voices_of,
 )
 from vssflow_jax.preparation import examples
-from vssflow_jax.text.script import Utterance, arrange, read_script, turns
+from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes, read_script
 
 RATE = 16_000
 
@@ -61,7 +61,7 @@ def test_lines_follow_each_other():
         Utterance(text="lay red by k two soon"),
         Utterance(text="bin red", start=9.0, end=10.0),
     ]
-    spoken = arrange(script, None, {})
+    spoken = align_script(script, None, {})
     assert spoken.spans[0][0] == 0.5 and spoken.spans[2] == (9.0, 10.0)
     assert spoken.spans[0][1] < spoken.spans[1][0] < spoken.spans[1][1] < 9.0
     times = [time for start, end, _ in spoken.intervals for time in (start, end)]
@@ -73,7 +73,7 @@ def test_a_line_ends_before_the_next_begins():
         Utterance(text="set blue at g nine now", start=0.0, where="line 2"),
         Utterance(text="bin red", start=0.8),
     ]
-    spoken = arrange(script, 3.0, {})
+    spoken = align_script(script, 3.0, {})
     assert spoken.spans[0][1] == 0.8
     assert "line 2" in spoken.warnings[0] and "rushed" in spoken.warnings[0]
 
@@ -84,12 +84,12 @@ def test_overlapping_lines_are_refused():
         Utterance(text="bin red", start=1.5, where="lines.csv line 3"),
     ]
     with pytest.raises(InputError, match=r"lines\.csv line 3: .*after the end"):
-        arrange(script, 5.0, {})
+        align_script(script, 5.0, {})
 
 
 def test_voices_change_in_the_middle_of_the_pause():
     spans = [(0.0, 1.0), (2.0, 3.0), (3.2, 4.0), (5.0, 6.0)]
-    assert turns(["a", "b", "b", "a"], spans) == [(0.0, 0), (1.5, 1), (4.5, 3)]
+    assert find_speaker_changes(["a", "b", "b", "a"], spans) == [(0.0, 0), (1.5, 1), (4.5, 3)]
 
 
 def spoken(name, text="set blue at g nine now"):

@@ -11,7 +11,9 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.preparation import prepare
-from vssflow_jax.text import alignment, phonemes, placement, subwords
+from vssflow_jax.text import alignment, phonemes, subwords
+from vssflow_jax.text.durations import DurationModel
+from vssflow_jax.text.grid import phonemes_to_frames
 
 TEXTS = (
     "der schnelle braune Fuchs springt über den faulen Hund",
@@ -23,34 +25,36 @@ TEXTS = (
 
 
 @pytest.fixture(scope="module")
-def pace():
-    return subwords.Pace({}, subwords.train(TEXTS, 60))
+def model():
+    return DurationModel({}, subwords.train_tokenizer(TEXTS, 60))
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "  Über  DIE Straße!  "])
-def test_texts_come_back_from_their_numbers(pace, text):
-    pieces = pace.pieces(text)
-    numbers = phonemes.ids(pieces)
-    assert numbers.min() > 0 and numbers.max() < subwords.LARGEST == 200
-    assert pace.text(numbers) == subwords.plain(text)
+def test_texts_come_back_from_their_numbers(model, text):
+    pieces = subwords.tokenize(model.tokenizer, text)
+    numbers = phonemes.symbols_to_ids(pieces)
+    assert numbers.min() > 0 and numbers.max() < subwords.MAX_VOCABULARY == 200
+    assert subwords.detokenize(model.tokenizer, numbers) == subwords.normalize_text(text)
 
 
-def test_pieces_are_longer_than_letters_and_training_is_repeatable(pace):
-    assert len(pace.pieces(TEXTS[2])) < len(TEXTS[2]) * 0.9
-    assert subwords.train(TEXTS, 60) == pace.model
-    assert pickle.loads(pickle.dumps(pace)).pieces(TEXTS[0]) == pace.pieces(TEXTS[0])
-    again = subwords.Pace.of(json.loads(json.dumps(pace.statistics)))
-    assert again.model == pace.model and again.hash == pace.hash != ""
+def test_pieces_are_longer_than_letters_and_training_is_repeatable(model):
+    assert len(subwords.tokenize(model.tokenizer, TEXTS[2])) < len(TEXTS[2]) * 0.9
+    assert subwords.train_tokenizer(TEXTS, 60) == model.tokenizer
+    assert subwords.tokenize(
+        pickle.loads(pickle.dumps(model)).tokenizer, TEXTS[0]
+    ) == subwords.tokenize(model.tokenizer, TEXTS[0])
+    again = DurationModel.from_statistics(json.loads(json.dumps(model.statistics)))
+    assert again.tokenizer == model.tokenizer and again.tokenizer_hash == model.tokenizer_hash != ""
 
 
-def test_a_text_is_spread_by_its_letters(pace):
-    intervals, _ = placement.schedule(TEXTS[1], 1.0, 3.0, 4.0, pace)
-    assert [i.symbol for i in intervals] == pace.pieces(TEXTS[1])
+def test_a_text_is_spread_by_its_letters(model):
+    intervals, _ = alignment.align_text(TEXTS[1], 1.0, 3.0, 4.0, model)
+    assert [i.symbol for i in intervals] == subwords.tokenize(model.tokenizer, TEXTS[1])
     assert intervals[0].start == 1.0 and intervals[-1].end == 3.0
     letters = [len(i.symbol.partition(":")[2]) for i in intervals]
     seconds = np.array([i.end - i.start for i in intervals])
     np.testing.assert_allclose(seconds / letters, 2.0 / sum(letters), rtol=1e-6)
-    grid = alignment.to_grid(intervals, 100)
+    grid = phonemes_to_frames(intervals, 100)
     assert not grid[:24].any() and grid[25:75].all() and not grid[76:].any()
 
 
@@ -61,21 +65,21 @@ def test_a_text_is_spread_by_its_letters(pace):
         (("...",), 60, "found no text"),
         (TEXTS, 10, "found 10 for 2. different characters, expected at least"),
         (TEXTS, 201, "--vocabulary: found 201, expected 2 to 200"),
-        (("".join(map(chr, range(0x4E00, 0x4F00))),), 200, "200 is the most: romanise"),
+        (("".join(map(chr, range(0x4E00, 0x4F00))),), 200, "200 is the most: romanize"),
     ],
 )
 def test_what_cannot_be_learned_is_said(texts, vocabulary, message):
     with pytest.raises(InputError, match=message):
-        subwords.train(texts, vocabulary)
+        subwords.train_tokenizer(texts, vocabulary)
 
 
-def test_unknown_characters_and_broken_models_are_named(pace):
+def test_unknown_characters_and_broken_models_are_named(model):
     with pytest.raises(InputError, match="found 'ж', '世', expected characters of the training"):
-        pace.pieces("die 世 ж")
+        subwords.tokenize(model.tokenizer, "die 世 ж")
     with pytest.raises(InputError, match="no words"):
-        pace.pieces("?!")
+        subwords.tokenize(model.tokenizer, "?!")
     with pytest.raises(InputError, match=r"subwords\.model: found something else"):
-        subwords.Pace({}, b"no model").pieces("a")
+        DurationModel({}, b"no model")
 
 
 def manifest(folder, texts):
@@ -97,14 +101,16 @@ def test_the_command_then_prepare_then_times(tmp_path):
     prepare.prepare(table, tmp_path / "shards", workers=0, progress=False)
     info = shards.load_dataset_info(tmp_path / "shards")
     assert info["features"]["phonemes"]["encoder"] == "subwords"
-    pace = subwords.Pace.of(info["statistics"])
+    model = DurationModel.from_statistics(info["statistics"])
     (record,) = shards.open_split(tmp_path / "shards", "test")
     spoken = record["phonemes"][record["phonemes"] > 0]
     steps = spoken[np.flatnonzero(np.diff(spoken, prepend=-1))]
-    assert pace.text(steps).replace(" ", "") == subwords.plain(unseen).replace(" ", "")
+    assert subwords.detokenize(model.tokenizer, steps).replace(" ", "") == subwords.normalize_text(
+        unseen
+    ).replace(" ", "")
     assert record["meta"]["times"] == "predicted"
-    prediction = placement.predicted(record["meta"], pace)
-    assert [i.symbol for i in prediction] == pace.pieces(unseen)
+    prediction = alignment.predict_alignment(record["meta"], model)
+    assert [i.symbol for i in prediction] == subwords.tokenize(model.tokenizer, unseen)
 
 
 def test_the_commands_mistakes_are_one_line(tmp_path):

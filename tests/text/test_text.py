@@ -6,6 +6,14 @@ import pytest
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.text import alignment, normalize, phonemes
 from vssflow_jax.text.alignment import Interval
+from vssflow_jax.text.durations import (
+    DEFAULT_DURATIONS,
+    measure_durations,
+    phoneme_duration,
+    predict_durations,
+    predict_total,
+)
+from vssflow_jax.text.grid import phonemes_to_frames
 
 SENTENCE = "S EH1 T B L UW1 AE1 T JH IY1 N AY1 N N AW1".split()  # noqa: SIM905
 DURATIONS = {"S": 0.1, "EH1": 0.2, "AY1": 0.3}
@@ -83,14 +91,14 @@ def test_pronunciations_are_the_dictionarys_first():
 
 
 def test_unknown_words_are_pronounced_by_rule():
-    assert "blorpish" not in phonemes.dictionary()
+    assert "blorpish" not in phonemes.load_dictionary()
     (symbols,) = phonemes.pronounce(["blorpish"])
     assert symbols[:2] == ("B", "L") and symbols[-1] == "SH"
-    assert phonemes.ids(symbols).dtype == np.int32
+    assert phonemes.symbols_to_ids(symbols).dtype == np.int32
 
 
 def test_the_whole_dictionary_is_in_the_inventory():
-    used = {symbol for entry in phonemes.dictionary().values() for symbol in entry.split()}
+    used = {symbol for entry in phonemes.load_dictionary().values() for symbol in entry.split()}
     assert used <= set(phonemes.SYMBOLS)
 
 
@@ -213,14 +221,14 @@ def test_the_grid_keeps_every_phoneme_in_order():
     generator = np.random.default_rng(0)
     for _ in range(200):
         intervals = random_intervals(generator, generator.integers(1, 40), 2.0)
-        grid = alignment.to_grid(intervals, 50)
+        grid = phonemes_to_frames(intervals, 50)
         expected = [phonemes.IDS[i.symbol] for i in intervals]
         assert grid.shape == (50,) and grid.dtype == np.int32
         assert runs(grid) == runs(expected)
 
 
 def test_long_phonemes_lie_where_they_overlap_most():
-    grid = alignment.to_grid([Interval(0.10, 0.31, "S"), Interval(0.31, 0.70, "T")], 25)
+    grid = phonemes_to_frames([Interval(0.10, 0.31, "S"), Interval(0.31, 0.70, "T")], 25)
     expected = np.zeros(25, int)
     expected[2:8], expected[8:17] = phonemes.IDS["S"], phonemes.IDS["T"]
     np.testing.assert_array_equal(grid[3:17], expected[3:17])
@@ -228,13 +236,13 @@ def test_long_phonemes_lie_where_they_overlap_most():
 
 
 def test_the_grid_covers_any_length_of_clip():
-    intervals = alignment.predict(SENTENCE, 0.5, 1.7, {})
-    assert not alignment.to_grid([], 10).any()
-    assert alignment.to_grid(intervals, 0).shape == (0,)
-    assert not alignment.to_grid(intervals, 10).any(), "the clip ends before the speech"
-    dense = alignment.to_grid(alignment.predict(SENTENCE, 0.0, 0.2, {}), 5)
+    intervals = alignment.place_phonemes(SENTENCE, 0.5, 1.7, {})
+    assert not phonemes_to_frames([], 10).any()
+    assert phonemes_to_frames(intervals, 0).shape == (0,)
+    assert not phonemes_to_frames(intervals, 10).any(), "the clip ends before the speech"
+    dense = phonemes_to_frames(alignment.place_phonemes(SENTENCE, 0.0, 0.2, {}), 5)
     assert dense.shape == (5,) and dense.all()
-    cut = alignment.to_grid(intervals, 30)
+    cut = phonemes_to_frames(intervals, 30)
     assert len(cut) == 30 and cut[-1] and cut[-1] != phonemes.IDS["AW1"]
 
 
@@ -244,57 +252,55 @@ def test_the_grid_covers_any_length_of_clip():
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.31, 3.97), (2.0, 2.0 + 1 / 3)])
 @pytest.mark.parametrize("durations", [{}, DURATIONS])
 def test_predicted_times_fill_the_interval_exactly(start, end, durations):
-    intervals = alignment.predict(SENTENCE, start, end, durations)
+    intervals = alignment.place_phonemes(SENTENCE, start, end, durations)
     assert [i.symbol for i in intervals] == SENTENCE
     assert intervals[0].start == start and intervals[-1].end == end
     assert all(a.start < a.end == b.start for a, b in itertools.pairwise(intervals))
 
 
 def test_without_an_end_the_length_is_natural():
-    intervals = alignment.predict(SENTENCE, 0.3, None, DURATIONS)
+    intervals = alignment.place_phonemes(SENTENCE, 0.3, None, DURATIONS)
     length = intervals[-1].end - intervals[0].start
-    assert length == pytest.approx(alignment.natural(SENTENCE, DURATIONS))
-    assert alignment.fits(SENTENCE, 0.3, 0.3 + length, DURATIONS) == pytest.approx(1)
+    assert length == pytest.approx(predict_total(SENTENCE, DURATIONS))
+    assert alignment.check_fit(SENTENCE, 0.3, 0.3 + length, DURATIONS) == pytest.approx(1)
     assert intervals[0].end - intervals[0].start == pytest.approx(0.1)
 
 
 def test_unseen_phonemes_take_what_is_closest():
-    assert alignment.duration("EH2", DURATIONS) == 0.2, "another stress of the same vowel"
-    pace = 0.6 / sum(alignment.DEFAULT_DURATIONS[name] for name in DURATIONS)
-    assert alignment.duration("T", DURATIONS) == pytest.approx(
-        alignment.DEFAULT_DURATIONS["T"] * pace
-    )
-    assert alignment.DEFAULT_DURATIONS.keys() == set(phonemes.SYMBOLS) - {"sil", "<blank>"}
+    assert phoneme_duration("EH2", DURATIONS) == 0.2, "another stress of the same vowel"
+    pace = 0.6 / sum(DEFAULT_DURATIONS[name] for name in DURATIONS)
+    assert phoneme_duration("T", DURATIONS) == pytest.approx(DEFAULT_DURATIONS["T"] * pace)
+    assert DEFAULT_DURATIONS.keys() == set(phonemes.SYMBOLS) - {"sil", "<blank>"}
 
 
 def test_durations_are_means():
-    means = alignment.context_durations([INTERVALS, [Interval(0, 0.05, "S")]])
+    means = measure_durations([INTERVALS, [Interval(0, 0.05, "S")]])
     assert means == pytest.approx({"S": 0.1, "EH1": 0.25, "T": 0.2})
 
 
 def test_durations_know_the_neighbours_that_occur_often():
     """T is long at the end and short before S, and what is rare is not taken at its word."""
     said = [Interval(0, 0.1, "T"), Interval(0.1, 0.3, "S"), Interval(0.3, 0.7, "T")]
-    table = alignment.context_durations([said] * 100 + [[Interval(0, 1.0, "EH1"), *said[:1]]])
+    table = measure_durations([said] * 100 + [[Interval(0, 1.0, "EH1"), *said[:1]]])
     assert table["T"] == pytest.approx(0.25, abs=0.01)
     assert table["# T S"] == pytest.approx(0.1, abs=0.01)
-    assert alignment.expected("TST", table) == pytest.approx([0.1, 0.2, 0.4], abs=0.01)
+    assert predict_durations("TST", table) == pytest.approx([0.1, 0.2, 0.4], abs=0.01)
     assert "EH1 T" not in table
-    assert alignment.expected(["EH1", "T"], table)[0] == table["EH1"]
-    assert alignment.natural("TST", table) == pytest.approx(0.7, abs=0.02)
-    assert alignment.duration("EH0", table) == table["EH1"], "contexts do not count as phonemes"
-    few = alignment.context_durations([said] * 3 + [[Interval(0, 0.5, "T")]] * 20)
+    assert predict_durations(["EH1", "T"], table)[0] == table["EH1"]
+    assert predict_total("TST", table) == pytest.approx(0.7, abs=0.02)
+    assert phoneme_duration("EH0", table) == table["EH1"], "contexts do not count as phonemes"
+    few = measure_durations([said] * 3 + [[Interval(0, 0.5, "T")]] * 20)
     assert 0.1 < few["# T S"] < 0.3, "drawn towards the mean of all T"
 
 
 def test_text_that_cannot_fit_and_wrong_times_are_errors():
     with pytest.raises(InputError, match=r"found 15 phonemes .* for 0.50 s .* at least 0.60 s"):
-        alignment.fits(SENTENCE, 0.0, 0.5, {})
-    assert alignment.fits(SENTENCE, 0.0, 0.6, {}) > 1.5
+        alignment.check_fit(SENTENCE, 0.0, 0.5, {})
+    assert alignment.check_fit(SENTENCE, 0.0, 0.6, {}) > 1.5
     for start, end in ((1.0, 1.0), (1.0, 0.5)):
         with pytest.raises(InputError, match="speech end"):
-            alignment.predict(SENTENCE, start, end, {})
+            alignment.place_phonemes(SENTENCE, start, end, {})
     with pytest.raises(InputError, match="speech start"):
-        alignment.predict(SENTENCE, -0.5, 1.0, {})
+        alignment.place_phonemes(SENTENCE, -0.5, 1.0, {})
     with pytest.raises(InputError, match="no phonemes"):
-        alignment.predict([], 0.0, 1.0, {})
+        alignment.place_phonemes([], 0.0, 1.0, {})

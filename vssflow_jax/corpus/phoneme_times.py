@@ -23,7 +23,7 @@ def sounds(phones: Sequence[espeak.Phone]) -> list[Sound]:
     """ARPAbet symbols with times; a mnemonic that stands for two symbols is cut in the middle."""
     found = []
     for phone in phones:
-        symbols = espeak.arpabet(phone.mnemonic)
+        symbols = espeak.to_arpabet(phone.mnemonic)
         step = (phone.end - phone.start) / max(len(symbols), 1)
         for k, symbol in enumerate(symbols):
             found.append((phone.start + k * step, phone.start + (k + 1) * step, symbol))

@@ -13,13 +13,13 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.models import duration_model
 from vssflow_jax.text import phonemes
-from vssflow_jax.text.subwords import Network, Pace
+from vssflow_jax.text.durations import DurationFunction, DurationModel
 from vssflow_jax.training import checkpoint
 
 PADDED = 64  # symbols of which a text's length is made a multiple, for few compilations
 
 
-def pace(config, params: Mapping, statistics: Mapping) -> Pace:
+def pace(config, params: Mapping, statistics: Mapping) -> DurationModel:
     """The table of the statistics, with the network that is among the weights, if there is one.
 
     Args:
@@ -27,25 +27,25 @@ def pace(config, params: Mapping, statistics: Mapping) -> Pace:
       params: its weights.
       statistics: of the training data, as `Pace.of` takes them.
     """
-    table, network = Pace.of(statistics), duration_model.build(config)
+    table, network = DurationModel.from_statistics(statistics), duration_model.build(config)
     if network is None or duration_model.NAME not in params:
         return table
-    return Pace(table, table.model, learned(network, params[duration_model.NAME]))
+    return DurationModel(table, table.tokenizer, learned(network, params[duration_model.NAME]))
 
 
-def of_run(workdir: Path, statistics: Mapping) -> Pace:
+def of_run(workdir: Path, statistics: Mapping) -> DurationModel:
     """The pace that sampling from a run has; the table alone where its weights are not there."""
     there = (workdir / checkpoint.FOLDER).is_dir() or (workdir / checkpoint.CONVERTED).is_file()
     if not there or not (config := checkpoint.read_config(workdir)).model.durations:
-        return Pace.of(statistics)
+        return DurationModel.from_statistics(statistics)
     return pace(config, checkpoint.load_weights(workdir)[0], statistics)
 
 
-def learned(network: duration_model.Durations, params) -> Network:
+def learned(network: duration_model.Durations, params) -> DurationFunction:
     """The function of symbols and voice [256] or None to seconds of each symbol."""
 
     def seconds(symbols: Sequence[str], voice: np.ndarray | None) -> list[float]:
-        ids = phonemes.ids(symbols)
+        ids = phonemes.symbols_to_ids(symbols)
         count = -(-len(ids) // PADDED) * PADDED
         known = voice is not None
         heard = voice if known else np.zeros(conditions.BY_NAME["speaker"].width)

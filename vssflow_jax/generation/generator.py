@@ -27,8 +27,8 @@ from vssflow_jax.generation.sampling import Sampling, check_seed, choose
 from vssflow_jax.generation.windowed import by_windows
 from vssflow_jax.models import folded, vssflow
 from vssflow_jax.preparation import examples
-from vssflow_jax.text import alignment
-from vssflow_jax.text.placement import predicted
+from vssflow_jax.text.alignment import predict_alignment
+from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.text.script import Utterance
 from vssflow_jax.training import checkpoint
 
@@ -278,8 +278,8 @@ class Generator:
 
     def _predicted(self, record: Mapping) -> np.ndarray:
         meta = record["meta"]
-        said = predicted(meta, self.statistics["phoneme_durations"], record.get("speaker"))
-        return alignment.to_grid(said, conditions.latent_frames(meta["duration"]))
+        said = predict_alignment(meta, self.statistics["phoneme_durations"], record.get("speaker"))
+        return phonemes_to_frames(said, conditions.latent_frames(meta["duration"]))
 
     def generate(
         self,

@@ -15,8 +15,9 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.registry import encoders
 from vssflow_jax.preparation import examples
 from vssflow_jax.text import alignment
-from vssflow_jax.text.placement import SPEECH_START
-from vssflow_jax.text.script import Utterance, arrange, turns
+from vssflow_jax.text.alignment import SPEECH_START
+from vssflow_jax.text.grid import phonemes_to_frames
+from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes
 
 LONGEST = 3600.0  # seconds of sound that one call makes
 TASKS = (None, "speech", "sound", "joint")
@@ -141,11 +142,11 @@ def conditions_of(request: Request, settings: examples.Settings, statistics: Map
     files = [line.speaker or request.speaker for line in request.script] or [request.speaker]
     read = read_voices(files, settings.encoder_set)
     paces = statistics["phoneme_durations"]
-    spoken = arrange(request.script, duration, paces, [read[file] for file in files])
+    spoken = align_script(request.script, duration, paces, [read[file] for file in files])
     duration = duration or spoken.intervals[-1].end + SPEECH_START
     check_seconds({"duration": duration})
     length = conditions.latent_frames(duration)
-    record = {"phonemes": alignment.to_grid(spoken.intervals, length)}
+    record = {"phonemes": phonemes_to_frames(spoken.intervals, length)}
     name = "clip"
     if request.video is not None:
         name = examples.source(request.video)
@@ -187,7 +188,7 @@ def voices_of(
     """The voices of utterances, whose files are read: embeddings, and who speaks at each frame."""
     distinct = list(dict.fromkeys(files))
     frames = np.zeros(length, int)
-    for second, number in turns(files, spans):
+    for second, number in find_speaker_changes(files, spans):
         frames[round(second * conditions.LATENT_RATE) :] = distinct.index(files[number])
     return Voices(embeddings=[read[file] for file in distinct], frames=frames)
 

@@ -17,8 +17,9 @@ from vssflow_jax.data.manifest import Row
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.features import face_tracking, registry, speaker
 from vssflow_jax.text import aligner, alignment, normalize, segmentation
-from vssflow_jax.text.placement import schedule, symbols_of
-from vssflow_jax.text.subwords import Pace
+from vssflow_jax.text.alignment import align_text, text_to_symbols
+from vssflow_jax.text.durations import has_tokenizer
+from vssflow_jax.text.grid import phonemes_to_frames
 
 SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
 HELD = 10.0  # seconds whose pictures are held in memory; those of a longer clip are decoded again
@@ -106,7 +107,7 @@ def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Reco
         intervals, times = None, {}
         if own.text and own.task != "sound":
             intervals, times = _intervals(own, window, sound, settings)
-            record[PHONEMES] = alignment.to_grid(intervals, window.frames)
+            record[PHONEMES] = phonemes_to_frames(intervals, window.frames)
         record[META] = _meta(own, note, window) | said | times | {"source": part(file, window)}
         yield record
 
@@ -160,10 +161,10 @@ def _windows_of_text(row: Row, wave: np.ndarray | None, total: int, most: int) -
         if row.alignment:
             spoken, times = alignment.read_alignment(row.alignment), GIVEN
         elif wave is not None:
-            spoken, times = aligner.align(wave, words), HEARD
+            spoken, times = aligner.align_words(wave, words), HEARD
         else:
             raise InputError("found neither sound nor an alignment")
-        pieces = segmentation.pieces(words, spoken, total, most)
+        pieces = segmentation.split_at_pauses(words, spoken, total, most)
     except InputError as error:
         raise InputError(
             f"clip {row.id}: lasts {total / LATENT_RATE:.2f} s, expected at most "
@@ -172,10 +173,10 @@ def _windows_of_text(row: Row, wave: np.ndarray | None, total: int, most: int) -
     return [
         Window(
             id=f"{row.id}_{k}",
-            start=piece.first / LATENT_RATE,
+            start=piece.start / LATENT_RATE,
             frames=piece.frames,
             words=" ".join(piece.words),
-            spoken=piece.spoken,
+            spoken=piece.intervals,
             times=times,
         )
         for k, piece in enumerate(pieces)
@@ -320,25 +321,25 @@ def _intervals(
             )
         return inside, {"times": GIVEN, "alignment": _rounded(inside)}
     if sound is None:
-        spread = schedule(row.text, None, None, window.seconds, settings.durations)[0]
+        spread = align_text(row.text, None, None, window.seconds, settings.durations)[0]
         return spread, {"times": PREDICTED}
-    symbols = symbols_of(row.text, settings.durations)
+    symbols = text_to_symbols(row.text, settings.durations)
     start, end = speaker.voiced(sound)
-    alignment.fits(symbols, start, end, settings.durations)
+    alignment.check_fit(symbols, start, end, settings.durations)
     if subwords:
-        spread = alignment.predict(symbols, start, end, settings.durations)
+        spread = alignment.place_phonemes(symbols, start, end, settings.durations)
         return spread, {"times": PREDICTED}
     try:
-        heard = aligner.align(sound, normalize.words(row.text))
+        heard = aligner.align_words(sound, normalize.words(row.text))
         return heard, {"times": HEARD, "alignment": _rounded(heard)}
     except InputError as error:
-        spread = alignment.predict(symbols, start, end, settings.durations)
+        spread = alignment.place_phonemes(symbols, start, end, settings.durations)
         return spread, {"times": PREDICTED, "times_note": str(error)}
 
 
 def _subwords(settings: Settings) -> bool:
     """Whether texts become subwords instead of phonemes."""
-    return isinstance(settings.durations, Pace) and bool(settings.durations.model)
+    return has_tokenizer(settings.durations)
 
 
 def _rounded(intervals: Iterable[alignment.Interval]) -> list[list]:

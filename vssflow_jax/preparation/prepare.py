@@ -27,7 +27,7 @@ from vssflow_jax.data import shards
 from vssflow_jax.features.registry import encoders
 from vssflow_jax.preparation import examples, shard_jobs
 from vssflow_jax.text import alignment, subwords
-from vssflow_jax.text.subwords import Pace
+from vssflow_jax.text.durations import DurationModel, measure_durations
 
 SECONDS, LIMIT = 10.0, 600.0  # longest clip; longest time to wait for one
 SHOWN = 5  # skipped clips that are printed
@@ -96,7 +96,9 @@ def prepare(
         max_seconds=float(max_seconds),
         overlap=float(overlap),
         encoder_set=encoder_set,
-        durations=Pace(alignment.context_durations(_alignments(rows)), subwords.beside(source)),
+        durations=DurationModel(
+            measure_durations(_alignments(rows)), subwords.read_tokenizer(source)
+        ),
     )
     wanted = list(shard_jobs.jobs(rows, notes, settings, out, clips_per_shard))
 
@@ -210,8 +212,8 @@ def _table(skipped: Sequence[Mapping]) -> str:
 def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
     """The contents of dataset.json."""
     features = shards.schema(encoders(settings.encoder_set))
-    if settings.durations.model:
-        features["phonemes"] |= {"encoder": "subwords", "hash": settings.durations.hash}
+    if settings.durations.tokenizer:
+        features["phonemes"] |= {"encoder": "subwords", "hash": settings.durations.tokenizer_hash}
     return {
         "version": shards.VERSION,
         "sample_rate": SAMPLE_RATE,

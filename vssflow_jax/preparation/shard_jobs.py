@@ -87,8 +87,8 @@ def _key(rows: Sequence[manifests.Row], notes, settings: examples.Settings) -> s
         [settings.max_seconds, settings.overlap, CONTENT],
         shards.schema(encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
-        getattr(settings.durations, "hash", ""),
-        [aligner.VERSION, aligner.available()] if predicted else [],
+        getattr(settings.durations, "tokenizer_hash", ""),
+        [aligner.VERSION, aligner.is_available()] if predicted else [],
         [face_tracking.VERSION, face_mesh.available(), settings.find_mouths] if looked_for else [],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

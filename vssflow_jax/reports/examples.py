@@ -17,7 +17,7 @@ from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.features import thumbnails
 from vssflow_jax.reports import plots
 from vssflow_jax.reports.html import escape, figure, picture, player
-from vssflow_jax.text.placement import predicted
+from vssflow_jax.text.alignment import predict_alignment
 
 CLIPS = 3  # a task
 FRAMES = 8  # pictures a clip
@@ -145,7 +145,7 @@ def views(
         parts.append(figure("What the model sees", image))
     said = spoken
     if example.task == "text" and durations:
-        said = predicted(meta, durations, example.record.get("speaker"))
+        said = predict_alignment(meta, durations, example.record.get("speaker"))
     if example.task == "text" and len(said) == len(spoken):
         image = plots.phoneme_times({"true": spoken, "asked for": said}, seconds, plots.DARK)
         alt = f"Phonemes of {name} over {seconds:g} seconds: true times, and predicted ones"

@@ -1,40 +1,33 @@
-"""When each phoneme sounds: alignment files, the latent grid, and times where none are known."""
+"""When each phoneme sounds: alignment files, and times for a text that has none."""
 
 from __future__ import annotations
 
-import collections
 import csv
 import math
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.text.phonemes import SYMBOLS, ids, symbol
+from vssflow_jax.conditions import LATENT_RATE
+from vssflow_jax.text import normalize, phonemes, subwords
+from vssflow_jax.text.durations import (
+    DurationModel,
+    has_tokenizer,
+    predict_durations,
+    predict_total,
+)
 
-LATENT_RATE = 25  # grid frames a second
 TIERS = ("phones", "phonemes", "phone", "phoneme", "phn")  # names of a TextGrid's phoneme tier
-LETTER = 0.065  # seconds of a subword's letter or of the space before it: 15 a second
-SLACK = 0.02  # seconds by which neighbours may overlap through rounding
-EDGE = "#"  # the neighbour of the first and the last phoneme
-LEAST = 3  # occurrences from which a phoneme in its context has a mean of its own
-SHRINK = 2.0  # occurrences of the shorter context that are added to it
-
-# Typical seconds in read speech, where a data set gives none of its own: vowels by stress
-# (digit 0, 1, 2), consonants by manner. Close to the means of English corpora such as TIMIT.
-_VOWELS = {"0": 0.065, "1": 0.115, "2": 0.100}
-_CONSONANTS = {
-    0.045: "DH D", 0.060: "V B HH Y W L R N M", 0.075: "T P K G NG TH ZH JH Z",
-    0.100: "F S SH CH",
-}  # fmt: skip
-DEFAULT_DURATIONS = {s: _VOWELS[s[-1]] for s in SYMBOLS if s[-1] in _VOWELS} | {
-    s: seconds for seconds, group in _CONSONANTS.items() for s in group.split()
-}
+CSV_HEADER = ("start", "end", "phoneme")
+MAX_OVERLAP = 0.02  # seconds by which neighbors may overlap through rounding
+SPEECH_START = 0.3  # seconds before predicted speech, where no start is requested
+RUSHED = 1.5  # a text that needs this many times the seconds it has gets a warning
 
 
 class Interval(NamedTuple):
@@ -65,54 +58,55 @@ def read_alignment(path: str | os.PathLike) -> list[Interval]:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text, expected a TextGrid or start,end,phoneme") from None
-    grid = path.suffix.lower() == ".textgrid" or "ooTextFile" in text[:200]
-    rows = _grid_rows(path, text) if grid else _csv_rows(path, text)
-    return _intervals(path, rows)
+    is_text_grid = path.suffix.lower() == ".textgrid" or "ooTextFile" in text[:200]
+    rows = _read_text_grid(path, text) if is_text_grid else _read_csv(path, text)
+    return _parse_intervals(path, rows)
 
 
-def _intervals(path, rows: Iterable[tuple[str, str, str, str]]) -> list[Interval]:
-    """Checked intervals of rows (place, start, end, label)."""
-    found: list[Interval] = []
-    for place, start, end, label in rows:
+def _parse_intervals(path, rows: Iterable[tuple[str, str, str, str]]) -> list[Interval]:
+    """Checked intervals of rows (place in the file, start, end, label)."""
+    intervals: list[Interval] = []
+    for place, start_text, end_text, label in rows:
         try:
-            begin, stop = float(start), float(end)
+            start, end = float(start_text), float(end_text)
         except ValueError:
             raise InputError(
-                f"{path} {place}: found times {start!r}, {end!r}, expected seconds"
+                f"{path} {place}: found times {start_text!r}, {end_text!r}, expected seconds"
             ) from None
-        if not (math.isfinite(begin) and math.isfinite(stop) and 0 <= begin <= stop):
+        if not (math.isfinite(start) and math.isfinite(end) and 0 <= start <= end):
             raise InputError(
-                f"{path} {place}: found {begin:g} to {stop:g} s, expected a start before its end"
+                f"{path} {place}: found {start:g} to {end:g} s, expected a start before its end"
             )
-        if found and begin < found[-1].end - SLACK:
+        if intervals and start < intervals[-1].end - MAX_OVERLAP:
             raise InputError(
-                f"{path} {place}: found start {begin:g} s, expected one after the end "
-                f"of the phoneme before, {found[-1].end:g} s"
+                f"{path} {place}: found start {start:g} s, expected one after the end "
+                f"of the phoneme before, {intervals[-1].end:g} s"
             )
         try:
-            name = symbol(label)
+            symbol = phonemes.parse_label(label)
         except KeyError:
             raise InputError(
                 f"{path} {place}: found phoneme {label!r}, expected ARPAbet such as AH0"
             ) from None
-        if name is not None and stop > begin:
-            found.append(Interval(begin, stop, name))
-    return found
+        if symbol is not None and end > start:
+            intervals.append(Interval(start, end, symbol))
+    return intervals
 
 
-def _csv_rows(path, text: str):
+def _read_csv(path, text: str) -> Iterator[tuple[str, ...]]:
     reader = csv.reader(text.splitlines())
     header = next(reader, [])
-    if [cell.strip().lower() for cell in header] != ["start", "end", "phoneme"]:
+    if tuple(cell.strip().lower() for cell in header) != CSV_HEADER:
         raise InputError(
-            f"{path} line 1: found {','.join(header)[:60]!r}, expected start,end,phoneme"
+            f"{path} line 1: found {','.join(header)[:60]!r}, expected {','.join(CSV_HEADER)}"
         )
     for cells in reader:
         if not any(cell.strip() for cell in cells):
             continue
-        if len(cells) != 3:
+        if len(cells) != len(CSV_HEADER):
             raise InputError(
-                f"{path} line {reader.line_num}: found {len(cells)} fields, expected 3"
+                f"{path} line {reader.line_num}: found {len(cells)} fields, "
+                f"expected {len(CSV_HEADER)}"
             )
         yield f"line {reader.line_num}", *cells
 
@@ -122,10 +116,10 @@ def _csv_rows(path, text: str):
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<![\w\[.])(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w\]])')
 
 
-def _grid_rows(path, text: str):
+def _read_text_grid(path, text: str) -> list[tuple[str, ...]]:
     tokens = iter([m[2] if m[1] is None else '"' + m[1] for m in _TOKEN.finditer(text)])
     try:
-        tiers = dict(_tiers(tokens))
+        tiers = dict(_read_tiers(tokens))
     except (StopIteration, RuntimeError, ValueError):
         raise InputError(f"{path}: found a broken TextGrid, expected tiers of intervals") from None
     for name, rows in tiers.items():
@@ -134,7 +128,7 @@ def _grid_rows(path, text: str):
     raise InputError(f"{path}: found tiers {sorted(tiers)}, expected one named {TIERS[0]!r}")
 
 
-def _tiers(tokens):
+def _read_tiers(tokens: Iterator[str]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     head = [next(tokens) for _ in range(5)]  # "ooTextFile" "TextGrid" from to tiers
     for _ in range(int(head[4])):
         kind, name = next(tokens)[1:], next(tokens)[1:]
@@ -149,155 +143,86 @@ def _tiers(tokens):
 
 def write_alignment(path: str | os.PathLike, intervals: Iterable[Interval]) -> None:
     """Writes `start,end,phoneme`, seconds with four decimals."""
-    lines = [f"{start:.4f},{end:.4f},{name}" for start, end, name in intervals]
-    write_text(path, "\n".join(["start,end,phoneme", *lines]) + "\n")
+    lines = [f"{start:.4f},{end:.4f},{symbol}" for start, end, symbol in intervals]
+    write_text(path, "\n".join([",".join(CSV_HEADER), *lines]) + "\n")
 
 
-# ---- the grid -----------------------------------------------------------------------------
+# ---- times for a text without an alignment --------------------------------------------------
 
 
-def to_grid(intervals: Sequence[Interval], frames: int, rate: float = LATENT_RATE) -> np.ndarray:
-    """Phoneme ids on an even grid: int32 [frames], 0 where nothing is said.
+def align_text(
+    text: str,
+    start: float | None,
+    end: float | None,
+    duration: float | None,
+    durations: Mapping[str, float],
+) -> tuple[list[Interval], list[str]]:
+    """Phoneme times of a text in its interval, and warnings about the speaking rate.
 
-    Of all monotone ways to lay the phonemes on the frames, this takes the one with the largest
-    overlap between frames and intervals, under the rule that every phoneme that sounds within
-    the grid keeps at least one frame. Where there are more phonemes than frames, each frame
-    takes the phoneme in its middle. The search is a Viterbi pass over the states
-    pause, phoneme 1, pause, phoneme 2, ..., pause.
+    Args:
+      text: what is said.
+      start: seconds; None: near the start of the clip.
+      end: seconds; None: the natural length, or the clip's end where that comes first.
+      duration: seconds of the clip; None: as long as the text needs.
+      durations: mean seconds by phoneme.
+
+    Raises:
+      InputError: no words, an interval outside the clip, or too short for the phonemes.
     """
-    kept = [i for i in intervals if i.start < frames / rate and i.end > 0]
-    if not kept or not frames:
-        return np.zeros(frames, np.int32)
-    starts, ends = np.array([i[:2] for i in kept]).T
-    numbers = ids(i.symbol for i in kept)
-    edges = np.arange(frames + 1) / rate
-    overlap = np.minimum(edges[1:, None], ends) - np.maximum(edges[:-1, None], starts)  # [T, n]
-    if len(kept) > frames:
-        return _middles(numbers, starts, ends, frames, rate)
-    inside = np.maximum(overlap, 0)
-    pause = 1 / rate - inside.sum(1, keepdims=True)  # [T, 1]
-    # Far from its interval (overlap is then minus the distance) a phoneme must cost something.
-    spoken = inside + 0.01 * np.minimum(overlap, 0)
-    scores = np.repeat(pause, 2 * len(kept) + 1, axis=1)
-    scores[:, 1::2] = spoken
-    states = np.argmax(scores, axis=1)
-    if len(np.unique(states[states % 2 == 1])) < len(kept):  # someone would lose all frames
-        states = _viterbi(scores)
-    return np.where(states % 2, numbers[np.minimum(states // 2, len(kept) - 1)], 0).astype(np.int32)
+    symbols = text_to_symbols(text, durations)
+    _check_times(start, end, duration)
+    needed = predict_total(symbols, durations)
+    if start is None:
+        room = (end or duration or needed + 2 * SPEECH_START) - needed
+        start = min(SPEECH_START, max(room / 2, 0.0))
+    if end is None and duration is not None and start + needed > duration:
+        end = duration
+    warnings = []
+    if end is not None and check_fit(symbols, start, end, durations) > RUSHED:
+        warnings.append(
+            f"the text needs about {needed:.1f} s and has {end - start:.1f} s: "
+            "the speech will be rushed"
+        )
+    return place_phonemes(symbols, start, end, durations), warnings
 
 
-def _middles(numbers, starts, ends, frames: int, rate: float) -> np.ndarray:
-    middle = (np.arange(frames) + 0.5) / rate
-    which = np.maximum(np.searchsorted(starts, middle, side="right") - 1, 0)
-    spoken = (starts[which] <= middle) & (middle < ends[which])
-    return np.where(spoken, numbers[which], 0).astype(np.int32)
+def text_to_symbols(text: str, durations: Mapping[str, float]) -> list[str]:
+    """Phonemes of a text, or subwords if the durations come with a tokenizer."""
+    if has_tokenizer(durations):
+        return subwords.tokenize(durations.tokenizer, text)
+    return [symbol for word in phonemes.pronounce(normalize.words(text)) for symbol in word]
 
 
-def _viterbi(scores: np.ndarray) -> np.ndarray:
-    """Best path through states 0 .. 2n: odd ones may not be skipped; scores [T, 2n+1]."""
-    frames, count = scores.shape
-    odd = np.arange(count) % 2 == 1
-    best = np.full(count, -np.inf)
-    best[:2] = scores[0, :2]
-    steps = np.zeros((frames, count), np.int32)
-    for t in range(1, frames):
-        one = np.concatenate([[-np.inf], best[:-1]])
-        two = np.where(odd, np.concatenate([[-np.inf, -np.inf], best[:-2]])[:count], -np.inf)
-        choices = np.stack([best, one, two])
-        steps[t] = np.argmax(choices, axis=0)
-        best = choices[steps[t], np.arange(count)] + scores[t]
-    state = count - 1 if best[-1] > best[-2] else count - 2
-    path = np.empty(frames, np.int32)
-    for t in range(frames - 1, -1, -1):
-        path[t] = state
-        state -= steps[t, state]
-    return path
+def select_voice(durations: Mapping[str, float], voice: np.ndarray | None) -> Mapping[str, float]:
+    """The durations in a voice; plain means are the same for every voice."""
+    return durations.with_voice(voice) if isinstance(durations, DurationModel) else durations
 
 
-# ---- prediction ---------------------------------------------------------------------------
+def predict_alignment(
+    meta: Mapping, durations: Mapping[str, float], voice: np.ndarray | None = None
+) -> list[Interval]:
+    """Phoneme times for an example's text from its true start on, all else unknown."""
+    start = meta["alignment"][0][0] if meta.get("alignment") else None
+    durations = select_voice(durations, voice)
+    return align_text(meta["text"], start, None, meta["duration"], durations)[0]
 
 
-def context_durations(alignments: Iterable[Sequence[Interval]]) -> dict[str, float]:
-    """Mean seconds of phonemes by symbol, and of those in the company of their neighbours.
-
-    Keys: "N"; "N AH0", an N before AH0; "S N AH0", the same after S; EDGE stands for the
-    neighbour that the first and the last phoneme do not have. A context that occurs at least
-    LEAST times gets a mean of its own, drawn towards that of the shorter context by SHRINK
-    occurrences of it, so that rare ones are not taken at their word.
-    """
-    total: dict[str, float] = collections.defaultdict(float)
-    count: dict[str, int] = collections.Counter()
-    for intervals in alignments:
-        lasts = [end - start for start, end, _ in intervals]
-        for keys, seconds in zip(_contexts([i[2] for i in intervals]), lasts, strict=True):
-            for key in keys:
-                total[key] += seconds
-                count[key] += 1
-    means = {name: total[name] / count[name] for name in SYMBOLS if count[name]}
-    for size in (2, 3):
-        for key in sorted(k for k, n in count.items() if n >= LEAST and len(k.split()) == size):
-            shorter = " ".join(key.split()[-2:]) if size == 3 else key.split()[0]
-            means[key] = (total[key] + SHRINK * means[shorter]) / (count[key] + SHRINK)
-    return means
-
-
-def _contexts(symbols: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The keys of each phoneme, the shortest first."""
-    padded = (EDGE, *symbols, EDGE)
-    triples = zip(padded, padded[1:], padded[2:], strict=False)
-    return [
-        (name, f"{name} {after}", f"{before} {name} {after}") for before, name, after in triples
-    ]
-
-
-def duration(name: str, durations: Mapping[str, float]) -> float:
-    """Seconds of one phoneme, whatever its neighbours: its mean, else that of its other
-    stresses, else a typical value scaled to the data set's pace; of a subword, by its letters."""
-    if name in durations:
-        return durations[name]
-    if ":" in name:
-        return LETTER * len(name.partition(":")[2])
-    alone = {other: seconds for other, seconds in durations.items() if " " not in other}
-    alike = [seconds for other, seconds in alone.items() if other[:2] == name[:2]]
-    if alike and name[-1] in _VOWELS:
-        return sum(alike) / len(alike)
-    typical = sum(DEFAULT_DURATIONS[other] for other in alone)
-    pace = sum(alone.values()) / typical if typical else 1.0
-    return DEFAULT_DURATIONS[name] * pace
-
-
-def expected(symbols: Iterable[str], durations: Mapping[str, float]) -> list[float]:
-    """Seconds of each phoneme: what a network has learned, where there is one; else the mean
-    in the longest context that is known."""
-    symbols = tuple(symbols)
-    learned = durations.learned(symbols) if hasattr(durations, "learned") else None
-    return learned or [
-        next((durations[key] for key in keys[:0:-1] if key in durations), None)
-        or duration(keys[0], durations)
-        for keys in _contexts(symbols)
-    ]
-
-
-def natural(symbols: Iterable[str], durations: Mapping[str, float]) -> float:
-    """Seconds that the phonemes are expected to take."""
-    return sum(expected(symbols, durations))
-
-
-def predict(
+def place_phonemes(
     symbols: Sequence[str], start: float, end: float | None, durations: Mapping[str, float]
 ) -> list[Interval]:
-    """Phoneme times from expected durations, scaled so that they fill [start, end] exactly.
+    """Phoneme times from predicted durations, scaled so that they fill [start, end] exactly.
 
     Args:
       symbols: ARPAbet symbols in order.
-      start: seconds. end: seconds; None: the natural length at the means.
-      durations: mean seconds by symbol and in context (context_durations); may be empty.
+      start: seconds.
+      end: seconds; None: the natural length.
+      durations: mean seconds by symbol and in context (measure_durations); may be empty.
 
     Raises:
       InputError: no phonemes, or an end that is not after the start.
     """
-    _check(symbols, start, end)
-    edges = np.cumsum([0.0, *expected(symbols, durations)])
+    _check_interval(symbols, start, end)
+    edges = np.cumsum([0.0, *predict_durations(symbols, durations)])
     scale = 1.0 if end is None else (end - start) / edges[-1]
     times = (start + edges * scale).tolist()
     if end is not None:
@@ -305,20 +230,20 @@ def predict(
     return [Interval(*row) for row in zip(times[:-1], times[1:], symbols, strict=True)]
 
 
-def fits(
+def check_fit(
     symbols: Sequence[str],
     start: float,
     end: float,
     durations: Mapping[str, float],
     rate: float = LATENT_RATE,
 ) -> float:
-    """How tight the text is: natural seconds over those between `start` and `end`.
+    """The predicted seconds of the symbols over those between `start` and `end`.
 
-    1 is the natural pace, 2 is twice too fast. Raises InputError where less than one grid
-    frame a phoneme is left, so that phonemes would be lost.
+    1 is the natural speaking rate, 2 is twice as fast. Raises InputError where less than one
+    grid frame a phoneme is left, so that phonemes would be lost.
     """
-    _check(symbols, start, end)
-    needed = natural(symbols, durations)
+    _check_interval(symbols, start, end)
+    needed = predict_total(symbols, durations)
     if math.floor((end - start) * rate + 1e-6) < len(symbols):
         raise InputError(
             f"text: found {len(symbols)} phonemes ({needed:.1f} s at a natural pace) for "
@@ -327,7 +252,19 @@ def fits(
     return needed / (end - start)
 
 
-def _check(symbols: Sequence[str], start: float, end: float | None) -> None:
+def _check_times(start: float | None, end: float | None, duration: float | None) -> None:
+    """Raises InputError, which names the flag, for an interval outside of the clip."""
+    if end is not None and start is not None and end <= start:
+        raise InputError(
+            f"--speech_end: found {end:g} s, expected more than --speech_start, {start:g} s"
+        )
+    if start is not None and duration is not None and not 0 <= start < duration:
+        raise InputError(f"--speech_start: found {start:g} s, expected 0 to {duration:g} s")
+    if end is not None and duration is not None and end > duration + 1 / LATENT_RATE:
+        raise InputError(f"--speech_end: found {end:g} s, expected at most {duration:g} s")
+
+
+def _check_interval(symbols: Sequence[str], start: float, end: float | None) -> None:
     if not symbols:
         raise InputError("text: found no phonemes, expected something to say")
     if start < 0:

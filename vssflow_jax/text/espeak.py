@@ -1,4 +1,4 @@
-"""eSpeak NG through its shared library: speech with phoneme times, pronunciations of any word.
+"""eSpeak NG's shared library: speech with phoneme times, and pronunciations of any word.
 
 The library and its data come from the `espeakng-loader` wheel, so no system package is needed.
 eSpeak keeps global state (the phase of its pitch flutter, among others) that no call resets, so
@@ -92,7 +92,7 @@ _Callback = ctypes.CFUNCTYPE(
 )
 
 
-def _load() -> ctypes.CDLL:
+def _load_library() -> ctypes.CDLL:
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     library.espeak_TextToPhonemes.restype = ctypes.c_char_p
     data = espeakng_loader.get_data_path().encode()
@@ -107,13 +107,13 @@ class _Engine:
     """The process's one copy of the library."""
 
     def __init__(self):
-        self.library = _load()
+        self.library = _load_library()
 
     def reload(self) -> ctypes.CDLL:
-        """The library as if the process had just started."""
+        """The library in the state of a fresh process."""
         self.library.espeak_Terminate()
         _ctypes.dlclose(self.library._handle)
-        self.library = _load()
+        self.library = _load_library()
         return self.library
 
     def set_voice(self, voice: str) -> None:
@@ -177,10 +177,10 @@ def speak(
     library.espeak_Synth(text, len(text) + 1, 0, _BY_CHARACTER, 0, flags, None, None)
     library.espeak_Synchronize()
     wave = np.concatenate(pieces).astype(np.float32) / 32768 if pieces else np.zeros(0, np.float32)
-    return Speech(wave, _phones(events, words, len(wave)))
+    return Speech(wave, _collect_phones(events, words, len(wave)))
 
 
-def _phones(events, words: Sequence[str], samples: int) -> list[Phone]:
+def _collect_phones(events, words: Sequence[str], samples: int) -> list[Phone]:
     """Phoneme events with ends and word indices; without pauses (their mnemonics start with _)."""
     starts = np.cumsum([0] + [len(word) + 1 for word in words[:-1]])
     word, marks = 0, []
@@ -197,7 +197,7 @@ def _phones(events, words: Sequence[str], samples: int) -> list[Phone]:
     ]
 
 
-def arpabet(mnemonic: str) -> tuple[str, ...]:
+def to_arpabet(mnemonic: str) -> tuple[str, ...]:
     """ARPAbet symbols of one eSpeak mnemonic with its stress mark; empty for pauses and marks.
 
     Mnemonics of single accents are spelled as a known one with digits or signs behind it
@@ -230,6 +230,6 @@ def pronounce(word: str) -> tuple[str, ...]:
     text = ctypes.c_char_p(word.encode())
     parts = []
     while text.value:  # each call takes one clause and moves the pointer on
-        found = engine.library.espeak_TextToPhonemes(ctypes.byref(text), _UTF8, ord("_") << 8)
-        parts += re.split(r"[_\s]+", (found or b"").decode("ascii", "replace"))
-    return tuple(symbol for part in parts for symbol in arpabet(part))
+        clause = engine.library.espeak_TextToPhonemes(ctypes.byref(text), _UTF8, ord("_") << 8)
+        parts += re.split(r"[_\s]+", (clause or b"").decode("ascii", "replace"))
+    return tuple(symbol for part in parts for symbol in to_arpabet(part))

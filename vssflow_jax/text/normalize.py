@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from num2words import num2words
+
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.text import verbalize
 
@@ -18,9 +20,13 @@ _PLAIN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "
           "\u0131": "i"}  # fmt: skip
 PLAIN = str.maketrans(_PLAIN | {c.upper(): p.capitalize() for c, p in _PLAIN.items() if c != "ß"})
 
-GRID = ({"at", "by", "in", "with"}, {"zero", "one", "two", "three", "four", "five", "six", "seven",
-        "eight", "nine"}, {"again", "now", "please", "soon"})  # fmt: skip
-LONGEST = 8  # strange characters that a message names
+MAX_LISTED = 8  # strange characters that a message names
+
+# Behind a preposition and before a digit, A is a letter unless a noun follows ("at a nine now").
+# Words of the last set show that none does.
+PREPOSITIONS = {"at", "by", "in", "near", "on", "with"}
+DIGITS = {num2words(digit) for digit in range(10)}
+NOT_NOUNS = {"again", "here", "now", "please", "soon", "then", "there"}
 
 _WORD = re.compile(r"[A-Za-z']+")
 
@@ -28,42 +34,42 @@ _WORD = re.compile(r"[A-Za-z']+")
 def words(text: str) -> list[str]:
     """Spoken words of `text`: lower case, letters and apostrophes only; the letter A is `a.`.
 
-    What is no word (numbers, dates, times, money, units, abbreviations, addresses of the web) is
-    read out in English (see `written`); accents are taken off; punctuation falls away.
+    Numbers, dates, times, money, units, abbreviations and web addresses are read out in English
+    (see `verbalize`); accents are removed; punctuation is dropped.
 
     Raises:
       InputError: nothing to say in it, or characters of another script, emoji and the like,
         which English has no sounds for.
     """
-    plain = _plain(text)
-    strange = sorted({c for c in plain if not _speakable(c)})
+    plain = _remove_accents(text)
+    strange = sorted({c for c in plain if not _is_pronounceable(c)})
     if strange:
-        listed = ", ".join(map(repr, strange[:LONGEST]))
-        more = f" and {len(strange) - LONGEST} more" if len(strange) > LONGEST else ""
+        listed = ", ".join(map(repr, strange[:MAX_LISTED]))
+        more = f" and {len(strange) - MAX_LISTED} more" if len(strange) > MAX_LISTED else ""
         raise InputError(
-            f"text: found {listed}{more} in {_short(text)}, "
+            f"text: found {listed}{more} in {_shorten(text)}, "
             "expected characters that can be pronounced (Latin letters, numbers)"
         )
-    found = _letters_apart(_tokens(_spell(plain)))
-    if not found:
-        raise InputError(f"text: found no words in {_short(text)}, expected something to say")
-    return found
+    spoken = _mark_letters(_split_words(_spell_signs(verbalize.verbalize(plain))))
+    if not spoken:
+        raise InputError(f"text: found no words in {_shorten(text)}, expected something to say")
+    return spoken
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def _plain(text: str) -> str:
+def _remove_accents(text: str) -> str:
     """The text without accents, with one kind of apostrophe."""
     text = text.translate(APOSTROPHES)
     signs = SIGNS.keys() | verbalize.MONEY.keys()
-    kept = [c if c in signs else unicodedata.normalize("NFKD", c) for c in text]
-    bare = "".join(c for c in "".join(kept) if not unicodedata.combining(c))
+    decomposed = [c if c in signs else unicodedata.normalize("NFKD", c) for c in text]
+    bare = "".join(c for c in "".join(decomposed) if not unicodedata.combining(c))
     return bare.translate(PLAIN)
 
 
-def _speakable(character: str) -> bool:
+def _is_pronounceable(character: str) -> bool:
     """Whether a plain character is a letter, a digit, a known sign, a space or punctuation."""
     if character.isascii():
         return character.isprintable() or character.isspace()
@@ -72,40 +78,47 @@ def _speakable(character: str) -> bool:
     return unicodedata.category(character)[0] in "PZ" or character in "\u200b\ufeff\u00ad"
 
 
-def _spell(text: str) -> str:
-    """Everything that is no word as words."""
-    text = verbalize.read_out(text)
+def _spell_signs(text: str) -> str:
+    """The signs that no rule has read, as words."""
     signs = SIGNS | {sign: f"{unit}s" for sign, (unit, _) in verbalize.MONEY.items()}
     for sign, word in signs.items():
         text = text.replace(sign, f" {word} ")
     return text
 
 
-def _tokens(text: str) -> list[str]:
-    """Words as they are written, without marks; the letter A that is known as such is `a.`."""
-    found = []
-    for piece in text.split():
-        if piece == verbalize.LETTER_A:
-            found.append(piece)
+def _split_words(text: str) -> list[str]:
+    """Words without marks; a letter A that is already marked stays `a.`."""
+    tokens = []
+    for chunk in text.split():
+        if chunk == verbalize.LETTER_A:
+            tokens.append(chunk)
         else:
-            found += [word.strip("'") for word in _WORD.findall(piece)]
-    return [word for word in found if word]
+            tokens += [word.strip("'") for word in _WORD.findall(chunk)]
+    return [token for token in tokens if token]
 
 
-def _letters_apart(tokens: list[str]) -> list[str]:
-    """Lower case; an A that cannot be the article becomes the letter.
-
-    It is the letter in capitals within a sentence ("vitamin A is"), at the end, behind another
-    single letter ("u s a"), and where a GRID sentence has one ("at a nine now").
-    """
+def _mark_letters(tokens: list[str]) -> list[str]:
+    """Lower case; an A that is a letter, not the article, becomes `a.`."""
     mixed = any(word[1:].islower() or (len(word) > 1 and word.islower()) for word in tokens)
-    found = []
-    for place, word in enumerate(tokens):
-        before = tokens[place - 1].lower() if place else ""
-        after = [later.lower() for later in tokens[place + 1 : place + 3]]
-        grid = before in GRID[0] and len(after) == 2 and after[0] in GRID[1] and after[1] in GRID[2]
-        letter = word.lower() == "a" and bool(place) and (
-            not after or (word == "A" and mixed) or (len(before) == 1 and before != "i") or grid
-        )  # fmt: skip
-        found.append(verbalize.LETTER_A if letter else word.lower())
-    return found
+    return [
+        verbalize.LETTER_A if _is_letter_a(tokens, place, mixed) else word.lower()
+        for place, word in enumerate(tokens)
+    ]
+
+
+def _is_letter_a(tokens: list[str], place: int, mixed: bool) -> bool:
+    """Whether a word is the letter A; `mixed`: the text has words in lower case.
+
+    It is: in capitals within a sentence ("vitamin A is"), at the end, behind another single
+    letter ("u s a"), and as a label with a number ("at a nine now").
+    """
+    word = tokens[place]
+    if word.lower() != "a" or not place:
+        return False
+    before = tokens[place - 1].lower()
+    after = [later.lower() for later in tokens[place + 1 : place + 3]]
+    behind_letter = len(before) == 1 and before != "i"
+    is_label = (
+        before in PREPOSITIONS and len(after) == 2 and after[0] in DIGITS and after[1] in NOT_NOUNS
+    )
+    return not after or (word == "A" and mixed) or behind_letter or is_label

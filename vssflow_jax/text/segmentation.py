@@ -1,4 +1,4 @@
-"""A long clip with a text in pieces: cut where the speaker pauses, each with its own words."""
+"""Long clips with a text, cut into segments where the speaker pauses."""
 
 from __future__ import annotations
 
@@ -12,82 +12,99 @@ from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.text import phonemes
 from vssflow_jax.text.alignment import Interval
 
-PAUSE = 0.2  # seconds without speech that a cut needs, half on each side
+MIN_PAUSE = 0.2  # seconds without speech that a cut needs, half on each side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A part of a clip: first latent frame and how many, its words, their phonemes' times.
+class Segment:
+    """A part of a clip.
 
-    Times count from the piece's start.
+    Attributes:
+      start: its first latent frame.
+      frames: how many latent frames it lasts.
+      words: those said in it.
+      intervals: their phonemes, in seconds from the segment's start.
     """
 
-    first: int
+    start: int
     frames: int
     words: tuple[str, ...]
-    spoken: tuple[Interval, ...]
+    intervals: tuple[Interval, ...]
 
 
-def pieces(words: Sequence[str], spoken: Sequence[Interval], total: int, most: int) -> list[Piece]:
-    """Cuts a clip of `total` latent frames into pieces of at most `most`, as few as can be.
+def split_at_pauses(
+    words: Sequence[str], intervals: Sequence[Interval], frames: int, max_frames: int
+) -> list[Segment]:
+    """Cuts a clip into as few segments as possible.
 
     Args:
       words: as `text.normalize` gives them.
-      spoken: when their phonemes are said.
-      total: latent frames of the clip.
-      most: latent frames of a piece.
+      intervals: when their phonemes are said.
+      frames: latent frames of the clip.
+      max_frames: latent frames of a segment.
 
     Raises:
       InputError: the phonemes are not those of the words, or there is no pause to cut at.
     """
-    said = _by_word(words, spoken)
-    edges = [0, *_cuts(said, total, most), total]
-    found = []
-    for first, end in itertools.pairwise(edges):
-        start = first / LATENT_RATE
-        inside = [k for k, word in enumerate(said) if first <= word[0].start * LATENT_RATE < end]
+    word_intervals = _group_by_word(words, intervals)
+    edges = [0, *_choose_cuts(word_intervals, frames, max_frames), frames]
+    segments = []
+    for first, last in itertools.pairwise(edges):
+        start, end = first / LATENT_RATE, last / LATENT_RATE
+        inside = [
+            k for k, word in enumerate(word_intervals)
+            if first <= word[0].start * LATENT_RATE < last
+        ]  # fmt: skip
         shifted = [
-            i._replace(start=i.start - start, end=min(i.end, end / LATENT_RATE) - start)
+            i._replace(start=i.start - start, end=min(i.end, end) - start)
             for k in inside
-            for i in said[k]
+            for i in word_intervals[k]
         ]
-        names = tuple(words[k] for k in inside)
-        found.append(Piece(first=first, frames=end - first, words=names, spoken=tuple(shifted)))
-    return found
+        segments.append(
+            Segment(
+                start=first,
+                frames=last - first,
+                words=tuple(words[k] for k in inside),
+                intervals=tuple(shifted),
+            )
+        )
+    return segments
 
 
-def _by_word(words: Sequence[str], spoken: Sequence[Interval]) -> list[list[Interval]]:
-    """The phonemes of each word. Stress may be marked otherwise."""
-    rest, said = list(spoken), []
+def _group_by_word(words: Sequence[str], intervals: Sequence[Interval]) -> list[list[Interval]]:
+    """The phonemes of each word. The alignment may mark stress differently."""
+    rest, groups = list(intervals), []
     for word, symbols in zip(words, phonemes.pronounce(words), strict=True):
-        own, rest = rest[: len(symbols)], rest[len(symbols) :]
-        if [i.symbol.rstrip("012") for i in own] != [s.rstrip("012") for s in symbols]:
+        group, rest = rest[: len(symbols)], rest[len(symbols) :]
+        if [i.symbol.rstrip("012") for i in group] != [s.rstrip("012") for s in symbols]:
             raise InputError(
-                f"found the phonemes {' '.join(i.symbol for i in own)!r} in the alignment for "
+                f"found the phonemes {' '.join(i.symbol for i in group)!r} in the alignment for "
                 f"{word!r}, expected {' '.join(symbols)!r}"
             )
-        said.append(own)
+        groups.append(group)
     if rest:
         raise InputError(f"found {len(rest)} phonemes in the alignment behind the last word")
-    return said
+    return groups
 
 
-def _cuts(said: Sequence[Sequence[Interval]], total: int, most: int) -> list[int]:
-    """Latent frames to cut at: each as late as it may be."""
-    ends = [-PAUSE, *(word[-1].end for word in said)]
-    starts = [*(word[0].start for word in said), total / LATENT_RATE + PAUSE]
+def _choose_cuts(words: Sequence[Sequence[Interval]], frames: int, max_frames: int) -> list[int]:
+    """Latent frames to cut at, each as late as possible."""
+    ends = [-MIN_PAUSE, *(word[-1].end for word in words)]
+    starts = [*(word[0].start for word in words), frames / LATENT_RATE + MIN_PAUSE]
+    margin = MIN_PAUSE / 2
     pauses = [
-        (math.ceil((end + PAUSE / 2) * LATENT_RATE), math.floor((start - PAUSE / 2) * LATENT_RATE))
+        (math.ceil((end + margin) * LATENT_RATE), math.floor((start - margin) * LATENT_RATE))
         for end, start in zip(ends, starts, strict=True)
     ]
-    cuts, at = [], 0
-    while total - at > most:
-        latest = [min(high, at + most) for low, high in pauses if low <= min(high, at + most)]
-        if max(latest, default=0) <= at:
+    cuts, position = [], 0
+    while frames - position > max_frames:
+        limit = position + max_frames
+        latest = [min(high, limit) for low, high in pauses if low <= min(high, limit)]
+        if max(latest, default=0) <= position:
             raise InputError(
-                f"found no pause of {PAUSE:g} s from {at / LATENT_RATE:.2f} to "
-                f"{(at + most) / LATENT_RATE:.2f} s"
+                f"found no pause of {MIN_PAUSE:g} s from {position / LATENT_RATE:.2f} to "
+                f"{limit / LATENT_RATE:.2f} s"
             )
-        at = max(latest)
-        cuts.append(at)
+        position = max(latest)
+        cuts.append(position)
     return cuts
