@@ -190,6 +190,11 @@ def test_functions_fields_and_files_exist(page):
             assert plain in config_names() or exists(plain) or exists(dotted[1]), name
 
 
+def test_the_modules_of_the_api_page_exist():
+    modules = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    assert modules and all(map(exists, modules))
+
+
 def anchors(page):
     """Anchors of a page's headings, as GitHub makes them."""
     for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE):
