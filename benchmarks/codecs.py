@@ -1,9 +1,9 @@
 """What codecs do to sound: `python benchmarks/codecs.py SHARDS CODEC ..`, a Markdown table.
 
 Each CODEC is a folder as `--config.codec.folder` takes it. The test split's ground truth goes
-through it and is scored like a model's sound (docs/evaluation.md), by judges that never heard a
-codec: 16 clips of speech, 16 of speech and sound, 16 of sound. DNSMOS needs
-`pip install "vssflow_jax[opinions]"`; it is asked about the clips with speech.
+through it and is scored like a model's sound (docs/evaluation.md), by reference models fitted
+without a codec: 16 clips of speech, 16 of speech and sound, 16 of sound. DNSMOS needs
+`pip install "vssflow_jax[mos]"`; it scores the clips with speech.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from speechmos import dnsmos
 
 from vssflow_jax.codecs.interface import load_codec
 from vssflow_jax.data.pipeline import wave_of
-from vssflow_jax.evaluation.evaluator import Yardstick, through_codec
+from vssflow_jax.evaluation.evaluator import Evaluator, reconstruct_waves
 
 CLIPS = 16
-OPINIONS = ("ovrl_mos", "sig_mos", "bak_mos")
+MOS = ("ovrl_mos", "sig_mos", "bak_mos")
 HEAD = "| codec | clips | word errors | onset F1 | mcd, dB | DNSMOS overall | speech | background |"
 
 
-def opinions(waves: Sequence[np.ndarray]) -> list[float]:
+def mean_dnsmos(waves: Sequence[np.ndarray]) -> list[float]:
     """Means of DNSMOS over waves."""
-    found = [dnsmos.run(np.clip(wave, -1, 1), 16_000) for wave in waves]
-    return [float(np.mean([one[name] for one in found])) for name in OPINIONS]
+    scores = [dnsmos.run(np.clip(wave, -1, 1), 16_000) for wave in waves]
+    return [float(np.mean([score[name] for score in scores])) for name in MOS]
 
 
-def line(name: str, task: str, measure: Yardstick, waves: Sequence[np.ndarray]) -> str:
+def table_row(name: str, task: str, evaluator: Evaluator, waves: Sequence[np.ndarray]) -> str:
     """A row of the table."""
-    scores = measure.score(measure.clips[task], waves, task).summary([])
+    scores = evaluator.score(evaluator.examples[task], waves, task).summary()
     numbers = [scores.get(key) for key in ("wer", "onset_f1", "mcd")]
-    numbers += opinions(waves) if task != "sound" else [None] * len(OPINIONS)
+    numbers += mean_dnsmos(waves) if task != "sound" else [None] * len(MOS)
     cells = " | ".join("" if number is None else f"{number:.3f}" for number in numbers)
     return f"| {name} | {len(waves)} of {task} | {cells} |"
 
@@ -41,15 +41,15 @@ def line(name: str, task: str, measure: Yardstick, waves: Sequence[np.ndarray]) 
 def main() -> None:
     """Prints the table."""
     folder, *codecs = sys.argv[1:]
-    measure = Yardstick.make(folder, "test", CLIPS)
+    evaluator = Evaluator.from_shards(folder, "test", CLIPS)
     print(f"{HEAD}\n|{'---|' * HEAD.count(' |')}", flush=True)
     for name in ("none", *codecs):
         codec = None if name == "none" else load_codec(name)
-        for task, clips in measure.clips.items():
-            if clips:
-                waves = [wave_of(clip) for clip in clips]
-                waves = waves if codec is None else through_codec(codec, waves)
-                print(line(name, task, measure, waves), flush=True)
+        for task, examples in evaluator.examples.items():
+            if examples:
+                waves = [wave_of(example) for example in examples]
+                waves = waves if codec is None else reconstruct_waves(codec, waves)
+                print(table_row(name, task, evaluator, waves), flush=True)
 
 
 if __name__ == "__main__":

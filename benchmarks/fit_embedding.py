@@ -1,6 +1,6 @@
-"""Makes the embedded embedding: `python -m benchmarks.fit_embedding`.
+"""Trains the built-in audio embedding: `python -m benchmarks.fit_embedding`.
 
-A small network learns to name the sounds and the voices of training clips, each by itself, so
+A small network classifies the sounds and the voices of training clips, with one sigmoid a class, so
 that a clip may have both; see `metrics.embedding`.
 """
 
@@ -23,36 +23,36 @@ from vssflow_jax.evaluation.metrics import common, embedding
 
 WIDTHS = (16, 32, 48, 64)
 FEATURES = 32
-RATE = 2e-3
-DECAY = 1e-3
-BATCH = 32
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 1e-3
+BATCH_SIZE = 32
 GAIN = 0.7  # nepers, either way
 SHIFT = 40  # log-mel frames that a clip is rolled by, at most
 
 
 def labels(records: Sequence, names: Sequence[str]) -> np.ndarray:
-    """Which of the names are heard in each clip: float32 [n, K]."""
+    """Which classes each record contains: float32 [n, K]."""
     notes = [record["meta"].get("annotation", {}) for record in records]
-    heard = [{note.get("sound_class"), note.get("speaker")} for note in notes]
-    return np.array([[name in some for name in names] for some in heard], np.float32)
+    present = [{note.get("sound_class"), note.get("speaker")} for note in notes]
+    return np.array([[name in some for name in names] for some in present], np.float32)
 
 
-def named(records: Sequence) -> list[str]:
-    """The sounds, then the voices that occur."""
+def class_names(records: Sequence) -> list[str]:
+    """The sound classes, then the voices of the records."""
     notes = [record["meta"].get("annotation", {}) for record in records]
     keys = ("sound_class", "speaker")
     return [name for key in keys for name in sorted({n[key] for n in notes if n.get(key)})]
 
 
 def fit(mels: Sequence[np.ndarray], truth: np.ndarray, epochs: int, seed: int = 0) -> dict:
-    """Parameters that name what is heard in log-mels [T, 64] (truth [n, K]); of one length each.
+    """Parameters trained on log-mels [T, 64] of one length, with labels `truth` [n, K].
 
-    Loudness, place and a little noise are changed at random, so that none of them matters.
+    Level, position and a little noise are random augmentations.
     """
-    batch, frames = embedding.padded(mels)
-    steps = epochs * (len(mels) // BATCH)
-    tx = optax.adamw(optax.cosine_decay_schedule(RATE, steps), weight_decay=DECAY)
-    params = embedding.initial(jax.random.key(seed), WIDTHS, FEATURES, truth.shape[1])
+    batch, frames = embedding.pad_mels(mels)
+    steps = epochs * (len(mels) // BATCH_SIZE)
+    tx = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, steps), weight_decay=WEIGHT_DECAY)
+    params = embedding.init_params(jax.random.key(seed), WIDTHS, FEATURES, truth.shape[1])
     state = tx.init(params)
 
     def loss(params, x, count, y):
@@ -69,10 +69,10 @@ def fit(mels: Sequence[np.ndarray], truth: np.ndarray, epochs: int, seed: int = 
     floor = np.float32(np.log(common.FLOOR))
     for _ in range(epochs):
         order = rng.permutation(len(mels))
-        for first in range(0, len(order) - BATCH + 1, BATCH):
-            rows = order[first : first + BATCH]
+        for first in range(0, len(order) - BATCH_SIZE + 1, BATCH_SIZE):
+            rows = order[first : first + BATCH_SIZE]
             x = np.roll(batch[rows], rng.integers(-SHIFT, SHIFT + 1), axis=1)
-            x = x + rng.uniform(-GAIN, GAIN, (BATCH, 1, 1)) + rng.normal(0, 0.1, x.shape)
+            x = x + rng.uniform(-GAIN, GAIN, (BATCH_SIZE, 1, 1)) + rng.normal(0, 0.1, x.shape)
             x = np.maximum(x, floor).astype(np.float32)
             params, state, value = step(params, state, x, frames[rows], truth[rows])
         print(f"loss {float(value):.4f}", flush=True)
@@ -80,33 +80,35 @@ def fit(mels: Sequence[np.ndarray], truth: np.ndarray, epochs: int, seed: int = 
 
 
 def main() -> None:
-    """Flags in, a file of weights out, and how often it names what it has not heard."""
-    given = flags.FLAGS
-    if given.shards is None or given.out is None:
+    """Flags in, a file of weights out, and its accuracy on the test split."""
+    args = flags.FLAGS
+    if args.shards is None or args.out is None:
         raise InputError("expected --shards=DATA and --out=FILE")
-    records = shards.open_split(given.shards, "train", with_wave=True)
-    rows = np.random.default_rng(0).permutation(len(records))[: given.clips]
+    records = shards.open_split(args.shards, "train", with_wave=True)
+    rows = np.random.default_rng(0).permutation(len(records))[: args.clips]
     chosen = [records[int(row)] for row in rows]
-    names = named(chosen)
+    names = class_names(chosen)
     if not names:
-        raise InputError(f"{given.shards}: found no sound_class nor speaker in the annotations")
+        raise InputError(f"{args.shards}: found no sound_class nor speaker in the annotations")
     params = fit(
         common.log_mels([wave_of(record) for record in chosen]),
         labels(chosen, names),
-        given.epochs,
+        args.epochs,
     )
-    write_arrays(given.out, {name: np.asarray(array) for name, array in params.items()})
-    held = shards.open_split(given.shards, "test", with_wave=True)
+    write_arrays(args.out, {name: np.asarray(array) for name, array in params.items()})
+    held = shards.open_split(args.shards, "test", with_wave=True)
     unseen = [held[row] for row in range(len(held))]
-    made = embedding.load(given.out)
-    _, logits = made([wave_of(record) for record in unseen])
+    network = embedding.load(args.out)
+    _, logits = network([wave_of(record) for record in unseen])
     right = (np.asarray(jnp.asarray(logits) > 0) == labels(unseen, names)).mean()
-    print(f"{given.out}: hash {made.hash}, names {names}, {right:.4f} of them right on test clips")
+    print(
+        f"{args.out}: hash {network.hash}, names {names}, {right:.4f} of them right on test clips"
+    )
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("shards", None, "Prepared shards with annotations.")
     flags.DEFINE_string("out", None, "File of weights to write (.safetensors).")
     flags.DEFINE_integer("clips", 1500, "Training clips to learn from.")
-    flags.DEFINE_integer("epochs", 12, "Times that each is seen.")
+    flags.DEFINE_integer("epochs", 12, "Passes over them.")
     command_line.run(main)

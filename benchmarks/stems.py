@@ -13,7 +13,7 @@ from benchmarks.claims.tables import markdown
 from vssflow_jax.bundled import locate
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
-from vssflow_jax.evaluation.evaluator import Yardstick
+from vssflow_jax.evaluation.evaluator import Evaluator
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.request import STEMS, stem
 
@@ -28,12 +28,12 @@ def main() -> None:
     if SHARDS.value is None:
         raise InputError("expected --shards=DIR")
     generator = Generator.from_workdir(locate(WORKDIR.value))
-    measure = Yardstick.make(SHARDS.value, "test", CLIPS.value, generator.codec)
-    records = measure.clips["joint"]
+    evaluator = Evaluator.from_shards(SHARDS.value, "test", CLIPS.value, generator.codec)
+    records = evaluator.examples["joint"]
     parts = {"whole": records}
     parts |= {name: [stem(record, kept) for record in records] for name, kept in STEMS.items()}
     found = {
-        name: measure.score(records, generator.batch(some), "joint").summary([])
+        name: evaluator.score(records, generator.batch(some), "joint").summary()
         for name, some in parts.items()
     }
     numbers = {name: [scores[key] for key in SCORES] for name, scores in found.items()}

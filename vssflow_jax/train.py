@@ -25,7 +25,7 @@ from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.config import validation as fields
 from vssflow_jax.data import mix, pipeline, shards
-from vssflow_jax.generation.hooks import score_while_training, write_samples
+from vssflow_jax.generation.hooks import evaluate_periodically, write_samples
 from vssflow_jax.training import (
     checkpoint,
     codec_step,
@@ -164,7 +164,7 @@ def train(config, workdir: str | Path) -> None:
         rows=rows,
     )
     sample = write_samples(workdir, config, codec, statistics, valid)
-    score = score_while_training(config, folder, codec, statistics)
+    score = evaluate_periodically(config, folder, codec, statistics)
     run.train(
         lambda step, current: sample(step, current) or score(step, current),
         validation if len(valid) else None,
@@ -192,10 +192,10 @@ def keep_compiled(folder: str | Path) -> None:
 
 def finish(config, workdir: Path) -> None:
     """Scores the run on its test split and writes the report."""
-    from vssflow_jax.generation.scoring import evaluate
+    from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.reports.run import report
 
-    evaluate(workdir, clips=config.train.evaluate_clips)
+    evaluate(EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips))
     page = report(workdir)
     print(f"report: {page}")
     print(

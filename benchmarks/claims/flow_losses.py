@@ -9,7 +9,7 @@ import jax
 
 from vssflow_jax.data import pipeline, shards
 from vssflow_jax.evaluation import aggregate, protocol
-from vssflow_jax.evaluation.evaluator import BATCH, Scores
+from vssflow_jax.evaluation.evaluator import BATCH_SIZE, TaskScores
 from vssflow_jax.evaluation.metrics.common import Values
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import step
@@ -31,7 +31,7 @@ def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips:
     found = {}
     for task in tasks:
         records = shards.open_split(folder, SPLIT, with_wave=True, tasks=(task,))
-        options = {"batch_size": BATCH, "clips": clips, "rows": range(BATCH)}
+        options = {"batch_size": BATCH_SIZE, "clips": clips, "rows": range(BATCH_SIZE)}
         losses = []
         for number, batch in enumerate(pipeline.validation_batches(records, spec, **options)):
             arrays = {name: part for name, part in batch.items() if name not in pipeline.NOTES}
@@ -42,14 +42,14 @@ def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips:
     return found
 
 
-def plain(scores: Scores) -> dict[str, float]:
+def plain(scores: TaskScores) -> dict[str, float]:
     """The scores of a task, without intervals, with floors."""
-    found = scores.summary([])
+    found = scores.summary()
     names = [f"{name}{kind}" for name in protocol.METRICS for kind in ("", "_floor")]
     return {name: found[name] for name in names if name in found}
 
 
-def over_clips(scores: Scores, first: Scores | None = None) -> dict[str, dict]:
+def over_clips(scores: TaskScores, first: TaskScores | None = None) -> dict[str, dict]:
     """Scores of a task with intervals over clips, and how they differ from another setting's.
 
     Args:
@@ -59,7 +59,7 @@ def over_clips(scores: Scores, first: Scores | None = None) -> dict[str, dict]:
     Returns:
       By metric `score`, `ci95`, `floor`; and `difference`, `difference_ci95`, paired by clip.
     """
-    found = scores.summary([])
+    found = scores.summary()
     ours = values(scores)
     out = {}
     for name in ours:
@@ -74,9 +74,9 @@ def over_clips(scores: Scores, first: Scores | None = None) -> dict[str, dict]:
     return out
 
 
-def values(scores: Scores) -> Mapping[str, Values]:
+def values(scores: TaskScores) -> Mapping[str, Values]:
     """Values by clip of the metrics that are means over clips."""
-    return aggregate.values([scored.row for scored in scores.scored])
+    return aggregate.example_values([one.row for one in scores.scores])
 
 
 def less(ours: Values, theirs: Values) -> Values:

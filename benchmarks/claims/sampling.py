@@ -24,7 +24,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import latent_frames
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation import protocol
-from vssflow_jax.evaluation.evaluator import Scores, Yardstick
+from vssflow_jax.evaluation.evaluator import Evaluator, TaskScores
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.text import alignment
 from vssflow_jax.text.grid import phonemes_to_frames
@@ -42,7 +42,7 @@ POINTS = (  # solvers and steps whose sound is scored: 6, 12 and 24 evaluations
     ("euler", 12), ("euler", 6), ("euler", 24), ("midpoint", 6), ("heun", 6), ("rk4", 3),
 )  # fmt: skip
 Records = Sequence[Mapping]
-Found = dict[str, dict[str, Scores]]  # setting -> task -> scores
+Found = dict[str, dict[str, TaskScores]]  # setting -> task -> scores
 
 
 # ---- when phonemes sound ------------------------------------------------------------------
@@ -91,13 +91,13 @@ def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
     return {**kept, "phonemes": phonemes_to_frames(spoken, length)}
 
 
-def times(generator: Generator, measure: Yardstick) -> dict:
+def times(generator: Generator, evaluator: Evaluator) -> dict:
     """Word errors and their like of speech clips, by phoneme times and lips."""
-    durations, clips = generator.statistics["phoneme_durations"], measure.clips["speech"]
+    durations, clips = generator.statistics["phoneme_durations"], evaluator.examples["speech"]
     found: Found = {}
     for name, lips in [*((name, True) for name in TIMES), *((name, False) for name in BLIND)]:
         records = [retimed(clip, TIMES[name], durations, lips) for clip in clips]
-        scores = measure.score(clips, generator.batch(records), "speech")
+        scores = evaluator.score(clips, generator.batch(records), "speech")
         found[f"{name}{'' if lips else ', no lips'}"] = {"speech": scores}
     return compared(found)
 
@@ -115,14 +115,14 @@ def settings(config) -> dict[str, tuple[float, dict[str, float]]]:
                   for name, scale in OWN.items()}  # fmt: skip
 
 
-def guidance(generator: Generator, measure: Yardstick) -> dict:
+def guidance(generator: Generator, evaluator: Evaluator) -> dict:
     """Scores of joint clips by guidance scale."""
     sample, found = generator.config.sample, {}
     before = sample.copy_and_resolve_references()
     for name, (scale, own) in settings(generator.config).items():
         scales = {**dict.fromkeys(sample.scales, 0.0), **own}
         sample.update({"guidance": scale, "scales": scales})
-        found[name] = joint(generator.batch, measure)
+        found[name] = joint(generator.batch, evaluator)
     sample.update(before.to_dict())
     return compared(found)
 
@@ -130,23 +130,25 @@ def guidance(generator: Generator, measure: Yardstick) -> dict:
 # ---- solvers ------------------------------------------------------------------------------
 
 
-def solvers(generator: Generator, measure: Yardstick) -> dict:
+def solvers(generator: Generator, evaluator: Evaluator) -> dict:
     """Errors to a fine solution by solver and evaluations, and scores of a few points."""
     found = {}
     for solver, steps in POINTS:
         batch = functools.partial(generator.batch, solver=solver, steps=steps)
-        found[f"{solver}, {steps} steps"] = joint(batch, measure)
-    one = [some[0] for some in measure.clips.values() if some]
+        found[f"{solver}, {steps} steps"] = joint(batch, evaluator)
+    one = [some[0] for some in evaluator.examples.values() if some]
     return {"curve": curve.curve(generator, one), "points": compared(found)}
 
 
 # ---- the whole ----------------------------------------------------------------------------
 
 
-def joint(batch: Callable[[Records], list[np.ndarray]], measure: Yardstick) -> dict[str, Scores]:
+def joint(
+    batch: Callable[[Records], list[np.ndarray]], evaluator: Evaluator
+) -> dict[str, TaskScores]:
     """Scores of the clips that have speech and an event, so that one sampling tells of both."""
-    clips = measure.clips["joint"]
-    return {"joint": measure.score(clips, batch(clips), "joint")}
+    clips = evaluator.examples["joint"]
+    return {"joint": evaluator.score(clips, batch(clips), "joint")}
 
 
 def compared(found: Found) -> dict:
@@ -172,14 +174,14 @@ def main() -> None:
     folder = bundled.locate(WORKDIR.value)
     generator = Generator.from_workdir(folder)
     data = SHARDS.value or generator.config.data.shards
-    measure = Yardstick.make(data, flow_losses.SPLIT, CLIPS.value, generator.codec)
+    evaluator = Evaluator.from_shards(data, flow_losses.SPLIT, CLIPS.value, generator.codec)
     for name in PARTS.value:
         began = time.perf_counter()
-        found = PART[name](generator, measure)
+        found = PART[name](generator, evaluator)
         about = {
             "model": model(folder, generator),
             "sampler": generator.config.sample.to_dict(),
-            "dataset": measure.dataset,
+            "dataset": evaluator.dataset,
             "clips": CLIPS.value,
             "cores": process_pool.cores(),
             "seconds": round(time.perf_counter() - began, 1),

@@ -26,7 +26,7 @@ from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.evaluation import protocol
-from vssflow_jax.evaluation.evaluator import Yardstick
+from vssflow_jax.evaluation.evaluator import Evaluator
 from vssflow_jax.generation import scoring
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import codec_setup, preemption, state
@@ -55,14 +55,14 @@ def configured(recipe, name: str, seed: int, folder: Path):
     return config
 
 
-def score(folder: Path, name: str, measure: Yardstick | None, data: Path) -> dict:
-    """The scores of a finished run, by task, and what it took; without a yardstick, flow losses."""
+def score(folder: Path, name: str, evaluator: Evaluator | None, data: Path) -> dict:
+    """Scores of a finished run by task, and its cost; without an evaluator only flow losses."""
     generator = Generator.from_workdir(folder)
     losses = flow_losses.flow_losses(generator, data, rows.tasks(name), CLIPS.value)
     out = {task: {"loss": loss} for task, loss in losses.items()}
-    for task in out if measure else ():
-        found = scoring.generate(generator, measure.clips[task], task)
-        out[task] |= flow_losses.plain(measure.score(found.clips, found.waves, task))
+    for task in out if evaluator else ():
+        found = scoring.generate_waves(generator, evaluator.examples[task], task)
+        out[task] |= flow_losses.plain(evaluator.score(found.examples, found.waves, task))
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     return {
         "scores": out,
@@ -98,16 +98,16 @@ def main() -> None:
     with recipe.unlocked():
         recipe.data.shards = str(data)
     codec = codec_setup.ensure_codec(recipe, train.training_clips(recipe, data, ()), folder)
-    measure = None
+    evaluator = None
     for seed in map(int, SEEDS.value):
         for name in ROWS.value:
             began, own = time.perf_counter(), folder / f"{name}-{seed}"
             if (own / SCORES).exists():
                 continue
             train.train(configured(recipe, name, seed, folder), own)
-            if HEARD.value and measure is None:
-                measure = Yardstick.make(data, flow_losses.SPLIT, HEARD.value, codec)
-            found = score(own, name, measure, data)
+            if HEARD.value and evaluator is None:
+                evaluator = Evaluator.from_shards(data, flow_losses.SPLIT, HEARD.value, codec)
+            found = score(own, name, evaluator, data)
             write_text(own / SCORES, json.dumps(found, indent=1))
             print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
     about = {

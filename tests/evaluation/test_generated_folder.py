@@ -1,4 +1,4 @@
-"""Folders of any system: every file that cannot be scored is named with its reason."""
+"""Folders of sound files: each file that cannot be scored is named with its reason."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation import generated_folder
 
 
-def clips(*names, seconds=2.0):
+def records(*names, seconds=2.0):
     return [{"meta": {"id": name, "duration": seconds}} for name in names]
 
 
 @pytest.fixture
-def mixed(tmp_path):
+def mixed_folder(tmp_path):
     """Good files of other rates, lengths and formats, and every kind of bad one."""
     media.write_wav(tmp_path / "good.wav", tone(2.0))
     media.write_wav(tmp_path / "fast.wav", tone(2.0, sample_rate=44_100), 44_100)
@@ -30,7 +30,7 @@ def mixed(tmp_path):
     return tmp_path
 
 
-def test_each_bad_file_is_named_and_the_rest_is_read(mixed):
+def test_each_bad_file_is_named_and_the_rest_is_read(mixed_folder):
     names = (
         "good",
         "fast",
@@ -43,8 +43,10 @@ def test_each_bad_file_is_named_and_the_rest_is_read(mixed):
         "torn",
         "gone",
     )
-    found, waves, skipped = generated_folder.read_all(clips(*names), generated_folder.files(mixed))
-    assert [clip["meta"]["id"] for clip in found] == ["good", "fast", "long", "nearly"]
+    kept, waves, skipped = generated_folder.read_waves(
+        records(*names), generated_folder.find_files(mixed_folder)
+    )
+    assert [clip["meta"]["id"] for clip in kept] == ["good", "fast", "long", "nearly"]
     assert [len(wave) for wave in waves] == [32_000] * 4
     np.testing.assert_allclose(waves[1][1000:30_000], waves[0][1000:30_000], atol=0.01)
     assert not waves[3][-700:].any()
@@ -56,40 +58,40 @@ def test_each_bad_file_is_named_and_the_rest_is_read(mixed):
     assert all(row["id"] in row["reason"] or row["id"] == "gone" for row in skipped)
 
 
-def test_files_of_no_clip_are_extra(mixed):
-    named = generated_folder.files(mixed)
-    (extra,) = generated_folder.extra(mixed, named, set(named) - {"stranger"})
+def test_files_of_no_clip_are_extra(mixed_folder):
+    files = generated_folder.find_files(mixed_folder)
+    (extra,) = generated_folder.extra_files(mixed_folder, files, set(files) - {"stranger"})
     assert extra["file"] == "stranger.wav"
 
 
 def test_a_second_file_of_a_clip_is_extra(tmp_path):
     media.write_wav(tmp_path / "a.wav", tone(1.0))
     (tmp_path / "a.flac").write_bytes((tmp_path / "a.wav").read_bytes())
-    named = generated_folder.files(tmp_path)
-    assert named == {"a": tmp_path / "a.wav"}
-    assert [row["file"] for row in generated_folder.extra(tmp_path, named, {"a"})] == ["a.flac"]
+    files = generated_folder.find_files(tmp_path)
+    assert files == {"a": tmp_path / "a.wav"}
+    assert [row["file"] for row in generated_folder.extra_files(tmp_path, files, {"a"})] == [
+        "a.flac"
+    ]
 
 
-def test_a_manifest_says_whose_a_file_is(tmp_path):
+def test_a_manifest_maps_ids_to_files(tmp_path):
     for name in ("1", "2", "3"):
         media.write_wav(tmp_path / f"{name}.wav", tone(1.0))
     (tmp_path / "manifest.csv").write_text("id,audio\na,1.wav\nb,2.wav\nc,4.wav\n")
-    named = generated_folder.files(tmp_path)
-    assert named["a"] == tmp_path / "1.wav"
-    _, waves, skipped = generated_folder.read_all(clips("a", "c", seconds=1.0), named)
+    files = generated_folder.find_files(tmp_path)
+    assert files["a"] == tmp_path / "1.wav"
+    _, waves, skipped = generated_folder.read_waves(records("a", "c", seconds=1.0), files)
     assert len(waves) == 1
     assert skipped[0]["reason"].startswith("missing")
-    files = {
-        row["file"]: row["reason"] for row in generated_folder.extra(tmp_path, named, {"a", "c"})
-    }
-    assert set(files) == {"2.wav", "3.wav"}
+    extra = generated_folder.extra_files(tmp_path, files, {"a", "c"})
+    assert {row["file"] for row in extra} == {"2.wav", "3.wav"}
 
 
 def test_samples_that_are_not_numbers_are_named(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(b"x")
     monkeypatch.setattr(media, "read_audio", lambda *_: np.full(16_000, np.nan, np.float32))
     with pytest.raises(InputError, match="samples that are not numbers"):
-        generated_folder.read(tmp_path / "a.wav", 1.0)
+        generated_folder.read_wave(tmp_path / "a.wav", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -99,11 +101,11 @@ def test_a_wrong_manifest_is_an_error(tmp_path, content, words):
     path = tmp_path / "manifest.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=words):
-        generated_folder.files(tmp_path)
+        generated_folder.find_files(tmp_path)
 
 
 def test_no_folder_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     for name, words in (("none", "nothing"), ("file", "a file")):
         with pytest.raises(InputError, match=words):
-            generated_folder.files(tmp_path / name)
+            generated_folder.find_files(tmp_path / name)

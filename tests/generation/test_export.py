@@ -10,6 +10,7 @@ from helpers import tiny_configs
 from vssflow_jax import Generator, bundled
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation import scoring
+from vssflow_jax.generation.scoring import EvaluationOptions
 from vssflow_jax.training import checkpoint
 
 
@@ -115,9 +116,9 @@ def test_models_of_the_package_go_by_name(exported, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", bundled.names())
 def test_scores_of_a_model_of_the_package_need_clips_and_a_place(name, tiny_run, tmp_path):
     with pytest.raises(InputError, match="--shards: found nothing"):
-        scoring.evaluate(name, out=tmp_path)
+        scoring.evaluate(EvaluationOptions(workdir=name, out=tmp_path))
     with pytest.raises(InputError, match="--out: found nothing"):
-        scoring.evaluate(name, shards=tiny_run / "shards")
+        scoring.evaluate(EvaluationOptions(workdir=name, shards=tiny_run / "shards"))
 
 
 @pytest.mark.parametrize("name", bundled.names())

@@ -1,4 +1,4 @@
-"""Scores of clips to scores of a task: means with intervals, floors, ceilings."""
+"""Scores of examples to scores of a task: means with intervals, floors, ceilings."""
 
 from __future__ import annotations
 
@@ -9,95 +9,105 @@ from threadpoolctl import threadpool_limits
 
 from vssflow_jax.evaluation.metrics import distances, mos
 from vssflow_jax.evaluation.metrics.common import Values
-from vssflow_jax.evaluation.metrics.suite import Scored
+from vssflow_jax.evaluation.metrics.suite import ExampleScores
 
-LEAST = 2  # clips that a distance between sets needs
+MIN_EXAMPLES = 2  # that a distance between sets needs
 
 
-def values(rows: Sequence[Mapping]) -> dict[str, Values]:
-    """The metrics that are means over clips, by their key in metrics.json, those that apply."""
+def example_values(rows: Sequence[Mapping]) -> dict[str, Values]:
+    """The metrics that are means over examples, by their key in metrics.json, where they apply."""
 
-    def ratio(row):
+    def error_rate(row):
         return None if row["words"] is None else row["errors"] / row["words"]
 
-    def hit(row, truth, found):
-        return None if row[truth] is None else float(row[truth] == row[found])
+    def hit(row, label, prediction):
+        return None if row[label] is None else float(row[label] == row[prediction])
 
-    plain = {"speaker_similarity": "similarity", "mcd": "mcd", "kl": "kl"}
-    plain |= {name: name for name in mos.PREDICTORS}
-    found = {
-        "wer": Values.of([ratio(r) for r in rows], [r["words"] or 0 for r in rows]),
+    columns = {"speaker_similarity": "similarity", "mcd": "mcd", "kl": "kl"}
+    columns |= {name: name for name in mos.PREDICTORS}
+    values = {
+        "wer": Values.of([error_rate(r) for r in rows], [r["words"] or 0 for r in rows]),
         "onset_f1": Values.of([r["onset_f1"] for r in rows]),
         "onset_mae_ms": Values.of([r["onset_mae_ms"] for r in rows]),
         "sound_class_accuracy": Values.of([hit(r, "class", "predicted_class") for r in rows]),
         "speaker_accuracy": Values.of([hit(r, "speaker", "predicted_speaker") for r in rows]),
-        **{key: Values.of([r[column] for r in rows]) for key, column in plain.items()},
+        **{key: Values.of([r[column] for r in rows]) for key, column in columns.items()},
     }
-    return {name: value for name, value in found.items() if value.count}
+    return {name: value for name, value in values.items() if value.count}
 
 
-def _of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, tuple]:
-    """Scores of a set as functions, each with what it is of, an item a clip."""
-    if len(scored) < LEAST:
+def _set_metrics(
+    scores: Sequence[ExampleScores], references: Sequence[ExampleScores]
+) -> dict[str, tuple]:
+    """Metrics of a set as functions, each with its arguments, one item an example."""
+    if len(scores) < MIN_EXAMPLES:
         return {}
     features = [
-        np.fromiter((np.atleast_2d(s.features) for s in some), object) for some in (truths, scored)
+        np.fromiter((np.atleast_2d(s.features) for s in some), object)
+        for some in (references, scores)
     ]
 
     def frechet(*sets):
         return distances.frechet(*map(np.concatenate, sets))
 
-    found: dict[str, tuple] = {"frechet": (frechet, features)}
-    if scored[0].logits is not None:
-        logits = np.array([s.logits for s in scored])
-        found["inception_score"] = (distances.inception_score, [logits])
-    return found
+    metrics: dict[str, tuple] = {"frechet": (frechet, features)}
+    if scores[0].logits is not None:
+        logits = np.array([s.logits for s in scores])
+        metrics["inception_score"] = (distances.inception_score, [logits])
+    return metrics
 
 
-def of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, float]:
-    """The metrics of the set as a whole; `truths` are the same clips' ground truth."""
-    return {name: score(*arrays) for name, (score, arrays) in _of_set(scored, truths).items()}
+def set_scores(
+    scores: Sequence[ExampleScores], references: Sequence[ExampleScores]
+) -> dict[str, float]:
+    """The metrics of the set; `references` are the same examples' ground truth."""
+    metrics = _set_metrics(scores, references)
+    return {name: metric(*arrays) for name, (metric, arrays) in metrics.items()}
 
 
-def intervals_of_set(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, tuple]:
-    """95 % intervals of the scores of `of_set`, those that there are clips enough for."""
+def set_intervals(
+    scores: Sequence[ExampleScores], references: Sequence[ExampleScores]
+) -> dict[str, tuple]:
+    """95 % intervals of `set_scores`, where there are enough examples."""
     with threadpool_limits(1):  # matrices this small gain nothing from threads
-        found = {
-            name: distances.jackknife(score, arrays)
-            for name, (score, arrays) in _of_set(scored, truths).items()
+        intervals = {
+            name: distances.jackknife(metric, arrays)
+            for name, (metric, arrays) in _set_metrics(scores, references).items()
         }
-    return {name: interval for name, interval in found.items() if interval}
+    return {name: interval for name, interval in intervals.items() if interval}
 
 
-def plain(scored: Sequence[Scored], truths: Sequence[Scored]) -> dict[str, float]:
-    """Every score that applies, alone."""
-    means = {name: value.mean() for name, value in values([s.row for s in scored]).items()}
-    return means | of_set(scored, truths)
+def all_scores(
+    scores: Sequence[ExampleScores], references: Sequence[ExampleScores]
+) -> dict[str, float]:
+    """Every score that applies, without intervals."""
+    means = {name: value.mean() for name, value in example_values([s.row for s in scores]).items()}
+    return means | set_scores(scores, references)
 
 
-def of_task(
-    scored: Sequence[Scored],
-    floors: Sequence[Scored],
-    ceilings: Sequence[Scored],
+def aggregate_task(
+    scores: Sequence[ExampleScores],
+    floors: Sequence[ExampleScores],
+    ceilings: Sequence[ExampleScores],
     skipped: Sequence[Mapping],
 ) -> dict:
     """The object of one task in metrics.json.
 
     Args:
-      scored: the clips.
-      floors: the same clips' ground truth through the codec; empty where there is no codec.
-      ceilings: their ground truth itself.
-      skipped: clips left out, with reasons.
+      scores: of the task's examples.
+      floors: of the same examples' ground truth through the codec; empty without a codec.
+      ceilings: of their ground truth itself.
+      skipped: examples that were left out, with reasons.
     """
-    rows = values([s.row for s in scored])
-    intervals = {name: value.interval() for name, value in rows.items()}
-    intervals |= intervals_of_set(scored, ceilings)
-    compared = {"floor": plain(floors, ceilings), "ceiling": plain(ceilings, ceilings)}
-    out: dict = {"clips": len(scored), "skipped": list(skipped)}
-    for name, score in plain(scored, ceilings).items():
+    values = example_values([s.row for s in scores])
+    intervals = {name: value.interval() for name, value in values.items()}
+    intervals |= set_intervals(scores, ceilings)
+    bounds = {"floor": all_scores(floors, ceilings), "ceiling": all_scores(ceilings, ceilings)}
+    out: dict = {"clips": len(scores), "skipped": list(skipped)}
+    for name, score in all_scores(scores, ceilings).items():
         out[name] = score
         if name in intervals:
             out[f"{name}_ci95"] = list(intervals[name])
-        out |= {f"{name}_{kind}": some[name] for kind, some in compared.items() if name in some}
-    out["counted"] = {name: value.count for name, value in rows.items()}
+        out |= {f"{name}_{kind}": bound[name] for kind, bound in bounds.items() if name in bound}
+    out["counted"] = {name: value.count for name, value in values.items()}
     return out

@@ -1,6 +1,6 @@
-"""What every system is measured against: clips of a split, judges, floors and ceilings.
+"""The evaluator: examples of a split, metric suite, codec floors and ceilings.
 
-Nothing here depends on the system that is scored, so one yardstick serves many.
+It does not depend on the system that is scored, so one evaluator serves several systems.
 """
 
 from __future__ import annotations
@@ -18,198 +18,209 @@ from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.evaluation import aggregate
 from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models
-from vssflow_jax.evaluation.metrics.suite import Panel, Scored
+from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
 from vssflow_jax.features.registry import encoders
 
-FITTED = {"joint": 200, "sound": 80, "speech": 80}  # training clips that the judges learn from
-THROUGH_CODEC = 0.3  # share of them that they hear through the codec as well
-BATCH = 16
+TRAINING_EXAMPLES = {"joint": 200, "sound": 80, "speech": 80}  # for the reference models
+CODEC_SHARE = 0.3  # share of them that is added once more through the codec
+BATCH_SIZE = 16
 EMBEDDINGS = ("miniav", *published.NAMES)
 
 
-def through_codec(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Waveforms encoded and decoded: what the best model with this codec could give."""
+def reconstruct_waves(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Waveforms encoded and decoded by a codec: the best that a model with it can reach."""
     out = []
     longest = max((len(wave) for wave in waves), default=0)
-    for first in range(0, len(waves), BATCH):
-        some = waves[first : first + BATCH]
-        padded = np.zeros((BATCH, longest), np.float32)
-        for row, wave in zip(padded, some, strict=False):
+    for first in range(0, len(waves), BATCH_SIZE):
+        batch = waves[first : first + BATCH_SIZE]
+        padded = np.zeros((BATCH_SIZE, longest), np.float32)
+        for row, wave in zip(padded, batch, strict=False):
             row[: len(wave)] = wave
         decoded = np.asarray(there_and_back(codec, padded))
-        out += [row[: len(wave)] for row, wave in zip(decoded, some, strict=False)]
+        out += [row[: len(wave)] for row, wave in zip(decoded, batch, strict=False)]
     return out
 
 
-def by_task(
-    records, wanted: Mapping[str, int], seed: int | None = None
+def select_examples(
+    records, counts: Mapping[str, int], seed: int | None = None
 ) -> tuple[dict[str, list], dict[str, list]]:
-    """Clips of each task, as many as wanted: the first, or with a `seed` any.
+    """The first examples of each task, as many as `counts` says; with a `seed` random ones.
 
     Returns:
-      The clips by task, and those passed over because they have no sound, with that reason.
+      The examples by task, and by task those left out for having no sound, with that reason.
     """
-    found: dict[str, list] = {task: [] for task in wanted}
-    silent: dict[str, list] = {task: [] for task in wanted}
+    selected: dict[str, list] = {task: [] for task in counts}
+    without_sound: dict[str, list] = {task: [] for task in counts}
     rows = (
         range(len(records))
         if seed is None
         else np.random.default_rng(seed).permutation(len(records))
     )
     for row in rows:
-        if all(len(found[task]) >= count for task, count in wanted.items()):
+        if all(len(selected[task]) >= count for task, count in counts.items()):
             break
         record = records[row]
         task = record["meta"]["task"]
-        if task not in found or len(found[task]) >= wanted[task]:
+        if task not in selected or len(selected[task]) >= counts[task]:
             continue
         if len(wave_of(record)):
-            found[task].append(record)
+            selected[task].append(record)
         else:
             reason = "the shards have no ground truth sound of it"
-            silent[task].append({"id": record["meta"]["id"], "reason": reason})
-    return found, silent
+            without_sound[task].append({"id": record["meta"]["id"], "reason": reason})
+    return selected, without_sound
 
 
-def fit_judges(folder: Path, codec) -> tuple[reference_models.Judges, dict]:
-    """Judges that learned from the train split, some of it through the codec, and from what."""
-    records, _ = by_task(shards.open_split(folder, "train", with_wave=True), FITTED, seed=0)
-    chosen = [record for task in FITTED for record in records[task]]
-    order = np.random.default_rng(0).permutation(len(chosen))
-    chosen = [chosen[row] for row in order]
-    waves = [wave_of(record) for record in chosen]
-    coded = [] if codec is None else chosen[: round(THROUGH_CODEC * len(chosen))]
-    again = through_codec(codec, waves[: len(coded)])
-    fitted = reference_models.Judges.fit(chosen + coded, waves + again)
-    return fitted, {"clips": len(chosen), "through_codec": len(coded), "split": "train", "seed": 0}
+def fit_reference_models(
+    folder: Path, codec
+) -> tuple[reference_models.ReferenceModels, dict[str, object]]:
+    """Reference models fitted on the train split, and for the protocol what they were fitted on."""
+    split = shards.open_split(folder, "train", with_wave=True)
+    selected, _ = select_examples(split, TRAINING_EXAMPLES, seed=0)
+    examples = [record for task in TRAINING_EXAMPLES for record in selected[task]]
+    order = np.random.default_rng(0).permutation(len(examples))
+    examples = [examples[row] for row in order]
+    waves = [wave_of(record) for record in examples]
+    repeated = [] if codec is None else examples[: round(CODEC_SHARE * len(examples))]
+    reconstructions = reconstruct_waves(codec, waves[: len(repeated)])
+    models = reference_models.ReferenceModels.fit(examples + repeated, waves + reconstructions)
+    facts = {"clips": len(examples), "through_codec": len(repeated), "split": "train", "seed": 0}
+    return models, facts if codec is None else facts | {"codec": digest(codec)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Yardstick:
-    """See the module.
+class Evaluator:
+    """Scores systems on the examples of a split; see `from_shards`.
 
     Attributes:
-      clips: records with sound by task, speech, sound, joint.
-      silent: clips without sound by task, with that reason.
-      panel: who scores.
-      fitted: what its judges learned from.
-      floors: by id, of the ground truth through the codec; empty without a codec.
-      ceilings: by id, of the ground truth.
-      coded: by id, the ground truth through the codec.
+      examples: records with sound by task: speech, sound, joint.
+      without_sound: examples without sound by task, with that reason.
+      suite: the metrics.
+      training_data: what the suite's reference models were fitted on.
+      floors: scores of the ground truth through the codec by id; empty without a codec.
+      ceilings: scores of the ground truth by id.
+      reconstructions: the ground truth through the codec by id; empty without a codec.
       dataset: hash of the shards.
     """
 
-    clips: Mapping[str, list]
-    silent: Mapping[str, list]
-    panel: Panel
-    fitted: Mapping[str, object]
-    floors: Mapping[str, Scored]
-    ceilings: Mapping[str, Scored]
-    coded: Mapping[str, np.ndarray]
+    examples: Mapping[str, list]
+    without_sound: Mapping[str, list]
+    suite: MetricSuite
+    training_data: Mapping[str, object]
+    floors: Mapping[str, ExampleScores]
+    ceilings: Mapping[str, ExampleScores]
+    reconstructions: Mapping[str, np.ndarray]
     dataset: str
 
     @classmethod
-    def make(
+    def from_shards(
         cls,
         folder: str | Path,
         split: str,
-        clips: int,
+        count: int,
         codec=None,
         *,
-        recogniser: str = asr.DEFAULT,
-        opinions: str = "",
-        embedded: str = EMBEDDINGS[0],
-    ) -> Yardstick:
-        """The yardstick of shards.
+        recognizer: str = asr.DEFAULT,
+        mos_names: str = "",
+        embedding_name: str = EMBEDDINGS[0],
+    ) -> Evaluator:
+        """The evaluator of a split of shards.
 
         Args:
           folder: of the shards.
           split: of them.
-          clips: a task, at most.
+          count: examples a task, at most.
           codec: of the floors; None: no floors.
-          recogniser: a name as `recognisers.load` knows it.
-          opinions: names as `opinion.load` knows them.
-          embedded: one of EMBEDDINGS.
+          recognizer: a name that `asr.load` knows.
+          mos_names: names that `mos.load` knows; "": none.
+          embedding_name: one of EMBEDDINGS.
 
         Raises:
-          InputError: no shards, no clips with sound, or something that is not installed.
+          InputError: no shards, no examples with sound, or something that is not installed.
         """
         folder = Path(folder)
         info = shards.load_dataset_info(folder)
         encoder_set = info.get("statistics", {}).get("encoders", "embedded")
-        encoders(encoder_set)  # one that is not here is an error, not an absent metric
-        listener, opinionated = asr.load(recogniser), mos.load(opinions)
-        heard = embedding.load() if embedded == EMBEDDINGS[0] else published.load(embedded)
-        records = shards.open_split(folder, split)
-        found, silent = by_task(records, dict.fromkeys(TASKS, clips))
-        chosen = [record for some in found.values() for record in some]
-        if not chosen:
+        encoders(encoder_set)  # missing weights are an error here, not an absent metric later
+        models = {
+            "recognizer": asr.load(recognizer),
+            "mos_predictors": mos.load(mos_names),
+            "embedding": load_embedding(embedding_name),
+        }
+        split_records = shards.open_split(folder, split)
+        selected, without_sound = select_examples(split_records, dict.fromkeys(TASKS, count))
+        examples = [record for some in selected.values() for record in some]
+        if not examples:
             raise InputError(f"{folder}, split {split}: found no clips with sound, expected some")
-        fitted, learned = fit_judges(folder, codec)
-        panel = Panel(
-            judges=fitted,
-            recogniser=listener,
-            embedding=heard,
-            opinions=opinionated,
-            encoder_set=encoder_set,
-        )
-        waves = [wave_of(record) for record in chosen]
-        coded = [] if codec is None else through_codec(codec, waves)
-        if codec is not None:
-            learned["codec"] = digest(codec)
+        fitted, training_data = fit_reference_models(folder, codec)
+        suite = MetricSuite(reference_models=fitted, encoder_set=encoder_set, **models)
+        waves = [wave_of(record) for record in examples]
+        reconstructions = [] if codec is None else reconstruct_waves(codec, waves)
+        floors = suite.score(examples, reconstructions) if reconstructions else []
         return cls(
-            clips=found,
-            silent=silent,
-            panel=panel,
-            fitted=learned,
-            floors=_by_id(chosen, panel.scores(chosen, coded)) if coded else {},
-            ceilings=_by_id(chosen, panel.scores(chosen, waves)),
-            coded=_by_id(chosen, coded) if coded else {},
+            examples=selected,
+            without_sound=without_sound,
+            suite=suite,
+            training_data=training_data,
+            floors=_by_id(examples, floors) if floors else {},
+            ceilings=_by_id(examples, suite.score(examples, waves)),
+            reconstructions=_by_id(examples, reconstructions) if reconstructions else {},
             dataset=info["hash"],
         )
 
-    def score(self, clips: Sequence[Mapping], waves: Sequence[np.ndarray], task: str) -> Scores:
-        """What the panel says of clips of a task, beside their floors and ceilings."""
-        ids = [clip["meta"]["id"] for clip in clips]
-        return Scores(
-            clips=clips,
-            scored=self.panel.scores(clips, waves, timed=task != "text"),
+    def score(
+        self, examples: Sequence[Mapping], waves: Sequence[np.ndarray], task: str
+    ) -> TaskScores:
+        """Scores of a system's waves for examples of a task, with their floors and ceilings."""
+        ids = [record["meta"]["id"] for record in examples]
+        return TaskScores(
+            examples=examples,
+            scores=self.suite.score(examples, waves, timed=task != "text"),
             floors=[self.floors[name] for name in ids] if self.floors else [],
             ceilings=[self.ceilings[name] for name in ids],
         )
 
 
-def ids(folder: str | Path, split: str) -> list[str]:
-    """Ids of all clips of a split."""
+def load_embedding(name: str) -> embedding.Embedding:
+    """The audio embedding of a name in EMBEDDINGS.
+
+    Raises:
+      InputError: its published weights are not there.
+    """
+    return embedding.load() if name == EMBEDDINGS[0] else published.load(name)
+
+
+def example_ids(folder: str | Path, split: str) -> list[str]:
+    """Ids of all examples of a split."""
     records = shards.open_split(folder, split)
     return [records[row]["meta"]["id"] for row in range(len(records))]
 
 
-def _by_id(clips: Iterable[Mapping], values: Iterable) -> dict:
-    return {clip["meta"]["id"]: value for clip, value in zip(clips, values, strict=True)}
+def _by_id(examples: Iterable[Mapping], values: Iterable) -> dict:
+    return {record["meta"]["id"]: value for record, value in zip(examples, values, strict=True)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Scored clips of a task, with floor and ceiling of each; `floors` may be empty."""
+class TaskScores:
+    """Scores of a task's examples, with floor and ceiling of each; `floors` may be empty."""
 
-    clips: Sequence[Mapping]
-    scored: Sequence[Scored]
-    floors: Sequence[Scored]
-    ceilings: Sequence[Scored]
+    examples: Sequence[Mapping]
+    scores: Sequence[ExampleScores]
+    floors: Sequence[ExampleScores]
+    ceilings: Sequence[ExampleScores]
 
-    def summary(self, skipped: Sequence[Mapping]) -> dict:
+    def summary(self, skipped: Sequence[Mapping] = ()) -> dict:
         """The task's object in metrics.json."""
-        return aggregate.of_task(self.scored, self.floors, self.ceilings, skipped)
+        return aggregate.aggregate_task(self.scores, self.floors, self.ceilings, skipped)
 
-    def lines(self) -> list[dict]:
-        """A line of examples.csv a clip."""
+    def rows(self) -> list[dict]:
+        """The rows of examples.csv."""
         out = []
-        for number, clip in enumerate(self.clips):
-            line = {"id": clip["meta"]["id"], "text": clip["meta"].get("text", "")}
-            line |= self.scored[number].row
-            for name, some in (("floor", self.floors), ("ceiling", self.ceilings)):
-                row = some[number].row if some else {}
-                line |= {f"{key}_{name}": row[key] for key in row}
-            out.append(line)
+        for number, record in enumerate(self.examples):
+            row = {"id": record["meta"]["id"], "text": record["meta"].get("text", "")}
+            row |= self.scores[number].row
+            for kind, bounds in (("floor", self.floors), ("ceiling", self.ceilings)):
+                bound = bounds[number].row if bounds else {}
+                row |= {f"{key}_{kind}": value for key, value in bound.items()}
+            out.append(row)
         return out

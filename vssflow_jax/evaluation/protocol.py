@@ -1,14 +1,14 @@
-"""How scores were made, in words and numbers: what is written beside them."""
+"""The protocol of an evaluation: definitions, models, data and versions behind its scores."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vssflow_jax.evaluation import generated_folder
 from vssflow_jax.evaluation.metrics import common, distances, mcd, sound, speech
-from vssflow_jax.evaluation.metrics.suite import Panel
+from vssflow_jax.evaluation.metrics.suite import MetricSuite
 
 PACKAGES = (
     "vssflow_jax",
@@ -23,12 +23,12 @@ PACKAGES = (
 )
 METRICS = {
     "wer": "substitutions, deletions and insertions over words of the transcript, summed over "
-    "clips (jiwer); nothing heard is the deletion of every word",
+    "clips (jiwer); an empty transcript is the deletion of every word",
     "onset_f1": f"2 matched / (true + found) onsets a clip, one to one, within "
     f"{1000 * sound.TOLERANCE:g} ms; mean over clips",
     "onset_mae_ms": "mean absolute error of the matched onsets of a clip; mean over clips",
-    "sound_class_accuracy": "share of clips whose kind of event a classifier names rightly",
-    "speaker_accuracy": "share of clips whose voice a classifier names rightly",
+    "sound_class_accuracy": "share of clips whose kind of event a classifier names correctly",
+    "speaker_accuracy": "share of clips whose voice a classifier names correctly",
     "speaker_similarity": "cosine between the speaker embeddings of the clip and of its "
     "reference voice; mean over clips that are not silent",
     "mcd": f"dB; c_1 to c_{mcd.COEFFICIENTS} of 64-band log-mels every "
@@ -48,49 +48,50 @@ INTERVALS = (
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that scores depend on."""
+    """Versions of the packages that scores depend on."""
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def describe(panel: Panel, fitted: dict, clips: dict[str, Sequence[str]], **known) -> dict:
+def describe(
+    suite: MetricSuite,
+    training_data: Mapping[str, object],
+    clips: Mapping[str, Sequence[str]],
+    system: Mapping[str, object],
+) -> dict:
     """The contents of protocol.json.
 
     Args:
-      panel: who scored.
-      fitted: what its judges learned from.
+      suite: the metrics.
+      training_data: what its reference models were fitted on.
       clips: ids of the scored clips by task, in order.
-      **known: where the clips are from and how their sound was made.
+      system: where the clips are from and how their sound was generated.
     """
-    onsets = panel.judges.onsets
+    models = suite.reference_models
     return {
-        **known,
+        **system,
         "metrics": METRICS,
         "intervals": INTERVALS,
         "floor": "the same score of the ground truth through the codec",
         "ceiling": "the same score of the ground truth itself",
-        "waves": f"16 kHz, mono; cut to the clip's length or filled with silence, at most "
-        f"{generated_folder.SLACK:g} s",
-        "recogniser": {
-            "name": panel.recogniser.name,
-            "version": panel.recogniser.version,
-            "normalisation": speech.NORMALISATION,
+        "waves": f"16 kHz, mono; cut to the clip's length or padded with silence, at most "
+        f"{generated_folder.MAX_SHORTFALL:g} s",
+        "recognizer": {
+            "name": suite.recognizer.name,
+            "version": suite.recognizer.version,
+            "normalization": speech.NORMALIZATION,
         },
-        "judges": {
-            **fitted,
-            "onset_threshold": onsets.threshold if onsets else None,
+        "reference_models": {
+            **training_data,
+            "onset_threshold": models.onsets.threshold if models.onsets else None,
             "sound_classes": {
                 task: [str(name) for name in model.classes_]
-                for task, model in panel.judges.classes.items()
+                for task, model in models.sound_classes.items()
             },
-            "speakers": (
-                [str(name) for name in panel.judges.speakers.classes_]
-                if panel.judges.speakers
-                else []
-            ),
+            "speakers": [str(name) for name in models.speakers.classes_] if models.speakers else [],
         },
-        "embedding": {"name": panel.embedding.name, "hash": panel.embedding.hash},
-        "encoders": panel.encoder_set,
-        "opinions": [opinion.package for opinion in panel.opinions],
+        "embedding": {"name": suite.embedding.name, "hash": suite.embedding.hash},
+        "encoders": suite.encoder_set,
+        "mos": [predictor.package for predictor in suite.mos_predictors],
         "versions": versions(),
         "python": platform.python_version(),
         "clips": {task: list(ids) for task, ids in clips.items()},

@@ -1,4 +1,4 @@
-"""What a training run does now and then: a few clips generated, or scored."""
+"""Hooks of a training run that generate or score a few validation examples."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from pathlib import Path
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.training import (
-    distributed,
-    loop,
-    state,
-)
+from vssflow_jax.training import distributed, loop, state
 
-SAMPLES = 3  # clips generated while training
+SAMPLES = 3  # examples that are generated while training
 
 
 def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hook:
-    """A hook that writes a few validation clips every `sample_every` steps."""
+    """A hook that generates a few validation examples every `sample_every` steps."""
     every = config.train.sample_every
     rows = [records[row] for row in range(min(SAMPLES, len(records)))] if every else []
 
@@ -35,11 +31,12 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     return hook
 
 
-def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
-    """A hook that scores a few validation clips every `evaluate_every` steps.
+def evaluate_periodically(config, folder: Path, codec, statistics) -> loop.Hook:
+    """A hook that scores a few validation examples every `evaluate_every` steps.
 
     Raises:
-      InputError: the packages of the extra `eval` are not there, or no validation clips are.
+      InputError: the packages of the extra `eval` are missing, or there are no validation
+        examples.
     """
     every = config.train.evaluate_every
     if not every:
@@ -50,12 +47,14 @@ def score_while_training(config, folder: Path, codec, statistics) -> loop.Hook:
         raise InputError(
             f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
         ) from None
-    watch = scoring.Watch.make(folder, codec) if distributed.first() else None
+    evaluation = None
+    if distributed.first():
+        evaluation = scoring.PeriodicEvaluation.from_shards(folder, codec)
 
     def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
         if step % every:
             return None
         weights = distributed.whole(current.weights)
-        return watch and watch(Generator(config, weights, codec, statistics, step))
+        return evaluation and evaluation(Generator(config, weights, codec, statistics, step))
 
     return hook

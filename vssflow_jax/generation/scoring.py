@@ -1,4 +1,4 @@
-"""A model scored on a split of its shards: its clips generated, measured, and written down."""
+"""Scores of a run, or of a folder of sound files, on a split of shards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,70 +19,245 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import EVALUATED_TASKS
-from vssflow_jax.evaluation import evaluator, generated_folder, protocol
-from vssflow_jax.evaluation.evaluator import BATCH, EMBEDDINGS, Scores, Yardstick
+from vssflow_jax.evaluation import generated_folder, protocol
+from vssflow_jax.evaluation.evaluator import (
+    BATCH_SIZE,
+    EMBEDDINGS,
+    Evaluator,
+    TaskScores,
+    example_ids,
+)
 from vssflow_jax.evaluation.metrics import asr
 from vssflow_jax.evaluation.metrics.suite import COLUMNS
 from vssflow_jax.generation.generator import Generator
 
-WATCHED = 8  # clips a task that are scored while training
+PERIODIC_EXAMPLES = 8  # a task that are scored while training
 
 
-@dataclasses.dataclass
-class Found:
-    """The clips of a task that can be scored, their waves, and who was left out and why."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What `evaluate` scores, on what, and how.
 
-    clips: list = dataclasses.field(default_factory=list)
-    waves: list = dataclasses.field(default_factory=list)
-    skipped: list = dataclasses.field(default_factory=list)
+    Attributes:
+      workdir: the run's folder; it says where the shards are and has the codec.
+      generated: a folder of sound files (evaluation.generated_folder); None: the run generates.
+      shards: folder of the ground truth; None: the run's.
+      out: folder for the scores; None: `eval` in the run's folder, or in `generated`.
+      split: of the shards.
+      clips: examples a task, at most.
+      seed: of the noise alone.
+      solver: None: the run's, as for `steps` and `guidance`.
+      steps: of the solver.
+      guidance: guidance scale.
+      recognizer: a name that `asr.load` knows.
+      mos: names that `mos.load` knows; "": none.
+      embedding: one of `evaluator.EMBEDDINGS`.
+    """
+
+    workdir: str | Path | None = None
+    generated: str | Path | None = None
+    shards: str | Path | None = None
+    out: str | Path | None = None
+    split: str = "test"
+    clips: int = 64
+    seed: int = 0
+    solver: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    recognizer: str = asr.DEFAULT
+    mos: str = ""
+    embedding: str = EMBEDDINGS[0]
 
 
-def generate(generator: Generator, clips: Sequence[Mapping], task: str, **sampling) -> Found:
-    """The clips that can be generated, their waves, and the skipped clips."""
-    found = Found()
-    for clip in clips:
+class Waves(NamedTuple):
+    """Examples of a task that can be scored, their waves, and those left out with reasons."""
+
+    examples: Sequence[Mapping]
+    waves: Sequence[np.ndarray]
+    skipped: Sequence[Mapping]
+
+
+class RunSystem:
+    """A run that is evaluated: generates the waves.
+
+    Args:
+      generator: of the run.
+      options: of the evaluation.
+    """
+
+    def __init__(self, generator: Generator, options: EvaluationOptions):
+        self.generator = generator
+        self.seed = options.seed
+        self.sampling = {name: getattr(options, name) for name in ("solver", "steps", "guidance")}
+
+    def describe(self) -> dict:
+        """What reproduces the waves, for metrics.json."""
+        config = self.generator.config.to_json(sort_keys=True).encode()
+        sampling = self.generator.sampling(*self.sampling.values())
+        return {
+            "generated": "by this run",
+            "checkpoint": self.generator.step,
+            "config_hash": hashlib.sha256(config).hexdigest()[:16],
+            "seed": self.seed,
+            "solver": sampling.solver,
+            "steps": sampling.steps,
+            "guidance": [[list(names), scale] for names, scale in sampling.groups],
+        }
+
+    def tasks(self, examples: Mapping[str, list]) -> dict[str, list]:
+        """The examples by evaluated task: "text" is speech without video."""
+        return dict(examples) | {"text": examples["speech"]}
+
+    def waves(self, examples: Sequence[Mapping], task: str) -> Waves:
+        """Generated waves of a task's examples."""
+        return generate_waves(self.generator, examples, task, seed=self.seed, **self.sampling)
+
+
+class FolderSystem:
+    """A folder of sound files that is evaluated.
+
+    Args:
+      folder: of the files.
+      ids: of all examples of the split.
+    """
+
+    def __init__(self, folder: Path, ids: Sequence[str]):
+        self.folder, self.ids = folder, ids
+        self.files = generated_folder.find_files(folder)
+
+    def describe(self) -> dict:
+        """Where the waves are from, for metrics.json."""
+        extra = generated_folder.extra_files(self.folder, self.files, self.ids)
+        return {"generated": str(self.folder), "extra": extra}
+
+    def tasks(self, examples: Mapping[str, list]) -> dict[str, list]:
+        """The examples by task."""
+        return dict(examples)
+
+    def waves(self, examples: Sequence[Mapping], task: str) -> Waves:
+        """Waves read for a task's examples."""
+        return Waves(*generated_folder.read_waves(examples, self.files))
+
+
+def generate_waves(
+    generator: Generator, examples: Sequence[Mapping], task: str, **sampling
+) -> Waves:
+    """Generates the waves of a task's examples; texts that do not fit are skipped."""
+    kept, skipped = [], []
+    for example in examples:
         try:
-            if task == "text":  # a text that cannot fit is found out here
-                generator.without_video(clip)
-            found.clips.append(clip)
+            if task == "text":
+                generator.without_video(example)
+            kept.append(example)
         except (InputError, KeyError) as error:
-            found.skipped.append({"id": clip["meta"]["id"], "reason": str(error)})
-    if found.clips:
-        found.waves += generator.batch(found.clips, task, batch_size=BATCH, **sampling)
-    return found
+            skipped.append({"id": example["meta"]["id"], "reason": str(error)})
+    waves = generator.batch(kept, task, batch_size=BATCH_SIZE, **sampling) if kept else []
+    return Waves(kept, waves, skipped)
 
 
-def save_waves(folder: Path, clips: Sequence[Mapping], waves: Sequence[np.ndarray]) -> None:
-    """A wav a clip, named by its id."""
-    for clip, wave in zip(clips, waves, strict=True):
-        media.write_wav(folder / f"{clip['meta']['id']}.wav", wave)
+def evaluate(options: EvaluationOptions) -> dict:
+    """Scores a run, or a folder of waves, on a split; returns what it writes to metrics.json.
+
+    Raises:
+      InputError: neither a run nor shards with waves, or one of them is not usable.
+    """
+    started = time.perf_counter()
+    if options.workdir is None and (options.shards is None or options.generated is None):
+        raise InputError("expected --workdir=DIR, or --shards=DATA with --generated=DIR")
+    generator = None if options.workdir is None else Generator.from_workdir(options.workdir)
+    folder = options.shards or generator.config.data.shards
+    if not folder:
+        raise InputError(
+            f"--shards: found nothing, nor does {options.workdir} say where its clips are"
+        )
+    out = scores_folder(options)
+    if options.generated is None:
+        system = RunSystem(generator, options)
+    else:
+        ids = example_ids(folder, options.split)
+        system = FolderSystem(Path(options.generated), ids)
+    facts = {"split": options.split, **system.describe()}
+    evaluator = Evaluator.from_shards(
+        folder,
+        options.split,
+        options.clips,
+        generator and generator.codec,
+        recognizer=options.recognizer,
+        mos_names=options.mos,
+        embedding_name=options.embedding,
+    )
+    facts["dataset"] = evaluator.dataset
+    saved = None if generator is None else out
+    scores, metrics = score_tasks(evaluator, system, saved)
+    if evaluator.reconstructions:
+        examples = [example for some in evaluator.examples.values() for example in some]
+        waves = [evaluator.reconstructions[example["meta"]["id"]] for example in examples]
+        save_waves(out / "floor", examples, waves)
+    ids = {task: [e["meta"]["id"] for e in some.examples] for task, some in scores.items()}
+    procedure = protocol.describe(evaluator.suite, evaluator.training_data, ids, facts)
+    keys = ("recognizer", "reference_models", "embedding", "versions")
+    metrics["run"] = facts | {key: procedure[key] for key in keys}
+    metrics["run"]["seconds"] = round(time.perf_counter() - started, 1)
+    write_text(out / "examples.csv", examples_csv(scores))
+    write_text(out / "protocol.json", json.dumps(procedure, indent=1))
+    write_text(out / "metrics.json", json.dumps(metrics, indent=1))
+    print(score_table(metrics))
+    return metrics
 
 
-def describe(generator: Generator, seed: int, sampling) -> dict:
-    """What a reader needs to get the same sound from the run again."""
-    config = generator.config.to_json(sort_keys=True).encode()
-    return {
-        "checkpoint": generator.step,
-        "config_hash": hashlib.sha256(config).hexdigest()[:16],
-        "seed": seed,
-        "solver": sampling.solver,
-        "steps": sampling.steps,
-        "guidance": [[list(names), scale] for names, scale in sampling.groups],
-    }
+def score_tasks(
+    evaluator: Evaluator, system: RunSystem | FolderSystem, saved: Path | None
+) -> tuple[dict[str, TaskScores], dict[str, dict]]:
+    """Scores of each task's examples, and the tasks' objects in metrics.json.
+
+    Args:
+      evaluator: the evaluator.
+      system: what is scored.
+      saved: folder for the waves; None: they are not saved.
+    """
+    scores, metrics = {}, {}
+    tasks = {task: some for task, some in system.tasks(evaluator.examples).items() if some}
+    for task, examples in tqdm(tasks.items(), desc="evaluate", unit="task"):
+        generated = system.waves(examples, task)
+        if saved is not None:
+            save_waves(saved / "generated" / task, generated.examples, generated.waves)
+        scores[task] = evaluator.score(generated.examples, generated.waves, task)
+        skipped = [*evaluator.without_sound.get(task, ()), *generated.skipped]
+        metrics[task] = scores[task].summary(skipped)
+    return scores, metrics
 
 
-def examples_csv(scored: Mapping[str, Scores]) -> str:
-    """A line a clip: its scores, those of its floor and those of its ceiling."""
+def scores_folder(options: EvaluationOptions) -> Path:
+    """Where the scores go.
+
+    Raises:
+      InputError: the run is a bundled model, whose folder is not written to.
+    """
+    if not options.out and options.workdir and not Path(options.workdir).is_dir():
+        raise InputError(
+            f"--out: found nothing, expected a folder for the scores of {options.workdir}"
+        )
+    return Path(options.out or Path(options.workdir or options.generated) / "eval")
+
+
+def save_waves(folder: Path, examples: Sequence[Mapping], waves: Sequence[np.ndarray]) -> None:
+    """Writes a wav an example, named by its id."""
+    for example, wave in zip(examples, waves, strict=True):
+        media.write_wav(folder / f"{example['meta']['id']}.wav", wave)
+
+
+def examples_csv(scores: Mapping[str, TaskScores]) -> str:
+    """A row an example: its scores, those of its floor and those of its ceiling."""
     out = io.StringIO()
-    more = (f"{column}_{kind}" for kind in ("floor", "ceiling") for column in COLUMNS)
-    writer = csv.DictWriter(out, ("task", "id", "text", *COLUMNS, *more))
+    bounds = (f"{column}_{kind}" for kind in ("floor", "ceiling") for column in COLUMNS)
+    writer = csv.DictWriter(out, ("task", "id", "text", *COLUMNS, *bounds))
     writer.writeheader()
-    for task, scores in scored.items():
-        writer.writerows({"task": task, **line} for line in scores.lines())
+    for task, some in scores.items():
+        writer.writerows({"task": task, **row} for row in some.rows())
     return out.getvalue()
 
 
-def table(metrics: Mapping[str, Mapping]) -> str:
+def score_table(metrics: Mapping[str, Mapping]) -> str:
     """The scores as text, a line a metric."""
     lines = [
         f"{'task':8}{'metric':24}{'score':>8}  {'95 % interval':17}{'codec':>8}{'truth':>8}",
@@ -92,126 +268,29 @@ def table(metrics: Mapping[str, Mapping]) -> str:
             if name not in scores:
                 continue
             low, high = scores.get(f"{name}_ci95", (np.nan, np.nan))
-            ends = (scores.get(f"{name}_{kind}") for kind in ("floor", "ceiling"))
-            ending = "".join(" " * 8 if end is None else f"{end:8.3f}" for end in ends)
+            bounds = (scores.get(f"{name}_{kind}") for kind in ("floor", "ceiling"))
+            ending = "".join(" " * 8 if bound is None else f"{bound:8.3f}" for bound in bounds)
             line = f"{task:8}{name:24}{scores[name]:8.3f}  {low:7.3f} to {high:7.3f}{ending}"
             lines.append(line.rstrip())
     return "\n".join(lines)
 
 
-def scores_folder(workdir, generated, out) -> Path:
-    """Where the scores go: `out`, else `eval` in the run's folder, else in that of the waves.
-
-    Raises:
-      InputError: the run is a model of the package, whose folder is not written to.
-    """
-    if not out and workdir and not Path(workdir).is_dir():
-        raise InputError(f"--out: found nothing, expected a folder for the scores of {workdir}")
-    return Path(out or Path(workdir or generated) / "eval")
-
-
-def evaluate(
-    workdir: str | Path | None = None,
-    split: str = "test",
-    generated: str | Path | None = None,
-    clips: int = 64,
-    seed: int = 0,
-    solver: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    shards: str | Path | None = None,
-    out: str | Path | None = None,
-    recogniser: str = asr.DEFAULT,
-    opinions: str = "",
-    embedding: str = EMBEDDINGS[0],
-) -> dict:
-    """Scores a run, or a folder of waves, on a split; returns what it writes to metrics.json.
-
-    Args:
-      workdir: the run's folder; it says where the shards are and what the codec is.
-      split: of the shards.
-      generated: a folder of waves (metrics.submission); None: generates them here.
-      clips: a task, at most.
-      seed: of the noise and of nothing else.
-      solver: default: the run's; so are `steps` and `guidance`.
-      shards: where the clips are; None: where the run says.
-      out: folder for what is written; None: `eval` in the run's folder, or in `generated`.
-      recogniser: metrics.recognisers.load.
-      opinions: metrics.opinion.load.
-      embedding: under Fréchet distance, KL and inception score; one of yardstick.EMBEDDINGS.
-
-    Raises:
-      InputError: neither run nor shards with waves, or any of them not what it should be.
-    """
-    began = time.perf_counter()
-    if workdir is None and (shards is None or generated is None):
-        raise InputError("expected --workdir=DIR, or --shards=DATA with --generated=DIR")
-    generator = None if workdir is None else Generator.from_workdir(workdir)
-    folder = shards or generator.config.data.shards
-    if not folder:
-        raise InputError(f"--shards: found nothing, nor does {workdir} say where its clips are")
-    folder, out = Path(folder), scores_folder(workdir, generated, out)
-    sampling = {"seed": seed, "solver": solver, "steps": steps, "guidance": guidance}
-    known: dict = {"split": split, "generated": str(generated or "by this run")}
-    named: Mapping[str, Path] = {}
-    if generated is not None:
-        named = generated_folder.files(Path(generated))
-        known["extra"] = generated_folder.extra(
-            Path(generated), named, evaluator.ids(folder, split)
-        )
-    else:
-        known |= describe(generator, seed, generator.sampling(solver, steps, guidance))
-    codec = generator.codec if generator else None
-    options = {"recogniser": recogniser, "opinions": opinions, "embedded": embedding}
-    measure = Yardstick.make(folder, split, clips, codec, **options)
-    known["dataset"] = measure.dataset
-    scored: dict[str, Scores] = {}
-    metrics: dict[str, dict] = {}
-    tasks = {task: some for task, some in measure.clips.items() if some}
-    if generated is None and measure.clips["speech"]:
-        tasks["text"] = measure.clips["speech"]
-    for task, some in tqdm(tasks.items(), desc="evaluate", unit="task"):
-        if generated is None:
-            found = generate(generator, some, task, **sampling)
-        else:
-            found = Found(*generated_folder.read_all(some, named))
-        if generator is not None:
-            save_waves(out / "generated" / task, found.clips, found.waves)
-        scored[task] = measure.score(found.clips, found.waves, task)
-        metrics[task] = scored[task].summary([*measure.silent.get(task, ()), *found.skipped])
-    if measure.coded:
-        every = [clip for some in measure.clips.values() for clip in some]
-        save_waves(out / "floor", every, [measure.coded[clip["meta"]["id"]] for clip in every])
-    ids = {task: [clip["meta"]["id"] for clip in s.clips] for task, s in scored.items()}
-    written = protocol.describe(measure.panel, measure.fitted, ids, **known)
-    metrics["run"] = {
-        **known,
-        **{key: written[key] for key in ("recogniser", "judges", "embedding", "versions")},
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    write_text(out / "examples.csv", examples_csv(scored))
-    write_text(out / "protocol.json", json.dumps(written, indent=1))
-    write_text(out / "metrics.json", json.dumps(metrics, indent=1))
-    print(table(metrics))
-    return metrics
-
-
 @dataclasses.dataclass(frozen=True)
-class Watch:
-    """Scores of a few validation clips while a model trains; nothing is written."""
+class PeriodicEvaluation:
+    """Scores of a few validation examples while a model trains; nothing is written."""
 
-    measure: Yardstick
+    evaluator: Evaluator
 
     @classmethod
-    def make(cls, folder: Path, codec) -> Watch:
-        """For the shards and the codec of a run."""
-        return cls(Yardstick.make(folder, "valid", WATCHED, codec))
+    def from_shards(cls, folder: Path, codec) -> PeriodicEvaluation:
+        """The evaluation on the shards of a run, with its codec."""
+        return cls(Evaluator.from_shards(folder, "valid", PERIODIC_EXAMPLES, codec))
 
     def __call__(self, generator: Generator) -> dict[str, float]:
-        """Scores by `task/metric`, as they go into metrics.jsonl."""
+        """Scores by `task/metric`, as metrics.jsonl has them."""
         out = {}
-        for task, clips in self.measure.clips.items():
-            found = generate(generator, clips, task)
-            scores = self.measure.score(found.clips, found.waves, task).summary([])
+        for task, examples in self.evaluator.examples.items():
+            generated = generate_waves(generator, examples, task)
+            scores = self.evaluator.score(generated.examples, generated.waves, task).summary()
             out |= {f"{task}/{name}": scores[name] for name in protocol.METRICS if name in scores}
         return out

@@ -1,4 +1,4 @@
-"""Speech recognisers by name: the embedded one, and Whisper where its package is installed."""
+"""Speech recognizers by name: PocketSphinx, and Whisper where its package is installed."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ DEFAULT = "pocketsphinx"
 WHISPER = "base.en"  # model, where none is named
 
 
-class Recogniser(Protocol):
-    """What a recogniser offers.
+class Recognizer(Protocol):
+    """A speech recognizer.
 
     Attributes:
-      name: what the protocol calls it, package and model.
+      name: package and model, for the protocol.
       version: of its package.
     """
 
     name: str
     version: str
 
-    def refuses(self, text: str) -> str | None:
-        """Why a transcript could never be heard; None where it could."""
+    def rejects(self, text: str) -> str | None:
+        """Why the recognizer can never output this text; None where it can."""
 
-    def recognise(self, waves: Sequence[np.ndarray]) -> list[str]:
-        """What is heard in each wave, float32 [n] at 16 kHz; empty for nothing."""
+    def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
+        """Transcripts of waves, float32 [n] at 16 kHz; empty where no speech is recognized."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PocketSphinx:
-    """The embedded recogniser, which hears sentences of the GRID grammar and nothing else."""
+    """PocketSphinx restricted to the GRID grammar (see `metrics.speech`)."""
 
     name: str = DEFAULT
     version: str = importlib.metadata.version("pocketsphinx")
 
-    def refuses(self, text: str) -> str | None:
+    def rejects(self, text: str) -> str | None:
         """A reason for every text outside the grammar."""
-        return None if speech.in_grammar(text) else "its text is outside the recogniser's grammar"
+        return None if speech.in_grammar(text) else "its text is outside the recognizer's grammar"
 
-    def recognise(self, waves: Sequence[np.ndarray]) -> list[str]:
-        """Sentences heard, by all cores."""
-        return speech.recognise(waves)
+    def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
+        """Sentences of the grammar, computed on all cores."""
+        return speech.transcribe(waves)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,47 +59,41 @@ class Whisper:
     Attributes:
       name: package and model.
       version: of the package.
-      hear: float32 [n] at 16 kHz to text.
+      transcribe_wave: float32 [n] at 16 kHz to text.
     """
 
     name: str
     version: str
-    hear: Callable[[np.ndarray], str]
+    transcribe_wave: Callable[[np.ndarray], str]
 
-    def refuses(self, text: str) -> str | None:
+    def rejects(self, text: str) -> str | None:
         """A reason for texts without words."""
-        return None if speech.normalise(text) else "its text has no words"
+        return None if speech.normalize_words(text) else "its text has no words"
 
-    def recognise(self, waves: Sequence[np.ndarray]) -> list[str]:
-        """Texts heard; silence is nothing, whatever the model makes of it."""
-        loud = (float(np.abs(wave).max(initial=0.0)) >= speech.SILENT for wave in waves)
+    def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
+        """Transcripts; silence gives none, although the model may invent words in it."""
         return [
-            self.hear(wave).strip() if some else "" for some, wave in zip(loud, waves, strict=True)
+            self.transcribe_wave(wave).strip() if speech.is_audible(wave) else "" for wave in waves
         ]
 
 
 def _faster_whisper(module, model: str) -> Callable[[np.ndarray], str]:
-    loaded = module.WhisperModel(model, device="cpu", compute_type="int8")
+    network = module.WhisperModel(model, device="cpu", compute_type="int8")
 
-    def hear(wave: np.ndarray) -> str:
-        segments, _ = loaded.transcribe(wave, language="en", beam_size=5, temperature=0.0)
+    def transcribe_wave(wave: np.ndarray) -> str:
+        segments, _ = network.transcribe(wave, language="en", beam_size=5, temperature=0.0)
         return " ".join(segment.text.strip() for segment in segments)
 
-    return hear
+    return transcribe_wave
 
 
 def _whisper(module, model: str) -> Callable[[np.ndarray], str]:
-    loaded = module.load_model(model, device="cpu")
-
-    def hear(wave: np.ndarray) -> str:
-        return loaded.transcribe(wave, language="en", beam_size=5, temperature=0.0, fp16=False)[
-            "text"
-        ]
-
-    return hear
+    network = module.load_model(model, device="cpu")
+    options = {"language": "en", "beam_size": 5, "temperature": 0.0, "fp16": False}
+    return lambda wave: network.transcribe(wave, **options)["text"]
 
 
-# Flag -> its package on the registry, its module, and what loads a model.
+# Name in the flag -> its distribution, its module, and the function that loads a model.
 PACKAGES = {
     "faster-whisper": ("faster-whisper", "faster_whisper", _faster_whisper),
     "whisper": ("openai-whisper", "whisper", _whisper),
@@ -107,30 +101,30 @@ PACKAGES = {
 
 
 @functools.cache
-def load(spec: str) -> Recogniser:
-    """The recogniser of a flag: `pocketsphinx`, or `faster-whisper:MODEL`, `whisper:MODEL`.
+def load(spec: str) -> Recognizer:
+    """Loads the recognizer of a flag: pocketsphinx, faster-whisper:MODEL or whisper:MODEL.
 
-    MODEL is a name that the package knows and fetches, or a file or folder of weights.
+    MODEL is a name that the package knows and downloads, or a file or folder of weights.
 
     Raises:
-      InputError: an unknown name, a package that is not installed, a model that cannot be had.
+      InputError: an unknown name, a package that is not installed, a model that does not load.
     """
     name, _, model = spec.partition(":")
     if spec == DEFAULT:
         return PocketSphinx()
     if name not in PACKAGES:
         raise InputError(
-            f"--recogniser: found {spec!r}, expected {DEFAULT}, or one of {sorted(PACKAGES)} "
+            f"--recognizer: found {spec!r}, expected {DEFAULT}, or one of {sorted(PACKAGES)} "
             "with :MODEL"
         )
-    distribution, module, make = PACKAGES[name]
+    distribution, module, load_model = PACKAGES[name]
     model = model or WHISPER
     try:
-        loaded = make(importlib.import_module(module), model)
+        transcribe_wave = load_model(importlib.import_module(module), model)
     except ImportError as error:
         raise InputError(
-            f"--recogniser={spec}: {error}; expected `pip install {distribution}`"
+            f"--recognizer={spec}: {error}; expected `pip install {distribution}`"
         ) from None
-    except Exception as error:  # whatever its package raises for a model that it cannot have
-        raise InputError(f"--recogniser={spec}: found no model {model!r}: {error}") from error
-    return Whisper(f"{name}:{model}", importlib.metadata.version(distribution), loaded)
+    except Exception as error:  # whatever its package raises for a model that it cannot load
+        raise InputError(f"--recognizer={spec}: found no model {model!r}: {error}") from error
+    return Whisper(f"{name}:{model}", importlib.metadata.version(distribution), transcribe_wave)

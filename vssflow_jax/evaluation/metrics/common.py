@@ -1,4 +1,4 @@
-"""Per-example values with a mask, their mean and its interval; the spectrograms metrics look at."""
+"""Per-example values with a mask, their mean and interval; log-mels that several metrics use."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from vssflow_jax.codecs import mel as mels
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-FLOOR = 1e-3  # mel magnitude under which everything counts as silence
+FLOOR = 1e-3  # mel magnitude below which a sound counts as silence
 FRAME_RATE = mels.SAMPLE_RATE / mels.HOP  # log-mel frames a second
 BANDS = mels.BANDS
-CHUNK = 16  # clips analysed at a time
-PACE = mels.SAMPLE_RATE  # lengths are padded to whole seconds, so that few programs are compiled
+BATCH_SIZE = 16
+LENGTH_MULTIPLE = mels.SAMPLE_RATE  # whole seconds, so that few programs are compiled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Values:
     """A metric's values on n examples.
 
-    The score is sum(weights * values) / sum(weights) over the examples that count. With
-    word errors a word as values and reference lengths as weights this is the word error rate.
+    The score is sum(weights * values) / sum(weights) over the unmasked examples. With errors per
+    word as values and reference lengths as weights this is the word error rate.
 
     Attributes:
-      values: float [n]; anything, NaN included, where masked out.
+      values: float [n]; arbitrary where masked out.
       weights: float [n], not negative.
       mask: bool [n]; False where the metric does not apply to the example.
     """
@@ -39,19 +39,19 @@ class Values:
 
     @classmethod
     def of(cls, values: Sequence[float | None], weights: Sequence[float] | None = None) -> Values:
-        """From a list in which None stands for an example that does not count."""
+        """From a list with None where the metric does not apply to an example."""
         mask = np.array([value is not None for value in values], bool)
-        filled = np.array([0.0 if value is None else value for value in values], np.float64)
-        weights = np.ones(len(filled)) if weights is None else np.asarray(weights, np.float64)
-        return cls(values=filled, weights=weights, mask=mask & (weights > 0))
+        array = np.array([0.0 if value is None else value for value in values], np.float64)
+        weights = np.ones(len(array)) if weights is None else np.asarray(weights, np.float64)
+        return cls(values=array, weights=weights, mask=mask & (weights > 0))
 
     @property
     def count(self) -> int:
-        """Examples that count."""
+        """Unmasked examples."""
         return int(self.mask.sum())
 
     def mean(self) -> float | None:
-        """The score; None where no example counts."""
+        """The score; None without unmasked examples."""
         if not self.count:
             return None
         return float(np.average(self.values[self.mask], weights=self.weights[self.mask]))
@@ -72,7 +72,7 @@ class Values:
 
 
 @jax.jit
-def _analyse(waves: jax.Array) -> jax.Array:
+def _log_mel(waves: jax.Array) -> jax.Array:
     return mels.log_mel(waves, FLOOR)
 
 
@@ -83,18 +83,19 @@ def log_mels(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
       waves: each float32 [n] at 16 kHz.
 
     Returns:
-      One float32 [n // 160, 64] a wave, 100 frames a second, cut below at log(FLOOR): what a
-      codec loses in near silence is not seen. Frame i is centred at (i + 0.5) / 100 seconds.
+      One float32 [n // 160, 64] a wave, 100 frames a second, clipped below at log(FLOOR), so
+      that losses of a codec in near silence do not count. Frame i is centered at
+      (i + 0.5) / 100 seconds.
     """
     out: list[np.ndarray] = []
-    for first in range(0, len(waves), CHUNK):
-        some = waves[first : first + CHUNK]
-        longest = max(len(wave) for wave in some)
-        length = max(-(-longest // PACE), 1) * PACE
-        padded = np.zeros((CHUNK, length), np.float32)
-        for row, wave in zip(padded, some, strict=False):
+    for first in range(0, len(waves), BATCH_SIZE):
+        batch = waves[first : first + BATCH_SIZE]
+        longest = max(len(wave) for wave in batch)
+        length = max(-(-longest // LENGTH_MULTIPLE), 1) * LENGTH_MULTIPLE
+        padded = np.zeros((BATCH_SIZE, length), np.float32)
+        for row, wave in zip(padded, batch, strict=False):
             row[: len(wave)] = wave
-        analysed = np.asarray(_analyse(jnp.asarray(padded)))
-        frames = [len(wave) // mels.HOP for wave in some]
-        out += [mel[:count].copy() for mel, count in zip(analysed, frames, strict=False)]
+        spectrograms = np.asarray(_log_mel(jnp.asarray(padded)))
+        frames = [len(wave) // mels.HOP for wave in batch]
+        out += [mel[:count].copy() for mel, count in zip(spectrograms, frames, strict=False)]
     return out

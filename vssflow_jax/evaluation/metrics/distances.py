@@ -11,21 +11,21 @@ import numpy as np
 from scipy.special import log_softmax
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
-GROUPS = 100  # parts of a set that are left out in turn, at most
+GROUPS = 100  # jackknife groups, at most
 
 
-def _root(matrix: np.ndarray) -> np.ndarray:
+def _matrix_sqrt(matrix: np.ndarray) -> np.ndarray:
     """Symmetric square root of a positive semi-definite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def _within(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in coordinates of the space that they span, if that has fewer than D dimensions."""
-    every = np.concatenate([first, second])
-    if len(every) >= every.shape[1]:
+def _reduce_dimensions(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets in coordinates of the space they span, if it has fewer than D dimensions."""
+    rows = np.concatenate([first, second])
+    if len(rows) >= rows.shape[1]:
         return first, second
-    basis = np.linalg.qr(every.T)[0]  # D (n + m), orthonormal, so distances stay
+    basis = np.linalg.qr(rows.T)[0]  # D (n + m), orthonormal: distances are unchanged
     return first @ basis, second @ basis
 
 
@@ -33,23 +33,23 @@ def frechet(reference: np.ndarray, generated: np.ndarray) -> float:
     """Fréchet distance between the Gaussians of two sets of features [n, D], [m, D].
 
     |mu_r - mu_g|^2 + tr(C_r + C_g - 2 (C_r^1/2 C_g C_r^1/2)^1/2), with unbiased covariances.
-    It is biased upwards in small sets: only sets of equal size can be compared.
+    It is biased upwards in small sets: compare sets of equal size only.
 
     Source: Heusel et al. (2017), GANs trained by a two time-scale update rule (FID);
     Kilgour et al. (2019), Fréchet audio distance.
     """
-    reference, generated = _within(np.float64(reference), np.float64(generated))
+    reference, generated = _reduce_dimensions(np.float64(reference), np.float64(generated))
     gap = reference.mean(0) - generated.mean(0)
     first, second = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (reference, generated))
     # tr (C_r^1/2 C_g C_r^1/2)^1/2 is the sum of the singular values of C_r^1/2 C_g^1/2.
-    cross = np.linalg.norm(_root(first) @ _root(second), "nuc")
+    cross = np.linalg.norm(_matrix_sqrt(first) @ _matrix_sqrt(second), "nuc")
     return max(float(gap @ gap + np.trace(first) + np.trace(second) - 2 * cross), 0.0)
 
 
 def kl(reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
     """Per clip KL(p_reference || p_generated) in nats, p the softmax of logits: [n, K] x 2 -> [n].
 
-    How much of what a clip should sound like is lost in what was generated for it.
+    How much of the reference's content the generated clip misses.
     """
     p, q = log_softmax(np.float64(reference), -1), log_softmax(np.float64(generated), -1)
     return (np.exp(p) * (p - q)).sum(-1)
@@ -72,9 +72,9 @@ def jackknife(
 ) -> tuple[float, float] | None:
     """95 % interval of a score of a whole set; None for fewer than three clips.
 
-    A bootstrap repeats clips, which shrinks covariances and moves the score itself; leaving
-    each clip out once does not. More than GROUPS clips are left out in so many groups: a score
-    may take seconds. Normal interval with the jackknife's standard error.
+    A bootstrap repeats clips, which shrinks covariances and biases the score; leaving each clip
+    out once does not. More than GROUPS clips are left out in so many groups, since one score may
+    take seconds. Normal interval with the jackknife's standard error.
 
     Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
 
@@ -86,8 +86,8 @@ def jackknife(
     if count < 3:
         return None
     groups = min(count, GROUPS)
-    kept = (np.delete(np.arange(count), slice(left, None, groups)) for left in range(groups))
-    left_out = np.array([score(*(array[rows] for array in arrays)) for rows in kept])
-    spread = np.sqrt((groups - 1) * left_out.var())
-    middle = score(*arrays)
-    return float(middle - Z95 * spread), float(middle + Z95 * spread)
+    subsets = (np.delete(np.arange(count), slice(group, None, groups)) for group in range(groups))
+    scores = np.array([score(*(array[rows] for array in arrays)) for rows in subsets])
+    error = np.sqrt((groups - 1) * scores.var())  # standard error
+    center = score(*arrays)
+    return float(center - Z95 * error), float(center + Z95 * error)

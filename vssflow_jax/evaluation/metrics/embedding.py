@@ -1,10 +1,10 @@
-"""What clips sound like, as vectors: the embedding under Fréchet distance, KL and inception score.
+"""The audio embedding for Fréchet distance, KL and inception score.
 
-The embedded one is a small convolutional network over log-mels that tells MiniAV's sounds and
-voices apart; its weights are in the package and were made by
+The built-in one is a small convolutional network over log-mels that classifies MiniAV's sounds
+and voices. Its weights are in the package; they were trained by
 `python -m benchmarks.fit_embedding --shards=DATA --out=FILE`.
 
-Legend: B clips, T log-mel frames, D features, K names.
+Legend: B clips, T log-mel frames, D features, K classes.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.safetensors_io import read_arrays
 from vssflow_jax.evaluation.metrics import common
 
-EMBEDDED = Path(__file__).with_name("miniav.safetensors")
-KERNELS = 4  # convolutions, each halving time and frequency
-SHRINK = 2**KERNELS
-CENTRE, SCALE = -4.0, 2.0  # of log-mels, so that the network sees values near unit scale
-CHUNK = 32  # clips at a time
-PACE = 100  # log-mel frames: lengths are padded to whole seconds
+BUILT_IN = Path(__file__).with_name("miniav.safetensors")
+CONVOLUTIONS = 4  # each halves time and frequency
+STRIDE = 2**CONVOLUTIONS
+MEAN, SCALE = -4.0, 2.0  # normalization of log-mels
+BATCH_SIZE = 32
+LENGTH_MULTIPLE = 100  # log-mel frames: lengths are padded to whole seconds
 
 
 class Embedding(Protocol):
-    """What an embedding offers; `load` makes one by its name.
+    """An audio embedding.
 
     Attributes:
-      name: what the protocol calls it.
-      hash: of its weights; scores of different hashes cannot be compared.
+      name: for the protocol.
+      hash: of its weights; compare scores of equal hashes only.
     """
 
     name: str
@@ -47,22 +47,24 @@ class Embedding(Protocol):
     ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray] | None]:
         """Features and logits of waves, float32 [samples] each at 16 kHz.
 
-        Features are float32 [D] a wave, or [parts, D] where it is heard in parts; logits are
-        float32 [K] a wave, None where the embedding names nothing.
+        Features are float32 [D] a wave, or [patches, D]; logits are float32 [K] a wave, None for
+        an embedding without classes.
         """
 
 
-def initial(key: jax.Array, widths: Sequence[int], features: int, names: int) -> dict:
-    """Random parameters: `widths` channels after each convolution, D features, K names."""
+def init_params(key: jax.Array, widths: Sequence[int], features: int, classes: int) -> dict:
+    """Random parameters: `widths` channels after each convolution, D features, K classes."""
     shapes, inputs = {}, 1
     for number, width in enumerate(widths):
         shapes[f"conv{number}/kernel"] = (3, 3, inputs, width)
         inputs = width
-    shapes["features/kernel"] = (2 * inputs * common.BANDS // SHRINK, features)
-    shapes["logits/kernel"] = (features, names)
+    shapes["features/kernel"] = (2 * inputs * common.BANDS // STRIDE, features)
+    shapes["logits/kernel"] = (features, classes)
     keys = jax.random.split(key, len(shapes))
-    make = jax.nn.initializers.he_normal()
-    kernels = {name: make(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)}
+    he_normal = jax.nn.initializers.he_normal()
+    kernels = {
+        name: he_normal(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
     biases = {
         name.replace("kernel", "bias"): jnp.zeros(kernel.shape[-1])
         for name, kernel in kernels.items()
@@ -74,12 +76,12 @@ def network(params: Mapping, mel: jax.Array, frames: jax.Array) -> tuple[jax.Arr
     """Features [B, D] and logits [B, K] of log-mels.
 
     Args:
-      params: of `initial`.
+      params: as `init_params` returns them.
       mel: float32 [B, T, 64], T a multiple of 16, padded with silence.
-      frames: int [B], how many of the T belong to the clip.
+      frames: int [B], frames of each clip without padding.
     """
-    x = ((mel - CENTRE) / SCALE)[..., None]  # B T 64 1
-    for number in range(KERNELS):
+    x = ((mel - MEAN) / SCALE)[..., None]  # B T 64 1
+    for number in range(CONVOLUTIONS):
         x = jax.lax.conv_general_dilated(
             x,
             params[f"conv{number}/kernel"],
@@ -89,9 +91,8 @@ def network(params: Mapping, mel: jax.Array, frames: jax.Array) -> tuple[jax.Arr
         )
         x = jax.nn.relu(x + params[f"conv{number}/bias"])
     x = x.reshape(*x.shape[:2], -1)  # B T/16 (4 channels)
-    count = jnp.maximum(-(-frames // SHRINK), 1)[:, None, None]
-    inside = jnp.arange(x.shape[1])[None, :, None] < count
-    x = x * inside
+    count = jnp.maximum(-(-frames // STRIDE), 1)[:, None, None]
+    x = x * (jnp.arange(x.shape[1])[None, :, None] < count)
     pooled = jnp.concatenate([x.sum(1) / count[:, 0], x.max(1)], -1)
     features = pooled @ params["features/kernel"] + params["features/bias"]
     logits = jax.nn.relu(features) @ params["logits/kernel"] + params["logits/bias"]
@@ -101,11 +102,11 @@ def network(params: Mapping, mel: jax.Array, frames: jax.Array) -> tuple[jax.Arr
 _network = jax.jit(network)
 
 
-def padded(mels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def pad_mels(mels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Log-mels [T, 64] of any lengths as one batch [B, T', 64], and their lengths [B]."""
     frames = np.array([len(mel) for mel in mels], np.int32)
-    longest = -(-max(int(frames.max(initial=1)), 1) // PACE) * PACE
-    longest += -longest % SHRINK
+    longest = -(-max(int(frames.max(initial=1)), 1) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    longest += -longest % STRIDE
     batch = np.full((len(mels), longest, common.BANDS), np.log(common.FLOOR), np.float32)
     for row, mel in zip(batch, mels, strict=True):
         row[: len(mel)] = mel
@@ -114,7 +115,7 @@ def padded(mels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class LogMelEmbedding:
-    """The embedded network with its parameters; see `Embedding`."""
+    """The built-in network with its parameters; see `Embedding`."""
 
     params: Mapping[str, np.ndarray]
     hash: str
@@ -122,34 +123,34 @@ class LogMelEmbedding:
 
     def __call__(self, waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Features [n, D] and logits [n, K] of waves at 16 kHz."""
-        return self.of_mels(common.log_mels(waves))
+        return self.embed_mels(common.log_mels(waves))
 
-    def of_mels(self, mels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The same of log-mels [T, 64]."""
+    def embed_mels(self, mels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Features [n, D] and logits [n, K] of log-mels [T, 64]."""
         silence = np.full((1, common.BANDS), np.log(common.FLOOR), np.float32)
         features, logits = [], []
-        for first in range(0, len(mels), CHUNK):
-            some = list(mels[first : first + CHUNK])
-            batch, frames = padded(some + [silence] * (CHUNK - len(some)))
-            made = _network(self.params, batch, frames)
-            features.append(np.asarray(made[0])[: len(some)])
-            logits.append(np.asarray(made[1])[: len(some)])
+        for first in range(0, len(mels), BATCH_SIZE):
+            chunk = list(mels[first : first + BATCH_SIZE])
+            batch, frames = pad_mels(chunk + [silence] * (BATCH_SIZE - len(chunk)))
+            outputs = _network(self.params, batch, frames)
+            features.append(np.asarray(outputs[0])[: len(chunk)])
+            logits.append(np.asarray(outputs[1])[: len(chunk)])
         if not features:
             widths = (self.params[f"{part}/bias"].shape[0] for part in ("features", "logits"))
             return tuple(np.zeros((0, width), np.float32) for width in widths)
         return np.concatenate(features), np.concatenate(logits)
 
 
-def load(path: str | Path = EMBEDDED) -> LogMelEmbedding:
-    """The embedded embedding, or another file that `fit_embedding` wrote.
+def load(path: str | Path = BUILT_IN) -> LogMelEmbedding:
+    """Loads the built-in embedding, or another file that `fit_embedding` wrote.
 
     Raises:
-      InputError: no such file, or not one of these.
+      InputError: no such file, or other arrays in it.
     """
     params = {name: np.asarray(array, np.float32) for name, array in read_arrays(path).items()}
-    like = initial(jax.random.key(0), (1,) * KERNELS, 1, 1)
-    if params.keys() != like.keys():
-        raise InputError(f"{path}: found arrays {sorted(params)}, expected {sorted(like)}")
+    expected = init_params(jax.random.key(0), (1,) * CONVOLUTIONS, 1, 1)
+    if params.keys() != expected.keys():
+        raise InputError(f"{path}: found arrays {sorted(params)}, expected {sorted(expected)}")
     sha = hashlib.sha256()
     for name in sorted(params):
         sha.update(name.encode() + np.ascontiguousarray(params[name]).tobytes())

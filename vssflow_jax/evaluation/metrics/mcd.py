@@ -8,8 +8,8 @@ from scipy.fft import dct
 
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
 
-COEFFICIENTS = 13  # c_1 to c_13; c_0, the loudness, does not count
-RANGE = np.log(1000.0)  # what lies 60 dB under the clip's peak counts as silence
+COEFFICIENTS = 13  # c_1 to c_13; c_0 is the loudness and left out
+RANGE = np.log(1000.0)  # 60 dB: anything that far under the peak counts as silence
 SHORTEST = 2  # frames
 DECIBELS = 10 * np.sqrt(2) / np.log(10)
 Interval = tuple[float, float]
@@ -25,19 +25,19 @@ def cepstra(mel: np.ndarray) -> np.ndarray:
     return dct(np.float64(mel), axis=-1)[:, 1 : COEFFICIENTS + 1] / mel.shape[1]
 
 
-def cut(mel: np.ndarray, spoken: Interval | None) -> np.ndarray:
-    """The frames between two times in seconds; all of them where there are no times."""
+def crop_mel(mel: np.ndarray, spoken: Interval | None) -> np.ndarray:
+    """The frames of a log-mel between two times in seconds; all of them for None."""
     if spoken is None:
         return mel
     first, last = (round(time * FRAME_RATE) for time in spoken)
     return mel[max(first, 0) : max(last, first + SHORTEST)]
 
 
-def of_mels(reference: np.ndarray, generated: np.ndarray) -> float | None:
-    """Distortion in dB between log-mels [T, 64] and [T', 64]; None where one has no two frames.
+def mel_distortion(reference: np.ndarray, generated: np.ndarray) -> float | None:
+    """Distortion in dB between log-mels [T, 64], [T', 64]; None with fewer than two frames in one.
 
-    The mean over the warping path of 10 sqrt(2) / ln 10 |c - c'|: frames are laid on one
-    another so that the sum of distances is least (steps of one frame on either side or both).
+    The mean over the warping path of 10 sqrt(2) / ln 10 |c - c'|. The path minimizes the sum of
+    distances; it advances by one frame on either side or on both.
 
     Source: Kubichek (1993), Mel-cepstral distance measure for objective speech quality
     assessment; warped as is usual for synthetic speech (librosa.sequence.dtw).
@@ -49,5 +49,5 @@ def of_mels(reference: np.ndarray, generated: np.ndarray) -> float | None:
 
 
 def distortion(reference: np.ndarray, generated: np.ndarray) -> float | None:
-    """Distortion in dB between two waves, float32 [n] and [m] at 16 kHz; see `of_mels`."""
-    return of_mels(*log_mels([reference, generated]))
+    """Distortion in dB between two waves, float32 [n], [m] at 16 kHz; see `mel_distortion`."""
+    return mel_distortion(*log_mels([reference, generated]))

@@ -1,4 +1,4 @@
-"""Predicted opinion scores of speech, 1 (bad) to 5 (excellent), by packages that may be there."""
+"""Predicted mean opinion scores (MOS) of speech, 1 (bad) to 5 (excellent), by optional packages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SAMPLE_RATE = 16_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Opinion:
-    """A predictor.
+class MosPredictor:
+    """A network that predicts a mean opinion score.
 
     Attributes:
       name: its key in metrics.json.
-      package: and its version, for the protocol.
+      package: name and version, for the protocol.
       predict: float32 [n] at 16 kHz, within [-1, 1], to a score.
     """
 
@@ -36,7 +36,7 @@ def _dnsmos() -> Callable[[np.ndarray], float]:
 
 
 def _utmos() -> Callable[[np.ndarray], float]:
-    """UTMOS (Saeki et al. 2022); the package fetches its network when it is first used."""
+    """UTMOS (Saeki et al. 2022); the package downloads its network at the first use."""
     torch, module = importlib.import_module("torch"), importlib.import_module("utmos")
     model = module.Score()
     return lambda wave: float(model.calculate_wav(torch.from_numpy(wave)[None], SAMPLE_RATE))
@@ -45,27 +45,27 @@ def _utmos() -> Callable[[np.ndarray], float]:
 PREDICTORS = {"dnsmos": ("speechmos", _dnsmos), "utmos": ("utmos", _utmos)}
 
 
-def load(spec: str = "") -> list[Opinion]:
-    """The predictors of a flag: names with commas; "" for none.
+def load(spec: str = "") -> list[MosPredictor]:
+    """Loads the predictors of a flag: names with commas; "" for none.
 
     Raises:
-      InputError: an unknown name, or one whose package or network cannot be had.
+      InputError: an unknown name, or one whose package or network does not load.
     """
-    found = []
+    predictors = []
     for name in (name for name in spec.split(",") if name):
         if name not in PREDICTORS:
-            raise InputError(f"--opinions: found {name!r}, expected some of {sorted(PREDICTORS)}")
-        package, make = PREDICTORS[name]
+            raise InputError(f"--mos: found {name!r}, expected some of {sorted(PREDICTORS)}")
+        package, load_predictor = PREDICTORS[name]
         try:
             version = importlib.metadata.version(package)
-            found.append(Opinion(name, f"{package} {version}", make()))
+            predictors.append(MosPredictor(name, f"{package} {version}", load_predictor()))
         except (ImportError, OSError) as error:
             raise InputError(
-                f"--opinions={name}: {error}; expected `pip install {package}` and its network"
+                f"--mos={name}: {error}; expected `pip install {package}` and its network"
             ) from None
-    return found
+    return predictors
 
 
-def scores(opinions: Sequence[Opinion], wave: np.ndarray) -> dict[str, float]:
-    """What each predictor thinks of a wave, float32 [n] at 16 kHz; nothing about an empty one."""
-    return {opinion.name: opinion.predict(wave) for opinion in opinions} if len(wave) else {}
+def predict_scores(predictors: Sequence[MosPredictor], wave: np.ndarray) -> dict[str, float]:
+    """The score of each predictor for a wave, float32 [n] at 16 kHz; none for an empty wave."""
+    return {one.name: one.predict(wave) for one in predictors} if len(wave) else {}

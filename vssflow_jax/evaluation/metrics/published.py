@@ -1,7 +1,7 @@
 """Embeddings with published weights: VGGish, for Fréchet audio distance, and PANNs' CNN14.
 
-They hear any sound, not MiniAV's alone. Their weights are found as those of the encoders are
-(docs/weights.md). Both compute in float32 on every device, so that scores can be compared.
+They are made for any kind of sound. Their weights are looked up like those of the encoders
+(docs/weights.md). Both compute in float32 on every device, so that scores are comparable.
 
 Legend: n samples, N patches, T frames, F features, C classes.
 """
@@ -19,13 +19,13 @@ from scipy.signal import resample_poly
 from vssflow_jax.encoders import cnn14, vggish
 from vssflow_jax.weights import published
 
-SAMPLE_RATE = 16_000  # of the waves that metrics hear
-CHUNK = {"vggish": 32, "cnn14": 8}  # patches and clips at a time
+SAMPLE_RATE = 16_000  # of the waves that metrics take
+BATCH_SIZE = {"vggish": 32, "cnn14": 8}  # patches and clips
 
 
 @dataclasses.dataclass(frozen=True)
 class Vggish:
-    """Features alone: 128 for each 0.96 s of a clip."""
+    """VGGish: 128 features for each 0.96 s of a clip, no classes."""
 
     config: vggish.VggishConfig
     params: Mapping
@@ -33,24 +33,24 @@ class Vggish:
     name: str = "vggish"
 
     def __call__(self, waves: Sequence[np.ndarray]) -> tuple[list[np.ndarray], None]:
-        """Features, float32 [N, 128] a wave of float32 [n] at 16 kHz; there are no classes."""
-        parts = [vggish.patches(wave) for wave in waves]
-        if not parts:
+        """Features, float32 [N, 128] a wave of float32 [n] at 16 kHz; no logits."""
+        patches = [vggish.patches(wave) for wave in waves]
+        if not patches:
             return [], None
-        every, size = np.concatenate(parts), CHUNK[self.name]
+        rows, size = np.concatenate(patches), BATCH_SIZE[self.name]
         run = _jitted(self.name, self.config)
-        out = []
-        for first in range(0, len(every), size):
-            some = every[first : first + size]
-            filled = np.pad(some, ((0, size - len(some)), (0, 0), (0, 0)))
-            out.append(np.asarray(run(self.params, filled))[: len(some)])
-        ends = np.cumsum([len(part) for part in parts])[:-1]
-        return np.split(np.concatenate(out), ends), None
+        features = []
+        for first in range(0, len(rows), size):
+            chunk = rows[first : first + size]
+            batch = np.pad(chunk, ((0, size - len(chunk)), (0, 0), (0, 0)))
+            features.append(np.asarray(run(self.params, batch))[: len(chunk)])
+        ends = np.cumsum([len(part) for part in patches])[:-1]
+        return np.split(np.concatenate(features), ends), None
 
 
 @dataclasses.dataclass(frozen=True)
 class Cnn14:
-    """2048 features and logits of 527 classes a clip."""
+    """CNN14: 2048 features and logits of 527 classes a clip."""
 
     config: cnn14.Cnn14Config
     params: Mapping
@@ -59,21 +59,21 @@ class Cnn14:
 
     def __call__(self, waves: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Features, float32 [F], and logits, float32 [C], of waves, float32 [n] at 16 kHz."""
-        rate, size = self.config.sample_rate, CHUNK[self.name]
+        rate, size = self.config.sample_rate, BATCH_SIZE[self.name]
         run, features, logits = _jitted(self.name, self.config), [], []
         for first in range(0, len(waves), size):
-            heard = [_resampled(wave, rate) for wave in waves[first : first + size]]
-            parts = [cnn14.spectra(wave, self.config) for wave in heard]
+            chunk = [_resample(wave, rate) for wave in waves[first : first + size]]
+            spectra = [cnn14.spectra(wave, self.config) for wave in chunk]
             frames = np.full(size, cnn14.SHORTEST, np.int32)
-            frames[: len(parts)] = [len(part) for part in parts]
+            frames[: len(spectra)] = [len(part) for part in spectra]
             # Whole seconds, so that few programs are compiled.
             length = -(-frames.max() // cnn14.FRAME_RATE) * cnn14.FRAME_RATE
-            power = np.zeros((size, length, parts[0].shape[1]), np.float32)
-            for row, part in zip(power, parts, strict=False):
+            power = np.zeros((size, length, spectra[0].shape[1]), np.float32)
+            for row, part in zip(power, spectra, strict=False):
                 row[: len(part)] = part
-            made = run(self.params, power, frames)
-            features += list(np.asarray(made[0])[: len(parts)])
-            logits += list(np.asarray(made[1])[: len(parts)])
+            outputs = run(self.params, power, frames)
+            features += list(np.asarray(outputs[0])[: len(spectra)])
+            logits += list(np.asarray(outputs[1])[: len(spectra)])
         return features, logits
 
 
@@ -81,18 +81,18 @@ NAMES = {"vggish": Vggish, "cnn14": Cnn14}
 
 
 def load(name: str) -> Vggish | Cnn14:
-    """An embedding of NAMES.
+    """Loads an embedding of NAMES.
 
     Raises:
-      InputError: its weights are nowhere; says what to put where.
+      InputError: there are no weights; it says which file belongs where.
     """
-    found = published.load(published.find(name), name)
-    return NAMES[name](found.config, jax.device_put(found.params), found.hash)
+    weights = published.load(published.find(name), name)
+    return NAMES[name](weights.config, jax.device_put(weights.params), weights.hash)
 
 
 @functools.lru_cache(maxsize=8)
 def _jitted(name: str, config):
-    """The network as a function of its parameters and a batch, compiled."""
+    """The compiled network: a function of its parameters and a batch."""
     model = published.KINDS[name].model(config)
 
     def run(params, *inputs):
@@ -102,7 +102,7 @@ def _jitted(name: str, config):
     return jax.jit(run)
 
 
-def _resampled(wave: np.ndarray, rate: int) -> np.ndarray:
-    """16 kHz to another rate by scipy's polyphase filter; as it is where they are the same."""
+def _resample(wave: np.ndarray, rate: int) -> np.ndarray:
+    """A wave at 16 kHz in another sample rate, by scipy's polyphase filter."""
     wave = np.asarray(wave, np.float32)
     return wave if rate == SAMPLE_RATE else resample_poly(wave, rate, SAMPLE_RATE)

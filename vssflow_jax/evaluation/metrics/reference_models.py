@@ -1,4 +1,4 @@
-"""The three judges that are fitted on ground truth: onsets, kinds of event, voices."""
+"""Small reference models of onsets, sound classes and voices, fitted on ground truth."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
-from vssflow_jax.evaluation.metrics import classifiers, common, sound, speaker, speech
+from vssflow_jax.evaluation.metrics import common, sound, speaker, speech
 from vssflow_jax.features.speaker import voiced
 
 COLUMNS = (
@@ -26,10 +29,13 @@ def annotation(record: Mapping, key: str):
     return record["meta"].get("annotation", {}).get(key)
 
 
-def spoken(record: Mapping, wave: np.ndarray, timed: bool = True) -> speaker.Interval | None:
-    """Seconds between which somebody speaks in `wave`; None where nobody does.
+def spoken_interval(
+    record: Mapping, wave: np.ndarray, timed: bool = True
+) -> speaker.Interval | None:
+    """Start and end of the speech in `wave` in seconds; None without speech.
 
-    Beside an event only the record's alignment can tell; a voice alone is where sound is.
+    Beside a sound event the record's alignment gives it; speech alone lasts as long as the wave
+    is not silent.
     """
     times = record["meta"].get("alignment")
     if not record["meta"].get("text"):
@@ -39,94 +45,104 @@ def spoken(record: Mapping, wave: np.ndarray, timed: bool = True) -> speaker.Int
     return voiced(wave)
 
 
-def onset_truth(record: Mapping) -> list[float] | None:
-    """Seconds at which events begin: none in steady sounds; None where it is not known."""
+def onset_labels(record: Mapping) -> list[float] | None:
+    """Onsets in seconds, none in steady sounds; None for records without that annotation."""
     if annotation(record, "onsets") is not None:
         return annotation(record, "onsets")
     return [] if annotation(record, "sound_class") is not None else None
 
 
+def fit_classifier(features: Sequence[np.ndarray], names: Sequence[str]) -> Pipeline | None:
+    """A linear discriminant with a shrunk covariance on standardized features.
+
+    Source: Ledoit and Wolf (2004), A well-conditioned estimator for large covariance matrices.
+
+    Args:
+      features: one float [F] an example.
+      names: the class of each.
+
+    Returns:
+      A model whose `predict([features])` gives names; None where there are fewer than two
+      names, or no more examples than names.
+    """
+    if not 2 <= len(set(names)) < len(names):
+        return None
+    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    with threadpool_limits(1):
+        return make_pipeline(StandardScaler(), discriminant).fit(np.array(features), list(names))
+
+
 @dataclasses.dataclass(frozen=True)
-class Judges:
-    """What was fitted; absent where ground truth had too little of it.
+class ReferenceModels:
+    """The fitted models; None or absent where the ground truth has too few examples.
 
     Attributes:
-      onsets: finds where events begin.
-      classes: what the event is, by task: beside speech it takes another classifier.
-      speakers: whose voice it is.
-      clips: how many clips all of them learned from.
+      onsets: detects where events begin.
+      sound_classes: classifier of the event by task, since speech beside it changes its features.
+      speakers: classifier of the voice.
     """
 
     onsets: sound.OnsetDetector | None
-    classes: Mapping[str, Pipeline]
+    sound_classes: Mapping[str, Pipeline]
     speakers: Pipeline | None
-    clips: int
 
     @classmethod
-    def fit(cls, records: Sequence[Mapping], waves: Sequence[np.ndarray]) -> Judges:
-        """Learns from training clips; `waves` are theirs, before or after the codec."""
-        clips = list(zip(records, waves, common.log_mels(waves), strict=True))
-        events = [(mel, onset_truth(r)) for r, _, mel in clips if onset_truth(r) is not None]
+    def fit(cls, records: Sequence[Mapping], waves: Sequence[np.ndarray]) -> ReferenceModels:
+        """Fits them on training records; `waves` are theirs, before or after the codec."""
+        examples = list(zip(records, waves, common.log_mels(waves), strict=True))
+        events = [(mel, onset_labels(r)) for r, _, mel in examples if onset_labels(r) is not None]
         voices = [
-            (speaker.features(mel, spoken(r, wave)), annotation(r, "speaker"))
-            for r, wave, mel in clips
+            (speaker.voice_features(mel, spoken_interval(r, wave)), annotation(r, "speaker"))
+            for r, wave, mel in examples
             if annotation(r, "speaker") is not None
         ]
         classes = {}
         for task in sorted({r["meta"]["task"] for r in records}):
-            named = [
+            labeled = [
                 (sound.class_features(mel), annotation(r, "sound_class"))
-                for r, _, mel in clips
+                for r, _, mel in examples
                 if r["meta"]["task"] == task and annotation(r, "sound_class") is not None
             ]
-            classes[task] = classifiers.fit(*_columns(named))
+            classes[task] = fit_classifier(*_unzip(labeled))
         return cls(
-            onsets=sound.OnsetDetector.fit(*_columns(events)),
-            classes={task: model for task, model in classes.items() if model is not None},
-            speakers=classifiers.fit(*_columns(voices)),
-            clips=len(clips),
+            onsets=sound.OnsetDetector.fit(*_unzip(events)),
+            sound_classes={task: model for task, model in classes.items() if model is not None},
+            speakers=fit_classifier(*_unzip(voices)),
         )
 
-    def row(
+    def score(
         self, record: Mapping, wave: np.ndarray, mel: np.ndarray, timed: bool = True
     ) -> dict[str, object]:
-        """What they say of one clip, with the keys of COLUMNS; None where one does not apply.
+        """The columns of COLUMNS for one example; None where one does not apply.
 
         Args:
-          record: the clip's ground truth.
-          wave: what is judged, float32 [n] at 16 kHz. Silence is nobody's and nothing's sound.
+          record: the example's ground truth.
+          wave: the sound to score, float32 [n] at 16 kHz.
           mel: its log-mel.
-          timed: whether speech is where the record's alignment says.
+          timed: whether the speech is where the record's alignment says.
         """
         row: dict[str, object] = dict.fromkeys(COLUMNS)
-        self._sound(row, record, wave, mel)
-        self._voice(row, record, wave, mel, timed)
+        onsets, sound_class = annotation(record, "onsets"), annotation(record, "sound_class")
+        if onsets and self.onsets:
+            detected = self.onsets(mel)
+            row["onset_f1"] = sound.onset_f1(onsets, detected)
+            row["onset_mae_ms"] = sound.onset_mae_ms(onsets, detected)
+        classifier = self.sound_classes.get(record["meta"]["task"])
+        if sound_class is not None and classifier:
+            row["class"] = sound_class
+            row["predicted_class"] = _predict(classifier, sound.class_features(mel), wave)
+        voice = annotation(record, "speaker")
+        if voice is not None and self.speakers:
+            row["speaker"] = voice
+            features = speaker.voice_features(mel, spoken_interval(record, wave, timed))
+            row["predicted_speaker"] = _predict(self.speakers, features, wave)
         return row
 
-    def _sound(self, row: dict, record: Mapping, wave: np.ndarray, mel: np.ndarray) -> None:
-        truth, name = annotation(record, "onsets"), annotation(record, "sound_class")
-        if truth and self.onsets:
-            found = self.onsets(mel)
-            row["onset_f1"] = sound.f1(truth, found)
-            row["onset_mae_ms"] = sound.mean_error_ms(truth, found)
-        classes = self.classes.get(record["meta"]["task"])
-        if name is not None and classes:
-            row["class"] = name
-            row["predicted_class"] = _name(classes, sound.class_features(mel), wave)
 
-    def _voice(self, row: dict, record: Mapping, wave: np.ndarray, mel: np.ndarray, timed) -> None:
-        name = annotation(record, "speaker")
-        if name is not None and self.speakers:
-            row["speaker"] = name
-            features = speaker.features(mel, spoken(record, wave, timed))
-            row["predicted_speaker"] = _name(self.speakers, features, wave)
-
-
-def _columns(pairs: Sequence[tuple]) -> tuple[list, list]:
+def _unzip(pairs: Sequence[tuple]) -> tuple[list, list]:
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def _name(model: Pipeline, features: np.ndarray, wave: np.ndarray) -> str:
-    """The classifier's answer; none to silence, which it knows nothing about."""
-    audible = float(np.abs(wave).max(initial=0.0)) >= speech.SILENT
-    return str(model.predict([features])[0]) if audible else ""
+def _predict(model: Pipeline, features: np.ndarray, wave: np.ndarray) -> str:
+    """The classifier's name; empty for silence, which is in no class."""
+    return str(model.predict([features])[0]) if speech.is_audible(wave) else ""

@@ -1,4 +1,4 @@
-"""Whose voice it is: what a classifier looks at, and likeness to the reference voice."""
+"""Voices: features for the speaker classifier, and similarity to a reference voice."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE
 from vssflow_jax.features.registry import encode_clip
 
-SHORTEST = 20  # log-mel frames that are looked at, at least
-SPAN = 4.0  # nepers below the loud frames that still count as voice
+MIN_FRAMES = 20  # log-mel frames, at least
+VOICED_RANGE = 4.0  # nepers below the loud frames that count as voiced
 QUANTILES = (0.1, 0.5, 0.9)
 Interval = tuple[float, float]
 
 
-def features(mel: np.ndarray, spoken: Interval | None = None) -> np.ndarray:
-    """What a voice sounds like: log-mel [T, 64] -> [384], whatever the level.
+def voice_features(mel: np.ndarray, spoken: Interval | None = None) -> np.ndarray:
+    """Features of a voice, independent of the level: log-mel [T, 64] -> [384].
 
-    Per band, over the voiced frames: mean, spread, spread of the change, and quantiles.
+    Per band, over the voiced frames: mean, deviation, deviation of the change, and quantiles.
 
     Args:
-      mel: of a clip; other things may sound in it too.
-      spoken: seconds between which somebody speaks; None: the whole clip.
+      mel: of a clip; it may contain other sounds too.
+      spoken: start and end of the speech in seconds; None: the clip's.
     """
     first, last = (0, len(mel)) if spoken is None else (round(t * FRAME_RATE) for t in spoken)
-    first = max(min(first, len(mel) - SHORTEST), 0)
-    mel = mel[first : max(last, first + SHORTEST)]
+    first = max(min(first, len(mel) - MIN_FRAMES), 0)
+    mel = mel[first : max(last, first + MIN_FRAMES)]
     mel = mel - np.quantile(mel, 0.98)
     loudness = mel.max(1)
-    voiced = loudness > np.quantile(loudness, 0.9) - SPAN
+    voiced = loudness > np.quantile(loudness, 0.9) - VOICED_RANGE
     change = np.gradient(mel, axis=0)[voiced]
-    heard = mel[voiced]
-    parts = (heard.mean(0), heard.std(0), change.std(0), *np.quantile(heard, QUANTILES, axis=0))
+    voice = mel[voiced]
+    parts = (voice.mean(0), voice.std(0), change.std(0), *np.quantile(voice, QUANTILES, axis=0))
     return np.concatenate(parts).astype(np.float32)
 
 
@@ -40,19 +40,19 @@ def similarity(
 ) -> float | None:
     """Cosine in [-1, 1] between a wave's embedding and a reference voice's [256]; None: silence.
 
-    The embedded encoder's vectors are centred and scaled to unit size (features.speaker), so
-    that voices that have nothing in common come near 0.
+    The built-in encoder's vectors are centered and scaled to unit norm (features.speaker), so
+    unrelated voices come near 0.
 
     Args:
       wave: float32 [n] at 16 kHz.
-      reference: as the shards have it.
-      encoder_set: that made it (features.encode).
+      reference: as the shards store it.
+      encoder_set: the encoders that computed it (features.registry).
     """
     try:
-        made = encode_clip(speaker_wave=wave, encoder_set=encoder_set)
+        features = encode_clip(speaker_wave=wave, encoder_set=encoder_set)
     except InputError:
         return None
-    vector = np.asarray(made["speaker"], np.float64).reshape(-1)
+    vector = np.asarray(features["speaker"], np.float64).reshape(-1)
     reference = np.asarray(reference, np.float64).reshape(-1)
-    size = np.linalg.norm(vector) * np.linalg.norm(reference)
-    return float(vector @ reference / size) if size > 0 else None
+    norm = np.linalg.norm(vector) * np.linalg.norm(reference)
+    return float(vector @ reference / norm) if norm > 0 else None

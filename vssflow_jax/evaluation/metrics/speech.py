@@ -1,10 +1,9 @@
-"""Word errors: what a recogniser hears, against what should have been said.
+"""Word errors of PocketSphinx's transcripts against the text.
 
-The recogniser is PocketSphinx; its wheel carries the US English acoustic model and
-dictionary, so nothing is downloaded. Its search is restricted to the GRID grammar (Cooke,
-Barker, Cunningham and Shao 2006, An audio-visual corpus for speech perception), so what it
-says is always such a sentence or nothing; the codec's floor tells what it makes of perfect
-speech.
+The wheel of PocketSphinx contains its US English acoustic model and dictionary, so nothing is
+downloaded. The search is restricted to the GRID grammar (Cooke, Barker, Cunningham and Shao
+2006, An audio-visual corpus for speech perception): a transcript is one of its sentences or
+empty. The codec floor shows how many errors the recognizer itself makes.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ PEAK = 0.7
 MARGIN = round(0.3 * SAMPLE_RATE)  # samples kept around the sound
 LEAD = round(0.3 * SAMPLE_RATE)  # samples of noise alone at both ends
 AUDIBLE = 0.02  # of the peak: what is quieter at the ends is cut
-ALONE = 16  # so few waves are heard in this process; the size of a job for another
-SILENT = 1e-4  # peak below which there is nothing to hear
+JOB = 16  # waves of a job; so few waves are transcribed in this process
+SILENT = 1e-4  # peak below which a wave counts as silence
 PCM = 32_767
-NORMALISATION = (
+NORMALIZATION = (
     "both sides: lower case, numbers and signs spelled out in English, accents and punctuation "
     "taken off; letters and apostrophes are kept"
 )
@@ -54,17 +53,17 @@ def jsgf() -> str:
     return f"#JSGF V1.0;\ngrammar grid;\npublic <sentence> = {parts};\n"
 
 
-def normalise(text: str) -> list[str]:
-    """Words of a transcript as both sides of a comparison have them; may be none."""
+def normalize_words(text: str) -> list[str]:
+    """Normalized words of a text or transcript; may be empty."""
     try:
         return [word.rstrip(".") for word in normalize.words(text)]  # "a." is the letter
-    except InputError:  # nothing to say, or another script: what is left of it
+    except InputError:  # no words, or another script: keep its Latin letters
         return re.sub(r"[^a-z']+", " ", text.lower()).split()
 
 
 def in_grammar(text: str) -> bool:
-    """Whether the recogniser can hear this sentence at all."""
-    words = normalise(text)
+    """Whether a text is a sentence of the grammar."""
+    words = normalize_words(text)
     return len(words) == len(GRAMMAR) and all(
         word in slot for word, slot in zip(words, GRAMMAR, strict=True)
     )
@@ -80,11 +79,16 @@ def _decoder() -> Decoder:
     return decoder
 
 
-def prepare(wave: np.ndarray) -> bytes:
-    """Trims, scales and adds a little noise, the same each time: 16-bit samples as bytes."""
-    peak = float(np.abs(wave).max(initial=0.0))
-    if peak < SILENT:
+def is_audible(wave: np.ndarray) -> bool:
+    """Whether a wave is louder than silence."""
+    return float(np.abs(wave).max(initial=0.0)) >= SILENT
+
+
+def to_pcm(wave: np.ndarray) -> bytes:
+    """16-bit samples as bytes: trimmed, scaled, with a little noise, the same each time."""
+    if not is_audible(wave):
         return b""
+    peak = float(np.abs(wave).max())
     loud = np.flatnonzero(np.abs(wave) > AUDIBLE * peak)
     wave = wave[max(loud[0] - MARGIN, 0) : loud[-1] + MARGIN] * (PEAK / peak)
     wave = np.pad(wave, LEAD)
@@ -92,47 +96,47 @@ def prepare(wave: np.ndarray) -> bytes:
     return (np.clip(wave, -1, 1) * PCM).astype("<i2").tobytes()
 
 
-def hear(wave: np.ndarray) -> str:
-    """The sentence heard in float32 [n] at 16 kHz; empty for silence and for no match."""
-    data = prepare(wave)
+def transcribe_wave(wave: np.ndarray) -> str:
+    """Transcript of float32 [n] at 16 kHz; empty for silence and where nothing matches."""
+    data = to_pcm(wave)
     if not data:
         return ""
     decoder = _decoder()
-    decoder.reinit_feat()  # forgets the noise and the means of the wave before
+    decoder.reinit_feat()  # drop the noise estimate and the means of the previous wave
     decoder.start_utt()
     decoder.process_raw(data, no_search=False, full_utt=True)
     decoder.end_utt()
-    found = decoder.hyp()
-    return found.hypstr if found is not None and found.hypstr else ""
+    hypothesis = decoder.hyp()
+    return hypothesis.hypstr if hypothesis is not None and hypothesis.hypstr else ""
 
 
-def recognise(waves: Sequence[np.ndarray], workers: int | None = None) -> list[str]:
-    """What is heard in each wave, in order; a wave's result depends on nothing but the wave.
+def transcribe(waves: Sequence[np.ndarray], workers: int | None = None) -> list[str]:
+    """Transcripts of waves, in order; each depends on its wave alone.
 
     Args:
       waves: each float32 [n] at 16 kHz.
-      workers: processes that share the work (None: all cores); few waves are heard here.
+      workers: processes that share the work (None: all cores); few waves need none.
     """
-    if len(waves) <= ALONE:
-        return [hear(wave) for wave in waves]
-    jobs = [(k, waves[k : k + ALONE]) for k in range(0, len(waves), ALONE)]
-    heard = dict(process_pool.unordered(_hear_job, jobs, workers))
-    return [text for first, _ in jobs for text in heard[first]]
+    if len(waves) <= JOB:
+        return [transcribe_wave(wave) for wave in waves]
+    jobs = [(first, waves[first : first + JOB]) for first in range(0, len(waves), JOB)]
+    transcripts = dict(process_pool.unordered(_transcribe_job, jobs, workers))
+    return [text for first, _ in jobs for text in transcripts[first]]
 
 
-def _hear_job(job: tuple[int, Sequence[np.ndarray]]) -> tuple[int, list[str]]:
+def _transcribe_job(job: tuple[int, Sequence[np.ndarray]]) -> tuple[int, list[str]]:
     first, waves = job
-    return first, [hear(wave) for wave in waves]
+    return first, [transcribe_wave(wave) for wave in waves]
 
 
-def word_errors(reference: str, heard: str) -> tuple[int, int]:
+def word_errors(reference: str, transcript: str) -> tuple[int, int]:
     """Errors (substitutions, deletions, insertions) and words of the reference.
 
-    Both sides are normalised alike. Nothing heard counts as the deletion of every word.
+    Both sides are normalized alike. An empty transcript counts as the deletion of every word.
     Raises ValueError for a reference without words.
     """
-    words = normalise(reference)
+    words = normalize_words(reference)
     if not words:
         raise ValueError(f"reference {reference!r} has no words")
-    counts = jiwer.process_words(" ".join(words), " ".join(normalise(heard)))
+    counts = jiwer.process_words(" ".join(words), " ".join(normalize_words(transcript)))
     return counts.substitutions + counts.deletions + counts.insertions, len(words)

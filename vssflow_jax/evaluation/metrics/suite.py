@@ -1,4 +1,4 @@
-"""All that is asked about a clip's sound: judges, recogniser, embedding, predicted opinions."""
+"""The metric suite: every per-example score of a sound, and the features for distances of sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vssflow_jax.evaluation.metrics import (
     speaker,
     speech,
 )
-from vssflow_jax.evaluation.metrics.asr import Recogniser
+from vssflow_jax.evaluation.metrics.asr import Recognizer
 from vssflow_jax.evaluation.metrics.embedding import Embedding
 
 COLUMNS = (
@@ -34,13 +34,13 @@ COLUMNS = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scored:
-    """What the panel says of one wave.
+class ExampleScores:
+    """The suite's scores of one wave.
 
     Attributes:
-      row: with the keys of COLUMNS; None where something does not apply, `unscored` why.
-      features: of the embedding, float32 [D] or [parts, D].
-      logits: of the embedding, float32 [K]; None where it names nothing.
+      row: with the keys of COLUMNS; None where something does not apply, `unscored` says why.
+      features: of the embedding, float32 [D] or [patches, D].
+      logits: of the embedding, float32 [K]; None for an embedding without classes.
     """
 
     row: Mapping[str, object]
@@ -49,66 +49,68 @@ class Scored:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Panel:
-    """Everything that scores need, but for the clips.
+class MetricSuite:
+    """The models that scores need; they do not depend on the examples.
 
     Attributes:
-      judges: of onsets, kinds of event and voices.
-      recogniser: of words.
-      embedding: under the distances.
-      opinions: predictors of them.
-      encoder_set: that made the clips' speaker embeddings (features.encode).
+      reference_models: of onsets, sound classes and voices.
+      recognizer: of speech.
+      embedding: for the distances.
+      mos_predictors: of mean opinion scores.
+      encoder_set: the encoders that computed the examples' speaker embeddings
+        (features.registry).
     """
 
-    judges: reference_models.Judges
-    recogniser: Recogniser
+    reference_models: reference_models.ReferenceModels
+    recognizer: Recognizer
     embedding: Embedding
-    opinions: Sequence[mos.Opinion] = ()
+    mos_predictors: Sequence[mos.MosPredictor] = ()
     encoder_set: str = "embedded"
 
-    def scores(
+    def score(
         self, records: Sequence[Mapping], waves: Sequence[np.ndarray], timed: bool = True
-    ) -> list[Scored]:
-        """What the panel says of each clip.
+    ) -> list[ExampleScores]:
+        """Scores of each example.
 
         Args:
-          records: the clips' ground truth, with sound.
-          waves: what is judged, float32 [n] at 16 kHz.
-          timed: whether speech is where the record's alignment says.
+          records: the examples' ground truth, with sound.
+          waves: the sounds to score, float32 [n] at 16 kHz.
+          timed: whether the speech is where the record's alignment says.
         """
         if not records:
             return []
-        truths = [wave_of(record) for record in records]
-        mels, true_mels = common.log_mels(waves), common.log_mels(truths)
+        references = [wave_of(record) for record in records]
+        mels, reference_mels = common.log_mels(waves), common.log_mels(references)
         features, logits = self.embedding(waves)
-        lost = None if logits is None else distances.kl(self.embedding(truths)[1], logits)
-        reasons, heard = self._hear(records, waves)
-        scored = []
+        kl = None if logits is None else distances.kl(self.embedding(references)[1], logits)
+        rejected, transcripts = self._transcribe(records, waves)
+        scores = []
         for k, (record, wave) in enumerate(zip(records, waves, strict=True)):
-            row = dict.fromkeys(COLUMNS) | self.judges.row(record, wave, mels[k], timed)
-            row |= {"kl": None if lost is None else float(lost[k]), "unscored": reasons.get(k)}
+            row = dict.fromkeys(COLUMNS)
+            row |= self.reference_models.score(record, wave, mels[k], timed)
+            row |= {"kl": None if kl is None else float(kl[k]), "unscored": rejected.get(k)}
             if "speaker" in record:
-                likeness = speaker.similarity(wave, record["speaker"], self.encoder_set)
-                row["similarity"] = likeness
+                row["similarity"] = speaker.similarity(wave, record["speaker"], self.encoder_set)
             if record["meta"].get("text"):
-                parts = (
-                    mcd.cut(true_mels[k], reference_models.spoken(record, truths[k])),
-                    mcd.cut(mels[k], reference_models.spoken(record, wave, timed)),
+                reference = reference_models.spoken_interval(record, references[k])
+                generated = reference_models.spoken_interval(record, wave, timed)
+                row["mcd"] = mcd.mel_distortion(
+                    mcd.crop_mel(reference_mels[k], reference), mcd.crop_mel(mels[k], generated)
                 )
-                row["mcd"] = mcd.of_mels(*parts)
-                row |= mos.scores(self.opinions, wave)
-            if k in heard:
-                row["hypothesis"] = heard[k]
-                row["errors"], row["words"] = speech.word_errors(record["meta"]["text"], heard[k])
-            named = None if logits is None else logits[k]
-            scored.append(Scored(row=row, features=features[k], logits=named))
-        return scored
+                row |= mos.predict_scores(self.mos_predictors, wave)
+            if k in transcripts:
+                row["hypothesis"] = transcripts[k]
+                errors = speech.word_errors(record["meta"]["text"], transcripts[k])
+                row["errors"], row["words"] = errors
+            example_logits = None if logits is None else logits[k]
+            scores.append(ExampleScores(row=row, features=features[k], logits=example_logits))
+        return scores
 
-    def _hear(self, records, waves) -> tuple[dict[int, str], dict[int, str]]:
-        """Why some clips' words are not judged, and what is heard in the others, by number."""
+    def _transcribe(self, records, waves) -> tuple[dict[int, str], dict[int, str]]:
+        """By number: why some texts are not scored, and the transcripts of the others."""
         texts = {k: r["meta"]["text"] for k, r in enumerate(records) if r["meta"].get("text")}
-        refused = {k: self.recogniser.refuses(text) for k, text in texts.items()}
-        rows = [k for k in texts if refused[k] is None]
-        heard = self.recogniser.recognise([waves[k] for k in rows])
-        reasons = {k: f"wer: {reason}" for k, reason in refused.items() if reason}
-        return reasons, dict(zip(rows, heard, strict=True))
+        reasons = {k: self.recognizer.rejects(text) for k, text in texts.items()}
+        rows = [k for k in texts if reasons[k] is None]
+        transcripts = self.recognizer.transcribe([waves[k] for k in rows])
+        rejected = {k: f"wer: {reason}" for k, reason in reasons.items() if reason}
+        return rejected, dict(zip(rows, transcripts, strict=True))

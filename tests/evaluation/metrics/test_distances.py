@@ -1,4 +1,4 @@
-"""Distances between sets: known answers, and a public implementation's numbers."""
+"""Distances between sets: known values, and values of torch-fidelity."""
 
 import numpy as np
 import pytest
@@ -18,20 +18,20 @@ def arrays():
     return reference, generated, rng.normal(0, 2, (150, 10)), rng.normal(0, 2, (150, 10))
 
 
-def test_agreement_with_torch_fidelity_and_torch():
+def test_distances_equal_torch_fidelity():
     reference, generated, logits, other = arrays()
     assert distances.frechet(reference, generated) == pytest.approx(FID, abs=1e-6)
     assert distances.inception_score(logits) == pytest.approx(ISC, abs=1e-6)
     assert distances.kl(other, logits).mean() == pytest.approx(KL, abs=1e-6)
 
 
-def test_kl_of_each_clip_is_scipys_entropy():
+def test_kl_equals_scipys_entropy():
     *_, p, q = arrays()
     softmax = [np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in (p, q)]
     np.testing.assert_allclose(distances.kl(p, q), entropy(*softmax, axis=-1), rtol=1e-9)
 
 
-def test_a_set_has_no_distance_from_itself_and_a_shifted_one_that_of_the_shift():
+def test_frechet_of_equal_and_of_shifted_sets():
     x = arrays()[0]
     assert distances.frechet(x, x) == pytest.approx(0, abs=1e-9)
     shift = np.linspace(-1, 1, 16)
@@ -41,18 +41,28 @@ def test_a_set_has_no_distance_from_itself_and_a_shifted_one_that_of_the_shift()
     )
 
 
-def test_fewer_clips_than_features_are_no_trouble():
+def test_frechet_of_fewer_clips_than_features():
     x = np.random.default_rng(0).normal(size=(5, 16))
     assert distances.frechet(x, x) == pytest.approx(0, abs=1e-9)
     assert np.isfinite(distances.frechet(x, x[:2]))
 
 
-def test_inception_score_is_one_for_all_alike_and_the_number_of_kinds_for_clear_ones():
+def test_frechet_in_a_subspace_equals_frechet_of_its_coordinates():
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(12, 5)), rng.normal(0.5, 2, size=(9, 5))
+    rotation = np.linalg.qr(rng.normal(size=(300, 5)))[0].T
+    expected = distances.frechet(first, second)
+    assert distances.frechet(first @ rotation, second @ rotation) == pytest.approx(
+        expected, rel=1e-9
+    )
+
+
+def test_inception_score_is_between_one_and_the_number_of_classes():
     assert distances.inception_score(np.ones((8, 4))) == pytest.approx(1)
     assert distances.inception_score(100 * np.eye(4)) == pytest.approx(4)
 
 
-def test_a_jackknife_interval_holds_the_score_and_narrows():
+def test_jackknife_interval_contains_the_score_and_narrows():
     rng = np.random.default_rng(1)
     widths = []
     for count in (20, 320):
@@ -64,13 +74,13 @@ def test_a_jackknife_interval_holds_the_score_and_narrows():
     assert distances.jackknife(distances.frechet, (x[:2], y[:2])) is None
 
 
-def test_a_jackknife_of_a_mean_is_its_standard_error():
+def test_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(2).normal(size=50)
     low, high = distances.jackknife(lambda values: float(values.mean()), (x,))
     assert (high - low) / 2 == pytest.approx(distances.Z95 * x.std(ddof=1) / np.sqrt(50))
 
 
-def test_many_clips_are_left_out_in_groups():
+def test_large_sets_are_left_out_in_groups():
     x, calls = np.random.default_rng(3).normal(size=1000), []
 
     def mean(values):

@@ -1,4 +1,4 @@
-"""Mel-cepstral distortion: identity, a shifted and a slower copy, numbers made by hand."""
+"""Mel-cepstral distortion: identity, a shifted and a slower copy, values computed by hand."""
 
 import numpy as np
 import pytest
@@ -12,18 +12,18 @@ def mel(frames=60, seed=0):
     return smooth + np.cumsum(rng.normal(0, 0.3, (frames, 64)), 1)
 
 
-def test_a_clip_is_not_distorted_against_itself_whatever_its_level():
-    assert mcd.of_mels(mel(), mel()) == 0
-    assert mcd.of_mels(mel(), mel() + 1.5) == pytest.approx(0, abs=1e-9)
+def test_distortion_of_a_clip_from_itself_is_zero_at_any_level():
+    assert mcd.mel_distortion(mel(), mel()) == 0
+    assert mcd.mel_distortion(mel(), mel() + 1.5) == pytest.approx(0, abs=1e-9)
 
 
-def test_a_later_and_a_slower_copy_are_forgiven():
-    still = np.repeat(mel(1, seed=9), 20, 0)
-    early, late = np.concatenate([mel(), still]), np.concatenate([still[:1], mel(), still])
+def test_warping_compensates_a_shift_and_a_slower_pace():
+    silence = np.repeat(mel(1, seed=9), 20, 0)
+    early, late = np.concatenate([mel(), silence]), np.concatenate([silence[:1], mel(), silence])
     unwarped = np.abs(mcd.cepstra(early) - mcd.cepstra(late)[: len(early)]).mean()
     assert unwarped > 0.01
-    assert mcd.of_mels(mel(), np.repeat(mel(), 2, 0)) == 0
-    assert mcd.of_mels(early, late) < 0.2
+    assert mcd.mel_distortion(mel(), np.repeat(mel(), 2, 0)) == 0
+    assert mcd.mel_distortion(early, late) < 0.2
 
 
 def test_a_known_difference_of_one_coefficient():
@@ -32,11 +32,11 @@ def test_a_known_difference_of_one_coefficient():
     ripple = 0.2 * np.cos(np.pi * 3 * (np.arange(64) + 0.5) / 64)
     assert mcd.cepstra(flat + ripple)[0] == pytest.approx(0.2 * np.eye(13)[2], abs=1e-12)
     expected = 10 * np.sqrt(2) / np.log(10) * 0.2
-    assert mcd.of_mels(flat, flat + ripple) == pytest.approx(expected)
+    assert mcd.mel_distortion(flat, flat + ripple) == pytest.approx(expected)
 
 
 def warped(a, b):
-    """Least mean distance along a warping path, searched as a textbook does it."""
+    """Least mean distance along a warping path, by plain dynamic programming."""
     distance = np.linalg.norm(a[:, None] - b[None], axis=-1)
     best = {(-1, -1): (0.0, 0)}
     for i in range(len(a)):
@@ -48,19 +48,19 @@ def warped(a, b):
     return total / steps
 
 
-def test_the_path_is_the_best_one():
+def test_warping_path_has_the_least_mean_distance():
     a, b = mel(25, 1), mel(31, 2)
-    by_hand = mcd.DECIBELS * warped(mcd.cepstra(a), mcd.cepstra(b))
-    assert mcd.of_mels(a, b) == pytest.approx(by_hand, rel=1e-9)
+    expected = mcd.DECIBELS * warped(mcd.cepstra(a), mcd.cepstra(b))
+    assert mcd.mel_distortion(a, b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_spoken_part_and_too_little_of_it():
-    assert len(mcd.cut(mel(), (0.1, 0.3))) == 20
-    assert len(mcd.cut(mel(), None)) == 60
-    assert mcd.of_mels(mel()[:1], mel()) is None
+def test_spoken_interval_is_cropped_and_one_frame_is_too_few():
+    assert len(mcd.crop_mel(mel(), (0.1, 0.3))) == 20
+    assert len(mcd.crop_mel(mel(), None)) == 60
+    assert mcd.mel_distortion(mel()[:1], mel()) is None
 
 
-def test_a_wave_is_like_itself_and_less_like_noise():
+def test_a_wave_is_closer_to_itself_than_to_noise():
     time = np.arange(16_000) / 16_000
     tone = (0.3 * np.sin(2 * np.pi * 300 * time)).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)

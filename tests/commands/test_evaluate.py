@@ -1,0 +1,38 @@
+"""The command `evaluate`: what it prints and its exit status."""
+
+import json
+
+import pytest
+from helpers import tiny_configs
+
+from vssflow_jax import evaluate, media
+from vssflow_jax.data import pipeline, shards
+
+
+def test_left_out_clips_and_files_are_listed():
+    skipped = [{"id": "joint-1", "reason": "missing: the folder has no file of this clip"}]
+    extra = [{"file": "a.wav", "reason": "another file has this id"}]
+    metrics = {"joint": {"skipped": skipped}, "run": {"extra": extra}}
+    assert evaluate.left_out(metrics) == [
+        "joint joint-1: missing: the folder has no file of this clip",
+        "a.wav: another file has this id",
+    ]
+
+
+def test_a_folder_of_sound_files_is_scored_without_a_run(tiny_run, tmp_path):
+    records = shards.open_split(tiny_run / "shards", "test", with_wave=True, tasks=("speech",))
+    record = records[0]
+    media.write_wav(tmp_path / f"{record['meta']['id']}.wav", pipeline.wave_of(record))
+    media.write_wav(tmp_path / "stranger.wav", pipeline.wave_of(record)[:100])
+    flags = (f"--shards={tiny_run / 'shards'}", f"--generated={tmp_path}", "--clips=1")
+    done = tiny_configs.run("evaluate", *flags)
+    assert done.returncode == evaluate.LEFT_OUT, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
+    assert len(lines) == 3
+    assert any("stranger.wav" in line for line in lines)
+    metrics = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert metrics["speech"]["clips"] == 1
+    assert metrics["speech"]["mcd"] == pytest.approx(0, abs=0.2)
+    assert metrics["speech"]["wer"] == metrics["speech"]["wer_ceiling"]
+    assert "wer_floor" not in metrics["speech"]  # there is no codec
+    assert {metrics[task]["clips"] for task in ("sound", "joint")} == {0}
