@@ -51,7 +51,7 @@ def main(_) -> None:
         for row in itertools.islice(some, CLIPS.value):
             wave, truth = media.read_audio(row.video), alignment.read_alignment(row.alignment)
             predicted = alignment.place_phonemes(
-                [i.symbol for i in truth], *speaker.voiced(wave), durations
+                [i.symbol for i in truth], *speaker.find_voiced_span(wave), durations
             )
             spread.append(edges(predicted) - edges(truth))
             start = time.perf_counter()

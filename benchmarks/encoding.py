@@ -50,7 +50,7 @@ def measure(kind: str) -> tuple[float, float]:
     items, size = ITEMS[kind]
     size = runner.batch_size(kind) if encodes and not cpu else size
     batch = INPUTS[kind](size)
-    inputs = runner.INPUTS.get(kind, lambda x: (x,))
+    inputs = runner.MODEL_INPUTS.get(kind, lambda x: (x,))
     run = jax.jit(lambda p, x: model.apply({"params": p}, *inputs(x)))
     step = functools.partial(run, params, batch)
     jax.block_until_ready(step())

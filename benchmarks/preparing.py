@@ -83,22 +83,24 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
             wave = clock("decode sound", media.read_audio, row.audio or row.video)
             duration = len(picture.frames) / registry.VIDEO_RATE
             mouth = notes.get(row.id, {}).get("mouth")
-            clip = registry.Clip(
+            boxes = mouth and np.broadcast_to(mouth, (len(picture.frames), 4))
+            inputs = registry.EncoderInputs(
                 duration=duration,
                 frames=picture.frames,
                 speaker_wave=wave,
-                mouth=mouth
-                and face_tracking.Mouth.at(np.broadcast_to(mouth, (len(picture.frames), 4))),
+                mouth=mouth and face_tracking.MouthTrack.from_boxes(boxes),
             )
-            clock("encode: thumbnails (shared)", getattr, clip, "thumbs")
+            clock("encode: thumbnails (shared)", getattr, inputs, "thumbnails")
             record = {"wave": media.pcm(wave), "meta": {"id": row.id}}
-            for encoder in registry.EMBEDDED:
-                made = clock(f"encode: {encoder.condition}", encoder.encode, clip)
+            for encoder in registry.BUILT_IN:
+                made = clock(f"encode: {encoder.condition}", encoder.encode, inputs)
                 if made is not None:
                     record[encoder.condition] = made.astype("float16")
             if row.text:  # what is done where the manifest does not say
                 clock(
-                    "find the mouth (where none is given)", face_tracking.find_mouth, picture.frames
+                    "find the mouth (where none is given)",
+                    face_tracking.track_mouth,
+                    picture.frames,
                 )
                 words = normalize.words(row.text)
                 with contextlib.suppress(InputError):
@@ -151,7 +153,7 @@ def time_overlap(rows, folder: pathlib.Path) -> None:
     os.sched_setaffinity(0, cores[:half])
     pin_workers(cores[half:] or cores, folder)
     random_tower(folder / "weights")
-    run, asked, config = runner._run, [], runner.config("clip")
+    run, asked, config = runner._answer, [], runner.read_config("clip")
 
     def instant(questions):
         asked.append(questions)
@@ -165,11 +167,11 @@ def time_overlap(rows, folder: pathlib.Path) -> None:
 
     run([("clip", [np.zeros((1, config.side, config.side, 3), np.uint8)])])  # compiles
     clock = Clock()
-    runner._run = instant
+    runner._answer = instant
     clock("decode", whole, "decoded")
     for questions in asked:
         clock("encode", run, questions)
-    runner._run = lambda questions: clock("busy", run, questions)
+    runner._answer = lambda questions: clock("busy", run, questions)
     clock("both", whole, "both")
     decode, encoding, both, busy = (clock.seconds[k] for k in ("decode", "encode", "both", "busy"))
     hidden = (decode + busy - both) / min(decode, busy)

@@ -38,7 +38,7 @@ def define_flags() -> None:
     flags.DEFINE_float("max_seconds", None, "Longest clip, seconds; default: the recipe's or 10.")
     flags.DEFINE_float("overlap", 0.0, "Seconds that windows of longer clips share.")
     flags.DEFINE_integer("clips_per_shard", 64, "Rows of the manifest a shard.", lower_bound=1)
-    flags.DEFINE_string("encoders", "embedded", "Set of encoders.")
+    flags.DEFINE_string("encoders", "built-in", "Set of encoders.")
     flags.DEFINE_float("valid", folders.VALID, "Share of --videos for validation.")
     flags.DEFINE_float("test", folders.TEST, "Share of --videos for tests.")
     flags.DEFINE_float("limit", LIMIT, "Seconds for a clip before it is given up.", lower_bound=1)

@@ -76,7 +76,7 @@ def test_the_odd_ones_are_read_right(prepared):
     records = by_id(out)
     upright = media.read_video(folder / "plain.mp4").frames
     for name, frames in (("plain", upright), ("turned", np.rot90(upright, -1, (1, 2)))):
-        seen = thumbnails.thumbnails(np.ascontiguousarray(frames))[::5][:10].astype(np.float16)
+        seen = thumbnails.make_thumbnails(np.ascontiguousarray(frames))[::5][:10].astype(np.float16)
         np.testing.assert_array_equal(records[name]["clip"][::2], seen)
     peaks = {name: loudest(records[name]["wave"]) for name in ("plain", "narrow", "wide")}
     assert peaks["plain"] == peaks["narrow"] == pytest.approx(440, abs=1)

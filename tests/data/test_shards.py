@@ -8,14 +8,14 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError, disk_error
 from vssflow_jax.data import manifest, shards
-from vssflow_jax.features.registry import EMBEDDED
+from vssflow_jax.features.registry import BUILT_IN
 
 
 def record(seed=0, without=()):
     """A record with all keys but `without`, of 1 second."""
     generator = np.random.default_rng(seed)
     made = {"wave": generator.integers(-9999, 9999, 16_000).astype(np.int16)}
-    for encoder in EMBEDDED:
+    for encoder in BUILT_IN:
         rows = () if encoder.rate is None else (round(encoder.rate),)
         made[encoder.condition] = generator.normal(size=(*rows, encoder.width)).astype(np.float16)
     made["phonemes"] = generator.integers(0, 71, 25).astype(np.int32)
@@ -69,7 +69,7 @@ def test_a_record_of_another_schema_is_refused():
 
 
 def test_the_schema_is_that_of_the_table():
-    schema = shards.schema(EMBEDDED)
+    schema = shards.schema(BUILT_IN)
     assert tuple(schema) == conditions.NAMES
     for name, feature in schema.items():
         assert feature["width"] == conditions.BY_NAME[name].width

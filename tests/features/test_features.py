@@ -26,27 +26,27 @@ def voice(seed=0, seconds=2.0, pitch=120.0):
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (144, 193), (16, 16), (7, 250)])
 def test_thumbnails_are_area_averages_within_range(height, width):
     frames = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
-    thumbs = thumbnails.thumbnails(frames)
+    thumbs = thumbnails.make_thumbnails(frames)
     assert thumbs.shape == (3, 768) and thumbs.dtype == np.float32
     assert np.abs(thumbs).max() <= 1
     mean = thumbs.reshape(3, 256, 3).mean(1)
     np.testing.assert_allclose(mean, frames.mean((1, 2)) / 127.5 - 1, atol=1e-3)
     for value in (0, 255):
         plain = np.full((1, height, width, 3), value, np.uint8)
-        np.testing.assert_allclose(thumbnails.thumbnails(plain), value / 127.5 - 1, atol=1e-5)
+        np.testing.assert_allclose(thumbnails.make_thumbnails(plain), value / 127.5 - 1, atol=1e-5)
 
 
 def test_thumbnails_of_whole_blocks_are_their_means():
     frames = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
     blocks = frames.reshape(2, 16, 2, 16, 4, 3).mean((2, 4)).reshape(2, 768) / 127.5 - 1
-    np.testing.assert_allclose(thumbnails.thumbnails(frames), blocks, atol=1e-5)
+    np.testing.assert_allclose(thumbnails.make_thumbnails(frames), blocks, atol=1e-5)
 
 
 def test_a_still_picture_has_no_differences():
-    thumbs = thumbnails.thumbnails(np.repeat(fixtures.pictures(1), 5, 0))
-    assert not thumbnails.differences(thumbs).any()
-    moving = thumbnails.thumbnails(fixtures.pictures(5))
-    summed = np.cumsum(thumbnails.differences(moving), 0) / thumbnails.GAIN
+    thumbs = thumbnails.make_thumbnails(np.repeat(fixtures.pictures(1), 5, 0))
+    assert not thumbnails.subtract_previous(thumbs).any()
+    moving = thumbnails.make_thumbnails(fixtures.pictures(5))
+    summed = np.cumsum(thumbnails.subtract_previous(moving), 0) / thumbnails.GAIN
     np.testing.assert_allclose(summed, moving - moving[0], atol=1e-5)
 
 
@@ -56,20 +56,20 @@ def test_a_still_picture_has_no_differences():
 def test_a_crop_shows_the_box_and_nothing_else():
     frames = np.zeros((2, 100, 100, 3), np.uint8)
     frames[:, 40:60, 20:50] = 255
-    inside = lips.mouth_crops(frames, (20, 40, 50, 60))
+    inside = lips.crop_mouth(frames, (20, 40, 50, 60))
     assert inside.shape == (2, 1024) and inside.dtype == np.float32
     np.testing.assert_allclose(inside, 1, atol=1e-5)
-    np.testing.assert_allclose(lips.mouth_crops(frames, (60, 0, 90, 30)), -1, atol=1e-5)
-    half = lips.mouth_crops(frames, (5, 40, 35, 60)).reshape(2, 32, 32)
+    np.testing.assert_allclose(lips.crop_mouth(frames, (60, 0, 90, 30)), -1, atol=1e-5)
+    half = lips.crop_mouth(frames, (5, 40, 35, 60)).reshape(2, 32, 32)
     assert (half[:, :, :15] < -0.9).all() and (half[:, :, 17:] > 0.9).all()
 
 
 def test_boxes_may_move_and_reach_over_the_edge():
     frames = fixtures.pictures(3)
     boxes = np.array([[0, 0, 20, 20], [5, 5, 25, 25], [-10, -10, 20, 20]], float)
-    crops = lips.mouth_crops(frames, boxes)
+    crops = lips.crop_mouth(frames, boxes)
     for t in range(2):
-        np.testing.assert_array_equal(crops[t], lips.mouth_crops(frames[t : t + 1], boxes[t])[0])
+        np.testing.assert_array_equal(crops[t], lips.crop_mouth(frames[t : t + 1], boxes[t])[0])
     assert np.isfinite(crops).all()
 
 
@@ -79,7 +79,7 @@ EMPTY = [(10, 10, 10, 20), (20, 10, 10, 20), (200, 0, 220, 20), (0, -9, 9, -1)]
 @pytest.mark.parametrize("box", EMPTY)
 def test_an_empty_box_is_an_error(box):
     with pytest.raises(InputError, match="mouth box"):
-        lips.mouth_crops(fixtures.pictures(2), box)
+        lips.crop_mouth(fixtures.pictures(2), box)
 
 
 # ---- speaker ------------------------------------------------------------------------------
@@ -95,12 +95,12 @@ def test_the_mel_analysis_is_the_codecs():
 
 def test_the_embedding_does_not_hear_loudness_or_pauses():
     wave = voice()
-    embedding = speaker.statistics(wave)
+    embedding = speaker.embed_speaker(wave)
     assert embedding.shape == (256,) and embedding.dtype == np.float32
-    np.testing.assert_allclose(speaker.statistics(wave * 0.1), embedding, atol=0.01)
+    np.testing.assert_allclose(speaker.embed_speaker(wave * 0.1), embedding, atol=0.01)
     pause = np.zeros(16_000, np.float32)
-    paused = speaker.statistics(np.concatenate([pause, wave, pause]))
-    other = speaker.statistics(voice(1, pitch=210.0))
+    paused = speaker.embed_speaker(np.concatenate([pause, wave, pause]))
+    other = speaker.embed_speaker(voice(1, pitch=210.0))
     distance = lambda a, b: float(np.mean((a - b) ** 2))  # noqa: E731
     assert distance(paused, embedding) < 0.2 * distance(other, embedding)
 
@@ -111,15 +111,15 @@ SILENT = [np.zeros(16_000), np.full(16_000, 5e-4), np.zeros(0), voice()[:800]]
 @pytest.mark.parametrize("wave", SILENT)
 def test_silence_and_scraps_are_no_voice(wave):
     with pytest.raises(InputError, match="speaker audio: found"):
-        speaker.statistics(wave)
+        speaker.embed_speaker(wave)
 
 
 def test_the_voiced_part_is_found():
     wave = np.zeros(64_000, np.float32)
     wave[16_000:48_000] = voice()
-    start, end = speaker.voiced(wave)
+    start, end = speaker.find_voiced_span(wave)
     assert start == pytest.approx(1.0, abs=0.05) and end == pytest.approx(3.0, abs=0.05)
-    assert speaker.voiced(np.zeros(32_000, np.float32)) == (0.0, 2.0)
+    assert speaker.find_voiced_span(np.zeros(32_000, np.float32)) == (0.0, 2.0)
 
 
 # ---- all of them --------------------------------------------------------------------------
@@ -128,8 +128,8 @@ def test_the_voiced_part_is_found():
 @pytest.mark.parametrize("count", [1, 25, 49, 100])
 def test_conditions_have_the_shapes_of_the_schema(count):
     frames = fixtures.pictures(count)
-    made = registry.encode_clip(frames, voice(), (5, 5, 25, 25))
-    for encoder in registry.EMBEDDED:
+    made = registry.encode_example(frames, voice(), (5, 5, 25, 25))
+    for encoder in registry.BUILT_IN:
         condition = conditions.BY_NAME[encoder.condition]
         assert encoder.width == condition.width
         rows = conditions.frames(condition.name, count / 25, encoder.rate)
@@ -141,24 +141,24 @@ def test_conditions_have_the_shapes_of_the_schema(count):
 
 def test_what_is_missing_is_absent():
     frames = fixtures.pictures(10)
-    assert registry.encode_clip(frames).keys() == {"clip", "sync"}
-    assert registry.encode_clip(speaker_wave=voice()).keys() == {"speaker"}
-    assert registry.encode_clip() == {}
+    assert registry.encode_example(frames).keys() == {"clip", "sync"}
+    assert registry.encode_example(speaker_wave=voice()).keys() == {"speaker"}
+    assert registry.encode_example() == {}
     with pytest.raises(InputError, match="expected one of"):
-        registry.encode_clip(frames, encoder_set="embeded")
+        registry.encode_example(frames, encoder_set="embeded")
 
 
 def test_slow_rates_take_the_frame_on_show():
     rows = np.arange(25)[:, None]
-    taken = registry.at_rate(rows, 25.0, 10.0, 10)[:, 0]
+    taken = registry.hold_at_rate(rows, 25.0, 10.0, 10)[:, 0]
     np.testing.assert_array_equal(taken, [0, 2, 5, 7, 10, 12, 15, 17, 20, 22])
-    np.testing.assert_array_equal(registry.at_rate(rows, 25.0, 25.0, 25), rows)
+    np.testing.assert_array_equal(registry.hold_at_rate(rows, 25.0, 25.0, 25), rows)
 
 
 def test_a_change_of_an_encoder_changes_its_hash():
-    first = registry.EMBEDDED[0]
-    hashes = {e.hash for e in registry.EMBEDDED}
-    assert len(hashes) == len(registry.EMBEDDED)
+    first = registry.BUILT_IN[0]
+    hashes = {e.hash for e in registry.BUILT_IN}
+    assert len(hashes) == len(registry.BUILT_IN)
     assert registry.Encoder(**{**vars(first), "version": first.version + 1}).hash not in hashes
 
 
@@ -166,7 +166,7 @@ def test_a_change_of_an_encoder_changes_its_hash():
 def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
     """The conditions are those of a clip whose pictures are all in memory."""
     window = examples.Window(id="x", start=1.0, frames=50)
-    speaks = name.startswith("carphone") and face_mesh.available()
+    speaks = name.startswith("carphone") and face_mesh.is_available()
     held, said = examples.seen(
         fixtures.real(name), None, window, examples.Settings(), speaks=speaks
     )

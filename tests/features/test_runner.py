@@ -9,8 +9,8 @@ from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.features import registry, runner
-from vssflow_jax.features.face_tracking import Mouth
-from vssflow_jax.features.registry import Clip
+from vssflow_jax.features.face_tracking import MouthTrack
+from vssflow_jax.features.registry import EncoderInputs
 from vssflow_jax.preparation.prepare import prepare
 
 
@@ -30,23 +30,23 @@ def voice(seed, seconds):
 
 def clip(count, seconds=None, seed=0):
     frames = fixtures.pictures(count)
-    mouth = Mouth.at(np.broadcast_to([5.0, 5.0, 25.0, 25.0], (count, 4)))
-    return Clip(
+    mouth = MouthTrack.from_boxes(np.broadcast_to([5.0, 5.0, 25.0, 25.0], (count, 4)))
+    return EncoderInputs(
         duration=seconds or count / 25, frames=frames, mouth=mouth, speaker_wave=voice(seed, 1.0)
     )
 
 
 def test_clips_together_are_as_each_alone(weights):
-    clips = [clip(30), Clip(duration=1.0), clip(12, seed=1), clip(55, 3.0, seed=2)]
-    together = registry.encode_clips(clips, "published")
+    clips = [clip(30), EncoderInputs(duration=1.0), clip(12, seed=1), clip(55, 3.0, seed=2)]
+    together = registry.encode_examples(clips, "published")
     assert together[1] == {}
     for one, made in zip(clips, together, strict=True):
-        alone = registry.encode_clips([one], "published")[0]
+        alone = registry.encode_examples([one], "published")[0]
         assert made.keys() == alone.keys()
         for name, features in made.items():
             assert features.dtype == np.float16 and np.isfinite(features).all()
             np.testing.assert_allclose(features, alone[name], rtol=5e-3, atol=5e-3)
-    rows = {e.condition: e for e in registry.encoders("published")}
+    rows = {e.condition: e for e in registry.select_encoders("published")}
     assert rows["sync"].rate == 24 and rows["clip"].rate == 10
     for name in ("clip", "sync"):
         wanted = conditions.frames(name, 3.0, rows[name].rate)
@@ -55,51 +55,53 @@ def test_clips_together_are_as_each_alone(weights):
 
 
 def test_what_is_missing_stays_missing(weights):
-    assert registry.encode_clip(fixtures.pictures(10), encoder_set="published").keys() == {
+    assert registry.encode_example(fixtures.pictures(10), encoder_set="published").keys() == {
         "clip", "sync",
     }  # fmt: skip
-    assert registry.encode_clip(speaker_wave=voice(0, 1), encoder_set="published").keys() == {
+    assert registry.encode_example(speaker_wave=voice(0, 1), encoder_set="published").keys() == {
         "speaker"
     }
-    assert registry.encode_clip(encoder_set="published") == {}
+    assert registry.encode_example(encoder_set="published") == {}
     with pytest.raises(InputError, match="silence"):
-        registry.encode_clip(speaker_wave=np.zeros(16_000, "f4"), encoder_set="published")
+        registry.encode_example(speaker_wave=np.zeros(16_000, "f4"), encoder_set="published")
 
 
 def test_a_set_may_be_chosen_by_condition(weights):
-    made = registry.encode_clip(
-        fixtures.pictures(25), voice(0, 1), encoder_set="clip=embedded,sync=published"
+    made = registry.encode_example(
+        fixtures.pictures(25), voice(0, 1), encoder_set="clip=built-in,sync=published"
     )
     assert made["clip"].shape == (10, 768) and made["sync"].shape == (24, 64)
     assert made.keys() == {"clip", "sync"}
-    schema = shards.schema(registry.encoders("clip=embedded,sync=published"))
+    schema = shards.schema(registry.select_encoders("clip=built-in,sync=published"))
     assert schema["sync"]["encoder"] == "synchformer" and schema["sync"]["rate"] == 24
     for wrong in ("clip=publishd", "smell=published", "publish"):
         with pytest.raises(InputError, match="encoders: found"):
-            registry.encoders(wrong)
+            registry.select_encoders(wrong)
 
 
 def test_the_hash_is_that_of_the_weights(weights, tmp_path, monkeypatch):
-    before = registry.published("speaker").hash
+    before = registry.find_published("speaker").hash
     small.convert("speaker", tmp_path, seed=1)
     monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
-    assert registry.published("speaker").hash != before
+    assert registry.find_published("speaker").hash != before
 
 
 def test_frames_after_the_end_are_black(weights):
     """As in the official preparation, which lays every clip on ten seconds."""
     short = clip(40)
     frames = np.concatenate([short.frames, np.zeros((60, *short.frames.shape[1:]), np.uint8)])
-    longer = Clip(duration=4.0, frames=frames)
+    longer = EncoderInputs(duration=4.0, frames=frames)
     for kind in ("clip", "sync"):
-        a, b = runner.encode(kind, [Clip(duration=4.0, frames=short.frames), longer])
+        a, b = runner.encode_condition(
+            kind, [EncoderInputs(duration=4.0, frames=short.frames), longer]
+        )
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_lips_do_not_see_how_far_they_are_padded(weights):
-    one, run = clip(26), runner.loaded("lips")[1]
-    crops = one.mouth.crops(one.frames)
-    padded = runner._lips_of([crops], 75, 1)[0, :26]
+    one, run = clip(26), runner.load_encoder("lips")[1]
+    crops = one.mouth.crop(one.frames)
+    padded = runner.encode_crops([crops], 75, 1)[0, :26]
     plain = np.asarray(run((crops[None], np.ones((1, 26), bool))))[0]
     np.testing.assert_allclose(padded, plain, atol=2e-5)
 

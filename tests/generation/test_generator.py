@@ -92,7 +92,7 @@ def test_real_videos_keep_their_packets_and_length(generator, name, tmp_path):
     assert len(media.read_audio(out)) == pytest.approx(duration * 16_000, abs=16_000 / 25)
     assert len(media.read_audio(tmp_path / "out.wav")) == len(made.wave)
     assert ("phonemes" in made.report["used"]) == (text is not None)
-    sees = text is not None and face_mesh.available()  # lips of those who speak, where it can
+    sees = text is not None and face_mesh.is_available()  # lips of those who speak, where it can
     assert "lips" in made.report["used" if sees else "missing"]
     json.dumps(made.report)
 

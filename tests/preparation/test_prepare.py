@@ -112,7 +112,7 @@ def test_every_clip_is_there_with_what_it_has(prepared):
 def test_voices_are_missing_where_no_encoder_is_for_them(corpus, tmp_path):
     manifest = write_manifest(corpus, GOOD[:1], "voiced.csv")
     options = {"workers": 0, "progress": False}
-    info = prepare(manifest, tmp_path, encoder_set="clip=embedded,sync=embedded", **options)
+    info = prepare(manifest, tmp_path, encoder_set="clip=built-in,sync=built-in", **options)
     assert info["splits"]["train"]["missing"] == {"lips": 1, "speaker": 1}
     assert records(tmp_path)["a"].keys() == {"wave", "phonemes", "clip", "sync", "meta"}
 
@@ -157,7 +157,7 @@ def test_annotations_and_mouths_come_along(prepared, corpus):
     from vssflow_jax.features import lips
 
     frames = media.read_video(corpus / "0.mp4").frames
-    expected = lips.mouth_crops(frames, (10, 10, 30, 30)).astype(np.float16)
+    expected = lips.crop_mouth(frames, (10, 10, 30, 30)).astype(np.float16)
     np.testing.assert_array_equal(found["a"]["lips"], expected)
 
 

@@ -50,7 +50,7 @@ def test_boundaries_are_heard_far_better_than_predicted(spoken):
     for wave, words, truth in spoken:
         heard.append(errors(aligner.align_words(wave, words), truth))
         symbols = [i.symbol for i in truth]
-        spread = alignment.place_phonemes(symbols, *speaker.voiced(wave), durations)
+        spread = alignment.place_phonemes(symbols, *speaker.find_voiced_span(wave), durations)
         predicted.append(errors(spread, truth))
     heard, predicted = np.concatenate(heard), np.concatenate(predicted)
     assert np.median(heard) < 0.02 and np.quantile(heard, 0.95) < 0.12

@@ -100,7 +100,7 @@ def spoken(name, text="set blue at g nine now"):
 def test_voices_of_a_script(tmp_path):
     media.write_wav(tmp_path / "ada.wav", spoken("ada"))
     files = [tmp_path / "ada.wav", None, tmp_path / "ada.wav"]
-    read = read_voices(files, "embedded")
+    read = read_voices(files, "built-in")
     found = voices_of(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, read)
     assert len(found.embeddings) == 2 and found.embeddings[1] is None
     assert found.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
@@ -108,8 +108,8 @@ def test_voices_of_a_script(tmp_path):
 
 def test_a_voice_needs_an_encoder_for_voices(tmp_path):
     media.write_wav(tmp_path / "ada.wav", spoken("ada"))
-    with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=embedded\)"):
-        read_voices([tmp_path / "ada.wav"], "clip=embedded")
+    with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=built-in\)"):
+        read_voices([tmp_path / "ada.wav"], "clip=built-in")
 
 
 def test_stems_switch_conditions():
@@ -121,8 +121,8 @@ def test_stems_switch_conditions():
 
 def test_other_rates_than_trained_on_are_refused():
     with pytest.raises(InputError, match="sync at 25 a second, expected 24"):
-        check_rates({"sync": 24, "clip": 10}, "embedded")
-    check_rates({"sync": 25.0, "clip": None}, "embedded")
+        check_rates({"sync": 24, "clip": 10}, "built-in")
+    check_rates({"sync": 25.0, "clip": None}, "built-in")
 
 
 def test_the_variant_that_says_the_text_comes_first(tmp_path):

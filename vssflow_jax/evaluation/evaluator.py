@@ -19,7 +19,7 @@ from vssflow_jax.data.pipeline import wave_of
 from vssflow_jax.evaluation import aggregate
 from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models
 from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
-from vssflow_jax.features.registry import encoders
+from vssflow_jax.features.registry import select_encoders
 
 TRAINING_EXAMPLES = {"joint": 200, "sound": 80, "speech": 80}  # for the reference models
 CODEC_SHARE = 0.3  # share of them that is added once more through the codec
@@ -140,8 +140,10 @@ class Evaluator:
         """
         folder = Path(folder)
         info = shards.load_dataset_info(folder)
-        encoder_set = info.get("statistics", {}).get("encoders", "embedded")
-        encoders(encoder_set)  # missing weights are an error here, not an absent metric later
+        encoder_set = info.get("statistics", {}).get("encoders", "built-in")
+        select_encoders(
+            encoder_set
+        )  # missing weights are an error here, not an absent metric later
         models = {
             "recognizer": asr.load(recognizer),
             "mos_predictors": mos.load(mos_names),

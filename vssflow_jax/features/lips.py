@@ -1,4 +1,4 @@
-"""Mouth pictures: a small grey crop of every frame."""
+"""Lip features without weights: a small gray crop of the mouth in every frame."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Iterable
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.features.thumbnails import area
+from vssflow_jax.features.thumbnails import area_weights
 
 SIDE = 32
 WIDTH = SIDE * SIDE
 ROW = np.dtype((np.float32, WIDTH))
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
+GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
 
 
-def mouth_crops(frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
-    """Grey crops of the mouth: uint8 T x [H, W, 3] -> float32 [T, 1024] in [-1, 1].
+def crop_mouth(frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
+    """Gray crops of the mouth: uint8 T x [H, W, 3] -> float32 [T, 1024] in [-1, 1].
 
     Args:
       frames: pictures.
-      box: (x0, y0, x1, y1) in pixels of these frames, [4] or one a frame [T, 4]. What lies
-        outside the picture repeats its edge.
+      box: (x0, y0, x1, y1) in pixels of these frames, [4] or one a frame [T, 4]. Outside the
+        picture its edge is repeated.
 
     Raises:
-      InputError: a box that is empty or lies wholly outside the picture.
+      InputError: a box that is empty or lies entirely outside the picture.
     """
     boxes = np.asarray(box, float)
     one_each = boxes.ndim == 2
@@ -37,14 +37,14 @@ def mouth_crops(frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
 def _crop(frame: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     height, width = frame.shape[:2]
     if not (x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height):
-        found = [round(edge, 1) for edge in (x0, y0, x1, y1)]
+        edges = [round(edge, 1) for edge in (x0, y0, x1, y1)]
         raise InputError(
-            f"mouth box: found {found}, expected x0 < x1 and y0 < y1 within a picture of "
+            f"mouth box: found {edges}, expected x0 < x1 and y0 < y1 within a picture of "
             f"{width} x {height}"
         )
     top, bottom = max(0, int(y0)), min(height, int(np.ceil(y1)))
     left, right = max(0, int(x0)), min(width, int(np.ceil(x1)))
-    grey = frame[top:bottom, left:right].astype(np.float32) @ GREY
-    rows = area(bottom - top, y0 - top, y1 - top, SIDE)
-    columns = area(right - left, x0 - left, x1 - left, SIDE)
-    return rows @ grey @ columns.T
+    gray = frame[top:bottom, left:right].astype(np.float32) @ GRAY
+    rows = area_weights(bottom - top, y0 - top, y1 - top, SIDE)
+    columns = area_weights(right - left, x0 - left, x1 - left, SIDE)
+    return rows @ gray @ columns.T

@@ -1,13 +1,13 @@
-"""The encoders of a clip: which one makes which condition, and all of them at once.
+"""Which encoder makes which condition, and the encoding of an example by all of them.
 
-A set of encoders is chosen by name: `embedded`, `published` (whose weights docs/weights.md
-lists), or one by condition, `clip=published,sync=embedded`; then the conditions that are not
-named are missing. Each encoder has a version; it goes with the hash of its weights into the hash
-that shards and checkpoints carry, so a change of the numbers that it gives needs a new one.
+A set of encoders is chosen by name: `built-in` (no weights), `published` (weights are listed in
+docs/weights.md), or one encoder by condition, `clip=published,sync=built-in`; conditions without
+an encoder are absent. Each encoder has a version, which enters the hash that shards and
+checkpoints carry together with the hash of its weights: increase it when the features change.
 
-`encode_clip` runs in many processes at once, which have no accelerator runtime. An encoder that
-needs the device prepares its input here and calls `pool.together(run, input)`: the main process,
-which holds the device, runs all inputs that wait in one batch, while the others decode.
+Built-in encoders run in many processes at once, without an accelerator runtime. A published
+encoder prepares its input here and calls `process_pool.together(run, input)`: the main process,
+which holds the device, runs all waiting inputs in one batch while the others decode.
 """
 
 from __future__ import annotations
@@ -20,43 +20,52 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.conditions import frames as frame_count
 from vssflow_jax.features import lips, speaker, thumbnails
-from vssflow_jax.features.face_tracking import Mouth
+from vssflow_jax.features.face_tracking import MouthTrack
 
 VIDEO_RATE = 25.0  # frames a second at which videos are decoded for the encoders
-SIDES = (256, 640)  # pixels of a picture's longer side, for embedded and for published encoders
+CLIP_RATE = float(conditions.BY_NAME["clip"].rate)
+# Pixels of the longer side of the frames.
+FRAME_SIDE = {"built-in": 256, "published": 640}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
-    """What encoders see. Anything may be None: then the conditions that need it are missing.
+class EncoderInputs:
+    """The media of one example. Where one is None, the conditions made from it are absent.
 
     Attributes:
       duration: seconds.
-      frames: uint8 [T, H, W, 3] at 25 a second, or T pictures that can be gone through again.
-      speaker_wave: float32 [n] at 16 kHz, the voice to speak with.
-      mouth: where it is in the frames; `mouth.crops(frames)` are those that AV-HuBERT takes.
+      frames: uint8 [T, H, W, 3] at 25 a second, or T frames that can be iterated repeatedly.
+      speaker_wave: float32 [n] at 16 kHz, the reference voice.
+      mouth: position of the mouth in the frames.
     """
 
     duration: float
     frames: Iterable[np.ndarray] | None = None
     speaker_wave: np.ndarray | None = None
-    mouth: Mouth | None = None
+    mouth: MouthTrack | None = None
 
     @functools.cached_property
-    def thumbs(self) -> np.ndarray | None:
+    def thumbnails(self) -> np.ndarray | None:
         """Thumbnails of the frames, float32 [T, 768], shared by two encoders."""
-        return None if self.frames is None else thumbnails.thumbnails(self.frames)
+        return None if self.frames is None else thumbnails.make_thumbnails(self.frames)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """One row: `condition` is made by encoder `name`, `rate` frames a second (None: one a clip).
+    """An encoder of one condition.
 
-    `encode_many` takes clips together, where that is faster; `weights` is the hash of the
-    parameters, empty without any.
+    Attributes:
+      condition: name of the condition.
+      name: of the encoder.
+      rate: features a second; None: one for the example.
+      width: channels of a feature.
+      version: of the features, for the hash.
+      encode: inputs of one example to its features, None without the media.
+      encode_many: the same for several examples together, where that is faster.
+      weights: hash of the parameters; empty without any.
     """
 
     condition: str
@@ -64,151 +73,168 @@ class Encoder:
     rate: float | None
     width: int
     version: int
-    encode: Callable[[Clip], np.ndarray | None]
-    encode_many: Callable[[Sequence[Clip]], list[np.ndarray | None]] | None = None
+    encode: Callable[[EncoderInputs], np.ndarray | None]
+    encode_many: Callable[[Sequence[EncoderInputs]], list[np.ndarray | None]] | None = None
     weights: str = ""
 
     @property
     def hash(self) -> str:
-        """Identity of the numbers that this encoder gives."""
+        """Identity of the features, 16 hexadecimal digits."""
         row = [self.condition, self.name, self.rate, self.width, self.version]
         row += [self.weights] if self.weights else []
         return hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16]
 
 
-def at_rate(features: np.ndarray, source: float, rate: float, count: int) -> np.ndarray:
-    """The rows on show at times k / rate, k < count: [T, W] at `source` a second -> [count, W]."""
+def hold_at_rate(features: np.ndarray, source: float, rate: float, count: int) -> np.ndarray:
+    """The rows shown at times k / rate, k < count: [T, W] at `source` a second -> [count, W]."""
     index = np.floor(np.arange(count) * (source / rate) + 1e-6).astype(int)
     return features[np.minimum(index, len(features) - 1)]
 
 
-def _clip(clip: Clip) -> np.ndarray | None:
-    if clip.thumbs is None:
+# ---- built-in encoders --------------------------------------------------------------------
+
+
+def _encode_clip(inputs: EncoderInputs) -> np.ndarray | None:
+    if inputs.thumbnails is None:
         return None
-    return at_rate(clip.thumbs, VIDEO_RATE, 10.0, frame_count("clip", clip.duration, 10.0))
+    count = conditions.frames("clip", inputs.duration, CLIP_RATE)
+    return hold_at_rate(inputs.thumbnails, VIDEO_RATE, CLIP_RATE, count)
 
 
-def _sync(clip: Clip) -> np.ndarray | None:
-    if clip.thumbs is None:
+def _encode_sync(inputs: EncoderInputs) -> np.ndarray | None:
+    if inputs.thumbnails is None:
         return None
-    count = frame_count("sync", clip.duration, VIDEO_RATE)
-    return at_rate(thumbnails.differences(clip.thumbs), VIDEO_RATE, VIDEO_RATE, count)
+    count = conditions.frames("sync", inputs.duration, VIDEO_RATE)
+    differences = thumbnails.subtract_previous(inputs.thumbnails)
+    return hold_at_rate(differences, VIDEO_RATE, VIDEO_RATE, count)
 
 
-def _lips(clip: Clip) -> np.ndarray | None:
-    if clip.frames is None or clip.mouth is None:
+def _encode_lips(inputs: EncoderInputs) -> np.ndarray | None:
+    if inputs.frames is None or inputs.mouth is None:
         return None
-    crops = lips.mouth_crops(clip.frames, clip.mouth.boxes)
-    return at_rate(crops, VIDEO_RATE, VIDEO_RATE, frame_count("lips", clip.duration, VIDEO_RATE))
+    crops = lips.crop_mouth(inputs.frames, inputs.mouth.boxes)
+    count = conditions.frames("lips", inputs.duration, VIDEO_RATE)
+    return hold_at_rate(crops, VIDEO_RATE, VIDEO_RATE, count)
 
 
-def _speaker(clip: Clip) -> np.ndarray | None:
-    return None if clip.speaker_wave is None else speaker.statistics(clip.speaker_wave)
+def _encode_speaker(inputs: EncoderInputs) -> np.ndarray | None:
+    return None if inputs.speaker_wave is None else speaker.embed_speaker(inputs.speaker_wave)
 
 
-EMBEDDED = (
-    Encoder(condition="clip", name="thumbnails", rate=10.0, width=thumbnails.WIDTH, version=1,
-            encode=_clip),
+BUILT_IN = (
+    Encoder(condition="clip", name="thumbnails", rate=CLIP_RATE, width=thumbnails.WIDTH, version=1,
+            encode=_encode_clip),
     Encoder(condition="speaker", name="statistics", rate=None, width=speaker.WIDTH, version=1,
-            encode=_speaker),
-    Encoder(condition="lips", name="mouth", rate=25.0, width=lips.WIDTH, version=1, encode=_lips),
-    Encoder(condition="sync", name="differences", rate=25.0, width=thumbnails.WIDTH, version=2,
-            encode=_sync),
+            encode=_encode_speaker),
+    Encoder(condition="lips", name="mouth", rate=VIDEO_RATE, width=lips.WIDTH, version=1,
+            encode=_encode_lips),
+    Encoder(condition="sync", name="differences", rate=VIDEO_RATE, width=thumbnails.WIDTH,
+            version=2, encode=_encode_sync),
 )  # fmt: skip
+
+
+# ---- published encoders -------------------------------------------------------------------
+
 PUBLISHED = {
     "clip": "clip-vit-b16",
     "speaker": "rawnet3",
     "lips": "av-hubert-large",
     "sync": "synchformer",
 }
-SETS = ("embedded", "published")
 
 
-def published(condition: str) -> Encoder:
-    """The encoder of a condition with published weights; InputError if they are nowhere."""
-    # Only here: they need an accelerator runtime, which the embedded ones do without.
+def find_published(condition: str) -> Encoder:
+    """The encoder of a condition with published weights.
+
+    Raises:
+      InputError: the weights are not installed.
+    """
+    # Imported late: these need an accelerator runtime, which the built-in encoders do without.
     from vssflow_jax.features import runner
     from vssflow_jax.weights.published import describe, find
 
-    about = describe(find(condition), condition)
+    description = describe(find(condition), condition)
     return Encoder(
         condition=condition,
         name=PUBLISHED[condition],
         rate=runner.RATES[condition],
-        width=about["config"].width,
+        width=description["config"].width,
         version=1,
-        encode=lambda clip: runner.encode(condition, [clip])[0],
-        encode_many=functools.partial(runner.encode, condition),
-        weights=about["hash"],
+        encode=lambda inputs: runner.encode_condition(condition, [inputs])[0],
+        encode_many=functools.partial(runner.encode_condition, condition),
+        weights=description["hash"],
     )
 
 
-def encoders(name: str) -> tuple[Encoder, ...]:
+# ---- sets of encoders ---------------------------------------------------------------------
+
+
+def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
     """The encoders of a set, or of a choice by condition.
 
     Raises:
-      InputError: an unknown set or condition, or weights that are nowhere.
+      InputError: an unknown set or condition, or weights that are not installed.
     """
-    if "=" in name:
-        chosen = dict(part.partition("=")[::2] for part in name.split(","))
+    if "=" in encoder_set:
+        choice = dict(part.partition("=")[::2] for part in encoder_set.split(","))
     else:
-        chosen = dict.fromkeys(PUBLISHED, name)
-    wrong = [part for part in chosen.items() if part[0] not in PUBLISHED or part[1] not in SETS]
-    if wrong:
+        choice = dict.fromkeys(PUBLISHED, encoder_set)
+    if any(name not in PUBLISHED or kind not in FRAME_SIDE for name, kind in choice.items()):
         raise InputError(
-            f"encoders: found {name!r}, expected one of {sorted(SETS)}, or one by condition "
-            f"({', '.join(PUBLISHED)}) like clip=published,sync=embedded"
+            f"encoders: found {encoder_set!r}, expected one of {sorted(FRAME_SIDE)}, or one by "
+            f"condition ({', '.join(PUBLISHED)}) like clip=published,sync=built-in"
         )
-    embedded = {encoder.condition: encoder for encoder in EMBEDDED}
+    built_in = {encoder.condition: encoder for encoder in BUILT_IN}
     return tuple(
-        embedded[condition] if chosen[condition] == "embedded" else published(condition)
+        built_in[condition] if choice[condition] == "built-in" else find_published(condition)
         for condition in PUBLISHED
-        if condition in chosen
+        if condition in choice
     )
 
 
-def picture_side(name: str) -> int:
-    """Pixels of the longer side at which a set of encoders wants its pictures, at most."""
-    return SIDES["published" in name]
+def select_frame_side(encoder_set: str) -> int:
+    """Pixels of the longer side of the frames for a set of encoders, at most."""
+    return FRAME_SIDE["published" if "published" in encoder_set else "built-in"]
 
 
-def encode_clip(
+def encode_example(
     frames: Iterable[np.ndarray] | None = None,
     speaker_wave: np.ndarray | None = None,
-    mouth: Sequence[float] | Mouth | None = None,
+    mouth: Sequence[float] | MouthTrack | None = None,
     *,
     duration: float | None = None,
-    encoder_set: str = "embedded",
+    encoder_set: str = "built-in",
 ) -> dict[str, np.ndarray]:
-    """Conditions of one clip by name: float16, [n, width] or, once a clip, [width].
+    """Conditions of one example by name: float16, [n, width] or, once an example, [width].
 
     Args:
-      frames: uint8 [T, H, W, 3] at 25 a second; where the duration and the whole `Mouth` are
-        given also T pictures that can be gone through again, such as `decoding.Pictures`.
+      frames: uint8 [T, H, W, 3] at 25 a second; with a duration and a `MouthTrack` also T frames
+        that can be iterated repeatedly, such as `media.Pictures`.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
-      mouth: where it is: found in the frames, or a box (x0, y0, x1, y1) in their pixels.
-      duration: seconds that the conditions cover; the frames' own length if not given.
+      mouth: its track in the frames, or one box (x0, y0, x1, y1) in their pixels.
+      duration: seconds that the conditions cover; default: the length of the frames.
       encoder_set: name of the set of encoders, or a choice by condition.
 
     Returns:
-      n = round(duration * rate) rows a condition; a condition whose source is missing is absent.
+      n = round(duration * rate) rows a condition; conditions without their media are absent.
     """
     if duration is None:
         duration = 0.0 if frames is None else len(frames) / VIDEO_RATE
-    if frames is not None and mouth is not None and not isinstance(mouth, Mouth):
-        mouth = Mouth.at(np.broadcast_to(np.asarray(mouth, float), (len(frames), 4)))
-    clip = Clip(duration=duration, frames=frames, speaker_wave=speaker_wave, mouth=mouth)
-    return encode_clips([clip], encoder_set)[0]
+    if frames is not None and mouth is not None and not isinstance(mouth, MouthTrack):
+        boxes = np.broadcast_to(np.asarray(mouth, float), (len(frames), 4))
+        mouth = MouthTrack.from_boxes(boxes)
+    inputs = EncoderInputs(duration=duration, frames=frames, speaker_wave=speaker_wave, mouth=mouth)
+    return encode_examples([inputs], encoder_set)[0]
 
 
-def encode_clips(
-    clips: Sequence[Clip], encoder_set: str = "embedded"
+def encode_examples(
+    inputs: Sequence[EncoderInputs], encoder_set: str = "built-in"
 ) -> list[dict[str, np.ndarray]]:
-    """Conditions of several clips, as `encode_clip`; encoders with weights take them together."""
-    out: list[dict[str, np.ndarray]] = [{} for _ in clips]
-    for encoder in encoders(encoder_set):
-        many = encoder.encode_many or functools.partial(map, encoder.encode)
-        for made, features in zip(out, many(clips), strict=True):
+    """Conditions of several examples, as `encode_example`; published encoders batch them."""
+    examples: list[dict[str, np.ndarray]] = [{} for _ in inputs]
+    for encoder in select_encoders(encoder_set):
+        encode_many = encoder.encode_many or functools.partial(map, encoder.encode)
+        for example, features in zip(examples, encode_many(inputs), strict=True):
             if features is not None:
-                made[encoder.condition] = features.astype(np.float16)
-    return out
+                example[encoder.condition] = features.astype(np.float16)
+    return examples

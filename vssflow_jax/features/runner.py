@@ -1,9 +1,9 @@
-"""Published encoders at work: inputs of many clips, jitted and batched, features by clip.
+"""Published encoders on a device: jitted, batched over many examples, features by example.
 
 Batches have fixed shapes, so that each encoder is compiled once a process (lips: once a length,
 in steps of a second). Accelerators compute in bfloat16, processors in float32.
 
-Legend: N items of all clips, T frames.
+Legend: N items of all examples, T frames, S a frame's side, W channels of a feature.
 """
 
 from __future__ import annotations
@@ -16,197 +16,225 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 from vssflow_jax.common import process_pool
-from vssflow_jax.conditions import frames as frame_count
+from vssflow_jax.conditions import BY_NAME
+from vssflow_jax.conditions import frames as num_frames
 from vssflow_jax.encoders import avhubert, preprocessing, rawnet3, synchformer
 from vssflow_jax.features import speaker
+from vssflow_jax.features.registry import PUBLISHED, VIDEO_RATE, EncoderInputs
 from vssflow_jax.weights import published
 
-VIDEO_RATE = 25  # frames a second that clips have
-RATES = {"clip": 10.0, "sync": 24.0, "lips": 25.0, "speaker": None}
+# Features a second of each encoder: the table's, as floats, which enter the encoders' hashes.
+RATES = {name: BY_NAME[name].rate and float(BY_NAME[name].rate) for name in PUBLISHED}
 # Items a batch on a processor and on an accelerator.
 BATCH = {"clip": (32, 256), "sync": (2, 32), "lips": (1, 8), "speaker": (10, 80)}
 
 
+# ---- networks and batches -----------------------------------------------------------------
+
+
 @functools.lru_cache(maxsize=8)
-def _loaded(kind: str, folder: str, hash: str):
-    """A kind's config, parameters on the device and jitted function of a batch."""
-    found = published.load(folder, kind)
+def _load(condition: str, folder: str, hash: str):
+    """An encoder's config and its function of a batch, with parameters on the device."""
+    encoder = published.load(folder, condition)
     dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-    model = published.KINDS[kind].model(found.config, dtype=dtype)
+    model = published.KINDS[condition].model(encoder.config, dtype=dtype)
 
     @jax.jit
-    def run(params, batch):
-        out = model.apply({"params": params}, *INPUTS[kind](batch))
-        return out.astype(jnp.float32)
+    def apply(params, batch):
+        features = model.apply({"params": params}, *MODEL_INPUTS[condition](batch))
+        return features.astype(jnp.float32)
 
-    params = jax.device_put(found.params)
-    return found.config, lambda batch: run(params, batch)
-
-
-def loaded(kind: str):
-    """Config and batch function of the weights that are found for a kind."""
-    folder = published.find(kind)
-    return _loaded(kind, str(folder), published.describe(folder, kind)["hash"])
+    params = jax.device_put(encoder.params)
+    return encoder.config, lambda batch: apply(params, batch)
 
 
-def config(kind: str):
-    """Config of the weights that are found for a kind; they are not loaded."""
-    return published.describe(published.find(kind), kind)["config"]
+def load_encoder(condition: str):
+    """Config and batch function of a condition's installed weights, cached by their hash."""
+    folder = published.find(condition)
+    return _load(condition, str(folder), published.describe(folder, condition)["hash"])
 
 
-def batch_size(kind: str) -> int:
-    """Items a batch on the device at hand."""
-    return BATCH[kind][jax.default_backend() != "cpu"]
+def read_config(condition: str):
+    """Config of a condition's installed weights, without loading them."""
+    return published.describe(published.find(condition), condition)["config"]
 
 
-# What a module takes, from the whole numbers that are sent to the device.
-INPUTS: dict[str, Callable] = {
+def batch_size(condition: str) -> int:
+    """Items a batch on this process's device."""
+    return BATCH[condition][jax.default_backend() != "cpu"]
+
+
+def _mask_crops(crops: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return avhubert.normalized(crops) * mask[..., None, None], mask
+
+
+# The arguments of each network, from the integers that are sent to the device.
+MODEL_INPUTS: dict[str, Callable] = {
     "clip": lambda x: (
         preprocessing.normalized(x, preprocessing.CLIP_MEAN, preprocessing.CLIP_DEVIATION),
     ),
     "sync": lambda x: (
         preprocessing.normalized(x, preprocessing.SYNC_MEAN, preprocessing.SYNC_DEVIATION),
     ),
-    "lips": lambda x: _masked(*x),
+    "lips": lambda x: _mask_crops(*x),
     "speaker": lambda x: (x,),
 }
 
 
-def _masked(crops: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return avhubert.normalized(crops) * mask[..., None, None], mask
-
-
-def in_batches(run: Callable, items: np.ndarray, size: int) -> np.ndarray:
-    """`run` on batches of `size` items, the last filled up: [N, ..] -> [N, ..]."""
-    out = []
+def apply_in_batches(apply: Callable, items: np.ndarray, size: int) -> np.ndarray:
+    """`apply` on batches of `size` items, the last one padded: [N, ..] -> [N, ..]."""
+    outputs = []
     for first in range(0, len(items), size):
-        part = items[first : first + size]
-        padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
-        out.append(run(np.pad(part, padding))[: len(part)])
-    return np.concatenate([np.asarray(x) for x in out])
+        batch = items[first : first + size]
+        padding = [(0, size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
+        outputs.append(apply(np.pad(batch, padding))[: len(batch)])
+    return np.concatenate([np.asarray(output) for output in outputs])
 
 
-def encode(kind: str, clips: Sequence) -> list[np.ndarray | None]:
-    """Features of clips (`features.encode.Clip`), float32 [n, width] or, for speakers, [width].
+# ---- many examples ------------------------------------------------------------------------
 
-    None for a clip that lacks what the encoder sees.
+
+def encode_condition(condition: str, inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    """Features of examples, float32 [n, W] or, for speakers, [W]; None without the media."""
+    return ENCODE[condition](inputs)
+
+
+def _encode_items(condition: str, items: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+    """The items of all examples through the encoder together, split by example again.
+
+    The process that holds the device computes; worker processes send it their items.
     """
-    return ENCODE[kind](clips)
+    present = [part for part in items if part is not None]
+    features = iter(process_pool.together(_answer, (condition, present)) if present else ())
+    return [None if part is None else next(features) for part in items]
 
 
-def _joined(kind: str, parts: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-    """Items of all clips through the encoder together, and apart again.
-
-    That happens in the process that holds the device; worker processes ask it.
-    """
-    given = [part for part in parts if part is not None]
-    made = iter(process_pool.together(_run, (kind, given)) if given else ())
-    return [None if part is None else next(made) for part in parts]
-
-
-def _run(asked: Sequence[tuple[str, list[np.ndarray]]]) -> list[list[np.ndarray]]:
-    """Answers (kind, parts) of several processes, all items of a kind in one go."""
-    answers: list[list[np.ndarray]] = [[] for _ in asked]
-    for kind in dict.fromkeys(kind for kind, _ in asked):
-        own = [(row, part) for row, (k, parts) in enumerate(asked) if k == kind for part in parts]
-        parts = [part for _, part in own]
-        out = in_batches(loaded(kind)[1], np.concatenate(parts), batch_size(kind))
-        cuts = np.split(out, np.cumsum([len(part) for part in parts])[:-1])
-        for (row, _), features in zip(own, cuts, strict=True):
-            answers[row].append(features)
+def _answer(requests: Sequence[tuple[str, list[np.ndarray]]]) -> list[list[np.ndarray]]:
+    """Answers (condition, items) of several processes, all of a condition in one go."""
+    answers: list[list[np.ndarray]] = [[] for _ in requests]
+    for condition in dict.fromkeys(condition for condition, _ in requests):
+        same = [
+            (number, part)
+            for number, (name, parts) in enumerate(requests)
+            if name == condition
+            for part in parts
+        ]
+        items = np.concatenate([part for _, part in same])
+        features = apply_in_batches(load_encoder(condition)[1], items, batch_size(condition))
+        ends = np.cumsum([len(part) for _, part in same])[:-1]
+        for (number, _), rows in zip(same, np.split(features, ends), strict=True):
+            answers[number].append(rows)
     return answers
 
 
-def _clip(clips: Sequence) -> list[np.ndarray | None]:
-    side = config("clip").side
-    return _joined("clip", [None if c.frames is None else _seen(c, side) for c in clips])
+# ---- CLIP and Synchformer -----------------------------------------------------------------
 
 
-def _seen(clip, side: int) -> np.ndarray:
+def _encode_clip(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    side = read_config("clip").side
+    frames = [None if one.frames is None else _select_frames(one, side) for one in inputs]
+    return _encode_items("clip", frames)
+
+
+def _select_frames(inputs: EncoderInputs, side: int) -> np.ndarray:
     """Frames nearest to k / 10 seconds, halves to even, as published; black after the end."""
-    count = frame_count("clip", clip.duration, RATES["clip"])
-    wanted = {round(k * VIDEO_RATE / RATES["clip"]) for k in range(count)}
-    there = (frame for k, frame in enumerate(clip.frames) if k in wanted)
-    return _blackened(preprocessing.squeezed(there, side), count)
+    count = num_frames("clip", inputs.duration, RATES["clip"])
+    numbers = {round(k * VIDEO_RATE / RATES["clip"]) for k in range(count)}
+    selected = (frame for k, frame in enumerate(inputs.frames) if k in numbers)
+    return _pad_black(preprocessing.squeezed(selected, side), count)
 
 
-def _blackened(frames: np.ndarray, count: int) -> np.ndarray:
-    """`count` frames: those given, then black ones."""
+def _pad_black(frames: np.ndarray, count: int) -> np.ndarray:
+    """`count` frames: the first of `frames`, then black ones."""
     frames = frames[:count]
     return np.concatenate([frames, np.zeros((count - len(frames), *frames.shape[1:]), np.uint8)])
 
 
-def _sync(clips: Sequence) -> list[np.ndarray | None]:
-    sizes = config("sync")
-    parts = [None if c.frames is None else _segments(c, sizes) for c in clips]
-    made = _joined("sync", parts)
-    counts = [frame_count("sync", clip.duration, RATES["sync"]) for clip in clips]
+def _encode_sync(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    config = read_config("sync")
+    segments = [None if one.frames is None else _make_segments(one, config) for one in inputs]
+    features = _encode_items("sync", segments)
+    counts = [num_frames("sync", one.duration, RATES["sync"]) for one in inputs]
     return [
-        None if x is None else x.reshape(-1, x.shape[-1])[:count]
-        for x, count in zip(made, counts, strict=True)
+        None if rows is None else rearrange(rows, "n t w -> (n t) w")[:count]
+        for rows, count in zip(features, counts, strict=True)
     ]
 
 
-def _segments(clip, config) -> np.ndarray:
-    """Enough segments for the clip's length; what lies after its end is black."""
+def _make_segments(inputs: EncoderInputs, config) -> np.ndarray:
+    """Enough segments for the example's length; black after its end."""
     steps = config.frames // synchformer.TUBE
-    count = math.ceil(frame_count("sync", clip.duration, RATES["sync"]) / steps)
-    wanted = (count - 1) * synchformer.STRIDE + config.frames
-    frames = preprocessing.cropped(itertools.islice(clip.frames, wanted), config.side)
-    return synchformer.segments(_blackened(frames, wanted), config.frames)
+    count = math.ceil(num_frames("sync", inputs.duration, RATES["sync"]) / steps)
+    length = (count - 1) * synchformer.STRIDE + config.frames
+    frames = preprocessing.cropped(itertools.islice(inputs.frames, length), config.side)
+    return synchformer.segments(_pad_black(frames, length), config.frames)
 
 
-def _lips(clips: Sequence) -> list[np.ndarray | None]:
-    crops = [_crops(clip) for clip in clips]
-    given = [found for found in crops if found is not None]
-    made = iter(process_pool.together(_run_lips, given) if given else ())
-    return [None if found is None else next(made) for found in crops]
+# ---- AV-HuBERT ----------------------------------------------------------------------------
 
 
-def _run_lips(asked: Sequence[list[np.ndarray]]) -> list[list[np.ndarray]]:
+def _encode_lips(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    crops = [_crop_mouth(one) for one in inputs]
+    present = [one for one in crops if one is not None]
+    features = iter(process_pool.together(_answer_lips, present) if present else ())
+    return [None if one is None else next(features) for one in crops]
+
+
+def _crop_mouth(inputs: EncoderInputs) -> np.ndarray | None:
+    """Gray mouth crops of an example, uint8 [T, 96, 96]; None without a mouth."""
+    if inputs.frames is None or inputs.mouth is None:
+        return None
+    count = num_frames("lips", inputs.duration, RATES["lips"])
+    return inputs.mouth.crop(inputs.frames)[:count]
+
+
+def _answer_lips(requests: Sequence[list[np.ndarray]]) -> list[list[np.ndarray]]:
     """Answers crops of several processes, those of about one length together."""
-    crops = [found for part in asked for found in part]
-    seconds = [math.ceil(len(found) / VIDEO_RATE) for found in crops]
-    out: dict[int, np.ndarray] = {}
+    crops = [one for request in requests for one in request]
+    seconds = [math.ceil(len(one) / VIDEO_RATE) for one in crops]
+    features: dict[int, np.ndarray] = {}
     size = batch_size("lips")
     for length in sorted(set(seconds)):
-        alike = [i for i, one in enumerate(seconds) if one == length]
-        for first in range(0, len(alike), size):
-            some = alike[first : first + size]
-            made = _lips_of([crops[i] for i in some], length * VIDEO_RATE, size)
-            for i, features in zip(some, made, strict=False):
-                out[i] = features[: len(crops[i])]
-    flat = iter(out[i] for i in range(len(crops)))
-    return [[next(flat) for _ in part] for part in asked]
+        same = [number for number, rounded in enumerate(seconds) if rounded == length]
+        for first in range(0, len(same), size):
+            numbers = same[first : first + size]
+            batch = [crops[number] for number in numbers]
+            rows = encode_crops(batch, round(length * VIDEO_RATE), size)
+            for number, row in zip(numbers, rows, strict=False):
+                features[number] = row[: len(crops[number])]
+    ordered = iter(features[number] for number in range(len(crops)))
+    return [[next(ordered) for _ in request] for request in requests]
 
 
-def _lips_of(crops: Sequence[np.ndarray], length: int, size: int) -> np.ndarray:
-    """Features of up to `size` clips, [size, length, D]; their crops are padded to `length`."""
+def encode_crops(crops: Sequence[np.ndarray], length: int, size: int) -> np.ndarray:
+    """Features [size, length, W] of the crops of up to `size` examples, padded to `length`."""
     batch = np.zeros((size, length, *crops[0].shape[1:]), np.uint8)
     mask = np.zeros((size, length), bool)
-    mask[:, 0] = True  # attention among no frames at all is not defined
-    for row, found in enumerate(crops):
-        batch[row, : len(found)], mask[row, : len(found)] = found, True
-    return np.asarray(loaded("lips")[1]((batch, mask)))
+    mask[:, 0] = True  # attention over an empty set of frames is undefined
+    for row, one in enumerate(crops):
+        batch[row, : len(one)], mask[row, : len(one)] = one, True
+    return np.asarray(load_encoder("lips")[1]((batch, mask)))
 
 
-def _crops(clip) -> np.ndarray | None:
-    """Grey mouth crops of a clip, uint8 [T, 96, 96]; None without a mouth."""
-    if clip.frames is None or clip.mouth is None:
-        return None
-    count = frame_count("lips", clip.duration, RATES["lips"])
-    return clip.mouth.crops(clip.frames)[:count]
+# ---- RawNet3 ------------------------------------------------------------------------------
 
 
-def _speaker(clips: Sequence) -> list[np.ndarray | None]:
-    waves = [clip.speaker_wave for clip in clips]
+def _encode_speaker(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    waves = [one.speaker_wave for one in inputs]
     for wave in waves:
         if wave is not None:
-            speaker.heard(wave)  # refuses silence
-    made = _joined("speaker", [None if wave is None else rawnet3.windows(wave) for wave in waves])
-    return [None if x is None else x.mean(0) for x in made]
+            speaker.check_voice(wave)
+    windows = [None if wave is None else rawnet3.windows(wave) for wave in waves]
+    features = _encode_items("speaker", windows)
+    return [None if rows is None else rows.mean(0) for rows in features]
 
 
-ENCODE = {"clip": _clip, "sync": _sync, "lips": _lips, "speaker": _speaker}
+ENCODE = {
+    "clip": _encode_clip,
+    "sync": _encode_sync,
+    "lips": _encode_lips,
+    "speaker": _encode_speaker,
+}

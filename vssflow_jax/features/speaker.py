@@ -1,7 +1,7 @@
-"""Who speaks, without weights: mean and spread of the log-mel spectrum and of its change.
+"""Speaker embedding without weights: mean and spread of the log-mel spectrum and of its change.
 
-Written in NumPy, so that many processes can prepare data without an accelerator runtime, and
-used by training data and generation alike.
+In NumPy with a filter bank of its own, although codecs/mel.py has the same analysis in JAX: many
+processes prepare data at once, and none of them should start an accelerator runtime.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import functools
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.conditions import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 WINDOW, HOP, BANDS = 1024, 160, 64
 WIDTH = 4 * BANDS
-FLOOR = 1e-4  # magnitude; lower would hear the noise of the recording rather than the voice
-QUIET = 1e-3  # peak below which a wave counts as silence (-60 dB)
-SPAN = 35.0  # decibels below the loud frames that still count as speech
-SHORTEST = 0.1  # seconds
-# Usual centre and spread of each quarter on speech, so that the embedding is near unit scale.
-CENTRES = np.repeat(np.array([-3.8, 1.5, 0.0, 0.47], np.float32), BANDS)
+FLOOR = 1e-4  # magnitude; lower would measure the noise of the recording, not the voice
+SILENCE = 1e-3  # peak below which a wave counts as silence (-60 dB)
+RANGE = 35.0  # decibels below the loud frames that still count as speech
+MIN_SECONDS = 0.1
+# Usual center and spread of each quarter on speech, so that the embedding is near unit scale.
+CENTERS = np.repeat(np.array([-3.8, 1.5, 0.0, 0.47], np.float32), BANDS)
 SCALES = np.repeat(np.array([1.5, 0.5, 0.1, 0.1], np.float32), BANDS)
 
 
@@ -40,7 +40,7 @@ def filterbank() -> np.ndarray:
 def log_mel(wave: np.ndarray) -> np.ndarray:
     """Natural log of mel magnitudes, 100 frames a second: float32 [n] -> [n // 160, 64].
 
-    Needs at least 433 samples. Same analysis as `audio.mel.log_mel`.
+    Needs at least 433 samples. Same analysis as `codecs.mel.log_mel`.
     """
     edge = (WINDOW - HOP) // 2
     padded = np.pad(np.asarray(wave, np.float32), edge, mode="reflect")
@@ -50,47 +50,51 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(spectrum @ filterbank().T, FLOOR))
 
 
-def statistics(wave: np.ndarray) -> np.ndarray:
+def embed_speaker(wave: np.ndarray) -> np.ndarray:
     """Speaker embedding: float32 [n] at 16 kHz -> float32 [256].
 
     Mean and standard deviation over the frames with speech of the log-mel spectrum, then of
-    its change a frame; the wave is brought to peak 1 first, so loudness does not count. Each
-    quarter is shifted and scaled to about unit size by fixed numbers.
+    its change a frame. The wave is scaled to peak 1 first, so loudness has no effect. Each
+    quarter is shifted and scaled to about unit size by constants.
 
-    Raises InputError for silence and for less than a tenth of a second.
+    Raises:
+      InputError: silence, or less than a tenth of a second.
     """
     wave = np.asarray(wave, np.float32)
-    mel = log_mel(wave / heard(wave))
-    active = _active(mel)
+    mel = log_mel(wave / check_voice(wave))
+    active = _detect_activity(mel)
     # A change into or out of a pause says nothing about the voice.
     within = active & np.roll(active, 1) & np.roll(active, -1)
     change = np.gradient(mel, axis=0)[within if within.any() else active]
     spoken = mel[active]
     parts = [spoken.mean(0), spoken.std(0), change.mean(0), change.std(0)]
-    return ((np.concatenate(parts) - CENTRES) / SCALES).astype(np.float32)
+    return ((np.concatenate(parts) - CENTERS) / SCALES).astype(np.float32)
 
 
-def heard(wave: np.ndarray) -> float:
-    """Peak of a voice, float32 [n]. InputError for silence and less than a tenth of a second."""
-    if len(wave) < SHORTEST * SAMPLE_RATE:
+def check_voice(wave: np.ndarray) -> float:
+    """The peak of a reference voice, float32 [n].
+
+    Raises:
+      InputError: silence, or less than a tenth of a second.
+    """
+    if len(wave) < MIN_SECONDS * SAMPLE_RATE:
         raise InputError(f"speaker audio: found {len(wave) / SAMPLE_RATE:.3f} s, "
-                         f"expected at least {SHORTEST} s of voice")  # fmt: skip
+                         f"expected at least {MIN_SECONDS} s of voice")  # fmt: skip
     peak = float(np.abs(wave).max())
-    if peak < QUIET:
+    if peak < SILENCE:
         raise InputError(f"speaker audio: found silence (peak {peak:.1g}), expected a voice")
     return peak
 
 
-def _active(mel: np.ndarray) -> np.ndarray:
-    """Which frames sound: loudness within SPAN decibels of the loudest tenth, bool [T]."""
+def _detect_activity(mel: np.ndarray) -> np.ndarray:
+    """Frames with sound: loudness within RANGE decibels of the loudest tenth, bool [T]."""
     decibels = 10 * np.log10(np.exp(2 * mel).sum(1))
-    return decibels > np.quantile(decibels, 0.9) - SPAN
+    return decibels > np.quantile(decibels, 0.9) - RANGE
 
 
-def voiced(wave: np.ndarray) -> tuple[float, float]:
-    """Seconds of the first and the last sound in float32 [n]; the whole wave when it is silent."""
-    whole = (0.0, len(wave) / SAMPLE_RATE)
-    if len(wave) < WINDOW or float(np.abs(wave).max()) < QUIET:
-        return whole
-    sounding = np.flatnonzero(_active(log_mel(wave)))
-    return float(sounding[0] * HOP / SAMPLE_RATE), float((sounding[-1] + 1) * HOP / SAMPLE_RATE)
+def find_voiced_span(wave: np.ndarray) -> tuple[float, float]:
+    """Seconds of the first and the last sound in float32 [n]; all of a silent wave."""
+    if len(wave) < WINDOW or float(np.abs(wave).max()) < SILENCE:
+        return 0.0, len(wave) / SAMPLE_RATE
+    active = np.flatnonzero(_detect_activity(log_mel(wave)))
+    return float(active[0] * HOP / SAMPLE_RATE), float((active[-1] + 1) * HOP / SAMPLE_RATE)

@@ -41,7 +41,7 @@ def rank(outputs: Sequence[Output], request: Request, settings: Settings) -> lis
         for line, reference, wave in zip(request.script, references, cuts(output), strict=True):
             if speech.in_grammar(line.text):
                 errors.append(speech.word_errors(line.text, speech.hear(wave)))
-            if reference is not None and settings.encoder_set == "embedded":
+            if reference is not None and settings.encoder_set == "built-in":
                 likeness.append(speaker.similarity(wave, reference) or 0.0)
         scores = {}
         if errors:

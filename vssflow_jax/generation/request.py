@@ -12,7 +12,7 @@ import numpy as np
 
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.features.registry import encoders
+from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.preparation import examples
 from vssflow_jax.text import alignment
 from vssflow_jax.text.alignment import SPEECH_START
@@ -214,7 +214,7 @@ def cut(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
 
 def check_rates(rates: Mapping[str, float | None], encoder_set: str) -> None:
     """Raises an InputError where the encoders give features at rates that a model has not seen."""
-    for encoder in encoders(encoder_set):
+    for encoder in select_encoders(encoder_set):
         rate = rates.get(encoder.condition)
         if rate is not None and encoder.rate != rate:
             raise InputError(

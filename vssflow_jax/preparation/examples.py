@@ -44,7 +44,7 @@ class Settings:
 
     max_seconds: float = 10.0
     overlap: float = 0.0
-    encoder_set: str = "embedded"
+    encoder_set: str = "built-in"
     durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
     find_mouths: bool = True
 
@@ -207,7 +207,7 @@ def seen(
     pictures = media.Pictures(
         video,
         registry.VIDEO_RATE,
-        registry.picture_side(settings.encoder_set),
+        registry.select_frame_side(settings.encoder_set),
         start=window.start,
         seconds=window.seconds,
     )
@@ -219,7 +219,7 @@ def seen(
         mouth = np.asarray(mouth, float) * np.tile(pictures.scale, 2)
     elif speaks and settings.find_mouths:
         mouth, said = _mouth(frames, _face(note, pictures.scale))
-    made = registry.encode_clip(
+    made = registry.encode_example(
         frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
     )
     return made, said
@@ -240,20 +240,20 @@ def _face(note: Mapping | None, scale: tuple[float, float]) -> np.ndarray | None
 
 def _mouth(
     frames: Iterable[np.ndarray], face: np.ndarray | None
-) -> tuple[face_tracking.Mouth | None, dict]:
+) -> tuple[face_tracking.MouthTrack | None, dict]:
     """The mouth, None where it is not seen often enough; and why, or how often it is seen."""
     try:
-        mouth = face_tracking.find_mouth(frames, face)
+        mouth = face_tracking.track_mouth(frames, face)
     except InputError as error:
         return None, {MOUTH_NOTE: f"lips are missing: {error}"}
     coverage = 0.0 if mouth is None else mouth.coverage
     said = {"mouth_coverage": round(coverage, 3)}
-    if coverage < face_tracking.COVERAGE:
+    if coverage < face_tracking.MIN_COVERAGE:
         said[MOUTH_NOTE] = (
             f"lips are missing: a mouth was found in {coverage:.0%} of the pictures, "
-            f"expected {face_tracking.COVERAGE:.0%} or more"
+            f"expected {face_tracking.MIN_COVERAGE:.0%} or more"
         )
-    return mouth if coverage >= face_tracking.COVERAGE else None, said
+    return mouth if coverage >= face_tracking.MIN_COVERAGE else None, said
 
 
 def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
@@ -265,10 +265,12 @@ def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray 
         return _reference(row.speaker_audio, settings.encoder_set)
     if wave is None or row.task == "sound":
         return None
-    return registry.encode_clip(speaker_wave=wave, encoder_set=settings.encoder_set).get("speaker")
+    return registry.encode_example(speaker_wave=wave, encoder_set=settings.encoder_set).get(
+        "speaker"
+    )
 
 
-def read_voice(path: str | os.PathLike, encoder_set: str = "embedded") -> np.ndarray:
+def read_voice(path: str | os.PathLike, encoder_set: str = "built-in") -> np.ndarray:
     """Speaker embedding float16 [256] of a media file.
 
     Raises:
@@ -278,7 +280,7 @@ def read_voice(path: str | os.PathLike, encoder_set: str = "embedded") -> np.nda
     if found is None:
         raise InputError(
             f"{path}: found encoders ({encoder_set}) without one for voices, "
-            "expected speaker=embedded or speaker=published among them"
+            "expected speaker=built-in or speaker=published among them"
         )
     return found
 
@@ -287,7 +289,7 @@ def _embedded(path: str | os.PathLike, encoder_set: str) -> np.ndarray | None:
     """The same; None where the set has no encoder for voices."""
     wave = media.read_audio(path, seconds=REFERENCE)
     try:
-        return registry.encode_clip(speaker_wave=wave, encoder_set=encoder_set).get("speaker")
+        return registry.encode_example(speaker_wave=wave, encoder_set=encoder_set).get("speaker")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -324,7 +326,7 @@ def _intervals(
         spread = align_text(row.text, None, None, window.seconds, settings.durations)[0]
         return spread, {"times": PREDICTED}
     symbols = text_to_symbols(row.text, settings.durations)
-    start, end = speaker.voiced(sound)
+    start, end = speaker.find_voiced_span(sound)
     alignment.check_fit(symbols, start, end, settings.durations)
     if subwords:
         spread = alignment.place_phonemes(symbols, start, end, settings.durations)

@@ -24,7 +24,7 @@ from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 from vssflow_jax.data import folder as folders
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
-from vssflow_jax.features.registry import encoders
+from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.preparation import examples, shard_jobs
 from vssflow_jax.text import alignment, subwords
 from vssflow_jax.text.durations import DurationModel, measure_durations
@@ -53,7 +53,7 @@ def prepare(
     max_seconds: float = SECONDS,
     overlap: float = 0.0,
     clips_per_shard: int = 64,
-    encoder_set: str = "embedded",
+    encoder_set: str = "built-in",
     valid: float = folders.VALID,
     test: float = folders.TEST,
     limit: float = LIMIT,
@@ -211,7 +211,7 @@ def _table(skipped: Sequence[Mapping]) -> str:
 
 def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
     """The contents of dataset.json."""
-    features = shards.schema(encoders(settings.encoder_set))
+    features = shards.schema(select_encoders(settings.encoder_set))
     if settings.durations.tokenizer:
         features["phonemes"] |= {"encoder": "subwords", "hash": settings.durations.tokenizer_hash}
     return {

@@ -24,7 +24,7 @@ from vssflow_jax.common.locks import Locks
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.features import face_mesh, face_tracking
-from vssflow_jax.features.registry import encoders
+from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.preparation import examples
 from vssflow_jax.text import aligner
 
@@ -85,11 +85,13 @@ def _key(rows: Sequence[manifests.Row], notes, settings: examples.Settings) -> s
         [[_stamp(path) for path in _files(row)] for row in rows],
         notes,
         [settings.max_seconds, settings.overlap, CONTENT],
-        shards.schema(encoders(settings.encoder_set)),
+        shards.schema(select_encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
         getattr(settings.durations, "tokenizer_hash", ""),
         [aligner.VERSION, aligner.is_available()] if predicted else [],
-        [face_tracking.VERSION, face_mesh.available(), settings.find_mouths] if looked_for else [],
+        [face_tracking.VERSION, face_mesh.is_available(), settings.find_mouths]
+        if looked_for
+        else [],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -19,9 +19,9 @@ SHOWN = 5  # pictures with boxes
 FOUND, GUESSED = (60, 220, 90), (230, 60, 60)
 
 
-def sheet(frames: Iterable[np.ndarray], mouth: face_tracking.Mouth) -> Image.Image:
+def sheet(frames: Iterable[np.ndarray], mouth: face_tracking.MouthTrack) -> Image.Image:
     """Pictures with the mouth's box (red where it was interpolated) above crops of the mouth."""
-    last = len(mouth.found) - 1
+    last = len(mouth.detected) - 1
     shown, cropped = (np.linspace(0, last, n).astype(int) for n in (SHOWN, COLUMNS * ROWS))
     kept = {k: frame for k, frame in enumerate(frames) if k in {*shown, *cropped}}
     width = COLUMNS * face_tracking.SIDE
@@ -30,10 +30,10 @@ def sheet(frames: Iterable[np.ndarray], mouth: face_tracking.Mouth) -> Image.Ima
     out = Image.new("RGB", (width, height + ROWS * face_tracking.SIDE))
     for place, at in enumerate(shown):
         picture = Image.fromarray(kept[at])
-        colour = FOUND if mouth.found[at] else GUESSED
+        colour = FOUND if mouth.detected[at] else GUESSED
         ImageDraw.Draw(picture).rectangle(tuple(map(float, mouth.boxes[at])), outline=colour)
         out.paste(picture.resize((each, height)), (place * each, 0))
-    crops = mouth.take(cropped).crops(kept[k] for k in cropped)
+    crops = mouth.select(cropped).crop(kept[k] for k in cropped)
     for place, crop in enumerate(crops):
         row, column = divmod(place, COLUMNS)
         out.paste(
@@ -67,11 +67,11 @@ def write_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
     if out.suffix.lower() != ".png":
         raise InputError(f"--out={out}: expected a .png name")
     pictures = media.Pictures(video, rate=VIDEO_RATE, max_side=None)
-    mouth = face_tracking.find_mouth(pictures, face)
+    mouth = face_tracking.track_mouth(pictures, face)
     if mouth is None:
         count = round(pictures.duration * VIDEO_RATE)
         raise InputError(f"{video}: found no face in {count} pictures, expected one")
     with replacing(out) as partial:
         sheet(pictures, mouth).save(partial, format="PNG")
-    use = "used as lips" if mouth.coverage >= face_tracking.COVERAGE else "too few for lips"
-    return f"{out}: a mouth in {mouth.found.sum()} of {len(mouth.found)} pictures ({use})"
+    use = "used as lips" if mouth.coverage >= face_tracking.MIN_COVERAGE else "too few for lips"
+    return f"{out}: a mouth in {mouth.detected.sum()} of {len(mouth.detected)} pictures ({use})"

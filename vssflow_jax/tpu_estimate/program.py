@@ -18,11 +18,11 @@ from vssflow_jax.codecs import mel
 from vssflow_jax.codecs.interface import load_codec
 from vssflow_jax.codecs.pca import STACK, PcaCodec
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.stderr import capture_stderr
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.tpu_estimate import collectives, costs, hlo
 from vssflow_jax.tpu_estimate.fields import with_fields
-from vssflow_jax.tpu_estimate.topology import quiet
 from vssflow_jax.training import checkpoint, loop, sharding, step
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -120,7 +120,7 @@ def compile_step(config, mesh) -> Program:
             out_shardings=(places, jax.NamedSharding(mesh, jax.P())),
         )
         lowered = jitted.lower(*shapes)
-        with quiet(OutOfMemory):
+        with capture_stderr(OutOfMemory):
             try:
                 compiled = lowered.compile()
             except jax.errors.JaxRuntimeError as error:

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from vssflow_jax.evaluation.metrics import common, sound, speaker, speech
-from vssflow_jax.features.speaker import voiced
+from vssflow_jax.features.speaker import find_voiced_span
 
 COLUMNS = (
     "onset_f1",
@@ -42,7 +42,7 @@ def spoken_interval(
         return None
     if timed and times and annotation(record, "sound_class") is not None:
         return times[0][0], times[-1][1]
-    return voiced(wave)
+    return find_voiced_span(wave)
 
 
 def onset_labels(record: Mapping) -> list[float] | None:

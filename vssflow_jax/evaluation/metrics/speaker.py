@@ -6,7 +6,7 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE
-from vssflow_jax.features.registry import encode_clip
+from vssflow_jax.features.registry import encode_example
 
 MIN_FRAMES = 20  # log-mel frames, at least
 VOICED_RANGE = 4.0  # nepers below the loud frames that count as voiced
@@ -36,7 +36,7 @@ def voice_features(mel: np.ndarray, spoken: Interval | None = None) -> np.ndarra
 
 
 def similarity(
-    wave: np.ndarray, reference: np.ndarray, encoder_set: str = "embedded"
+    wave: np.ndarray, reference: np.ndarray, encoder_set: str = "built-in"
 ) -> float | None:
     """Cosine in [-1, 1] between a wave's embedding and a reference voice's [256]; None: silence.
 
@@ -49,7 +49,7 @@ def similarity(
       encoder_set: the encoders that computed it (features.registry).
     """
     try:
-        features = encode_clip(speaker_wave=wave, encoder_set=encoder_set)
+        features = encode_example(speaker_wave=wave, encoder_set=encoder_set)
     except InputError:
         return None
     vector = np.asarray(features["speaker"], np.float64).reshape(-1)

@@ -65,7 +65,7 @@ class MetricSuite:
     recognizer: Recognizer
     embedding: Embedding
     mos_predictors: Sequence[mos.MosPredictor] = ()
-    encoder_set: str = "embedded"
+    encoder_set: str = "built-in"
 
     def score(
         self, records: Sequence[Mapping], waves: Sequence[np.ndarray], timed: bool = True
