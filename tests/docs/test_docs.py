@@ -26,7 +26,7 @@ SHELLS = ("", "sh", "bash", "console")
 RUN = ("sample",)  # commands that `test_sample_commands_run` runs as they stand
 TESTED = {  # commands that need hours, media or machines, and the tests that run them smaller
     "train": "tests/helpers/tiny_configs.py",
-    "evaluate": "tests/evaluation/test_evaluate.py",
+    "evaluate": "tests/commands/test_evaluate.py",
     "prepare": "tests/preparation/test_prepare.py",
     "corpus": "tests/corpus/test_corpus.py",
     "convert": "tests/weights/test_convert.py",
