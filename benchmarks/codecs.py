@@ -15,7 +15,7 @@ import numpy as np
 from speechmos import dnsmos
 
 from vssflow_jax.codecs.interface import load_codec
-from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.evaluator import Evaluator, reconstruct_waves
 
 CLIPS = 16
@@ -47,7 +47,7 @@ def main() -> None:
         codec = None if name == "none" else load_codec(name)
         for task, examples in evaluator.examples.items():
             if examples:
-                waves = [wave_of(example) for example in examples]
+                waves = [read_wave(example) for example in examples]
                 waves = waves if codec is None else reconstruct_waves(codec, waves)
                 print(table_row(name, task, evaluator, waves), flush=True)
 

@@ -51,11 +51,11 @@ class Score(NamedTuple):
 
 def read(folder: str, split: str) -> list[Clip]:
     """The clips of a split."""
-    spec = pipeline.BatchSpec.of(load_recipe("quickstart").data.duration, {})
+    spec = pipeline.BatchSpec.from_duration(load_recipe("quickstart").data.duration, {})
     records, clips = shards.open_split(folder, split), []
     for record in (records[row] for row in range(len(records))):
         names = ("phonemes", "speaker", "wave", "meta")
-        made = pipeline.example({n: record[n] for n in names if n in record}, spec)
+        made = pipeline.make_example({n: record[n] for n in names if n in record}, spec)
         features = {name: made["features"][name] for name in ("phonemes", "speaker")}
         example = {"features": features, "present": made["present"], "frames": made["frames"]}
         clips.append(Clip(example, record["meta"]))
@@ -81,7 +81,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
 
     for number in range(steps):
         rows = rng.integers(len(clips), size=config.data.batch_size)
-        batch = pipeline.stack([clips[row].example for row in rows])
+        batch = pipeline.stack_examples([clips[row].example for row in rows])
         state = advance(state, batch, jnp.asarray(number))
     return durations.learned(network, state[1][duration_model.NAME])
 

@@ -18,7 +18,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
-from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics import common, embedding
 
 WIDTHS = (16, 32, 48, 64)
@@ -91,7 +91,7 @@ def main() -> None:
     if not names:
         raise InputError(f"{args.shards}: found no sound_class nor speaker in the annotations")
     params = fit(
-        common.log_mels([wave_of(record) for record in chosen]),
+        common.log_mels([read_wave(record) for record in chosen]),
         labels(chosen, names),
         args.epochs,
     )
@@ -99,7 +99,7 @@ def main() -> None:
     held = shards.open_split(args.shards, "test", with_wave=True)
     unseen = [held[row] for row in range(len(held))]
     network = embedding.load(args.out)
-    _, logits = network([wave_of(record) for record in unseen])
+    _, logits = network([read_wave(record) for record in unseen])
     right = (np.asarray(jnp.asarray(logits) > 0) == labels(unseen, names)).mean()
     print(
         f"{args.out}: hash {network.hash}, names {names}, {right:.4f} of them right on test clips"

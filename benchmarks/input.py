@@ -48,13 +48,13 @@ def turn(workers: int) -> dict:
     """Seconds a clip through `training_batches`, its processes' start left out."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "records"
-        with shards.shard_writer(path) as write:
+        with shards.open_shard_writer(path) as write:
             for number in range(CLIPS.value):
                 write(record(number))
         size = os.path.getsize(path) / CLIPS.value
         path.read_bytes()
-        spec = pipeline.BatchSpec.of(SECONDS.value, RATES)
-        batches = pipeline.training_batches(
+        spec = pipeline.BatchSpec.from_duration(SECONDS.value, RATES)
+        batches = pipeline.iterate_training_batches(
             shards.Split([str(path)]), spec, batch_size=BATCH.value, seed=0, workers=workers
         )
         for _ in range(2 + 2 * workers):  # starts, and empties what was read ahead meanwhile

@@ -68,7 +68,7 @@ def features(config, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
 def spec_of(config) -> pipeline.BatchSpec:
     """Shapes of the config's clips."""
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
-    return pipeline.BatchSpec.of(config.data.duration, rates)
+    return pipeline.BatchSpec.from_duration(config.data.duration, rates)
 
 
 @struct.dataclass

@@ -76,7 +76,7 @@ class Clock:
 def time_stages(rows, notes, folder: pathlib.Path) -> None:
     """Prints milliseconds and clips a second of each stage over the rows."""
     clock = Clock()
-    with shards.shard_writer(folder / "stages.array_record") as write:
+    with shards.open_shard_writer(folder / "stages.array_record") as write:
         for row in rows:
             clock("hash of the file", examples.source, row.video or row.audio)
             picture = clock("decode pictures", media.read_video, row.video)

@@ -89,7 +89,7 @@ def training_clips(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
     Raises:
       InputError: there are none.
     """
-    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks, mend=True)
+    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks, replace_corrupt=True)
     if not len(records):
         raise InputError(
             f"{folder}: found no training clips with sound of the tasks "
@@ -104,7 +104,7 @@ def mixer(config, folder: Path, records, rates) -> mix.Mixer | None:
         return None
     speech, sound = (training_clips(config, folder, (task,)) for task in ("speech", "sound"))
     by_time = config.model.sync_by_time
-    return mix.mixer(config.data.mix, records, speech, sound, rates, by_time)
+    return mix.make_mixer(config.data.mix, records, speech, sound, rates, by_time)
 
 
 def train(config, workdir: str | Path) -> None:
@@ -125,9 +125,9 @@ def train(config, workdir: str | Path) -> None:
     statistics = {**info["statistics"], "rates": rates}
     with config.unlocked():
         config.data.shards = str(folder)
-    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     rows = sharding.local_rows(config.data.batch_size, mesh)
-    batches = pipeline.training_batches(
+    batches = pipeline.iterate_training_batches(
         records,
         spec,
         batch_size=config.data.batch_size,
@@ -154,13 +154,15 @@ def train(config, workdir: str | Path) -> None:
         if run.done:
             print(f"going on from step {run.done}")
         sys.stdout.flush()
-    valid = shards.open_split(folder, "valid", with_wave=True, tasks=config.data.tasks, mend=True)
+    valid = shards.open_split(
+        folder, "valid", with_wave=True, tasks=config.data.tasks, replace_corrupt=True
+    )
     validation = functools.partial(
-        pipeline.validation_batches,
+        pipeline.iterate_validation_batches,
         valid,
         spec,
         batch_size=config.data.batch_size,
-        clips=config.train.validate_clips,
+        max_examples=config.train.validate_clips,
         rows=rows,
     )
     sample = write_samples(workdir, config, codec, statistics, valid)

@@ -49,8 +49,10 @@ def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
 def guided(generator: Generator, records: Sequence[Mapping]):
     """The jitted velocity (x [B, L, C], scalar t) as the run guides it, and noise [B, L, C]."""
     sampling = generator.sampling()
-    spec = pipeline.BatchSpec.of(generator.config.data.duration, generator.statistics["rates"])
-    batch = pipeline.stack([pipeline.example(record, spec) for record in records])
+    spec = pipeline.BatchSpec.from_duration(
+        generator.config.data.duration, generator.statistics["rates"]
+    )
+    batch = pipeline.stack_examples([pipeline.make_example(record, spec) for record in records])
     length = spec.latent_frames
     given = {name: batch[name] for name in ("features", "present")}
     params = folded.fold(generator.model, generator.params)

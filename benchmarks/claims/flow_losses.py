@@ -27,14 +27,16 @@ def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips:
     config = generator.config.copy_and_resolve_references()
     config.seed = 0
     loss = jax.jit(step.make_validation(generator.model, config))
-    spec = pipeline.BatchSpec.of(config.data.duration, generator.statistics["rates"])
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, generator.statistics["rates"])
     found = {}
     for task in tasks:
         records = shards.open_split(folder, SPLIT, with_wave=True, tasks=(task,))
-        options = {"batch_size": BATCH_SIZE, "clips": clips, "rows": range(BATCH_SIZE)}
+        options = {"batch_size": BATCH_SIZE, "max_examples": clips, "rows": range(BATCH_SIZE)}
         losses = []
-        for number, batch in enumerate(pipeline.validation_batches(records, spec, **options)):
-            arrays = {name: part for name, part in batch.items() if name not in pipeline.NOTES}
+        for number, batch in enumerate(
+            pipeline.iterate_validation_batches(records, spec, **options)
+        ):
+            arrays = {name: part for name, part in batch.items() if name not in pipeline.HOST_KEYS}
             for draw in range(DRAWS):
                 value = loss(generator.params, generator.codec, arrays, DRAWS * number + draw)
                 losses.append(float(value))

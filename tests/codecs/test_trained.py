@@ -19,7 +19,7 @@ from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
 from vssflow_jax.training import codec_setup, codec_step, sharding
 
-SPEC = pipeline.BatchSpec.of(2.0, {})
+SPEC = pipeline.BatchSpec.from_duration(2.0, {})
 BATCH = 4
 
 

@@ -22,8 +22,8 @@ def test_left_out_clips_and_files_are_listed():
 def test_a_folder_of_sound_files_is_scored_without_a_run(tiny_run, tmp_path):
     records = shards.open_split(tiny_run / "shards", "test", with_wave=True, tasks=("speech",))
     record = records[0]
-    media.write_wav(tmp_path / f"{record['meta']['id']}.wav", pipeline.wave_of(record))
-    media.write_wav(tmp_path / "stranger.wav", pipeline.wave_of(record)[:100])
+    media.write_wav(tmp_path / f"{record['meta']['id']}.wav", pipeline.read_wave(record))
+    media.write_wav(tmp_path / "stranger.wav", pipeline.read_wave(record)[:100])
     flags = (f"--shards={tiny_run / 'shards'}", f"--generated={tmp_path}", "--clips=1")
     done = tiny_configs.run("evaluate", *flags)
     assert done.returncode == evaluate.LEFT_OUT, done.stderr

@@ -57,7 +57,7 @@ def sizes(model: str) -> tuple[int, int]:
     config = base.default_config()
     config.model.update(json.loads(model))
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
-    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     channels = config.codec.channels
     make = initial_state(vssflow.build(config, channels), config, spec, channels, mesh)

@@ -53,7 +53,7 @@ def prepared(tmp_path_factory):
 
 def test_each_file_is_a_clip_or_listed_with_its_reason(prepared):
     folder, out, lasts, reasons, done = prepared
-    rows = {folders._parted(os.path.relpath(row.video or row.audio, folder))[0]: row
+    rows = {folders._split_ending(os.path.relpath(row.video or row.audio, folder))[0]: row
             for row in folders.read_folder(folder)}  # fmt: skip
     assert rows.keys() == lasts.keys() | reasons.keys()
     skipped, records = left_out(out), by_id(out)
@@ -133,12 +133,12 @@ def test_a_decoder_that_hangs_or_crashes_costs_one_clip(tmp_path):
 
 def test_shares_are_kept_and_splits_stay():
     names = [f"clip{n}" for n in range(4000)]
-    splits = {name: folders.split(name, 0.05, 0.1) for name in names}
+    splits = {name: folders.assign_split(name, 0.05, 0.1) for name in names}
     count = collections.Counter(splits.values())
     assert count["valid"] == pytest.approx(200, abs=50) and count["test"] == pytest.approx(
         400, abs=70
     )
-    smaller = [folders.split(name, 0.02, 0.1) for name in names]
+    smaller = [folders.assign_split(name, 0.02, 0.1) for name in names]
     assert {s for s, t in zip(smaller, splits.values(), strict=True) if t == "test"} == {"test"}
 
 

@@ -15,7 +15,7 @@ from vssflow_jax.train import train
 from vssflow_jax.training import checkpoint
 
 RATES = {"clip": 10.0, "sync": 24.0, "lips": 25.0, "phonemes": 25.0, "speaker": None}
-SPEC = pipeline.BatchSpec.of(4.0, RATES)
+SPEC = pipeline.BatchSpec.from_duration(4.0, RATES)
 
 
 def clip(task, seconds, value, without=()):
@@ -35,7 +35,7 @@ def clip(task, seconds, value, without=()):
 
 
 def plan(mode="add", start=0.73, gain=0.5):
-    return mix.Plan(mode=mode, start=start, gain=gain if mode == "add" else 0.0)
+    return mix.MixPlan(mode=mode, start=start, gain=gain if mode == "add" else 0.0)
 
 
 SPEECH, SOUND = clip("speech", 2.0, 3), clip("sound", 4.0, 5)
@@ -50,14 +50,14 @@ def spans(rows):
 
 
 def test_add_sums_features_and_turns_the_sound_down():
-    joint = mix.mix(SPEECH, SOUND, plan(), RATES)
+    joint = mix.mix_records(SPEECH, SOUND, plan(), RATES)
     assert spans(joint["clip"]) == [(5, 7), (8, 20), (5, 13)]
     assert spans(joint["sync"]) == [(5, 17), (8, 48), (5, 31)]
     assert spans(joint["wave"]) == [(500, 11_680), (550, 32_000), (500, 20_320)]
 
 
 def test_insert_puts_the_speech_in_place():
-    joint = mix.mix(SPEECH, SOUND, plan("insert"), RATES)
+    joint = mix.mix_records(SPEECH, SOUND, plan("insert"), RATES)
     assert spans(joint["clip"]) == [(5, 7), (3, 20), (5, 13)]
     assert spans(joint["sync"]) == [(5, 17), (3, 48), (5, 31)]
     assert spans(joint["wave"]) == [(500, 11_680), (300, 32_000), (500, 20_320)]
@@ -65,16 +65,16 @@ def test_insert_puts_the_speech_in_place():
 
 @pytest.mark.parametrize("mode", ["add", "insert"])
 def test_words_lips_and_voice_are_the_speech_clips(mode):
-    joint = mix.mix(SPEECH, SOUND, plan(mode), RATES)
+    joint = mix.mix_records(SPEECH, SOUND, plan(mode), RATES)
     assert spans(joint["phonemes"]) == [(0, 18), (3, 50)]
     assert spans(joint["lips"]) == [(0, 18), (3, 50)]
     assert (joint["speaker"] == 3).all()
-    silent = mix.mix(clip("speech", 2.0, 3, ("lips", "speaker")), SOUND, plan(mode), RATES)
+    silent = mix.mix_records(clip("speech", 2.0, 3, ("lips", "speaker")), SOUND, plan(mode), RATES)
     assert not {"lips", "speaker"} & silent.keys()
 
 
 def test_a_longer_speech_sets_the_length():
-    joint = mix.mix(clip("speech", 3.0, 3), clip("sound", 1.0, 5), plan(start=0.0), RATES)
+    joint = mix.mix_records(clip("speech", 3.0, 3), clip("sound", 1.0, 5), plan(start=0.0), RATES)
     assert spans(joint["clip"]) == [(8, 10), (3, 20)]
     assert spans(joint["wave"]) == [(550, 16_000), (300, 32_000)]
     assert joint["meta"]["duration"] == 3.0
@@ -83,18 +83,26 @@ def test_a_longer_speech_sets_the_length():
 def test_a_missing_video_is_zeros():
     seen = ("clip", "sync", "lips")
     voice, noise = clip("speech", 2.0, 3, seen), clip("sound", 4.0, 5, seen)
-    added = mix.mix(voice, SOUND, plan(), RATES)
+    added = mix.mix_records(voice, SOUND, plan(), RATES)
     assert spans(added["clip"]) == [(5, 40)]
-    assert spans(mix.mix(voice, SOUND, plan("insert"), RATES)["clip"]) == [(5, 7), (0, 20), (5, 13)]
-    assert spans(mix.mix(SPEECH, noise, plan(), RATES)["sync"]) == [(0, 17), (3, 48), (0, 31)]
-    assert not set(seen) & mix.mix(voice, noise, plan(), RATES).keys()
+    assert spans(mix.mix_records(voice, SOUND, plan("insert"), RATES)["clip"]) == [
+        (5, 7),
+        (0, 20),
+        (5, 13),
+    ]
+    assert spans(mix.mix_records(SPEECH, noise, plan(), RATES)["sync"]) == [
+        (0, 17),
+        (3, 48),
+        (0, 31),
+    ]
+    assert not set(seen) & mix.mix_records(voice, noise, plan(), RATES).keys()
 
 
 def test_a_mixed_clip_fits_the_batch_and_tells_what_it_is():
-    joint = mix.mix(SPEECH, SOUND, plan(), RATES)
-    example = pipeline.example(joint, SPEC)
+    joint = mix.mix_records(SPEECH, SOUND, plan(), RATES)
+    example = pipeline.make_example(joint, SPEC)
     for name in conditions.NAMES:
-        expected = pipeline.example(SPEECH, SPEC)["features"][name]
+        expected = pipeline.make_example(SPEECH, SPEC)["features"][name]
         assert example["features"][name].shape == expected.shape
         assert example["features"][name].dtype == expected.dtype
         assert example["present"][name] == 1
@@ -111,13 +119,13 @@ def test_a_mixed_clip_fits_the_batch_and_tells_what_it_is():
 
 def test_inputs_are_left_as_they_are():
     before = pickle.dumps((SPEECH, SOUND))
-    mix.mix(SPEECH, SOUND, plan(), RATES)
+    mix.mix_records(SPEECH, SOUND, plan(), RATES)
     assert pickle.dumps((SPEECH, SOUND)) == before
 
 
 def test_plans_have_the_chances_that_they_should():
     rng = np.random.default_rng(0)
-    plans = [mix.draw(rng, 2.0, 0.25) for _ in range(4000)]
+    plans = [mix.sample_plan(rng, 2.0, 0.25) for _ in range(4000)]
     starts = np.asarray([p.start for p in plans])
     assert starts.min() >= 0 and starts.max() <= 2
     assert starts.mean() == pytest.approx(1.0, abs=0.05)
@@ -126,7 +134,7 @@ def test_plans_have_the_chances_that_they_should():
     assert len(gains) / len(plans) == pytest.approx(0.25, abs=0.03)
     assert 0.3 <= gains.min() < 0.31 and 0.69 < gains.max() <= 0.7
     assert all(p.gain == 0 for p in plans if p.mode == "insert")
-    assert all(mix.draw(rng, room).start == 0 for room in (0.0, -1.0))
+    assert all(mix.sample_plan(rng, room).start == 0 for room in (0.0, -1.0))
 
 
 # ---- in the pipeline ----------------------------------------------------------------------
@@ -137,11 +145,11 @@ NOISES = [clip("sound", 3.0, number + 11) for number in range(7)]
 
 def mixer(ratio=1.0, rates=RATES, by_time=False):
     mixing = type("Mixing", (), {"ratio": ratio, "add": 0.5})
-    return mix.mixer(mixing, VOICES + NOISES, VOICES, NOISES, rates, by_time)
+    return mix.make_mixer(mixing, VOICES + NOISES, VOICES, NOISES, rates, by_time)
 
 
 def listed(count=60, **options):
-    clips = pipeline.training_records(VOICES + NOISES, 1, mixer(**options))
+    clips = pipeline.shuffle_records(VOICES + NOISES, 1, mixer(**options))
     return [clips[number]["meta"] for number in range(count)]
 
 
@@ -155,9 +163,9 @@ def test_all_clips_of_both_kinds_are_mixed_and_listed():
 def test_what_is_mixed_depends_on_seed_and_place_alone():
     first = listed()
     assert listed() == first
-    clips = pipeline.training_records(VOICES + NOISES, 1, pickle.loads(pickle.dumps(mixer())))
+    clips = pipeline.shuffle_records(VOICES + NOISES, 1, pickle.loads(pickle.dumps(mixer())))
     assert [clips[number]["meta"] for number in reversed(range(60))] == first[::-1]
-    other = pipeline.training_records(VOICES + NOISES, 2, mixer())
+    other = pipeline.shuffle_records(VOICES + NOISES, 2, mixer())
     assert [other[number]["meta"] for number in range(60)] != first
     assert first[:12] != first[12:24], "the epochs differ"
 
@@ -168,7 +176,7 @@ def test_a_share_of_the_clips_is_mixed():
 
 
 def batches(**options):
-    return pipeline.training_batches(
+    return pipeline.iterate_training_batches(
         VOICES + NOISES, SPEC, batch_size=4, seed=1, mixer=mixer(), **options
     )
 
@@ -203,7 +211,7 @@ def test_segments_of_sync_tokens_stay_whole():
     assert all(abs(start / 0.32 - round(start / 0.32)) < 1e-6 for start in starts)
     assert len(starts) > 3
     made = mixer(by_time=True)
-    joint = mix.mix(SPEECH, SOUND, plan("insert", start=0.96), made.rates)
+    joint = mix.mix_records(SPEECH, SOUND, plan("insert", start=0.96), made.rates)
     assert spans(joint["sync"])[0] == (5, 24)
     embedded = mixer(rates={**RATES, "sync": 25.0}, by_time=True)
     assert embedded.grid == 0, "one token a frame may start at any frame"

@@ -8,7 +8,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from vssflow_jax import conditions
 from vssflow_jax.data import pipeline, shards
 
-SPEC = pipeline.BatchSpec.of(2.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
+SPEC = pipeline.BatchSpec.from_duration(2.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
 
 
 def record(number=0, seconds=2.0, **absent):
@@ -25,18 +25,20 @@ def record(number=0, seconds=2.0, **absent):
 
 
 def numbers(batch):
-    return (batch["wave"][:, 0] * pipeline.PCM - 1).round().astype(int).tolist()
+    return (batch["wave"][:, 0] * pipeline.INT16_SCALE - 1).round().astype(int).tolist()
 
 
 def test_spec_follows_table_and_rates():
     assert SPEC.latent_frames == 50
     assert SPEC.frames == {"clip": 20, "speaker": 1, "phonemes": 50, "lips": 50, "sync": 50}
-    published = pipeline.BatchSpec.of(10, {c.name: c.rate for c in conditions.CONDITIONS})
+    published = pipeline.BatchSpec.from_duration(
+        10, {c.name: c.rate for c in conditions.CONDITIONS}
+    )
     assert published.frames["sync"] == 240 and published.frames["clip"] == 100
 
 
 def test_whole_and_short_clips():
-    whole, short = (pipeline.example(record(seconds=s), SPEC) for s in (2.0, 1.0))
+    whole, short = (pipeline.make_example(record(seconds=s), SPEC) for s in (2.0, 1.0))
     assert whole["wave"].shape == short["wave"].shape == (32_000,)
     assert (whole["frames"], short["frames"]) == (50, 25)
     assert short["features"]["lips"][:25].all() and not short["features"]["lips"][25:].any()
@@ -44,21 +46,23 @@ def test_whole_and_short_clips():
 
 @pytest.mark.parametrize("name", ["clip", "sync", "lips", "speaker"])
 def test_absent_condition_is_masked(name):
-    example = pipeline.example(record(**{name: True}), SPEC)
+    example = pipeline.make_example(record(**{name: True}), SPEC)
     assert example["present"][name] == 0
     assert not example["features"][name].any()
     assert all(example["present"][other] for other in conditions.NAMES if other != name)
 
 
 def test_absent_phonemes_mean_no_speech():
-    example = pipeline.example(record(phonemes=True), SPEC)
+    example = pipeline.make_example(record(phonemes=True), SPEC)
     assert example["present"]["phonemes"] == 1
     assert not example["features"]["phonemes"].any()
 
 
 def batches(batch_size=4, **options):
     records = [record(number) for number in range(12)]
-    return pipeline.training_batches(records, SPEC, batch_size=batch_size, seed=1, **options)
+    return pipeline.iterate_training_batches(
+        records, SPEC, batch_size=batch_size, seed=1, **options
+    )
 
 
 def drain(stream, count):
@@ -103,18 +107,18 @@ def test_hosts_share_out_each_batch(hosts):
 def damaged(folder):
     """A shard of 12 clips of which two are no records."""
     path = folder / "clips"
-    writer = ArrayRecordWriter(str(path), shards.OPTIONS)
+    writer = ArrayRecordWriter(str(path), shards.WRITER_OPTIONS)
     for number in range(12):
         made = {**record(number), "meta": {"id": f"clip{number}"}}
         writer.write(b"x" if number in (3, 7) else shards.encode_record(made))
     writer.close()
-    return shards.Split([str(path)], mend=True), [f"{path}, record {n}" for n in (3, 7)]
+    return shards.Split([str(path)], replace_corrupt=True), [f"{path}, record {n}" for n in (3, 7)]
 
 
 def corrupt_stream(folder, workers=0):
     records, names = damaged(folder)
     options = {"batch_size": 4, "seed": 1, "workers": workers}
-    return pipeline.training_batches(records, SPEC, **options), names
+    return pipeline.iterate_training_batches(records, SPEC, **options), names
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
@@ -125,7 +129,7 @@ def test_corrupt_records_are_named_and_the_position_stays_exact(tmp_path, worker
     for _ in range(6):
         positions.append(stream.get_state())
         batch = next(stream)
-        seen |= set(pipeline.corrupt_records(batch))
+        seen |= set(pipeline.list_corrupt_records(batch))
         batch_ids.append(batch[pipeline.IDS].tolist())
         assert [f"clip{number}" for number in numbers(batch)] == batch_ids[-1]
     assert seen == set(names)
@@ -140,8 +144,8 @@ def test_corrupt_records_are_named_and_the_position_stays_exact(tmp_path, worker
 
 def test_validation_batches_are_whole_and_come_again():
     records = [record(number) for number in range(6)]
-    options = {"batch_size": 4, "clips": 99}
-    made = list(pipeline.validation_batches(records, SPEC, rows=range(4), **options))
+    options = {"batch_size": 4, "max_examples": 99}
+    made = list(pipeline.iterate_validation_batches(records, SPEC, rows=range(4), **options))
     assert [numbers(batch) for batch in made] == [[0, 1, 2, 3], [4, 5, 0, 1]]
-    half = list(pipeline.validation_batches(records, SPEC, rows=range(2, 4), **options))
+    half = list(pipeline.iterate_validation_batches(records, SPEC, rows=range(2, 4), **options))
     assert [numbers(batch) for batch in half] == [[2, 3], [0, 1]]

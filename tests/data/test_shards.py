@@ -7,7 +7,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError, disk_error
-from vssflow_jax.data import manifest, shards
+from vssflow_jax.data import shards
 from vssflow_jax.features.registry import BUILT_IN
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path):
     """Shards of five records in two files, the second clip without sound."""
     files = {"test-00000.array_record": [0, 1], "test-00001.array_record": [2, 3, 4]}
     for name, seeds in files.items():
-        with shards.shard_writer(tmp_path / name) as write:
+        with shards.open_shard_writer(tmp_path / name) as write:
             for seed in seeds:
                 write(record(seed, ("wave",) if seed == 1 else ()))
     split = {
@@ -69,7 +69,7 @@ def test_a_record_of_another_schema_is_refused():
 
 
 def test_the_schema_is_that_of_the_table():
-    schema = shards.schema(BUILT_IN)
+    schema = shards.describe_features(BUILT_IN)
     assert tuple(schema) == conditions.NAMES
     for name, feature in schema.items():
         assert feature["width"] == conditions.BY_NAME[name].width
@@ -103,7 +103,9 @@ def test_a_corrupt_record_is_named_or_the_next_good_one_stands_in(folder):
     path = folder / "test-00001.array_record"  # clips 2, 3, 4
     for share in (0.15, 0.45):
         damage(path, share)
-    strict, mended = (shards.open_split(folder, "test", mend=mend) for mend in (False, True))
+    strict, mended = (
+        shards.open_split(folder, "test", replace_corrupt=mend) for mend in (False, True)
+    )
     with pytest.raises(InputError, match=rf"{path.name}, record 0: corrupt \(.*prepare again"):
         strict[2]
     same(strict[4], record(4))
@@ -118,18 +120,18 @@ def test_a_corrupt_record_is_named_or_the_next_good_one_stands_in(folder):
 @pytest.mark.parametrize("data", [b"", b"garbage" * 9, b"\xff" * 99])
 def test_bytes_that_are_no_record_are_corrupt(tmp_path, data):
     path = tmp_path / "a"
-    writer = ArrayRecordWriter(str(path), shards.OPTIONS)
+    writer = ArrayRecordWriter(str(path), shards.WRITER_OPTIONS)
     for each in (data, shards.encode_record(record(0)), shards.encode_record(record(0))[:-9]):
         writer.write(each)
     writer.close()
     with pytest.raises(shards.CorruptRecord, match="record 0"):
         shards.Split([str(path)])[0]
-    mended = shards.Split([str(path)], mend=True)
+    mended = shards.Split([str(path)], replace_corrupt=True)
     assert mended[0]["meta"]["corrupt"] == [f"{path}, record 0"]
     # At the end the first is next.
     assert mended[2]["meta"]["corrupt"] == [f"{path}, record 2", f"{path}, record 0"]
-    with pytest.raises(InputError, match="no record that is whole"):
-        shards.Split([str(path)], rows=[0, 2], mend=True)[0]
+    with pytest.raises(InputError, match="found corrupt records only"):
+        shards.Split([str(path)], rows=[0, 2], replace_corrupt=True)[0]
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="prepare again"):
         shards.Split([str(path)])
@@ -152,14 +154,14 @@ def test_shards_that_do_not_list_tasks_have_no_choice_of_them(folder):
 
 def test_shards_are_the_same_bytes_each_time(tmp_path):
     for name in ("a", "b"):
-        with shards.shard_writer(tmp_path / name) as write:
+        with shards.open_shard_writer(tmp_path / name) as write:
             for seed in range(4):
                 write(record(seed))
     assert shards.file_hash(tmp_path / "a") == shards.file_hash(tmp_path / "b")
 
 
 def test_a_shard_appears_only_when_it_is_whole(tmp_path):
-    with pytest.raises(KeyError), shards.shard_writer(tmp_path / "a") as write:
+    with pytest.raises(KeyError), shards.open_shard_writer(tmp_path / "a") as write:
         write(record())
         assert not (tmp_path / "a").exists()
         raise KeyError
@@ -169,7 +171,7 @@ def test_a_shard_appears_only_when_it_is_whole(tmp_path):
 def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("vssflow_jax.common.files.os.getpid", lambda: 1)
     (tmp_path / ".a.1.partial").symlink_to("/dev/full")
-    with pytest.raises(OSError) as caught, shards.shard_writer(tmp_path / "a") as write:
+    with pytest.raises(OSError) as caught, shards.open_shard_writer(tmp_path / "a") as write:
         for seed in range(20):
             write(record(seed))
     assert disk_error(caught.value) is not None
@@ -194,73 +196,33 @@ def test_what_is_wrong_with_shards_is_named(folder):
         shards.load_dataset_info(folder / "nowhere")
 
 
-# ---- manifest -----------------------------------------------------------------------------
+BAD_IDS = ("../../x", "/tmp/x", "a/b", "a\\b", "", ".", "..", ".hidden", "a\0b", "a\nb",
+           "x" * 211, "é" * 106, None, 7, ["a"])  # fmt: skip
 
 
-def read(folder, text):
-    (folder / "clips.csv").write_text(text, encoding="utf-8")
-    return manifest.read_manifest(folder / "clips.csv")
+@pytest.mark.parametrize("bad_id", BAD_IDS, ids=repr)
+@pytest.mark.parametrize("replace_corrupt", [False, True])
+def test_an_id_that_is_no_file_name_is_refused(tmp_path, bad_id, replace_corrupt):
+    path = tmp_path / "test-00000.array_record"
+    with shards.open_shard_writer(path) as write:
+        write(record(0))
+        write({**record(1), "meta": {"id": bad_id}})
+    split = shards.Split([str(path)], replace_corrupt=replace_corrupt)
+    assert split[0]["meta"]["id"] == "clip0"
+    with pytest.raises(InputError, match="expected a file name of at most 210 bytes") as caught:
+        split[1]
+    message = str(caught.value)
+    assert message.startswith(f"{path}, record 1: found the id {repr(bad_id)[:20]}")
+    assert message.isprintable()
 
 
-def test_rows_are_read_with_paths_and_tasks(tmp_path):
-    rows = read(
-        tmp_path,
-        "id,split,video,text,audio,task\n"
-        'a,train,v/a.mp4,"hello, you",,\n'
-        "\n"
-        "b,test,b.mp4,,,\n"
-        "c,valid,,spoken,/abs/c.wav,\n"
-        "d,test,d.mp4,said,,joint\n",
-    )
-    assert [row.task for row in rows] == ["speech", "sound", "speech", "joint"]
-    assert [row.line for row in rows] == [2, 4, 5, 6]
-    assert rows[0].video == str(tmp_path / "v/a.mp4") and rows[0].text == "hello, you"
-    assert rows[2].audio == "/abs/c.wav" and rows[2].video is None and rows[1].text is None
+def test_an_id_without_an_encoding_is_no_file_name():
+    assert shards.find_id_problem({"id": "\ud800"}) and shards.find_id_problem({})
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "row 1: found no column 'id'"),
-        ("a,train,a.mp4\n", "row 1: found no column 'id'"),
-        ("id,video\na,a.mp4\n", "row 1: found no column 'split'"),
-        ("id,split,vidoe\na,train,a.mp4\n", "row 1: found unknown column 'vidoe'"),
-        ("id,id,split,video\n", "row 1: found repeated column 'id'"),
-        ("id,split,video\n", "found no clips"),
-        ("id,split,video\na,train\n", "row 2: found 2 fields, expected 3"),
-        ("id,split,video\n,train,a.mp4\n", "row 2, field id: found ''"),
-        ("id,split,video\n../a,train,a.mp4\n", "row 2, field id: found '../a'"),
-        ("id,split,video\na,trian,a.mp4\n", "row 2, field split: found 'trian'"),
-        (
-            "id,split,video\na,train,a.mp4\na,test,b.mp4\n",
-            "row 3, field id: found 'a', which row 2",
-        ),
-        ("id,split,video,task\na,train,a.mp4,song\n", "row 2, field task: found 'song'"),
-        ("id,split,video,task\na,train,a.mp4,speech\n", "row 2, field text: empty"),
-        ("id,split,text\na,train,hello\n", "row 2, fields video and audio: both are empty"),
-        ('id,split,video\na,train,"a.mp4\n', "expected CSV"),
-    ],
-)
-def test_wrong_manifests_are_named(tmp_path, text, message):
-    with pytest.raises(InputError) as caught:
-        read(tmp_path, text)
-    assert message in str(caught.value) and "clips.csv" in str(caught.value)
-
-
-def test_a_missing_or_binary_manifest_is_named(tmp_path):
-    (tmp_path / "b.csv").write_bytes(b"\xff\xd8\xff\x00")
-    for name, message in {"a.csv": "no such file", "b.csv": "not UTF-8", ".": "directory"}.items():
-        with pytest.raises(InputError, match=message):
-            manifest.read_manifest(tmp_path / name)
-
-
-def test_annotations_are_read_by_id(tmp_path):
-    path = tmp_path / "annotations.jsonl"
-    assert manifest.read_annotations(tmp_path / "clips.csv") == {}
-    path.write_text('{"id": "a", "mouth": [1, 2, 3, 4]}\n\n{"id": "b", "onsets": [0.5]}\n')
-    notes = manifest.read_annotations(tmp_path / "clips.csv")
-    assert notes["a"]["mouth"] == [1, 2, 3, 4] and notes["b"]["onsets"] == [0.5]
-    for line in ("{", "[]", '{"mouth": [1, 2, 3, 4]}', '{"id": "a", "mouth": [1, 2]}'):
-        path.write_text('{"id": "a"}\n' + line + "\n")
-        with pytest.raises(InputError, match=r"annotations\.jsonl line 2"):
-            manifest.read_annotations(tmp_path / "clips.csv")
+@pytest.mark.parametrize("good_id", ["a", "x" * 210, "é" * 105, "speech-00001_3", "a b+c=d~", "a."])
+def test_an_id_that_is_a_file_name_is_read(tmp_path, good_id):
+    with shards.open_shard_writer(tmp_path / "a") as write:
+        write({**record(0), "meta": {"id": good_id}})
+    assert shards.Split([str(tmp_path / "a")])[0]["meta"]["id"] == good_id
+    (tmp_path / f".{good_id}.wav.1234567.partial").touch()

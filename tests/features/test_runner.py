@@ -72,7 +72,7 @@ def test_a_set_may_be_chosen_by_condition(weights):
     )
     assert made["clip"].shape == (10, 768) and made["sync"].shape == (24, 64)
     assert made.keys() == {"clip", "sync"}
-    schema = shards.schema(registry.select_encoders("clip=built-in,sync=published"))
+    schema = shards.describe_features(registry.select_encoders("clip=built-in,sync=published"))
     assert schema["sync"]["encoder"] == "synchformer" and schema["sync"]["rate"] == 24
     for wrong in ("clip=publishd", "smell=published", "publish"):
         with pytest.raises(InputError, match="encoders: found"):

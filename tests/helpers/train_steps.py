@@ -17,7 +17,7 @@ from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
 from vssflow_jax.training import loop, sharding, step
 
-SPEC = pipeline.BatchSpec.of(1.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
+SPEC = pipeline.BatchSpec.from_duration(1.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
 CHANNELS, BATCH = 4, 16
 # name: data, fsdp, tensor, pieces of a batch
 MESHES = {
@@ -74,7 +74,7 @@ def batch(number, spoil=False):
         if row % 3 == 0:
             del record["lips"]
         examples.append(pipeline.ToExample(SPEC)(record))
-    made = pipeline.stack(examples)
+    made = pipeline.stack_examples(examples)
     if spoil:
         made["wave"][0, 0] = np.nan
     return made

@@ -106,7 +106,7 @@ def test_damaged_files_are_named(copy):
 def test_a_record_that_cannot_be_decoded_is_named(copy):
     """Bytes that are no record, under a hash that says so."""
     shard = copy / "train-00000.array_record"
-    with shards.shard_writer(shard) as write:
+    with shards.open_shard_writer(shard) as write:
         write(b"\x00" * 64)
 
     def change(info):

@@ -56,7 +56,7 @@ class Page(html.parser.HTMLParser):
 def write_shards(folder, rng):
     """A test split of every task; its record k has an event and three phonemes."""
     folder.mkdir()
-    with shards.shard_writer(folder / "test.array_record") as add:
+    with shards.open_shard_writer(folder / "test.array_record") as add:
         for task in ("speech", "sound", "joint"):
             for number in range(CLIPS):
                 meta = {"id": f"{task}-{number}", "task": task, "duration": SECONDS}

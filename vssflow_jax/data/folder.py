@@ -9,28 +9,43 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.data.manifest import LONGEST_ID, Row
+from vssflow_jax.data.manifest import MAX_ID_BYTES, ManifestRow, is_file_name
 
-VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
-SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
-TEXT, ALIGNMENTS = ".txt", (".textgrid", ".csv")
-VALID, TEST = 0.05, 0.05  # shares of the clips
+VIDEO_ENDINGS = (
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".avi",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".wmv",
+    ".flv",
+)
+AUDIO_ENDINGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
+TEXT_ENDING, ALIGNMENT_ENDINGS = ".txt", (".textgrid", ".csv")
+VALID_SHARE, TEST_SHARE = 0.05, 0.05  # shares of the clips
 
 
-def read_folder(folder: str | os.PathLike, valid: float = VALID, test: float = TEST) -> list[Row]:
-    """The clips of a folder and the folders in it, in the order of their names.
+def read_folder(
+    folder: str | os.PathLike, valid: float = VALID_SHARE, test: float = TEST_SHARE
+) -> list[ManifestRow]:
+    """The clips of a folder and its subfolders, in the order of their names.
 
     Each video is a clip; so is each sound with a transcript and no video of its name. Files of
-    the same name beside it belong to it: NAME.txt is what is said, NAME.TextGrid or NAME.csv
-    when, NAME.wav (or another sound) its sound instead of the video's own track.
+    the same name in the same folder belong to it: NAME.txt is what is said, NAME.TextGrid or
+    NAME.csv when, NAME.wav (or another sound) its sound instead of the video's own track.
 
-    A clip's id is its path without the ending; where that does not make a file's name of its
-    own, it is mended and ends in a hash of the path. Its split follows from a hash of the
-    path alone, so that more files do not move those that are there.
+    A clip's id is its path without the ending. If that is no unique file name, the id is a similar
+    name that ends in a hash of the path. The split follows from a hash of the path alone, so that
+    adding files does not move the others.
 
     Args:
-      folder: where to look.
-      valid: share of the validation split; so is `test`.
+      folder: a folder of media files.
+      valid: share of the clips for validation.
+      test: share of the clips for tests.
 
     Raises:
       InputError: no folder, no clip in it, or shares that leave nothing for training.
@@ -40,92 +55,98 @@ def read_folder(folder: str | os.PathLike, valid: float = VALID, test: float = T
         raise InputError(f"--valid, --test: found {valid:g} and {test:g}, expected shares of 1")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected one with videos")
-    clips = list(_clips(folder))
+    clips = list(_list_clips(folder))
     if not clips:
-        raise InputError(f"{folder}: found no videos, expected some of {' '.join(VIDEOS)}")
-    names = _ids([name for name, _ in clips])
+        raise InputError(f"{folder}: found no videos, expected some of {' '.join(VIDEO_ENDINGS)}")
+    names = _make_ids([name for name, _ in clips])
     return [
-        _row(name, files, names[number], number, split(_parted(name)[0], valid, test))
+        _make_row(
+            name, files, names[number], number, assign_split(_split_ending(name)[0], valid, test)
+        )
         for number, (name, files) in enumerate(clips)
     ]
 
 
-def split(name: str, valid: float, test: float) -> str:
-    """The split of a clip by its name, so that `valid` and `test` are shares of many names."""
+def assign_split(name: str, valid: float, test: float) -> str:
+    """The split of a clip by its name; of many names, the shares are `valid` and `test`."""
     digest = hashlib.sha256(os.fsencode(name)).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    return "test" if place < test else "valid" if place < test + valid else "train"
+    position = int.from_bytes(digest[:8], "big") / 2**64  # uniform in [0, 1)
+    return "test" if position < test else "valid" if position < test + valid else "train"
 
 
-def _clips(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(path of the medium within the folder, files by kind) of each clip."""
+def _list_clips(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(path of the medium within the folder, files by ending) of each clip."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         stems: dict[str, dict[str, str]] = collections.defaultdict(dict)
         for name in sorted(files):
-            stem, ending = _parted(name)
+            stem, ending = _split_ending(name)
             stems[stem].setdefault(ending.lower(), os.path.join(place, name))
         for name in sorted(files):
-            stem, ending = _parted(name)
-            beside = stems[stem]
-            with_video = any(kind in beside for kind in VIDEOS)
-            if ending.lower() in VIDEOS or (
-                ending.lower() in SOUNDS and TEXT in beside and not with_video
+            stem, ending = _split_ending(name)
+            siblings = stems[stem]
+            has_video = any(kind in siblings for kind in VIDEO_ENDINGS)
+            if ending.lower() in VIDEO_ENDINGS or (
+                ending.lower() in AUDIO_ENDINGS and TEXT_ENDING in siblings and not has_video
             ):
                 path = os.path.join(place, name)
-                yield os.path.relpath(path, folder), beside | {"medium": path}
+                yield os.path.relpath(path, folder), siblings | {"medium": path}
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """Stem and ending of a name; unlike os.path.splitext also of one like `...mp4`."""
+def _split_ending(name: str) -> tuple[str, str]:
+    """Stem and ending of a name; unlike os.path.splitext, also of one like `...mp4`."""
     stem, dot, ending = name.rpartition(".")
     return (stem, dot + ending) if dot else (name, "")
 
 
-def _ids(names: Sequence[str]) -> list[str]:
-    """An id for each path: of its own, printable, without slashes, short enough for a file."""
-    plain = [_parted(name)[0].replace(os.sep, "_") for name in names]
-    fit = ["".join(c if c.isprintable() and c not in "/\\" else "_" for c in p) for p in plain]
-    fit = [name.lstrip(".").strip() for name in fit]
-    count = collections.Counter(fit)
+def _make_ids(names: Sequence[str]) -> list[str]:
+    """An id for each path, unique and a file name."""
+    stems = [_split_ending(name)[0].replace(os.sep, "_") for name in names]
+    cleaned = ["".join(c if c.isprintable() and c not in "/\\" else "_" for c in s) for s in stems]
+    cleaned = [name.lstrip(". ").rstrip() for name in cleaned]
+    count = collections.Counter(cleaned)
     return [
         clean
-        if clean == given and count[clean] == 1 and 0 < len(clean.encode()) <= LONGEST_ID
-        else _marked(clean, name)
-        for clean, given, name in zip(fit, plain, names, strict=True)
+        if clean == stem and count[clean] == 1 and is_file_name(clean)
+        else _add_hash(clean, name)
+        for clean, stem, name in zip(cleaned, stems, names, strict=True)
     ]
 
 
-def _marked(clean: str, name: str) -> str:
-    """What fits of an id, and eight digits that are its path's own."""
-    short = clean.encode()[: LONGEST_ID - 9].decode(errors="ignore")
+def _add_hash(clean: str, name: str) -> str:
+    """An id cut to length, and eight digits of its path's hash."""
+    short = clean.encode()[: MAX_ID_BYTES - 9].decode(errors="ignore")
     return f"{short}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
-def _first(files: Mapping[str, str], endings: Sequence[str]) -> str | None:
+def _find_ending(files: Mapping[str, str], endings: Sequence[str]) -> str | None:
     return next((files[ending] for ending in endings if ending in files), None)
 
 
-def _row(name: str, files: Mapping[str, str], clip: str, number: int, where: str) -> Row:
+def _make_row(
+    name: str, files: Mapping[str, str], clip_id: str, number: int, split: str
+) -> ManifestRow:
     medium = os.path.abspath(files["medium"])
-    is_video = name.lower().endswith(VIDEOS)
-    text, problem = _text(files.get(TEXT))
-    audio, alignment = _first(files, SOUNDS), _first(files, ALIGNMENTS)
-    return Row(
-        id=clip,
-        split=where,
+    is_video = name.lower().endswith(VIDEO_ENDINGS)
+    text, problem = _read_transcript(files.get(TEXT_ENDING))
+    audio, alignment = _find_ending(files, AUDIO_ENDINGS), _find_ending(files, ALIGNMENT_ENDINGS)
+    if not is_video:
+        audio = medium
+    return ManifestRow(
+        id=clip_id,
+        split=split,
         task="speech" if text else "sound",
         line=number + 1,
         video=medium if is_video else None,
-        audio=(os.path.abspath(audio) if audio else None) if is_video else medium,
+        audio=os.path.abspath(audio) if audio else None,
         text=text,
         alignment=os.path.abspath(alignment) if alignment and text else None,
         problem=problem,
     )
 
 
-def _text(path: str | None) -> tuple[str | None, str | None]:
-    """What a transcript says on its lines, or what is wrong with it."""
+def _read_transcript(path: str | None) -> tuple[str | None, str | None]:
+    """The text of a transcript, or the problem with it."""
     try:
         words = pathlib.Path(path).read_text(encoding="utf-8-sig").split() if path else []
     except UnicodeDecodeError:

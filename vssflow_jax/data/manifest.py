@@ -1,4 +1,4 @@
-"""The manifest: which clips there are, one row each (`clips.csv`), and notes beside it."""
+"""The manifest (`clips.csv`): one row a clip, and the annotations next to it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from vssflow_jax.conditions import TASKS
 
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
 REQUIRED = ("id", "split")
+FILE_COLUMNS = ("video", "audio", "speaker_audio", "alignment")
 SPLITS = ("train", "valid", "test")
-LONGEST_ID = 200  # bytes; ids become file names
+MAX_ID_BYTES = 200  # ids become file names
 ANNOTATIONS = "annotations.jsonl"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class ManifestRow:
     """One clip of the manifest. Paths are absolute; None where a column is empty.
 
     Attributes:
-      id: unique name, fit to be a file name.
-      video, audio, speaker_audio, alignment: files. Without `audio` the video's track counts.
+      id: unique, and a file name.
+      video, audio, speaker_audio, alignment: files; without `audio`, the video's own track.
       text: what is said.
       split: train, valid or test.
-      task: sound, speech or joint; derived where the column is empty.
+      task: sound, speech or joint; derived if the column is empty.
       line: line of the manifest, for messages.
-      problem: what makes the clip of no use, if that showed already when it was listed.
+      problem: why the clip cannot be used, if listing it showed that.
     """
 
     id: str
@@ -44,12 +45,12 @@ class Row:
     problem: str | None = None
 
 
-def read_manifest(path: str | os.PathLike) -> list[Row]:
+def read_manifest(path: str | os.PathLike) -> list[ManifestRow]:
     """Reads and checks a manifest: UTF-8 CSV with a header, paths relative to its folder.
 
     Raises InputError, which names file, row and field, for a missing file, a header without
-    `id` and `split` or with unknown columns, an empty or unfit or repeated id, an unknown split
-    or task, a row without media, and a manifest without rows.
+    `id` and `split` or with unknown columns, an id that is repeated or no file name, an unknown
+    split or task, a row without media, and a manifest without rows.
     """
     path = pathlib.Path(path)
     try:
@@ -61,14 +62,14 @@ def read_manifest(path: str | os.PathLike) -> list[Row]:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text, expected a manifest (clips.csv)") from None
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     lines: dict[str, int] = {}
     try:
-        header = _header(path, next(reader, []))
+        header = _parse_header(path, next(reader, []))
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            row = _row(path, header, cells, reader.line_num)
+            row = _parse_row(path, header, cells, reader.line_num)
             if row.id in lines:
                 raise InputError(
                     f"{path} row {row.line}, field id: found {row.id!r}, which row "
@@ -83,7 +84,7 @@ def read_manifest(path: str | os.PathLike) -> list[Row]:
     return rows
 
 
-def _header(path, cells: list[str]) -> list[str]:
+def _parse_header(path, cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     missing = [name for name in REQUIRED if name not in header]
     if missing:
@@ -98,68 +99,74 @@ def _header(path, cells: list[str]) -> list[str]:
     return header
 
 
-def _row(path, header: list[str], cells: list[str], line: int) -> Row:
+def _parse_row(path, header: list[str], cells: list[str], line: int) -> ManifestRow:
     where = f"{path} row {line}"
     if len(cells) != len(header):
         raise InputError(
             f"{where}: found {len(cells)} fields, expected {len(header)} (the header's)"
         )
-    given = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-    given = {name: cell for name, cell in given.items() if cell}
-    _check_id(where, given.get("id", ""))
-    _check_choice(where, "split", given.get("split", ""), SPLITS)
-    if "task" in given:
-        _check_choice(where, "task", given["task"], TASKS)
-    if "video" not in given and "audio" not in given:
-        raise InputError(f"{where}, fields video and audio: both are empty, expected a file")
-    task = given.setdefault("task", "speech" if "text" in given else "sound")
-    if task in ("speech", "joint") and "text" not in given:
-        raise InputError(f"{where}, field text: empty, expected words for a {task} clip")
-    for name in ("video", "audio", "speaker_audio", "alignment"):
-        if name in given:
-            given[name] = str(path.parent.absolute() / given[name])
-    return Row(**given, line=line)
-
-
-def _check_id(where: str, name: str) -> None:
-    unfit = not name or name.startswith(".") or not name.isprintable()
-    if unfit or len(name.encode()) > LONGEST_ID or any(c in name for c in "/\\"):
+    fields = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+    fields = {name: cell for name, cell in fields.items() if cell}
+    if not is_file_name(fields.get("id")):
         raise InputError(
-            f"{where}, field id: found {name[:40]!r}, expected a name of at most {LONGEST_ID} "
-            "bytes without / that may be a file's"
+            f"{where}, field id: found {fields.get('id', '')[:40]!r}, expected a name of at most "
+            f"{MAX_ID_BYTES} bytes without / that may be a file's"
         )
+    _check_choice(where, "split", fields.get("split", ""), SPLITS)
+    if "task" in fields:
+        _check_choice(where, "task", fields["task"], TASKS)
+    if "video" not in fields and "audio" not in fields:
+        raise InputError(f"{where}, fields video and audio: both are empty, expected a file")
+    task = fields.setdefault("task", "speech" if "text" in fields else "sound")
+    if task in ("speech", "joint") and "text" not in fields:
+        raise InputError(f"{where}, field text: empty, expected words for a {task} clip")
+    for name in FILE_COLUMNS:
+        if name in fields:
+            fields[name] = str(path.parent.absolute() / fields[name])
+    return ManifestRow(**fields, line=line)
 
 
-def _check_choice(where: str, field: str, found: str, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        raise InputError(f"{where}, field {field}: found {found!r}, expected {', '.join(choices)}")
+def is_file_name(name: object, max_bytes: int = MAX_ID_BYTES) -> bool:
+    """Whether an id can name a file in any folder: printable, without slashes or a leading dot."""
+    return (
+        isinstance(name, str)
+        and name.isprintable()
+        and not name.startswith(".")
+        and not any(c in name for c in "/\\")
+        and 0 < len(name.encode()) <= max_bytes
+    )
+
+
+def _check_choice(where: str, field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{where}, field {field}: found {value!r}, expected {', '.join(choices)}")
 
 
 def read_annotations(manifest: str | os.PathLike) -> dict[str, dict]:
-    """Notes of `annotations.jsonl` beside a manifest, by clip id; empty without that file.
+    """The annotations of `annotations.jsonl` next to a manifest, by id; empty without that file.
 
-    Each line is a JSON object with an `id`; `mouth` in it, [x0, y0, x1, y1] in pixels of the
-    video, says where the lips are. InputError names a line that is something else.
+    Each line is a JSON object with an `id`; its `mouth`, if any, is the box around the lips
+    [x0, y0, x1, y1] in pixels of the video. Raises InputError, which names the line, for others.
     """
     path = pathlib.Path(manifest).with_name(ANNOTATIONS)
     if not path.exists():
         return {}
-    notes: dict[str, dict] = {}
+    annotations: dict[str, dict] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
         try:
-            note = json.loads(line)
-            good = isinstance(note["id"], str) and _is_box(note.get("mouth"))
+            annotation = json.loads(line)
+            valid = isinstance(annotation["id"], str) and _is_box(annotation.get("mouth"))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            good = False
-        if not good:
+            valid = False
+        if not valid:
             raise InputError(
                 f"{path} line {number}: found {line[:60]!r}, expected an object with id and, "
                 "if any, mouth: [x0, y0, x1, y1]"
             )
-        notes[note["id"]] = note
-    return notes
+        annotations[annotation["id"]] = annotation
+    return annotations
 
 
 def _is_box(mouth) -> bool:

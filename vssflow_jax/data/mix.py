@@ -1,8 +1,8 @@
-"""Joint clips made of a speech clip and a sound clip, at the level of features.
+"""Joint examples mixed from a speech and a sound example, at the level of features.
 
-The sound clip lasts on; from a random second the speech clip lies over it, either added (the
-sound turned down) or put in its place. Waveforms are mixed too, so that the latent is encoded
-from what is heard. Source: the feature-level data synthesis of VSSFlow (arXiv 2509.24773).
+From a random second of the sound on, the speech is either added to it, with the sound attenuated,
+or inserted in its place. Waveforms are mixed in the same way, so that the latent agrees with the
+conditions. Source: the feature-level data synthesis of VSSFlow (arXiv 2509.24773).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SAMPLE_RATE
 
 ADD, INSERT = "add", "insert"
-GAIN = (0.3, 0.7)  # least and largest factor of the sound under added speech
-SEGMENT_HOP = 8  # video frames from one segment of sync tokens to the next; it has as many tokens
-BOTH = ("clip", "sync")  # conditions that both clips have; the others are the speech clip's
-SPOKEN = ("phonemes", "lips")
+GAIN_RANGE = (0.3, 0.7)  # of the sound under added speech
+SEGMENT_HOP = 8  # video frames between segments of sync tokens, and tokens a segment
+SHARED_CONDITIONS = ("clip", "sync")  # mixed from both examples
+SPEECH_CONDITIONS = ("phonemes", "lips")  # the speech example's, shifted to its start
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How two clips are mixed.
+class MixPlan:
+    """How two examples are mixed.
 
     Attributes:
       mode: "add" or "insert".
-      start: seconds of the sound clip at which the speech begins.
-      gain: factor of the sound under the speech; 0 where it is replaced.
+      start: seconds into the sound at which the speech begins.
+      gain: factor of the sound under the speech; 0 for "insert".
     """
 
     mode: str
@@ -36,76 +36,80 @@ class Plan:
     gain: float
 
 
-def draw(rng: np.random.Generator, room: float, add: float = 0.5, grid: float = 0.0) -> Plan:
+def sample_plan(
+    rng: np.random.Generator, room: float, add: float = 0.5, grid: float = 0.0
+) -> MixPlan:
     """A random plan.
 
     Args:
-      rng: of this clip.
-      room: seconds by which the sound is longer than the speech; none: both start together.
-      add: probability of adding; else the speech is inserted.
-      grid: starts are multiples of it, seconds; 0: any time.
+      rng: the example's own generator.
+      room: seconds by which the sound is longer than the speech; 0 or less: both start together.
+      add: probability of adding the speech; else it is inserted.
+      grid: seconds that the start is a multiple of; 0: any time.
     """
     start = rng.uniform() * max(room, 0.0)
     if grid:
         start = np.floor(start / grid + 1e-6) * grid
-    added, gain = rng.uniform() < add, rng.uniform(*GAIN)
-    return Plan(
+    added, gain = rng.uniform() < add, rng.uniform(*GAIN_RANGE)
+    return MixPlan(
         mode=ADD if added else INSERT, start=float(start), gain=float(gain) if added else 0.0
     )
 
 
-def mix(speech: Mapping, sound: Mapping, plan: Plan, rates: Mapping[str, float | None]) -> dict:
-    """The record of a joint clip; `meta` tells in `mixed` what it was made of.
+def mix_records(
+    speech: Mapping, sound: Mapping, plan: MixPlan, rates: Mapping[str, float | None]
+) -> dict:
+    """The record of a joint example; `mixed` in its `meta` names the sources.
 
-    Voice, phonemes and lips are the speech clip's. A video that one of the two does not have
-    is zeros, which is what a condition that is absent projects to.
+    Voice, phonemes and lips are those of the speech. A video that one of the two lacks is zeros,
+    as an absent condition projects to.
 
     Args:
-      speech: record of a speech clip.
-      sound: record of a sound clip.
+      speech: record of a speech example.
+      sound: record of a sound example.
       plan: where and how.
       rates: frames a second of the records' conditions.
     """
-    record = {"meta": _meta(speech["meta"], sound["meta"], plan)}
-    at = _position(plan, SAMPLE_RATE)
-    record["wave"] = overlay(sound["wave"], speech["wave"], at, plan.gain)
-    for name in BOTH:
+    record = {"meta": _mix_meta(speech["meta"], sound["meta"], plan)}
+    start = _find_row(plan, SAMPLE_RATE)
+    record["wave"] = overlay(sound["wave"], speech["wave"], start, plan.gain)
+    for name in SHARED_CONDITIONS:
         if name in speech or name in sound:
-            under, over = (_rows(clip, name, rates[name]) for clip in (sound, speech))
-            at, kept = _position(plan, rates[name]), float(plan.mode == ADD)
-            record[name] = overlay(under, over, at, kept)
-    for name in SPOKEN:
+            under, over = (_read_frames(r, name, rates[name]) for r in (sound, speech))
+            start, gain = _find_row(plan, rates[name]), float(plan.mode == ADD)
+            record[name] = overlay(under, over, start, gain)
+    for name in SPEECH_CONDITIONS:
         if name in speech:
-            rows, before = speech[name], _position(plan, rates[name])
-            record[name] = np.pad(rows, [(before, 0)] + [(0, 0)] * (rows.ndim - 1))
+            frames, start = speech[name], _find_row(plan, rates[name])
+            record[name] = np.pad(frames, [(start, 0)] + [(0, 0)] * (frames.ndim - 1))
     if "speaker" in speech:
         record["speaker"] = speech["speaker"]
     return record
 
 
-def overlay(under: np.ndarray, over: np.ndarray, at: int, gain: float) -> np.ndarray:
-    """`over` laid on `under` from row `at`, where `under` counts `gain`; float32 [n, ..]."""
-    length = max(len(under), at + len(over))
+def overlay(under: np.ndarray, over: np.ndarray, start: int, gain: float) -> np.ndarray:
+    """`over` plus `gain` times `under`, from row `start` of `under` on; float32 [n, ...]."""
+    length = max(len(under), start + len(over))
     out = np.zeros((length, *under.shape[1:]), np.float32)
     out[: len(under)] = under
-    place = slice(at, at + len(over))
-    out[place] = gain * out[place] + over
+    span = slice(start, start + len(over))
+    out[span] = gain * out[span] + over
     return out
 
 
-def _rows(record: Mapping, name: str, rate: float) -> np.ndarray:
-    """A condition's frames, or zeros as long as the clip."""
+def _read_frames(record: Mapping, name: str, rate: float) -> np.ndarray:
+    """A condition's frames, or zeros of the example's length."""
     if name in record:
         return record[name]
     return np.zeros((round(record["meta"]["duration"] * rate), BY_NAME[name].width))
 
 
-def _position(plan: Plan, rate: float) -> int:
+def _find_row(plan: MixPlan, rate: float) -> int:
     """The row at which the speech begins."""
     return int(plan.start * rate + 1e-6)
 
 
-def _meta(speech: Mapping, sound: Mapping, plan: Plan) -> dict:
+def _mix_meta(speech: Mapping, sound: Mapping, plan: MixPlan) -> dict:
     mixed = {"speech": speech["id"], "sound": sound["id"], **dataclasses.asdict(plan)}
     corrupt = [*speech.get("corrupt", ()), *sound.get("corrupt", ())]
     return {
@@ -120,16 +124,16 @@ def _meta(speech: Mapping, sound: Mapping, plan: Plan) -> dict:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mixer:
-    """Gives the training clips, some of them mixed; can be pickled.
+    """Replaces some training examples by mixed ones; can be pickled.
 
     Attributes:
-      records: the clips themselves.
-      speech: the clips of which one is spoken.
-      sound: the clips of which one is heard behind it.
+      records: the training examples.
+      speech: speech examples to mix.
+      sound: sound examples to mix.
       rates: frames a second of their conditions.
-      ratio: probability that a clip is replaced by a mixed one.
-      add: see `draw`.
-      grid: see `draw`.
+      ratio: probability that an example is replaced by a mixed one.
+      add: see `sample_plan`.
+      grid: see `sample_plan`.
     """
 
     records: Sequence
@@ -141,16 +145,16 @@ class Mixer:
     grid: float = 0.0
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict:
-        """The record that stands in `row` this time; the same for the same state of `rng`."""
+        """The record of `row`, or a mixed one in its place; depends on `rng`'s state alone."""
         if rng.uniform() >= self.ratio:
             return self.records[row]
         speech = self.speech[rng.integers(len(self.speech))]
         sound = self.sound[rng.integers(len(self.sound))]
         room = sound["meta"]["duration"] - speech["meta"]["duration"]
-        return mix(speech, sound, draw(rng, room, self.add, self.grid), self.rates)
+        return mix_records(speech, sound, sample_plan(rng, room, self.add, self.grid), self.rates)
 
 
-def mixer(
+def make_mixer(
     mixing,
     records: Sequence,
     speech: Sequence,
@@ -160,8 +164,9 @@ def mixer(
 ) -> Mixer:
     """The mixer of a config's `data.mix`.
 
-    Where sync tokens lie at the time of their frames, speech starts with a segment of them,
-    so that whole segments are put in: as many tokens a second as frames.
+    If sync tokens are aligned by the time of their frames (`sync_by_time`), there are as many
+    tokens a second as frames, and speech starts at the start of a segment, so that segments are
+    never cut.
     """
     grid = 0.0
     if sync_by_time and rates["sync"] != LATENT_RATE:

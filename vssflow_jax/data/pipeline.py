@@ -14,20 +14,20 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.data.mix import Mixer
 
-PCM = 32768.0  # int16 full scale
-FEATURE = np.float16  # as shards have features; the network widens them, on its device
+INT16_SCALE = 32768.0
+FEATURE_DTYPE = np.float16  # the shards' own; the network widens features on its device
 IDS, CORRUPT = "ids", "corrupt"
-NOTES = (IDS, CORRUPT)  # of a batch, [B] strings: what the host keeps
+HOST_KEYS = (IDS, CORRUPT)  # of a batch: [B] strings that stay on the host
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchSpec:
-    """Shapes that every clip is padded or cut to.
+    """Shapes that every example is padded or cut to.
 
     Attributes:
-      samples: of the waveform.
-      frames: of each condition, by name; 1 for those that come once a clip.
-      latent_frames: the latent's length.
+      samples: samples of the waveform.
+      frames: frames of each condition, by name; 1 for those with one vector a clip.
+      latent_frames: frames of the latent.
     """
 
     samples: int
@@ -35,8 +35,13 @@ class BatchSpec:
     latent_frames: int
 
     @classmethod
-    def of(cls, duration: float, rates: Mapping[str, float | None]) -> BatchSpec:
-        """The spec for clips of `duration` seconds; `rates` are the shards' own, by condition."""
+    def from_duration(cls, duration: float, rates: Mapping[str, float | None]) -> BatchSpec:
+        """The spec for examples of `duration` seconds.
+
+        Args:
+          duration: seconds.
+          rates: frames a second of each condition in the shards, by name; None: the table's.
+        """
         latent = conditions.latent_frames(duration)
         return cls(
             samples=latent * conditions.SAMPLE_RATE // conditions.LATENT_RATE,
@@ -48,13 +53,13 @@ class BatchSpec:
         )
 
 
-def wave_of(record: Mapping) -> np.ndarray:
-    """A record's sound, float32 [n] in [-1, 1]; empty where it has none."""
-    return record.get("wave", np.zeros(0, np.int16)).astype(np.float32) / PCM
+def read_wave(record: Mapping) -> np.ndarray:
+    """A record's sound, float32 [n] in [-1, 1]; empty if it has none."""
+    return record.get("wave", np.zeros(0, np.int16)).astype(np.float32) / INT16_SCALE
 
 
-def fit(array: np.ndarray, length: int) -> np.ndarray:
-    """Cuts or zero-pads the first axis to `length`; what fits is not copied."""
+def cut_or_pad(array: np.ndarray, length: int) -> np.ndarray:
+    """Cuts or zero-pads the first axis to `length`; an array of at least that is not copied."""
     if len(array) >= length:
         return array[:length]
     out = np.zeros((length, *array.shape[1:]), array.dtype)
@@ -62,43 +67,39 @@ def fit(array: np.ndarray, length: int) -> np.ndarray:
     return out
 
 
-def example(record: Mapping, spec: BatchSpec) -> dict:
+def make_example(record: Mapping, spec: BatchSpec) -> dict:
     """A shard's record in the fixed shapes of the spec, absent conditions as zeros.
 
-    Absent phonemes count as present: id 0 says "no speech", which is what a clip without
-    a transcript has; every other absent condition is masked.
+    Absent phonemes count as present: their id 0 means "no speech", which is true of a clip
+    without a transcript. Every other absent condition is masked.
     """
     features, present = {}, {}
     for condition in conditions.CONDITIONS:
-        name, found = condition.name, record.get(condition.name)
-        length = spec.frames[name]
-        if condition.ids:
-            ids = np.zeros(0, np.int32) if found is None else np.asarray(found, np.int32)
-            features[name] = fit(ids, length)
-        elif condition.align == conditions.TOKEN:
-            zeros = np.zeros(condition.width)
-            features[name] = np.asarray(zeros if found is None else found, FEATURE)
-        else:
-            zeros = np.zeros((0, condition.width))
-            features[name] = fit(np.asarray(zeros if found is None else found, FEATURE), length)
-        present[name] = np.float32(condition.ids or found is not None)
-    wave = wave_of(record)
+        name = condition.name
+        dtype = np.int32 if condition.ids else FEATURE_DTYPE
+        is_token = condition.align == conditions.TOKEN
+        width = () if condition.ids else (condition.width,)
+        absent = np.zeros(width if is_token else (0, *width), dtype)
+        feature = np.asarray(record.get(name, absent), dtype)
+        features[name] = feature if is_token else cut_or_pad(feature, spec.frames[name])
+        present[name] = np.float32(condition.ids or name in record)
+    wave = read_wave(record)
     frames = min(
         round(len(wave) * conditions.LATENT_RATE / conditions.SAMPLE_RATE), spec.latent_frames
     )
     return {
-        "wave": fit(wave, spec.samples),
+        "wave": cut_or_pad(wave, spec.samples),
         "features": features,
         "present": present,
         "frames": np.int32(frames),
     }
 
 
-def stack(examples: Sequence[Mapping]) -> dict:
+def stack_examples(examples: Sequence[Mapping]) -> dict:
     """Joins examples to a batch: every leaf gets a leading axis B."""
     first = examples[0]
     return {
-        key: stack([e[key] for e in examples])
+        key: stack_examples([e[key] for e in examples])
         if isinstance(value, Mapping)
         else np.stack([e[key] for e in examples])
         for key, value in first.items()
@@ -107,30 +108,30 @@ def stack(examples: Sequence[Mapping]) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class ToExample:
-    """Picklable map from a record to an example with its notes, for Grain's worker processes."""
+    """Maps a record to an example with its id; can be pickled for Grain's worker processes."""
 
     spec: BatchSpec
 
     def __call__(self, record: Mapping) -> dict:
         meta = record.get("meta", {})
         corrupt = "\n".join(meta.get("corrupt", ()))
-        notes = {IDS: np.str_(meta.get("id", "")), CORRUPT: np.str_(corrupt)}
-        return {**example(record, self.spec), **notes}
+        host_values = {IDS: np.str_(meta.get("id", "")), CORRUPT: np.str_(corrupt)}
+        return {**make_example(record, self.spec), **host_values}
 
 
-def corrupt_records(batch: Mapping) -> list[str]:
-    """Names of the corrupt records for which others stand in a batch."""
+def list_corrupt_records(batch: Mapping) -> list[str]:
+    """Names of the corrupt records that others replace in a batch."""
     return [name for names in batch[CORRUPT] if names for name in str(names).split("\n")]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """Of an endless sequence that is taken in batches, some rows of each batch.
+class BatchRows:
+    """Some rows of each batch of an endless sequence: one host's share.
 
     Attributes:
       records: the sequence.
-      batch_size: of the batches.
-      rows: neighbouring rows of a batch.
+      batch_size: records a batch.
+      rows: neighboring rows of a batch.
     """
 
     records: Sequence
@@ -145,16 +146,16 @@ class Rows:
         return self.records[batch * self.batch_size + self.rows[row]]
 
 
-def training_records(records: Sequence, seed: int, mixer: Mixer | None = None):
-    """The clips of training in their order, endless and randomly accessible.
+def shuffle_records(records: Sequence, seed: int, mixer: Mixer | None = None):
+    """The records of training in order: an endless sequence with random access.
 
-    What stands at a place depends on the place and `seed` alone. Of a mixed clip, `meta` tells
-    what it was made of: `[clips[k]["meta"].get("mixed") for k in range(100)]` lists them.
+    The record at an index depends on the index and `seed` alone. The `meta` of a mixed example
+    names its sources: `[records[k]["meta"].get("mixed") for k in range(100)]` lists them.
 
     Args:
       records: random access to shard records, shuffled anew each epoch.
-      seed: of the order and of the mixtures.
-      mixer: replaces some clips by mixed ones (data.mix); None: none.
+      seed: seeds the order and the mixtures.
+      mixer: replaces some examples by mixed ones (data.mix); None: no mixing.
     """
     if mixer is None:
         return grain.MapDataset.source(records).seed(seed).shuffle().repeat(None)
@@ -162,7 +163,7 @@ def training_records(records: Sequence, seed: int, mixer: Mixer | None = None):
     return rows.random_map(mixer)
 
 
-def training_batches(
+def iterate_training_batches(
     records: Sequence,
     spec: BatchSpec,
     *,
@@ -172,25 +173,25 @@ def training_batches(
     workers: int = 0,
     rows: range | None = None,
 ):
-    """An endless Grain iterator of batches of `training_records`.
+    """An endless Grain iterator of batches of `shuffle_records`.
 
     Args:
-      records: as there; so are `seed` and `mixer`.
+      records: as in `shuffle_records`; so are `seed` and `mixer`.
       spec: shapes.
-      batch_size: clips a batch, over all hosts.
+      batch_size: examples a batch, over all hosts.
       workers: processes that read and decode; 0: threads.
-      rows: those of each batch that this host reads; None: all.
+      rows: rows of each batch that this host reads; None: all.
 
     Returns:
-      An iterator with `get_state` and `set_state`: its position, exactly. It counts batches, so
-      that one host's position is any other's.
+      An iterator with `get_state` and `set_state`, which save and restore its exact position. It
+      counts batches, so all hosts have the same position.
     """
-    dataset, count = training_records(records, seed, mixer), batch_size
+    dataset, count = shuffle_records(records, seed, mixer), batch_size
     if rows is not None and len(rows) < batch_size:
-        dataset, count = grain.MapDataset.source(Rows(dataset, batch_size, rows)), len(rows)
+        dataset, count = grain.MapDataset.source(BatchRows(dataset, batch_size, rows)), len(rows)
     examples = dataset.map(ToExample(spec))
-    # What is endless has no remainder; to round its number of batches up would overflow.
-    batches = examples.batch(count, drop_remainder=True, batch_fn=stack)
+    # An endless sequence has no remainder, and rounding its number of batches up would overflow.
+    batches = examples.batch(count, drop_remainder=True, batch_fn=stack_examples)
     threads = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
     stream = batches.to_iter_dataset(threads)
     if workers:
@@ -198,18 +199,18 @@ def training_batches(
     return iter(stream)
 
 
-def validation_batches(
-    records: Sequence, spec: BatchSpec, *, batch_size: int, clips: int, rows: range
+def iterate_validation_batches(
+    records: Sequence, spec: BatchSpec, *, batch_size: int, max_examples: int, rows: range
 ):
-    """Batches of the first `clips` records, in order, a few more to make the last one whole.
+    """Batches of the first records in order, and as many more as fill the last batch.
 
     Args:
-      records: of the validation split; fewer than are wanted come again.
+      records: the validation split; repeated if it is shorter than the last batch needs.
       spec: shapes.
-      batch_size: clips a batch, over all hosts.
-      clips: how many; no more than there are.
-      rows: those of each batch that this host reads.
+      batch_size: examples a batch, over all hosts.
+      max_examples: how many, at most; all of a shorter split.
+      rows: rows of each batch that this host reads.
     """
-    make = ToExample(spec)
-    for start in range(0, min(clips, len(records)), batch_size):
-        yield stack([make(records[(start + row) % len(records)]) for row in rows])
+    to_example = ToExample(spec)
+    for start in range(0, min(max_examples, len(records)), batch_size):
+        yield stack_examples([to_example(records[(start + row) % len(records)]) for row in rows])

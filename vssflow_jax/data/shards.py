@@ -1,9 +1,9 @@
 """Prepared clips on disk: ArrayRecord shards of safetensors records, described by dataset.json.
 
 A record holds `wave` (int16 [n] at 16 kHz), the conditions of the table (float16 features,
-int32 phoneme ids), each absent where the clip does not have it, and `meta`, a JSON object:
-id, task, text, duration, alignment ([[start, end, symbol], ...], seconds), times (where the
-phonemes' times are from: given, heard in the sound, or predicted) and annotation.
+int32 phoneme ids), each absent if the clip lacks it, and `meta`, a JSON object:
+id, task, text, duration, alignment ([[start, end, symbol], ...], seconds), times (the source of
+the phonemes' times: "given" in a file, "heard" by the aligner, or "predicted") and annotation.
 """
 
 from __future__ import annotations
@@ -26,34 +26,37 @@ from safetensors.numpy import load, save
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
 from vssflow_jax.conditions import BY_NAME, CONDITIONS, LATENT_RATE, SAMPLE_RATE, TASKS
+from vssflow_jax.data.manifest import MAX_ID_BYTES, is_file_name
 
 DATASET, SKIPPED = "dataset.json", "skipped.csv"
 VERSION = 1
+MAX_RECORD_ID_BYTES = MAX_ID_BYTES + 10  # a manifest's id and the number of a window
 META, WAVE, PHONEMES = "meta", "wave", "phonemes"
-OPTIONS = "group_size:1,snappy"  # any record is read alone; half floats hardly shrink, so: quickly
+# Records are read one by one, and half-precision features hardly compress: the fastest codec.
+WRITER_OPTIONS = "group_size:1,snappy"
 Record = dict[str, Any]
 
 
-def schema(encoders: Sequence) -> dict[str, dict]:
-    """What each feature of a record is: width, rate (None: once a clip), dtype, and what made it:
-    encoder, its version, its hash.
+def describe_features(encoders: Sequence) -> dict[str, dict]:
+    """Each feature of a record: width, rate (None: once a clip), dtype, and the encoder that made
+    it with version and hash.
 
-    Derived from the condition table; `encoders` (features.encode) say at which rate and by what
-    the features were made. A condition without an encoder (phonemes) has the table's rate.
+    Derived from the condition table and the `encoders` (features.registry), which set the rates.
+    A condition without an encoder (phonemes) has the table's rate.
     """
     by_condition = {encoder.condition: encoder for encoder in encoders}
-    described = {}
+    features = {}
     for condition in CONDITIONS:
-        made = by_condition.get(condition.name)
-        described[condition.name] = {
-            "width": made.width if made else condition.width,
-            "rate": made.rate if made else condition.rate,
+        encoder = by_condition.get(condition.name)
+        features[condition.name] = {
+            "width": encoder.width if encoder else condition.width,
+            "rate": encoder.rate if encoder else condition.rate,
             "dtype": "int32" if condition.ids else "float16",
-            "encoder": made.name if made else "cmudict",
-            "version": made.version if made else 1,
-            "hash": made.hash if made else "arpabet-71",
+            "encoder": encoder.name if encoder else "cmudict",
+            "version": encoder.version if encoder else 1,
+            "hash": encoder.hash if encoder else "arpabet-71",
         }
-    return described
+    return features
 
 
 # ---- records ------------------------------------------------------------------------------
@@ -70,15 +73,15 @@ def encode_record(record: Record) -> bytes:
             text = json.dumps(array, sort_keys=True, ensure_ascii=False)
             tensors[META] = np.frombuffer(text.encode(), np.uint8)
             continue
-        expected = dtype(name)
+        expected = record_dtype(name)
         if array.dtype != expected:
             raise ValueError(f"record {name}: found {array.dtype}, expected {expected}")
         tensors[name] = np.ascontiguousarray(array)
     return save(tensors)
 
 
-def dtype(name: str) -> np.dtype:
-    """Of a record's array. ValueError for a name that is none."""
+def record_dtype(name: str) -> np.dtype:
+    """The dtype of a record's array. Raises ValueError for an unknown name."""
     if name == WAVE:
         return np.dtype(np.int16)
     if name not in BY_NAME:
@@ -87,26 +90,41 @@ def dtype(name: str) -> np.dtype:
 
 
 def decode_record(data: bytes) -> Record:
-    """The inverse of `encode_record`: arrays by name, and `meta` as a dict."""
+    """The inverse of `encode_record`: arrays by name, and `meta` as a dict.
+
+    Raises SafetensorError, KeyError or ValueError for bytes that are no record.
+    """
     record: Record = load(data)
     record[META] = json.loads(record[META].tobytes())
+    if not isinstance(record[META], dict):
+        raise ValueError("meta is no object")
     return record
+
+
+def find_id_problem(meta: Mapping) -> str | None:
+    """Why a record's id cannot be a file name, which sampling makes of it; None if it can."""
+    if is_file_name(meta.get("id"), MAX_RECORD_ID_BYTES):
+        return None
+    return (
+        f"found the id {meta.get('id')!r:.60}, expected a file name of at most "
+        f"{MAX_RECORD_ID_BYTES} bytes without / and not starting with a dot"
+    )
 
 
 # ---- writing ------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record | bytes], None]]:
-    """Gives a function that adds a record, or one that is encoded already, to a shard.
+def open_shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record | bytes], None]]:
+    """Yields a function that adds a record, encoded or not, to a shard.
 
-    The shard appears under `path` when the block ends well; otherwise nothing is left behind.
-    A full disk raises OSError.
+    The shard appears under `path` when the block ends without an error; otherwise nothing is left
+    behind. A full disk raises OSError.
     """
     path = pathlib.Path(path)
     with replacing(path) as partial:
         try:
-            writer = ArrayRecordWriter(str(partial), OPTIONS)
+            writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
             try:
                 yield lambda record: writer.write(
                     record if isinstance(record, bytes) else encode_record(record)
@@ -118,7 +136,7 @@ def shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record | bytes],
 
 
 def _disk_error(error: RuntimeError, path: pathlib.Path) -> Exception:
-    """The library reports a full disk in words only; this gives it its number back."""
+    """The library reports a full disk in words only: this recovers the error number."""
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES):
         if os.strerror(number) in str(error):
             return OSError(number, os.strerror(number), str(path))
@@ -131,7 +149,7 @@ def file_hash(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_hash(hashes: Sequence[str], features: Mapping) -> str:
+def hash_dataset(hashes: Sequence[str], features: Mapping) -> str:
     """Identity of a data set: 16 digits over the SHA-256 of its shards and its features."""
     content = [list(hashes), features, SAMPLE_RATE, LATENT_RATE]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -141,11 +159,11 @@ def content_hash(hashes: Sequence[str], features: Mapping) -> str:
 
 
 class CorruptRecord(InputError):
-    """A record whose bytes are not what was written.
+    """A record whose bytes are damaged.
 
     Args:
-      name: its file and number there.
-      reason: what reading said.
+      name: its file and its number in it.
+      reason: the error of the reading library.
     """
 
     def __init__(self, name: str, reason: str):
@@ -157,21 +175,29 @@ class CorruptRecord(InputError):
 
 
 class Split:
-    """The clips of one split: a random-access sequence of records. Can be pickled.
+    """The examples of one split: a random-access sequence of records. Can be pickled.
+
+    Reading raises InputError for an id that is no file name: whoever reads shards writes files
+    called after their ids.
 
     Args:
       files: shards in order.
       rows: which records of them, by number; None: all.
-      mend: a corrupt record is replaced by the next good one, in order, whose `meta` then names
-        in `corrupt` what it stands in for; otherwise reading it raises `CorruptRecord`.
+      replace_corrupt: replace a corrupt record by the next good one, in order, and name the
+        corrupt ones in its `meta` under `corrupt`; without it, reading one raises `CorruptRecord`.
     """
 
-    def __init__(self, files: Sequence[str], rows: Sequence[int] | None = None, mend: bool = False):
-        self._files, self._mend = list(files), mend
+    def __init__(
+        self,
+        files: Sequence[str],
+        rows: Sequence[int] | None = None,
+        replace_corrupt: bool = False,
+    ):
+        self._files, self._replace_corrupt = list(files), replace_corrupt
         try:
             self._source = ArrayRecordDataSource(self._files) if files else ()
         except RuntimeError as error:
-            raise InputError(f"{error}; not a whole shard, prepare again") from None
+            raise InputError(f"{error}; an incomplete shard, prepare again") from None
         self._rows = None if rows is None else np.asarray(rows, np.int64)
 
     def __len__(self) -> int:
@@ -186,21 +212,24 @@ class Split:
             try:
                 record = self._read(place % len(self))
             except CorruptRecord as error:
-                if not self._mend:
+                if not self._replace_corrupt:
                     raise
                 corrupt.append(error.name)
                 continue
             if corrupt:
                 record[META]["corrupt"] = corrupt
             return record
-        raise InputError(f"{', '.join(self._files)}: found no record that is whole; prepare again")
+        raise InputError(f"{', '.join(self._files)}: found corrupt records only; prepare again")
 
     def _read(self, index: int) -> Record:
         row = index if self._rows is None else int(self._rows[index])
         try:
-            return decode_record(self._source[row])
+            record = decode_record(self._source[row])
         except (RuntimeError, SafetensorError, KeyError, ValueError) as error:
             raise CorruptRecord(self._name(row), " ".join(str(error).split())) from None
+        if problem := find_id_problem(record[META]):
+            raise InputError(f"{self._name(row)}: {problem}")
+        return record
 
     def _name(self, row: int) -> str:
         for file in self._files:
@@ -213,14 +242,12 @@ class Split:
         raise IndexError(row)
 
 
-def read_shard(path: str | os.PathLike) -> Iterator[Record | Exception]:
-    """The records of one file in order; in place of one that is damaged, why it is."""
+def iterate_shard(path: str | os.PathLike) -> Iterator[Record | Exception]:
+    """The records of one file in order; an exception in the place of each damaged one."""
     source = ArrayRecordDataSource([str(path)])
     for number in range(len(source)):
         try:
             record = decode_record(source[number])
-            if not isinstance(record[META], dict):
-                raise ValueError("meta is no object")
         except Exception as error:  # whatever the libraries make of damaged bytes
             yield error
         else:
@@ -253,7 +280,7 @@ def open_split(
     *,
     with_wave: bool = False,
     tasks: Sequence[str] = (),
-    mend: bool = False,
+    replace_corrupt: bool = False,
 ) -> Split:
     """Opens a split of prepared shards.
 
@@ -261,8 +288,8 @@ def open_split(
       folder: where dataset.json is.
       split: train, valid or test.
       with_wave: only clips that have sound.
-      tasks: only clips of these tasks; none: of all.
-      mend: replace corrupt records, see `Split`.
+      tasks: only clips of these tasks; (): of all.
+      replace_corrupt: see `Split`.
 
     Raises InputError for an unknown split or task, and for shards that are missing, cut short
     or made before clips were listed by task.
@@ -275,17 +302,17 @@ def open_split(
     for path, expected in zip(files, splits[split]["bytes"], strict=True):
         size = path.stat().st_size if path.exists() else None
         if size != expected:
-            found = "no such file" if size is None else f"found {size} bytes"
-            raise InputError(f"{path}: {found}, expected {expected} bytes; prepare again")
+            actual = "no such file" if size is None else f"found {size} bytes"
+            raise InputError(f"{path}: {actual}, expected {expected} bytes; prepare again")
     rows = range(splits[split]["clips"])
     if tasks:
-        rows = _rows_of(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
+        rows = _select_rows(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
     kept = [row for row in rows if row not in silent]
-    return Split([str(path) for path in files], kept if silent or tasks else None, mend)
+    return Split([str(path) for path in files], kept if silent or tasks else None, replace_corrupt)
 
 
-def _rows_of(split: dict, tasks: Sequence[str], where: str) -> list[int]:
+def _select_rows(split: dict, tasks: Sequence[str], where: str) -> list[int]:
     """Numbers of the clips of some tasks, in the order of the shards."""
     if "rows" not in split:
         raise InputError(f"{where}: found no field `rows`, expected one; prepare again")

@@ -15,7 +15,7 @@ from vssflow_jax.codecs.interface import digest, there_and_back
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import TASKS
 from vssflow_jax.data import shards
-from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation import aggregate
 from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models
 from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
@@ -63,7 +63,7 @@ def select_examples(
         task = record["meta"]["task"]
         if task not in selected or len(selected[task]) >= counts[task]:
             continue
-        if len(wave_of(record)):
+        if len(read_wave(record)):
             selected[task].append(record)
         else:
             reason = "the shards have no ground truth sound of it"
@@ -80,7 +80,7 @@ def fit_reference_models(
     examples = [record for task in TRAINING_EXAMPLES for record in selected[task]]
     order = np.random.default_rng(0).permutation(len(examples))
     examples = [examples[row] for row in order]
-    waves = [wave_of(record) for record in examples]
+    waves = [read_wave(record) for record in examples]
     repeated = [] if codec is None else examples[: round(CODEC_SHARE * len(examples))]
     reconstructions = reconstruct_waves(codec, waves[: len(repeated)])
     models = reference_models.ReferenceModels.fit(examples + repeated, waves + reconstructions)
@@ -156,7 +156,7 @@ class Evaluator:
             raise InputError(f"{folder}, split {split}: found no clips with sound, expected some")
         fitted, training_data = fit_reference_models(folder, codec)
         suite = MetricSuite(reference_models=fitted, encoder_set=encoder_set, **models)
-        waves = [wave_of(record) for record in examples]
+        waves = [read_wave(record) for record in examples]
         reconstructions = [] if codec is None else reconstruct_waves(codec, waves)
         floors = suite.score(examples, reconstructions) if reconstructions else []
         return cls(

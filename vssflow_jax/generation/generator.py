@@ -320,10 +320,10 @@ class Generator:
         """Waveforms [B, L * 640] of clips that go through the solver together."""
         window = plan.weight.shape[1]
         rates = self.statistics["rates"]
-        spec = pipeline.BatchSpec.of(window / conditions.LATENT_RATE, rates)
-        given = pipeline.stack(
+        spec = pipeline.BatchSpec.from_duration(window / conditions.LATENT_RATE, rates)
+        given = pipeline.stack_examples(
             [
-                pipeline.example(cut(voiced(record, voices, voice), start, rates), spec)
+                pipeline.make_example(cut(voiced(record, voices, voice), start, rates), spec)
                 for record in records
                 for start, voice in zip(plan.first, plan.voice, strict=True)
             ]

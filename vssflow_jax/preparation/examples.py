@@ -13,7 +13,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, latent_frames
-from vssflow_jax.data.manifest import Row
+from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.features import face_tracking, registry, speaker
 from vssflow_jax.text import aligner, alignment, normalize, segmentation
@@ -69,7 +69,7 @@ class Window:
         return self.frames / LATENT_RATE
 
 
-def records(row: Row, note: Mapping | None, settings: Settings) -> Iterator[Record]:
+def records(row: ManifestRow, note: Mapping | None, settings: Settings) -> Iterator[Record]:
     """The records of a row: one, or one a window when the clip is longer than max_seconds.
 
     Every record covers a whole number of latent frames; sound is cut or followed by silence to
@@ -123,7 +123,7 @@ def part(file: str, window: Window) -> str:
     return f"{file}@{window.start:g}" if window.start else file
 
 
-def _wave(row: Row, info: media.MediaInfo | None) -> np.ndarray | None:
+def _wave(row: ManifestRow, info: media.MediaInfo | None) -> np.ndarray | None:
     """The clip's sound, float32 [n]; None where there is none."""
     if row.audio:
         return media.read_audio(row.audio)
@@ -131,7 +131,7 @@ def _wave(row: Row, info: media.MediaInfo | None) -> np.ndarray | None:
 
 
 def _windows(
-    row: Row, duration: float, wave: np.ndarray | None, settings: Settings
+    row: ManifestRow, duration: float, wave: np.ndarray | None, settings: Settings
 ) -> list[Window]:
     total, most = latent_frames(duration), latent_frames(settings.max_seconds)
     if duration < SHORTEST:
@@ -154,7 +154,9 @@ def _windows(
     ]
 
 
-def _windows_of_text(row: Row, wave: np.ndarray | None, total: int, most: int) -> list[Window]:
+def _windows_of_text(
+    row: ManifestRow, wave: np.ndarray | None, total: int, most: int
+) -> list[Window]:
     """Windows that end where the speaker pauses, with the words of each."""
     words = normalize.words(row.text)
     try:
@@ -256,7 +258,7 @@ def _mouth(
     return mouth if coverage >= face_tracking.MIN_COVERAGE else None, said
 
 
-def _voice(row: Row, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
+def _voice(row: ManifestRow, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
     """Speaker embedding: of the reference, else of the clip's own sound if somebody speaks.
 
     None where the encoders chosen leave voices out.
@@ -298,7 +300,7 @@ _reference = functools.lru_cache(maxsize=64)(_embedded)  # many rows share a voi
 
 
 def _intervals(
-    row: Row, window: Window, sound: np.ndarray | None, settings: Settings
+    row: ManifestRow, window: Window, sound: np.ndarray | None, settings: Settings
 ) -> tuple[list[alignment.Interval], dict]:
     """When the phonemes sound, and what the record says of that.
 
@@ -348,7 +350,7 @@ def _rounded(intervals: Iterable[alignment.Interval]) -> list[list]:
     return [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
 
 
-def _meta(row: Row, note: Mapping | None, window: Window) -> dict:
+def _meta(row: ManifestRow, note: Mapping | None, window: Window) -> dict:
     meta = {"id": window.id, "task": row.task, "duration": window.seconds}
     if row.text:
         meta["text"] = row.text

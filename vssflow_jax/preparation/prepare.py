@@ -54,8 +54,8 @@ def prepare(
     overlap: float = 0.0,
     clips_per_shard: int = 64,
     encoder_set: str = "built-in",
-    valid: float = folders.VALID,
-    test: float = folders.TEST,
+    valid: float = folders.VALID_SHARE,
+    test: float = folders.TEST_SHARE,
     limit: float = LIMIT,
     beam: Sequence[str] | None = None,
     progress: bool = True,
@@ -118,8 +118,8 @@ def prepare(
 
 
 def read_source(
-    source: str | os.PathLike, valid: float = folders.VALID, test: float = folders.TEST
-) -> tuple[list[manifests.Row], dict[str, dict]]:
+    source: str | os.PathLike, valid: float = folders.VALID_SHARE, test: float = folders.TEST_SHARE
+) -> tuple[list[manifests.ManifestRow], dict[str, dict]]:
     """The rows of a manifest or a folder, and the notes on them by id."""
     if pathlib.Path(source).is_dir():
         notes = manifests.read_annotations(pathlib.Path(source, manifests.ANNOTATIONS))
@@ -127,7 +127,7 @@ def read_source(
     return manifests.read_manifest(source), manifests.read_annotations(source)
 
 
-def _alignments(rows: Iterable[manifests.Row]) -> Iterator[list[alignment.Interval]]:
+def _alignments(rows: Iterable[manifests.ManifestRow]) -> Iterator[list[alignment.Interval]]:
     """Alignments of the training split; broken ones are named later, with their clip."""
     for row in rows:
         if row.split == "train" and row.alignment:
@@ -211,7 +211,7 @@ def _table(skipped: Sequence[Mapping]) -> str:
 
 def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
     """The contents of dataset.json."""
-    features = shards.schema(select_encoders(settings.encoder_set))
+    features = shards.describe_features(select_encoders(settings.encoder_set))
     if settings.durations.tokenizer:
         features["phonemes"] |= {"encoder": "subwords", "hash": settings.durations.tokenizer_hash}
     return {
@@ -228,7 +228,7 @@ def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
         },
         "skipped": sum(len(s["skipped"]) for s in summaries),
         "statistics": settings.durations.statistics | {"encoders": settings.encoder_set},
-        "hash": shards.content_hash([s["sha256"] for s in summaries if s["clips"]], features),
+        "hash": shards.hash_dataset([s["sha256"] for s in summaries if s["clips"]], features),
     }
 
 

@@ -38,7 +38,7 @@ class Job:
 
     path: pathlib.Path
     split: str
-    rows: tuple[manifests.Row, ...]
+    rows: tuple[manifests.ManifestRow, ...]
     notes: Mapping[str, dict]
     settings: examples.Settings
     key: str
@@ -50,7 +50,7 @@ class Job:
 
 
 def jobs(
-    rows: Sequence[manifests.Row],
+    rows: Sequence[manifests.ManifestRow],
     notes: Mapping[str, dict],
     settings: examples.Settings,
     out: pathlib.Path,
@@ -72,7 +72,7 @@ def jobs(
             )
 
 
-def _key(rows: Sequence[manifests.Row], notes, settings: examples.Settings) -> str:
+def _key(rows: Sequence[manifests.ManifestRow], notes, settings: examples.Settings) -> str:
     """Hash of all that a shard's bytes depend on; files count by their size and time."""
     predicted = any(row.text and not row.alignment for row in rows)
     looked_for = any(
@@ -85,7 +85,7 @@ def _key(rows: Sequence[manifests.Row], notes, settings: examples.Settings) -> s
         [[_stamp(path) for path in _files(row)] for row in rows],
         notes,
         [settings.max_seconds, settings.overlap, CONTENT],
-        shards.schema(select_encoders(settings.encoder_set)),
+        shards.describe_features(select_encoders(settings.encoder_set)),
         dict(settings.durations) if predicted else {},
         getattr(settings.durations, "tokenizer_hash", ""),
         [aligner.VERSION, aligner.is_available()] if predicted else [],
@@ -96,7 +96,7 @@ def _key(rows: Sequence[manifests.Row], notes, settings: examples.Settings) -> s
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _files(row: manifests.Row) -> list[str | None]:
+def _files(row: manifests.ManifestRow) -> list[str | None]:
     return [row.video, row.audio, row.speaker_audio, row.alignment]
 
 
@@ -139,7 +139,7 @@ class Skipped:
     reason: str
 
 
-def encoded(piece: tuple[manifests.Row, dict | None, examples.Settings]) -> Iterator:
+def encoded(piece: tuple[manifests.ManifestRow, dict | None, examples.Settings]) -> Iterator:
     """The records of (row, annotation, settings) as `Encoded`; last, if need be, a `Skipped`.
 
     This is all that processes and Beam's workers do.
@@ -227,7 +227,7 @@ class _Tally:
         self.clips += 1
         self.kept += 1
 
-    def skip(self, row: manifests.Row, reason: str) -> None:
+    def skip(self, row: manifests.ManifestRow, reason: str) -> None:
         if self.kept:
             reason += f" (its first {self.kept} windows are kept)"
         file = row.video or row.audio
@@ -237,7 +237,7 @@ class _Tally:
 def _write(job: Job, parts: Iterable) -> Iterator[pathlib.Path]:
     """Writes a shard and its summary from ((job, row), part); gives its path for each row."""
     tally = _Tally()
-    with shards.shard_writer(job.path) as write:
+    with shards.open_shard_writer(job.path) as write:
         for (_, row), part in parts:
             if isinstance(part, Encoded):
                 write(part.data)

@@ -91,12 +91,12 @@ def described(info: Mapping, folder: pathlib.Path) -> Iterator[str]:
         feature = info["features"].get(name)
         if feature is None:
             yield f"dataset.json: found no feature {name}, expected one for each condition"
-        elif feature["dtype"] != shards.dtype(name):
-            yield f"dataset.json, {name}: found {feature['dtype']}, expected {shards.dtype(name)}"
+        elif feature["dtype"] != (dtype := shards.record_dtype(name)):
+            yield f"dataset.json, {name}: found {feature['dtype']}, expected {dtype}"
     for name in info["features"].keys() - set(conditions.NAMES):
         yield f"dataset.json: found the feature {name}, expected some of {conditions.NAMES}"
     hashes = [digest for split in info["splits"].values() for digest in split["sha256"]]
-    if (expected := shards.content_hash(hashes, info["features"])) != info["hash"]:
+    if (expected := shards.hash_dataset(hashes, info["features"])) != info["hash"]:
         yield f"dataset.json, hash: found {info['hash']}, expected {expected} by its shards"
     try:
         with open(folder / shards.SKIPPED, encoding="utf-8", newline="") as file:
@@ -117,7 +117,7 @@ def _check_split(found: Findings, name: str, split: Mapping, ids: dict, show: in
             found.problems.append(f"{file}: {problem}")
             whole = False
             continue
-        for number, record in enumerate(shards.read_shard(found.folder / file)):
+        for number, record in enumerate(shards.iterate_shard(found.folder / file)):
             bar.update()
             where = f"{file} record {number}"
             if isinstance(record, Exception):

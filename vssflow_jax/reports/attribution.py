@@ -39,8 +39,8 @@ def influence(generator: Generator, record: Mapping, seed: int = 0) -> dict[str,
       float32 [L] by condition, those that the route uses and the clip has.
     """
     rates = generator.statistics["rates"]
-    spec = pipeline.BatchSpec.of(record["meta"]["duration"], rates)
-    example = pipeline.example(record, spec)
+    spec = pipeline.BatchSpec.from_duration(record["meta"]["duration"], rates)
+    example = pipeline.make_example(record, spec)
     used = conditions.ROUTES[generator.config.model.route].used
     names = [name for name in used if record.get(name) is not None]
     branches = len(names) + 1

@@ -12,8 +12,8 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import BY_NAME, NAMES, TOKEN
 from vssflow_jax.data import shards
-from vssflow_jax.data.manifest import Row
-from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.data.manifest import ManifestRow
+from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.features import lips, thumbnails
 from vssflow_jax.features.speaker import log_mel
 from vssflow_jax.preparation.validation import Findings
@@ -26,7 +26,7 @@ LISTED = 50  # problems and skipped clips on the page
 SHORTEST = 0.1  # seconds of sound that a spectrogram needs
 
 
-def write_page(found: Findings, rows: Sequence[Row] = ()) -> pathlib.Path:
+def write_page(found: Findings, rows: Sequence[ManifestRow] = ()) -> pathlib.Path:
     """Writes `check.html` into the folder of shards and returns its path.
 
     Args:
@@ -100,7 +100,7 @@ def _skipped(folder: pathlib.Path) -> str:
 # ---- a clip -------------------------------------------------------------------------------
 
 
-def card(record: Mapping, info: Mapping, rows: Mapping[str, Row]) -> str:
+def card(record: Mapping, info: Mapping, rows: Mapping[str, ManifestRow]) -> str:
     """One clip: its pictures, mouth, wave, spectrogram, features, and its sound."""
     meta = record[shards.META]
     seconds = meta["duration"]
@@ -109,7 +109,7 @@ def card(record: Mapping, info: Mapping, rows: Mapping[str, Row]) -> str:
     facts = [f"{seconds:g} s", f"said: “{meta['text']}”" if meta.get("text") else "no text"]
     missing = [name for name in (shards.WAVE, *NAMES) if name not in record]
     facts += [f"missing: {', '.join(missing)}"] if missing else []
-    sound = player("Sound", wave_of(record), "") if shards.WAVE in record else ""
+    sound = player("Sound", read_wave(record), "") if shards.WAVE in record else ""
     return (
         f'<article class="card"><h4>{escape(meta["id"])}</h4>'
         f'<p class="note">{escape("; ".join(facts))}</p>'
@@ -118,7 +118,7 @@ def card(record: Mapping, info: Mapping, rows: Mapping[str, Row]) -> str:
     )
 
 
-def _views(record: Mapping, info: Mapping, rows: Mapping[str, Row]):
+def _views(record: Mapping, info: Mapping, rows: Mapping[str, ManifestRow]):
     """(title, image, its kind) of each picture of a clip."""
     meta, features = record[shards.META], info["features"]
     seconds = meta["duration"]
@@ -130,7 +130,7 @@ def _views(record: Mapping, info: Mapping, rows: Mapping[str, Row]):
         crops = np.repeat(crops[..., None], 3, axis=-1)
         yield "Mouth, as the model sees it", plots.strip(_spread(crops), seconds), "image/jpeg"
     if shards.WAVE in record:
-        wave = wave_of(record)
+        wave = read_wave(record)
         yield "Wave", plots.waveform(wave, seconds), "image/png"
         if len(wave) >= SHORTEST * 16_000:
             mel = log_mel(wave)
@@ -144,7 +144,7 @@ def _views(record: Mapping, info: Mapping, rows: Mapping[str, Row]):
             yield title, plots.heat(record[name], seconds), "image/png"
 
 
-def _stills(record: Mapping, rows: Mapping[str, Row]) -> np.ndarray:
+def _stills(record: Mapping, rows: Mapping[str, ManifestRow]) -> np.ndarray:
     """The clip's frames uint8 [T, H, W, 3]: of its video, else its thumbnails, else none."""
     meta = record[shards.META]
     _, _, start = meta.get("source", "").partition("@")

@@ -12,7 +12,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.codecs.interface import load_codec, there_and_back
 from vssflow_jax.data import shards
-from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.features import thumbnails
 from vssflow_jax.reports import plots
@@ -74,7 +74,7 @@ def find(workdir: Path, folder: Path, split: str, tasks: Sequence[str]) -> dict[
         if row["id"] not in records:
             continue
         record = records[row["id"]]
-        truth = wave_of(record)
+        truth = read_wave(record)
         example = Example(
             task=row["task"],
             row=row,

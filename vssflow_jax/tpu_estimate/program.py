@@ -81,7 +81,7 @@ def arguments(config, mesh) -> tuple:
         )
     codec = codec_of(config)
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
-    spec = pipeline.BatchSpec.of(config.data.duration, rates)
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     try:
         model = vssflow.build(config, codec.channels)
         make = loop.initial_state(model, config, spec, codec.channels, mesh)
@@ -95,8 +95,8 @@ def arguments(config, mesh) -> tuple:
             lambda x: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=place), tree
         )
 
-    example = pipeline.example({}, spec)
-    example = {name: array for name, array in example.items() if name not in pipeline.NOTES}
+    example = pipeline.make_example({}, spec)
+    example = {name: array for name, array in example.items() if name not in pipeline.HOST_KEYS}
     batch = everywhere(example, sharding.BATCH, (config.data.batch_size,))
     state = checkpoint.shapes(state, sharding.shardings(state, mesh))
     return model, state, everywhere(codec, jax.P()), batch

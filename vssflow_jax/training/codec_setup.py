@@ -44,7 +44,7 @@ def ensure_codec(config, records, workdir: Path):
 def some_waves(config, records) -> Iterator[np.ndarray]:
     """The sound of training clips that a codec is fitted on, the same each time."""
     rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
-    return (pipeline.wave_of(records[row]) for row in rows)
+    return (pipeline.read_wave(records[row]) for row in rows)
 
 
 def write_codec(config, workdir: Path, start, params, records) -> None:

@@ -187,7 +187,7 @@ class Run:
         with window.waiting():
             read = next(self.batches)
             batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
-        self.tally.records(pipeline.corrupt_records(read))
+        self.tally.records(pipeline.list_corrupt_records(read))
         self.state, metrics = self._step(self.state, self.codec, batch)
         self.done += 1
         window.steps += 1
@@ -204,7 +204,7 @@ class Run:
         """The loss of the weights to sample with; remembers the step if it is the least so far."""
         losses = []
         for number, read in enumerate(batches):
-            self.tally.records(pipeline.corrupt_records(read))
+            self.tally.records(pipeline.list_corrupt_records(read))
             batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
             losses.append(self._validation(self.state.weights, self.codec, batch, number))
         loss = sum(map(float, losses)) / len(losses)

@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.data.pipeline import NOTES
+from vssflow_jax.data.pipeline import HOST_KEYS
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
@@ -169,4 +169,4 @@ def place_batch(batch, mesh: Mesh, batch_size: int | None = None):
         shape = (rows, *array.shape[1:])
         return jax.make_array_from_process_local_data(sharding, array, shape)
 
-    return jax.tree.map(place, {name: x for name, x in batch.items() if name not in NOTES})
+    return jax.tree.map(place, {name: x for name, x in batch.items() if name not in HOST_KEYS})

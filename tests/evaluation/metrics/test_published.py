@@ -98,7 +98,7 @@ def test_a_folder_is_scored_with_a_published_embedding(name, metrics, tiny_run, 
     folder, generated = tiny_run / "shards", tmp_path / "generated"
     records = shards.open_split(folder, "train", with_wave=True, tasks=("sound",))
     for record in (records[row] for row in range(2)):
-        media.write_wav(generated / f"{record['meta']['id']}.wav", pipeline.wave_of(record))
+        media.write_wav(generated / f"{record['meta']['id']}.wav", pipeline.read_wave(record))
     options = EvaluationOptions(
         shards=folder, split="train", generated=generated, clips=2, embedding=name
     )

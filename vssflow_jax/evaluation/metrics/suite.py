@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vssflow_jax.data.pipeline import wave_of
+from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics import (
     common,
     distances,
@@ -79,7 +79,7 @@ class MetricSuite:
         """
         if not records:
             return []
-        references = [wave_of(record) for record in records]
+        references = [read_wave(record) for record in records]
         mels, reference_mels = common.log_mels(waves), common.log_mels(references)
         features, logits = self.embedding(waves)
         kl = None if logits is None else distances.kl(self.embedding(references)[1], logits)
