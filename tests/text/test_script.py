@@ -78,6 +78,11 @@ def test_a_line_ends_before_the_next_begins():
     assert "line 2" in spoken.warnings[0] and "rushed" in spoken.warnings[0]
 
 
+def test_a_script_without_lines_has_no_times_whatever_the_voice():
+    spoken = align_script((), 5.0, {}, [None])
+    assert not spoken.intervals and not spoken.spans and not spoken.warnings
+
+
 def test_overlapping_lines_are_refused():
     script = [
         Utterance(text="set blue", start=0.0, end=2.0),

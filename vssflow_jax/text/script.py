@@ -139,6 +139,8 @@ def align_script(
     """
     intervals: list[Interval] = []
     warnings, spans = [], []
+    if not script:  # sound alone, whatever the voice
+        return TimedScript(intervals=[], spans=[], warnings=[])
     voices = voices or [None] * len(script)
     for number, (line, voice) in enumerate(zip(script, voices, strict=True)):
         start, previous_end = line.start, spans[-1][1] if spans else 0.0
