@@ -65,16 +65,16 @@ def read(folder: str, split: str) -> list[Clip]:
 def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
     """A network after some steps on batches of the clips."""
     config = load_recipe("quickstart")
-    network, rule = duration_model.build(config), optim.optimizer(config.optim, steps)
-    params = {duration_model.NAME: duration_model.initial(network, jax.random.key(seed))}
+    network, rule = duration_model.build_network(config), optim.optimizer(config.optim, steps)
+    params = {duration_model.PARAMS_KEY: duration_model.init_params(network, jax.random.key(seed))}
     state, rng = (params, params, rule.init(params)), np.random.default_rng(seed)
 
     @jax.jit
     def advance(state, batch, number):
         params, ema, rest = state
         key = jax.random.fold_in(jax.random.key(seed), number)
-        loss = functools.partial(duration_model.loss, network, batch=batch, key=key)
-        gradient = {duration_model.NAME: jax.grad(loss)(params[duration_model.NAME])}
+        loss = functools.partial(duration_model.duration_loss, network, batch=batch, key=key)
+        gradient = {duration_model.PARAMS_KEY: jax.grad(loss)(params[duration_model.PARAMS_KEY])}
         updates, rest = rule.update(gradient, rest, params)
         params = optax.apply_updates(params, updates)
         return params, optim.average(ema, params, number, config.optim.ema), rest
@@ -83,7 +83,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
         rows = rng.integers(len(clips), size=config.data.batch_size)
         batch = pipeline.stack_examples([clips[row].example for row in rows])
         state = advance(state, batch, jnp.asarray(number))
-    return durations.learned(network, state[1][duration_model.NAME])
+    return durations.learned(network, state[1][duration_model.PARAMS_KEY])
 
 
 def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True) -> Score:

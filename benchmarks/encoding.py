@@ -44,7 +44,7 @@ def measure(kind: str) -> tuple[float, float]:
     encodes = kind in runner.BATCH  # else it is under a score, and stays in float32
     dtype = jnp.bfloat16 if encodes and not cpu else jnp.float32
     model = published.KINDS[kind].model(config, dtype=dtype)
-    rng, shapes = np.random.default_rng(0), published.shapes(kind, config)
+    rng, shapes = np.random.default_rng(0), published.parameter_shapes(kind, config)
     params = jax.tree.map(lambda a: 0.02 * rng.standard_normal(a.shape, np.float32) + 0.01, shapes)
     params = jax.device_put(params)
     items, size = ITEMS[kind]

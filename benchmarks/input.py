@@ -33,7 +33,7 @@ def record(number: int) -> dict:
     draw = np.random.default_rng(number)
     out = {"wave": draw.integers(-9000, 9000, round(SECONDS.value * 16_000), dtype=np.int16)}
     for condition in conditions.CONDITIONS:
-        count = conditions.frames(condition.name, SECONDS.value)
+        count = conditions.num_frames(condition.name, SECONDS.value)
         if condition.ids:
             out[condition.name] = draw.integers(0, 71, count, dtype=np.int32)
             continue

@@ -52,9 +52,9 @@ def joined(folder: Path, seconds: float, out: Path, enlarge: int = 1) -> None:
 
 def borders(generator: Generator, seconds: float) -> np.ndarray:
     """Seconds at which a window begins or ends within the clip."""
-    length = conditions.latent_frames(seconds)
-    window = conditions.latent_frames(generator.config.data.duration)
-    first = windows.starts(length, window, OVERLAP)
+    length = conditions.num_latent_frames(seconds)
+    window = conditions.num_latent_frames(generator.config.data.duration)
+    first = windows.window_starts(length, window, OVERLAP)
     edges = np.unique(np.concatenate([first[1:], first[:-1] + window]))
     return edges[edges < length] / conditions.LATENT_RATE
 

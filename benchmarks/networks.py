@@ -31,7 +31,7 @@ def config(dtype: str = "float32"):
 
 def build(config):
     """The model, its latent channels from `config.codec`."""
-    return vssflow.build(config, config.codec.channels)
+    return vssflow.build_model(config, config.codec.channels)
 
 
 def parameters(model):

@@ -70,8 +70,10 @@ class Official(nn.Module):
     def condition(self, features) -> tuple[torch.Tensor, torch.Tensor]:
         """Concatenated conditions [B, Wc, L] and the context [B, 1 + L, Dc]."""
         length = self.length
-        clip = features["clip"][:, alignment.nearest(features["clip"].shape[1], length)]
-        sync = features["sync"][:, alignment.nearest_exact(features["sync"].shape[1], length)]
+        clip = features["clip"][:, alignment.nearest_indices(features["clip"].shape[1], length)]
+        sync = features["sync"][
+            :, alignment.nearest_exact_indices(features["sync"].shape[1], length)
+        ]
         parts = (
             self.lip_proj(features["lips"]),
             self.phone_embedding(features["phonemes"]),

@@ -30,7 +30,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
-from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.features import face_tracking, registry, runner
 from vssflow_jax.preparation import examples
 from vssflow_jax.preparation.prepare import prepare, read_source
@@ -207,12 +207,12 @@ def pin_workers(cores, folder: pathlib.Path) -> None:
 
 def random_tower(folder: pathlib.Path) -> None:
     """Weights of CLIP's tower at full width, with few layers, where they are looked for."""
-    config, rng = ClipConfig(layers=LAYERS.value), np.random.default_rng(0)
+    config, rng = ClipViTConfig(layers=LAYERS.value), np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: 0.02 * rng.standard_normal(leaf.shape, np.float32),
-        published.shapes("clip", config),
+        published.parameter_shapes("clip", config),
     )
-    published.save("clip", config, params, {"file": "random"}, folder / "clip")
+    published.save_encoder("clip", config, params, {"file": "random"}, folder / "clip")
     os.environ[sources.VARIABLE] = str(folder)
 
 

@@ -29,9 +29,9 @@ def ours(dtype: str) -> dict:
     """Our network, folded, in one guided pass whose first half has no conditions."""
     config = networks.config(dtype)
     model, batch = networks.build(config), BATCH.value
-    params = folded.fold(model, networks.parameters(model))
-    network = folded.of(model)
-    groups = guidance.groups(network.conditioner_config.route.used, SCALE, {})
+    params = folded.fold_params(model, networks.parameters(model))
+    network = folded.folded_network(model)
+    groups = guidance.group_by_scale(network.conditioner_config.route.used, SCALE, {})
     keep = jnp.repeat(jnp.arange(2.0), batch)  # without conditions, then with them
     keep = {name: keep for name in conditions.NAMES}
     features = jax.tree.map(lambda x: np.tile(x, (2,) + (1,) * (x.ndim - 1)), given(config))
@@ -44,7 +44,7 @@ def ours(dtype: str) -> dict:
 
     def velocity(params, conditioned):
         apply = functools.partial(network.apply, {"params": params}, method="velocity")
-        return guidance.guided(lambda x, t: apply(x, t, conditioned), groups)
+        return guidance.make_guided_velocity(lambda x, t: apply(x, t, conditioned), groups)
 
     once = jax.jit(lambda params, x, conditioned: velocity(params, conditioned)(x, 0.3))
     conditioned = condition(params, features)

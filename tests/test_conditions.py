@@ -2,7 +2,7 @@
 
 import pytest
 
-from vssflow_jax.conditions import NAMES, ROUTES, Route, frames, latent_frames
+from vssflow_jax.conditions import NAMES, ROUTES, Route, num_frames, num_latent_frames
 
 # Input and context widths of every recipe, as published.
 WIDTHS = {
@@ -45,8 +45,8 @@ def test_wrong_routes_are_refused(places, message):
 
 
 def test_frames():
-    assert latent_frames(10) == 250
-    assert frames("clip", 10) == 100
-    assert frames("sync", 10) == 240
-    assert frames("speaker", 10) == 1
-    assert frames("sync", 4, 25) == 100
+    assert num_latent_frames(10) == 250
+    assert num_frames("clip", 10) == 100
+    assert num_frames("sync", 10) == 240
+    assert num_frames("speaker", 10) == 1
+    assert num_frames("sync", 4, 25) == 100

@@ -58,7 +58,9 @@ def dit_config(sizes) -> DiTConfig:
 def dit_params(config, state) -> dict:
     """Parameters of the network alone, with or without the official prefix."""
     state = {f"vaflow.{key.removeprefix('vaflow.')}": value for key, value in state.items()}
-    return {"params": weights.collect(weights.dit_entries(config), config.layers, state)["dit"]}
+    return {
+        "params": weights.import_params(weights.dit_entries(config), config.layers, state)["dit"]
+    }
 
 
 def whole_model(config) -> VSSFlow:
@@ -81,7 +83,7 @@ def whole_model(config) -> VSSFlow:
 def check_dit(tensors, sidecar):
     config = dit_config(sidecar["config"]["model"])
     model, variables = DiT(config), dit_params(config, parameters(tensors))
-    keys = model.apply(variables, tensors["in.encoder_hidden_states"], method="keys")
+    keys = model.apply(variables, tensors["in.encoder_hidden_states"], method="context_kv")
     found, probes = model.apply(
         variables, swap(tensors["in.x"]), tensors["in.t"], keys, capture_intermediates=True
     )
@@ -123,7 +125,7 @@ def check_step(tensors, sidecar):
             velocity = model.apply(
                 {"params": params}, path.interpolate(x0, x1, t), t, features, keep
             )
-            return path.loss(velocity, path.target(x0, x1)), velocity
+            return path.flow_matching_loss(velocity, path.velocity_target(x0, x1)), velocity
 
         (value, velocity), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
         expected = tensors[f"out.drop{drop}.prediction_full"][:, :latent]
@@ -152,17 +154,17 @@ def check_cfg_sample(tensors, sidecar):
 
     def guided(scale):
         groups = ((("all",), float(scale)),)
-        if guidance.unguided(groups):
+        if guidance.is_unguided(groups):
             rows, attended = concat, context
         else:
             rows, attended = (np.concatenate([0 * a, a]) for a in (concat, context))
-        keys = model.apply(variables, attended, method="keys")
+        keys = model.apply(variables, attended, method="context_kv")
 
         def velocity(x, t):
             out = model.apply(variables, jnp.concatenate([x, rows], -1), t, keys)
             return out[..., :latent]
 
-        return guidance.guided(velocity, groups)
+        return guidance.make_guided_velocity(velocity, groups)
 
     for key in (key for key in tensors if key.startswith("out.velocity_w")):
         found = guided(float(key.removeprefix("out.velocity_w")))(x, tensors["in.t"][0])
@@ -183,9 +185,9 @@ def check_cfg_sample(tensors, sidecar):
 
 def check_index_maps(tensors, sidecar):
     maps = {
-        "nearest": alignment.nearest,
-        "nearest_exact": alignment.nearest_exact,
-        "phones_index": alignment.stretch,
+        "nearest": alignment.nearest_indices,
+        "nearest_exact": alignment.nearest_exact_indices,
+        "phones_index": alignment.uniform_duration_indices,
     }
     for key, expected in tensors.items():
         found = re.fullmatch(r"out\.(nearest|nearest_exact|phones_index)_(\d+)_to_(\d+)", key)
@@ -195,16 +197,18 @@ def check_index_maps(tensors, sidecar):
 
 
 def check_mel(tensors, sidecar):
-    assert relative(mel.filterbank(), tensors["out.mel_basis"]) <= FORWARD
+    assert relative(mel.mel_filterbank(), tensors["out.mel_basis"]) <= FORWARD
     wave = tensors["in.wave"]
-    log_mel = mel.log_mel(mel.normalize(wave))
+    log_mel = mel.log_mel(mel.normalize_peak(wave))
     for key in (key for key in tensors if key.startswith("out.mel_cut")):
         expected = tensors[key]
         found = np.asarray(mel.fit_length(log_mel, expected.shape[1]))
         assert np.abs(found - expected).mean() <= 1e-4
         assert np.abs(found - expected).max() <= 1e-2  # next to the clamp, where float32 ends
     whole = np.pad(wave[2:3], ((0, 0), (0, 160_000 - wave.shape[1])))
-    assert relative(mel.log_mel(mel.normalize(whole)), tensors["out.mel_10s_speech"]) <= FORWARD
+    assert (
+        relative(mel.log_mel(mel.normalize_peak(whole)), tensors["out.mel_10s_speech"]) <= FORWARD
+    )
 
 
 def channels_first(array):

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, validation
 from vssflow_jax.tpu_estimate import chips, fit, report, topology
-from vssflow_jax.tpu_estimate.case import Case, would_fit
+from vssflow_jax.tpu_estimate.case import Case, suggest_config
 from vssflow_jax.tpu_estimate.program import OutOfMemory
 
 
@@ -30,14 +30,14 @@ def compile_case(case: Case, search: bool) -> tuple[fit.Search, bool]:
         found.fails[case.clips] = error
         needed, limit = report.size(error.used), report.size(error.limit)
         print(f"{case.topology}: does not fit: a device needs {needed} of {limit}", flush=True)
-        print(f"  would fit: {would_fit(case, error) or 'nothing that was tried'}", flush=True)
+        print(f"  would fit: {suggest_config(case, error) or 'nothing that was tried'}", flush=True)
         return found, False
     if search:
         case.search(found)
     return found, True
 
 
-def describe(case: Case) -> bool:
+def print_report(case: Case) -> bool:
     """Prints all about one topology; False: the step does not fit."""
     sizes = " x ".join(f"{axis} {size}" for axis, size in case.mesh.shape.items())
     print(f"{case.topology}: mesh {sizes}, {case.batch} clips a step, {case.clips} a device")
@@ -52,7 +52,7 @@ def describe(case: Case) -> bool:
     return fits
 
 
-def table(cases: list[Case]) -> bool:
+def print_table(cases: list[Case]) -> bool:
     """Prints a line a topology; False: the step does not fit somewhere."""
     print(report.heading(), flush=True)
     all_fit = True
@@ -89,11 +89,11 @@ def main() -> None:
     config = command_line.loaded(flags.FLAGS.config)
     validation.check(config)
     for name in flags.FLAGS.topology:
-        chips.parse(name)
+        chips.parse_topology(name)
     topology.require_compiler()
     jax.config.update("jax_platforms", "cpu")  # what is compiled for is not looked for here
-    cases = [Case.of(config, name, flags.FLAGS.clips) for name in flags.FLAGS.topology]
-    if not (describe(*cases) if len(cases) == 1 else table(cases)):
+    cases = [Case.from_config(config, name, flags.FLAGS.clips) for name in flags.FLAGS.topology]
+    if not (print_report(*cases) if len(cases) == 1 else print_table(cases)):
         sys.exit(1)
 
 

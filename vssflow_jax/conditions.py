@@ -16,7 +16,7 @@ TASKS = ("speech", "sound", "joint")  # what a clip can be an example of
 EVALUATED_TASKS = (*TASKS, "text")  # text: speech without its video, times predicted
 
 NEAREST, NEAREST_EXACT, PAD, TOKEN = "nearest", "nearest-exact", "pad", "token"
-SEEN = "seen"  # sync only: where its frames are, instead of the table's even spread
+BY_TIME = "seen"  # sync only: where its frames are, instead of the table's even spread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,12 +120,12 @@ ROUTES = {
 }
 
 
-def frames(name: str, duration: float, rate: float | None = None) -> int:
+def num_frames(name: str, duration: float, rate: float | None = None) -> int:
     """Frames of condition `name` in `duration` seconds, at an encoder's own `rate` if given."""
     rate = BY_NAME[name].rate if rate is None else rate
     return 1 if rate is None else round(duration * rate)
 
 
-def latent_frames(duration: float) -> int:
+def num_latent_frames(duration: float) -> int:
     """Latent frames in `duration` seconds."""
     return round(duration * LATENT_RATE)

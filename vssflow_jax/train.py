@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from vssflow_jax import bundled, conditions
-from vssflow_jax.codecs.interface import digest
+from vssflow_jax.codecs.interface import hash_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
@@ -137,7 +137,7 @@ def train(config, workdir: str | Path) -> None:
         rows=rows,
     )
     identity = {
-        "codec": digest(codec),
+        "codec": hash_codec(codec),
         "dataset": info["hash"],
         "model": model_identity(config),
         "batch_size": config.data.batch_size,

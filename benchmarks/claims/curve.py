@@ -55,7 +55,7 @@ def guided(generator: Generator, records: Sequence[Mapping]):
     batch = pipeline.stack_examples([pipeline.make_example(record, spec) for record in records])
     length = spec.latent_frames
     given = {name: batch[name] for name in ("features", "present")}
-    params = folded.fold(generator.model, generator.params)
+    params = folded.fold_params(generator.model, generator.params)
     ids = [record["meta"]["id"] for record in records]
     noise = jnp.stack([draw_noise(name, 0, length, generator.codec.channels) for name in ids])
 
@@ -63,14 +63,14 @@ def guided(generator: Generator, records: Sequence[Mapping]):
     def velocity(params, given, x, t):
         whole = by_windows(
             functools.partial(generator.network.apply, {"params": params}),
-            functools.partial(folded.silent, generator.model),
+            functools.partial(folded.count_unconditional, generator.model),
             sampling.branches,
             (given["features"], given["present"]),
-            windows.plan(length, length, overlap=0),
+            windows.plan_windows(length, length, overlap=0),
             length=length,
             turns=1,
         )
-        return guidance.guided(whole, sampling.groups)(x, t)
+        return guidance.make_guided_velocity(whole, sampling.groups)(x, t)
 
     def called(x, t):
         with jax.disable_jit(False):

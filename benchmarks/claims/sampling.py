@@ -21,7 +21,7 @@ from benchmarks.claims import curve, flow_losses, results
 from vssflow_jax import bundled
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.conditions import latent_frames
+from vssflow_jax.conditions import num_latent_frames
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation import protocol
 from vssflow_jax.evaluation.evaluator import Evaluator, TaskScores
@@ -87,7 +87,7 @@ def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
     """The record with phonemes at other times, with or without its lips."""
     kept = {name: array for name, array in record.items() if lips or name != "lips"}
     spoken = [alignment.Interval(*row) for row in times(record, durations)]
-    length = latent_frames(record["meta"]["duration"])
+    length = num_latent_frames(record["meta"]["duration"])
     return {**kept, "phonemes": phonemes_to_frames(spoken, length)}
 
 

@@ -19,7 +19,7 @@ from absl import flags
 
 from benchmarks.claims import flow_losses, results, rows
 from vssflow_jax import train
-from vssflow_jax.codecs.interface import digest
+from vssflow_jax.codecs.interface import hash_codec
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
@@ -112,7 +112,7 @@ def main() -> None:
             print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
     about = {
         "dataset": shards.load_dataset_info(data)["hash"],
-        "codec": digest(codec),
+        "codec": hash_codec(codec),
         "clips": CLIPS.value,
         "heard": HEARD.value,
         "cores": process_pool.cores(),

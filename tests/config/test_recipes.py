@@ -60,7 +60,7 @@ def sizes(model: str) -> tuple[int, int]:
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     channels = config.codec.channels
-    make = initial_state(vssflow.build(config, channels), config, spec, channels, mesh)
+    make = initial_state(vssflow.build_model(config, channels), config, spec, channels, mesh)
     params = jax.eval_shape(make).params
     return count_parameters(params["dit"]), count_parameters(params)
 

@@ -86,7 +86,7 @@ def test_an_empty_box_is_an_error(box):
 
 
 def test_the_mel_analysis_is_the_codecs():
-    np.testing.assert_allclose(speaker.filterbank(), mel.filterbank(), atol=1e-7)
+    np.testing.assert_allclose(speaker.filterbank(), mel.mel_filterbank(), atol=1e-7)
     wave = voice()
     np.testing.assert_allclose(speaker.log_mel(wave), mel.log_mel(wave, speaker.FLOOR), atol=2e-3)
     bank = librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=64, fmin=0, fmax=8000)
@@ -132,7 +132,7 @@ def test_conditions_have_the_shapes_of_the_schema(count):
     for encoder in registry.BUILT_IN:
         condition = conditions.BY_NAME[encoder.condition]
         assert encoder.width == condition.width
-        rows = conditions.frames(condition.name, count / 25, encoder.rate)
+        rows = conditions.num_frames(condition.name, count / 25, encoder.rate)
         shape = (condition.width,) if encoder.rate is None else (rows, condition.width)
         assert made[condition.name].shape == shape
         assert made[condition.name].dtype == np.float16

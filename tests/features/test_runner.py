@@ -49,7 +49,7 @@ def test_clips_together_are_as_each_alone(weights):
     rows = {e.condition: e for e in registry.select_encoders("published")}
     assert rows["sync"].rate == 24 and rows["clip"].rate == 10
     for name in ("clip", "sync"):
-        wanted = conditions.frames(name, 3.0, rows[name].rate)
+        wanted = conditions.num_frames(name, 3.0, rows[name].rate)
         assert together[3][name].shape == (wanted, rows[name].width)
     assert together[3]["lips"].shape == (55, 64) and together[3]["speaker"].shape == (12,)
 

@@ -47,7 +47,7 @@ def recipe(fixture="vssflow_step"):
 
 
 def built(fixture="vssflow_step"):
-    return vssflow.build(recipe(fixture), fields(fixture)["codec.channels"])
+    return vssflow.build_model(recipe(fixture), fields(fixture)["codec.channels"])
 
 
 def official(fixture="vssflow_step") -> dict[str, np.ndarray]:

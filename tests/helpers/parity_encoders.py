@@ -9,11 +9,11 @@ from helpers import unseen_sizes
 from helpers.parity_measures import drawn, parameters, relative
 from vssflow_jax.encoders import avhubert, preprocessing, vggish
 from vssflow_jax.encoders.avhubert import AvhubertConfig
-from vssflow_jax.encoders.clip import Clip, ClipConfig
+from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
 from vssflow_jax.encoders.rawnet3 import Rawnet3, Rawnet3Config
-from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig, segments
+from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig, split_segments
 from vssflow_jax.weights import encoder_names
-from vssflow_jax.weights.mapping import collect
+from vssflow_jax.weights.mapping import import_params
 
 BOUND, RAWNET = 5e-5, 1e-3  # a logarithm near zero: float32 itself is good to 3e-4 there
 
@@ -46,13 +46,13 @@ def inside_layers(tensors, start) -> list[int]:
 
 def converted(entries, layers, state, unused):
     """Our parameters; `unused` says which of the official ones are for nothing."""
-    state = {k: v for k, v in encoder_names.split(state).items() if not unused(k)}
-    return collect(entries, layers, state)
+    state = {k: v for k, v in encoder_names.split_qkv(state).items() if not unused(k)}
+    return import_params(entries, layers, state)
 
 
 def check_clip(tensors, sidecar):
     sizes = sidecar["config"]
-    config = ClipConfig(
+    config = ClipViTConfig(
         side=sizes["input_resolution"],
         patch=sizes["patch_size"],
         width=sizes["width"],
@@ -68,27 +68,31 @@ def check_clip(tensors, sidecar):
             parameters(tensors, start),
             lambda name: name == "visual.proj" or name.endswith("position_ids"),
         )
-        found, probes = run(Clip(config), params, pixels)
+        found, probes = run(ClipViT(config), params, pixels)
         assert relative(found, tensors["out.cls_no_ln_post"]) <= BOUND
         assert relative(given(probes, "norm_in"), tensors["out.ln_pre"]) <= BOUND
         blocks = given(probes, "blocks")
         assert relative(blocks[0], tensors["out.block_0"]) <= BOUND
         assert relative(blocks[-1], tensors["out.tokens"]) <= BOUND
-        normed, _ = run(Clip(config, normed=True), params, pixels)
+        normed, _ = run(ClipViT(config, normed=True), params, pixels)
         assert relative(normed, tensors["out.cls_ln_post"]) <= BOUND
 
 
 def check_preprocess(tensors, sidecar):
     frames, sizes = tensors["in.image"][None], sidecar["config"]
     window = np.s_[:, 60:100, 60:100]
-    small = preprocessing.squeezed(frames)
+    small = preprocessing.resize_squeezed(frames)
     np.testing.assert_array_equal(small[0], tensors["out.clip_resized"])
     assert sizes["clip_mean"] == list(preprocessing.CLIP_MEAN)
-    pixels = preprocessing.normalized(small, preprocessing.CLIP_MEAN, preprocessing.CLIP_DEVIATION)
+    pixels = preprocessing.normalize_pixels(
+        small, preprocessing.CLIP_MEAN, preprocessing.CLIP_DEVIATION
+    )
     assert relative(pixels[window], last(tensors["out.clip_pixels_crop"][None])) <= 1e-6
-    small = preprocessing.cropped(frames)
+    small = preprocessing.resize_cropped(frames)
     np.testing.assert_array_equal(small, last(tensors["out.sync_resized_cropped"]))
-    pixels = preprocessing.normalized(small, preprocessing.SYNC_MEAN, preprocessing.SYNC_DEVIATION)
+    pixels = preprocessing.normalize_pixels(
+        small, preprocessing.SYNC_MEAN, preprocessing.SYNC_DEVIATION
+    )
     assert relative(pixels[window], last(tensors["out.sync_pixels_crop"])) <= 1e-6
 
 
@@ -108,7 +112,7 @@ def synchformer(sizes, state, frames):
         state,
         lambda name: name.startswith("vfeat_extractor.patch_embed.proj."),
     )
-    parts = np.concatenate([segments(clip, config.frames) for clip in frames])
+    parts = np.concatenate([split_segments(clip, config.frames) for clip in frames])
     found, probes = run(Synchformer(config), params, parts)
     return found.reshape(len(frames), -1, *found.shape[1:]), probes
 
@@ -205,7 +209,7 @@ def check_avhubert_encoder(tensors, sidecar):
 
 def check_unseen(tensors, sidecar):
     assert tensors.keys() == {f"out.{name}" for name in (*unseen_sizes.CASES, "vggish_mels")}
-    (mels,) = vggish.patches(unseen_sizes.rumble(1.1))
+    (mels,) = vggish.log_mel_patches(unseen_sizes.rumble(1.1))
     assert relative(mels, tensors["out.vggish_mels"]) <= 1e-6
     for name in unseen_sizes.CASES:
         error = relative(unseen_sizes.ours(name), tensors[f"out.{name}"])

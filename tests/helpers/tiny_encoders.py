@@ -5,16 +5,16 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from vssflow_jax.encoders.avhubert import AvhubertConfig
-from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
 from vssflow_jax.encoders.vggish import VggishConfig
 from vssflow_jax.weights import encoder_names, published
-from vssflow_jax.weights.mapping import spread
+from vssflow_jax.weights.mapping import export_params
 
 SMALL = {
-    "clip": ClipConfig(side=16, patch=8, width=64, layers=2, heads=1),
+    "clip": ClipViTConfig(side=16, patch=8, width=64, layers=2, heads=1),
     "sync": SynchformerConfig(side=16, patch=8, frames=16, width=64, layers=2, heads=1),
     "lips": AvhubertConfig(
         widths=(4, 8), blocks=(1, 2), width=64, hidden=32, layers=2, heads=1, reach=8, groups=4
@@ -38,7 +38,7 @@ def parameters(kind, config=None, seed=0):
             return -np.linspace(0.05, 0.001, *leaf.shape).astype(np.float32)
         return np.abs(1 + noise) if offset else noise
 
-    shapes = published.shapes(kind, config or SMALL[kind])
+    shapes = published.parameter_shapes(kind, config or SMALL[kind])
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
@@ -47,7 +47,7 @@ def official(kind, config=None, seed=0, **naming):
     config = config or SMALL[kind]
     rows = published.KINDS[kind].entries(config, **naming)
     layers = getattr(config, "layers", 1)
-    state = encoder_names.joined(spread(rows, layers, parameters(kind, config, seed)))
+    state = encoder_names.join_qkv(export_params(rows, layers, parameters(kind, config, seed)))
     return {name: np.ascontiguousarray(array) for name, array in state.items()}
 
 

@@ -83,7 +83,7 @@ def batch(number, spoil=False):
 def start(config, mesh):
     """First state, compiled step, codec."""
     codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
-    model = loop.vssflow.build(config, CHANNELS)
+    model = loop.vssflow.build_model(config, CHANNELS)
     make = loop.initial_state(model, config, SPEC, CHANNELS, mesh)
     return make(), jax.jit(step.make_step(model, config, mesh)), codec
 

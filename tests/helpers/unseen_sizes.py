@@ -17,7 +17,7 @@ from helpers import tiny_encoders
 from helpers.paths import GOLDEN
 from vssflow_jax.encoders import cnn14
 from vssflow_jax.encoders.avhubert import AvhubertConfig
-from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
@@ -26,7 +26,7 @@ from vssflow_jax.weights import published
 
 FILE = GOLDEN / "unseen"
 CASES = {
-    "clip_0": (ClipConfig(side=40, patch=8, width=48, layers=3, heads=4), (2, 40, 40, 3)),
+    "clip_0": (ClipViTConfig(side=40, patch=8, width=48, layers=3, heads=4), (2, 40, 40, 3)),
     "sync_0": (
         SynchformerConfig(side=24, patch=8, frames=6, width=40, layers=3, heads=5),
         (2, 6, 24, 24, 3),
@@ -75,7 +75,7 @@ def ours(name):
     config, kind = CASES[name][0], name.split("_")[0]
     params, _, given = drawn(name)
     if kind == "cnn14":
-        given = np.stack([cnn14.spectra(wave, config) for wave in given])
+        given = np.stack([cnn14.power_spectra(wave, config) for wave in given])
     found = jax.jit(published.KINDS[kind].model(config).apply)({"params": params}, given)
     return np.concatenate(found, axis=1) if isinstance(found, tuple) else np.asarray(found)
 

@@ -25,7 +25,7 @@ from vssflow_jax.text.script import Utterance, align_script
 from vssflow_jax.training import checkpoint, loop, optim, sharding
 from vssflow_jax.weights.network import revert
 
-SILENCE = [0] * duration_model.PAUSE
+SILENCE = [0] * duration_model.PAUSE_FRAMES
 WORDS = "bin red by k two soon"
 
 
@@ -35,7 +35,7 @@ WORDS = "bin red by k two soon"
 def runs(ids, end=None, length=None):
     """The runs of one clip, (id, frames, whole), without the empty places at their end."""
     padded = np.pad(ids, (0, (length or len(ids)) - len(ids)))
-    found = duration_model.runs(jnp.asarray(padded)[None], jnp.asarray([end or len(ids)]))
+    found = duration_model.find_runs(jnp.asarray(padded)[None], jnp.asarray([end or len(ids)]))
     rows = zip(*(x[0].tolist() for x in (found.ids, found.frames, found.whole)), strict=True)
     return [row for row in rows if row[1]]
 
@@ -66,13 +66,13 @@ def test_runs_are_those_of_a_plain_loop(seed):
     for name, group in itertools.groupby(ids):
         count, start = len(list(group)), at
         at += count
-        if name or count >= duration_model.PAUSE:
+        if name or count >= duration_model.PAUSE_FRAMES:
             expected.append((name, count, bool(name) and start > 0 and at < end))
     if not ids[-1]:  # the padding makes the last silence longer
         expected = [row for row in expected if row[0]]
         assert [row for row in runs(ids, length=60) if row[0]] == expected
     else:
-        silence = [(0, 60 - end, False)] * (60 - end >= duration_model.PAUSE)
+        silence = [(0, 60 - end, False)] * (60 - end >= duration_model.PAUSE_FRAMES)
         assert runs(ids, length=60) == expected + silence
 
 
@@ -98,8 +98,8 @@ def batch_of(clips_of_ids, length=60, voices=None):
 
 def made(seed=0, shake=0.3):
     """A network with weights that say something."""
-    network = duration_model.Durations(8)
-    params = duration_model.initial(network, jax.random.key(seed))
+    network = duration_model.DurationNetwork(8)
+    params = duration_model.init_params(network, jax.random.key(seed))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(seed), len(leaves))
     leaves = [x + shake * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
@@ -126,14 +126,14 @@ def test_the_loss_does_not_see_padding_or_cut_phonemes():
     network, params = made()
     key = jax.random.key(0)
     ids = [0, 5, 5, 7, 7, 7, 0]
-    loss = functools.partial(duration_model.loss, network, params)
+    loss = functools.partial(duration_model.duration_loss, network, params)
     one = loss(batch_of([ids]), key=key)
     assert one > 0
     for other in (batch_of([ids], length=90), batch_of([ids, [0] * 9])):
         np.testing.assert_allclose(loss(other, key=key), one, rtol=1e-5)
     assert loss(batch_of([[0] * 9]), key=key) == 0  # and no NaN where nobody speaks
     cut = batch_of([[5] * 60])
-    slope = jax.grad(lambda p: duration_model.loss(network, p, cut, key))(params)
+    slope = jax.grad(lambda p: duration_model.duration_loss(network, p, cut, key))(params)
     assert not any(leaf.any() for leaf in jax.tree.leaves(slope))
 
 
@@ -149,14 +149,16 @@ def toy(rng, voice):
 def test_it_learns_the_next_phonemes_influence_and_the_voices():
     config = train_steps.small(train__steps=200, optim__warmup=10)
     rng, rule = np.random.default_rng(0), optim.optimizer(config.optim, config.train.steps)
-    network = duration_model.Durations(16)
-    params = {duration_model.NAME: duration_model.initial(network, jax.random.key(0))}
+    network = duration_model.DurationNetwork(16)
+    params = {duration_model.PARAMS_KEY: duration_model.init_params(network, jax.random.key(0))}
     state, losses = rule.init(params), []
 
     @jax.jit
     def advance(params, state, batch, key):
         def loss(params):
-            return duration_model.loss(network, params[duration_model.NAME], batch, key)
+            return duration_model.duration_loss(
+                network, params[duration_model.PARAMS_KEY], batch, key
+            )
 
         value, gradient = jax.value_and_grad(loss)(params)
         updates, state = rule.update(gradient, state, params)
@@ -168,7 +170,7 @@ def test_it_learns_the_next_phonemes_influence_and_the_voices():
         params, state, value = advance(params, state, batch, jax.random.key(number))
         losses.append(float(value))
     assert np.mean(losses[-20:]) < 0.25 * np.mean(losses[:5])  # the voice is hidden now and then
-    seconds = durations.learned(network, params[duration_model.NAME])
+    seconds = durations.learned(network, params[duration_model.PARAMS_KEY])
     names = [f"{number}:x" for number in (1, 2, 3, 4, 1)]
     for voice, quick in ((0.0, 1), (10.0, 2)):
         embedding = np.zeros(256, np.float16)
@@ -198,25 +200,30 @@ def test_the_main_network_moves_as_without_it(kind):
         ends.append((jax.device_get(state), float(metrics["grad_norm"])))
     (without, norm), (beside, other) = ends
     assert norm == other > config.optim.clip_norm / 100
-    assert duration_model.NAME not in without.params
+    assert duration_model.PARAMS_KEY not in without.params
     assert "durations_loss" in metrics
     for params, alone in ((beside.params, without.params), (beside.ema, without.ema)):
-        own = params.pop(duration_model.NAME)
+        own = params.pop(duration_model.PARAMS_KEY)
         jax.tree.map(np.testing.assert_array_equal, params, alone)
         assert any(
             np.any(a != b)
-            for a, b in zip(*map(jax.tree.leaves, (own, began[duration_model.NAME])), strict=True)
+            for a, b in zip(
+                *map(jax.tree.leaves, (own, began[duration_model.PARAMS_KEY])), strict=True
+            )
         )
 
 
 def test_other_gradients_do_not_reach_the_clipping():
     config = train_steps.small(optim__kind="adamw").optim
     rule = optim.optimizer(config, 10)
-    params = {"dit": jnp.ones(3), duration_model.NAME: jnp.ones(3)}
+    params = {"dit": jnp.ones(3), duration_model.PARAMS_KEY: jnp.ones(3)}
+    gradient = {"dit": jnp.ones(3)}
     small, large = (
-        rule.update({"dit": jnp.ones(3), duration_model.NAME: jnp.full(3, size)}, rule.init(params),
-                    params)[1] for size in (1e-3, 1e3)
-    )  # fmt: skip
+        rule.update(
+            gradient | {duration_model.PARAMS_KEY: jnp.full(3, size)}, rule.init(params), params
+        )[1]
+        for size in (1e-3, 1e3)
+    )
     jax.tree.map(np.testing.assert_array_equal, small["main"], large["main"])
 
 
@@ -276,9 +283,11 @@ def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
         return run(tmp_path / f"{name}{width}", train__start=folder, model__durations=width).state
 
     fresh, kept, left = begun("without", 64), begun("with", 64), begun("with", 0)
-    assert fresh.params.keys() == fresh.ema.keys() == {"conditioner", "dit", duration_model.NAME}
+    assert (
+        fresh.params.keys() == fresh.ema.keys() == {"conditioner", "dit", duration_model.PARAMS_KEY}
+    )
     jax.tree.map(np.testing.assert_array_equal, fresh.params["dit"], kept.params["dit"])
-    own, before = fresh.params[duration_model.NAME], kept.params[duration_model.NAME]
+    own, before = fresh.params[duration_model.PARAMS_KEY], kept.params[duration_model.PARAMS_KEY]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a + 1, b), own, before)
     assert left.params.keys() == {"conditioner", "dit"}
 
@@ -371,7 +380,7 @@ def test_without_a_network_the_table_is_used(tiny_run, generator, tmp_path):
     shutil.copytree(tiny_run / "codec", out / "codec")
     for name in ("config.json", "statistics.json"):
         shutil.copy(tiny_run / name, out)
-    weights = {k: v for k, v in generator.params.items() if k != duration_model.NAME}
+    weights = {k: v for k, v in generator.params.items() if k != duration_model.PARAMS_KEY}
     safetensors_io.write_arrays(out / checkpoint.CONVERTED, safetensors_io.flatten(weights))
     model = Generator.from_workdir(out).statistics["phoneme_durations"]
     assert model.network is None and dict(model) == dict(generator.statistics["phoneme_durations"])
@@ -382,7 +391,7 @@ def test_without_a_network_the_table_is_used(tiny_run, generator, tmp_path):
 def test_official_checkpoints_are_written_without_it(tiny_run, tmp_path):
     said = revert(tiny_run, tmp_path / "official.safetensors")
     whole = sum(leaf.size for leaf in jax.tree.leaves(checkpoint.load_weights(tiny_run)[0]))
-    own = jax.tree.leaves(checkpoint.load_weights(tiny_run)[0][duration_model.NAME])
+    own = jax.tree.leaves(checkpoint.load_weights(tiny_run)[0][duration_model.PARAMS_KEY])
     assert (
         f"{whole - sum(leaf.size for leaf in own):,} parameters; left out: the network of durations"
         in said

@@ -126,7 +126,7 @@ def test_inference_is_the_same_function(route):
     x, t = noisy()
     absent = jnp.asarray([0.0, 1.0, 1.0])  # the first clip has no condition
     keep = {name: absent for name in conditions.NAMES}
-    network, folded = inference.of(model), inference.fold(model, params)
+    network, folded = inference.folded_network(model), inference.fold_params(model, params)
 
     @functools.partial(jax.jit, static_argnums=1)
     def run(params, silent):
@@ -142,7 +142,7 @@ def test_inference_is_the_same_function(route):
 
 def test_folding_copies_no_layer_on_a_cpu():
     model, params, _ = setup()
-    folded = inference.fold(model, params)
+    folded = inference.fold_params(model, params)
     stacked = params["dit"]["blocks"]["feed_forward"]["in"]["kernel"]
     alone = folded["block_1"]["feed_forward"]["in"]["kernel"]
     offset = alone.unsafe_buffer_pointer() - stacked.unsafe_buffer_pointer()
@@ -208,7 +208,7 @@ def test_rotation_is_relative():
     """Scores of rotated queries and keys depend on the distance of their positions alone."""
     q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
     q, k = jnp.tile(q, (1, 1, 12, 1)), jnp.tile(k, (1, 1, 12, 1))
-    scores = jnp.einsum("bhqd,bhkd->qk", layers.rotate(q), layers.rotate(k))
+    scores = jnp.einsum("bhqd,bhkd->qk", layers.apply_rotary(q), layers.apply_rotary(k))
     for offset in range(-5, 6):
         diagonal = jnp.diagonal(scores, offset)
         np.testing.assert_allclose(diagonal, diagonal[0], atol=1e-4)
@@ -287,30 +287,32 @@ def frames_seen(duration):
 @pytest.mark.parametrize("duration", [1, 4, 10, 16])
 def test_sync_tokens_lie_where_they_saw(duration):
     length, saw = duration * 25, frames_seen(duration)
-    shown = saw[alignment.seen(len(saw), length)]
+    shown = saw[alignment.segment_token_indices(len(saw), length)]
     covered = np.arange(saw[-1] + 2)
     assert (shown[covered] // 2 == covered // 2).all()
     assert (shown[len(covered) :] == saw[-1]).all()
     slots = max(round(duration * 24), len(saw))
-    assert alignment.seen(slots, length).max() < len(saw)  # padding behind the tokens is not read
+    assert alignment.segment_token_indices(slots, length).max() < len(
+        saw
+    )  # padding behind the tokens is not read
 
 
 def test_evenly_spread_sync_tokens_drift():
     """What placing by time mends: up to 0.4 s at the end of ten seconds."""
     saw = frames_seen(10) + 1
-    late = np.arange(250) + 0.5 - saw[alignment.nearest_exact(240, 250)]
+    late = np.arange(250) + 0.5 - saw[alignment.nearest_exact_indices(240, 250)]
     assert late.max() == 9.5 and late[-20:].min() > 1
-    on_time = np.arange(250) + 0.5 - saw[alignment.seen(240, 250)]
+    on_time = np.arange(250) + 0.5 - saw[alignment.segment_token_indices(240, 250)]
     assert np.abs(on_time[:-2]).max() <= 0.5
 
 
 def test_a_token_a_frame_stays_in_place():
-    np.testing.assert_array_equal(alignment.seen(100, 100), np.arange(100))
+    np.testing.assert_array_equal(alignment.segment_token_indices(100, 100), np.arange(100))
 
 
 def test_the_conditioner_places_sync_by_time():
     (plain, params, _), (timed, _, _) = setup(), setup(sync_by_time=True)
     tokens = jax.random.normal(jax.random.key(5), (BATCH, 8, 768))
-    placed = {**features(), "sync": tokens[:, alignment.seen(8, LENGTH)]}
+    placed = {**features(), "sync": tokens[:, alignment.segment_token_indices(8, LENGTH)]}
     found = routed(timed, params, {**features(), "sync": tokens}, all_kept())
     np.testing.assert_array_equal(found.concat, routed(plain, params, placed, all_kept()).concat)

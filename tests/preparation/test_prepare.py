@@ -125,7 +125,7 @@ def test_lengths_are_those_of_the_clip(prepared):
         for name, feature in info["features"].items():
             if name not in record:
                 continue
-            rows = conditions.frames(name, duration, feature["rate"])
+            rows = conditions.num_frames(name, duration, feature["rate"])
             width = () if name == "phonemes" else (feature["width"],)
             expected = width if feature["rate"] is None else (rows, *width)
             assert record[name].shape == expected and record[name].dtype == feature["dtype"]

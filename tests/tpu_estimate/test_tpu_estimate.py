@@ -24,13 +24,13 @@ from vssflow_jax.training import sharding
     ("name", "count"), [("v5e:2x4", 8), ("v5e:16x16", 256), ("v5p:4x4x4", 64), ("tpu7x:2x2x1", 4)]
 )
 def test_a_topology_is_a_chip_and_a_grid(name, count):
-    assert chips.parse(name) == (name.split(":")[0], count)
+    assert chips.parse_topology(name) == (name.split(":")[0], count)
 
 
 @pytest.mark.parametrize("name", ["v5e", "v5e-8", "v9:2x2", "v5e:8", "v5e:2x", "", "v5e:2x4 "])
 def test_another_topology_is_refused(name):
     with pytest.raises(InputError, match=r"--topology: found .* expected .*v5e:2x4"):
-        chips.parse(name)
+        chips.parse_topology(name)
 
 
 def test_two_devices_on_a_chip_have_half_of_it_each():
@@ -117,7 +117,7 @@ ENTRY %main (a: (s32[], bf16[32,8], bf16[4,8,16], bf16[32,16]), g: f32[64,16]) -
 
 @pytest.fixture(scope="module")
 def loop():
-    return hlo.parse(LOOP)
+    return hlo.parse_hlo(LOOP)
 
 
 def test_loops_run_as_often_as_their_counters_say(loop):
@@ -148,30 +148,30 @@ ENTRY %main (which: s32[], x: f32[8]) -> f32[8] {
 }
 """
     for order in ("keep, %change", "change, %keep"):
-        times = hlo.parse(text.replace("BRANCHES", order)).times
+        times = hlo.parse_hlo(text.replace("BRANCHES", order)).times
         assert (times["change"], times["keep"]) == (1, 0)
 
 
 def test_products_count_once_a_turn(loop):
-    assert costs.flops(loop) == 5 * 2 * 32 * 8 * 16
+    assert costs.count_flops(loop) == 5 * 2 * 32 * 8 * 16
 
 
 def test_traffic_leaves_out_fast_memory_and_what_is_not_cut(loop):
     turn = 8 * 16 * 2 + 32 * 16 * 2  # a layer is read, the product written
     permuted = 2 * 64 * 16 * 4
     scattered = 64 * 16 * 4 + 16 * 16 * 4
-    assert costs.traffic(loop) == 5 * turn + permuted + scattered
+    assert costs.count_traffic(loop) == 5 * turn + permuted + scattered
 
 
 def test_collectives_are_found_in_fusions_and_loops_each_once(loop):
-    found = {one.kind: one for one in collectives.collectives(loop)}
-    assert len(collectives.collectives(loop)) == 3
+    found = {one.kind: one for one in collectives.list_collectives(loop)}
+    assert len(collectives.list_collectives(loop)) == 3
     gather, scatter = found["all-gather"], found["reduce-scatter"]
     assert (gather.times, gather.group, gather.bytes) == (5, 4, 4 * 8 * 16 * 2)
     assert gather.sent == 5 * gather.bytes * 3 / 4
     assert (scatter.times, scatter.group, scatter.bytes) == (1, 4, 64 * 16 * 4)
     assert found["collective-permute"].sent == 64 * 16 * 4
-    table = collectives.by_kind(list(found.values()))
+    table = collectives.sum_by_kind(list(found.values()))
     assert table["all-gather"] == (5, 5 * gather.bytes, gather.sent)
 
 
@@ -228,7 +228,7 @@ def test_convolutions_that_are_products_cost_what_those_do(left, right, out, att
     if left.count(",") == 2:
         right += ",1"
     text = product(left, right, out, attributes)
-    assert costs.flops(hlo.parse(text)) == flops
+    assert costs.count_flops(hlo.parse_hlo(text)) == flops
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -244,7 +244,7 @@ def test_windows_over_the_edge_count_what_they_meet(stride):
     lowered = jax.jit(convolve).lower(*shapes)
     window = f"window={{size=4 stride={stride} pad=1_2}}, dim_labels=b0f_0io->b0f"
     text = product("2,37,5", "4,5,3", f"2,{-(-37 // stride)},3", window)
-    assert costs.flops(hlo.parse(text)) == lowered.cost_analysis()["flops"]
+    assert costs.count_flops(hlo.parse_hlo(text)) == lowered.cost_analysis()["flops"]
 
 
 SHARDED = """
@@ -271,9 +271,9 @@ def test_a_program_of_eight_simulated_devices():
         check=True,
         env={"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
     )
-    module = hlo.parse(done.stdout)
-    assert costs.flops(module) == 6 * 2 * 4 * 16 * 16
-    table = collectives.by_kind(collectives.collectives(module))
+    module = hlo.parse_hlo(done.stdout)
+    assert costs.count_flops(module) == 6 * 2 * 4 * 16 * 16
+    table = collectives.sum_by_kind(collectives.list_collectives(module))
     assert table["all-gather"][:2] == (6, 6 * 16 * 16 * 4)
     assert table["all-reduce"][0] == 1 and set(table) == {"all-gather", "all-reduce"}
 
@@ -284,9 +284,9 @@ def test_model_flops_count_scans_and_leave_out_what_remat_repeats():
 
     shapes = jax.ShapeDtypeStruct((4, 8), float), jax.ShapeDtypeStruct((5, 8, 8), float)
     one = 5 * 2 * 4 * 8 * 8
-    assert program.traced_flops(jax.make_jaxpr(model)(*shapes).jaxpr) == one
+    assert program.count_traced_flops(jax.make_jaxpr(model)(*shapes).jaxpr) == one
     plain = jax.make_jaxpr(jax.grad(model, argnums=(0, 1)))(*shapes)
-    assert program.traced_flops(plain.jaxpr) == 3 * one
+    assert program.count_traced_flops(plain.jaxpr) == 3 * one
 
 
 def test_model_flops_count_one_branch_of_several_and_no_gradient_that_nobody_asks_for():
@@ -295,9 +295,9 @@ def test_model_flops_count_one_branch_of_several_and_no_gradient_that_nobody_ask
 
     half = jax.ShapeDtypeStruct((4, 8), jnp.bfloat16), jax.ShapeDtypeStruct((8, 8), float)
     one = 2 * 4 * 8 * 8
-    assert program.traced_flops(jax.make_jaxpr(product)(*half).jaxpr) == one
+    assert program.count_traced_flops(jax.make_jaxpr(product)(*half).jaxpr) == one
     slope = jax.jit(jax.grad(lambda w, x: product(x, w).astype(float).sum() ** 2))
-    assert program.traced_flops(jax.make_jaxpr(slope)(*half[::-1]).jaxpr) == 2 * one
+    assert program.count_traced_flops(jax.make_jaxpr(slope)(*half[::-1]).jaxpr) == 2 * one
 
 
 # ---- the training step without arrays -----------------------------------------------------
@@ -314,12 +314,12 @@ def one_device():
 
 
 def test_the_paper_sized_step_has_shapes_alone():
-    _, state, codec, batch = program.arguments(load_recipe("joint"), one_device())
+    _, state, codec, batch = program.step_arguments(load_recipe("joint"), one_device())
     leaves = jax.tree.leaves((state, codec, batch))
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == 463_565_184
     assert batch["wave"].shape == (72, 160_000) and batch["features"]["sync"].shape[:2] == (72, 240)
-    held, gradient = program.fixed_bytes(load_recipe("joint"), one_device())
+    held, gradient = program.count_fixed_bytes(load_recipe("joint"), one_device())
     assert gradient == 4 * 463_565_184 and held == pytest.approx(3 * gradient, rel=1e-6)
 
 
@@ -332,9 +332,9 @@ def test_a_step_compiles_and_its_figures_agree_with_the_model():
 
 def test_values_that_make_no_model_are_named():
     with pytest.raises(InputError, match=r"model.route: found 'joined', expected one of"):
-        program.arguments(with_fields(narrow(), {"model.route": "joined"}), one_device())
+        program.step_arguments(with_fields(narrow(), {"model.route": "joined"}), one_device())
     with pytest.raises(InputError, match="remat"):
-        program.arguments(with_fields(narrow(), {"model.remat": "some"}), one_device())
+        program.step_arguments(with_fields(narrow(), {"model.remat": "some"}), one_device())
 
 
 @pytest.mark.parametrize(
@@ -347,9 +347,9 @@ def test_values_that_make_no_model_are_named():
     ],
 )  # fmt: skip
 def test_what_the_compiler_says_of_memory_is_understood(said, used, limit):
-    found = program.out_of_memory(RuntimeError(said))
+    found = program.parse_out_of_memory(RuntimeError(said))
     assert (found.used, found.limit) == (round(used * 2**30), round(limit * 2**30))
-    assert program.out_of_memory(RuntimeError("INTERNAL: else")) is None
+    assert program.parse_out_of_memory(RuntimeError("INTERNAL: else")) is None
 
 
 # ---- what fits ----------------------------------------------------------------------------
@@ -385,7 +385,7 @@ def test_the_search_ends_at_the_most_clips_that_fit(fixed, slope, limit, first):
     tried, start = [], fit.Search()
     compile_clips = device(fixed, slope, limit, tried)
     start.add(first, compile_clips)
-    fit.search(start, compile_clips, fixed=fixed, limit=limit, compiles=4)
+    fit.search_largest(start, compile_clips, fixed=fixed, limit=limit, compiles=4)
     best = max(n for n in range(600) if needed(fixed, slope, n) <= limit)
     assert 0.94 * best <= start.largest <= best and len(tried) <= 5
 
@@ -394,9 +394,9 @@ def test_the_search_keeps_to_multiples_and_admits_that_nothing_fits():
     tried, start = [], fit.Search()
     compile_clips = device(100, 10, 1000, tried)
     start.add(8, compile_clips)
-    fit.search(start, compile_clips, fixed=100, limit=1000, unit=4)
+    fit.search_largest(start, compile_clips, fixed=100, limit=1000, unit=4)
     assert all(clips % 4 == 0 for clips in tried) and start.largest >= 80
-    nothing = fit.search(
+    nothing = fit.search_largest(
         fit.Search(fails={4: program.OutOfMemory(2000, 1000)}),
         device(1500, 10, 1000, []), fixed=1500, limit=1000,
     )  # fmt: skip
@@ -405,13 +405,13 @@ def test_the_search_keeps_to_multiples_and_admits_that_nothing_fits():
 
 def test_what_saves_memory_is_what_the_config_does_not_do_yet():
     config = load_recipe("joint")
-    assert as_flags(fit.lighter(config, devices=8)) == (
+    assert as_flags(fit.memory_saving_fields(config, devices=8)) == (
         "--config.precision.compute=bfloat16 --config.model.remat=layer "
         "--config.mesh.data=1 --config.mesh.fsdp=-1"
     )
     done = with_fields(config, {"precision.compute": "bfloat16", "model.remat": "layer"})
-    assert set(fit.lighter(done, devices=8)) == {"mesh.data", "mesh.fsdp"}
-    assert fit.lighter(with_fields(done, {"mesh.fsdp": 4}), devices=8) == {}
+    assert set(fit.memory_saving_fields(done, devices=8)) == {"mesh.data", "mesh.fsdp"}
+    assert fit.memory_saving_fields(with_fields(done, {"mesh.fsdp": 4}), devices=8) == {}
     assert config.precision.compute == "float32", "the recipe itself stays as it is"
 
 

@@ -70,7 +70,7 @@ def test_pieces_give_the_whole_batchs_gradient():
         config = train_steps.small(
             train__accumulate=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN
         )
-        model = loop.vssflow.build(config, train_steps.CHANNELS)
+        model = loop.vssflow.build_model(config, train_steps.CHANNELS)
         made = loop.initial_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)()
         params = jax.tree.map(shaken, made.params)
         batch = sharding.place_batch(train_steps.batch(0), mesh)
@@ -90,7 +90,7 @@ def test_the_state_changes_in_place():
     wide = {"model__head_width": 32, "model__feed_forward": 8, "model__layers": 4}
     config = train_steps.small(**{**PLAIN, **wide})
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
-    model = loop.vssflow.build(config, train_steps.CHANNELS)
+    model = loop.vssflow.build_model(config, train_steps.CHANNELS)
     make = loop.initial_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)
     state, codec = jax.eval_shape(make), train_steps.Slices(jnp.float32(3.0))
     batch = sharding.place_batch(jax.tree.map(lambda x: x[:1], train_steps.batch(0)), mesh)
@@ -157,7 +157,7 @@ def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_p
 def test_a_gradient_of_a_network_beside_counts_as_well():
     """What is not finite there would otherwise stay in that network for good."""
     config = train_steps.small(train__steps=4, optim__warmup=0, **PLAIN)
-    params = {"main": jnp.ones((2, 2)), duration_model.NAME: jnp.ones(3)}
+    params = {"main": jnp.ones((2, 2)), duration_model.PARAMS_KEY: jnp.ones(3)}
 
     def compute(params, codec, batch, key):
         del codec, key
@@ -167,7 +167,7 @@ def test_a_gradient_of_a_network_beside_counts_as_well():
         del key
         return jnp.sum(params) * batch
 
-    advance = step.advancing(compute, config, {duration_model.NAME: beside})
+    advance = step.advancing(compute, config, {duration_model.PARAMS_KEY: beside})
     first = initial(params, config).replace(step=jnp.int32(3))
     kept, metrics = advance(first, None, jnp.float32(jnp.nan))
     assert metrics["skipped"] and kept.step == 4

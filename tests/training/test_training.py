@@ -17,7 +17,7 @@ from helpers import tiny_configs
 from jax.sharding import PartitionSpec as P
 
 from vssflow_jax import conditions
-from vssflow_jax.codecs.interface import digest, load_codec
+from vssflow_jax.codecs.interface import hash_codec, load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import fields, load_recipe
 from vssflow_jax.training import checkpoint, codec_setup, optim, sharding, step
@@ -144,9 +144,9 @@ def test_run_takes_the_codec_that_its_config_names(tiny_run, tmp_path):
     config = load_recipe("quickstart")
     config.codec.folder = str(tiny_run / "codec")
     taken = codec_setup.ensure_codec(config, (), tmp_path)
-    assert digest(taken) == digest(load_codec(tiny_run / "codec"))
+    assert hash_codec(taken) == hash_codec(load_codec(tiny_run / "codec"))
     config.codec.folder = str(tmp_path / "elsewhere")
-    assert digest(codec_setup.ensure_codec(config, (), tmp_path)) == digest(
+    assert hash_codec(codec_setup.ensure_codec(config, (), tmp_path)) == hash_codec(
         taken
     )  # it keeps its own
     with pytest.raises(InputError, match="elsewhere"):

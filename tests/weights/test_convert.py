@@ -92,7 +92,7 @@ def test_run_becomes_official_weights(tiny_run, tmp_path):
     config = checkpoint.read_config(tiny_run)
     network.convert(tmp_path / "official.safetensors", tmp_path / "ours", config)
     found, trained = (checkpoint.load_weights(f)[0] for f in (tmp_path / "ours", tiny_run))
-    trained.pop(duration_model.NAME)
+    trained.pop(duration_model.PARAMS_KEY)
     trained = {path: np.asarray(array) for path, array in safetensors_io.flatten(trained).items()}
     assert_same(safetensors_io.flatten(found), trained)
 
@@ -124,9 +124,9 @@ def test_training_starts_from_a_conversion_elsewhere(tmp_path):
 def test_full_size_round_trip(tmp_path):
     """463,565,184 parameters: bit-exact, under two minutes and three times the file's size."""
     config = load_recipe("joint")
-    model = vssflow.build(config, config.codec.channels)
+    model = vssflow.build_model(config, config.codec.channels)
     flat = safetensors_io.flatten(vssflow_names.parameter_shapes(model))
-    shapes = mapping.official_shapes(vssflow_names.entries(model), config.model.layers, flat)
+    shapes = mapping.official_shapes(vssflow_names.model_entries(model), config.model.layers, flat)
 
     def draw(name):
         rng = np.random.default_rng(zlib.crc32(name.encode()))

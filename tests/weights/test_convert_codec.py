@@ -8,7 +8,7 @@ import pytest
 from helpers import tiny_configs
 
 from vssflow_jax.codecs.audioldm import AudioldmCodec
-from vssflow_jax.codecs.interface import digest, load_codec, save_codec
+from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.codecs.pca import fit_pca
 from vssflow_jax.codecs.vae import VaeConfig
 from vssflow_jax.codecs.vocoder import VocoderConfig
@@ -45,7 +45,7 @@ def test_command_there_and_back(published, tmp_path):
     ours, back = tmp_path / "codec", tmp_path / "back"
     done = tiny_configs.run("convert", "--kind=codec", f"--src={published}", f"--out={ours}")
     assert done.returncode == 0, done.stderr
-    assert digest(load_codec(ours)) == digest(made())
+    assert hash_codec(load_codec(ours)) == hash_codec(made())
     codec.revert("codec", ours, back)
     assert contents(back) == contents(published)
 
@@ -57,7 +57,7 @@ def test_halves_join_in_any_order(order, published, tmp_path):
     told = codec.convert(first, published / first, ours)
     assert f"no codec until the {second}" in told and not (ours / "codec.json").exists()
     codec.convert(second, published / second / codec.FILES[second][0], ours)  # by its file
-    assert digest(load_codec(ours)) == digest(made())
+    assert hash_codec(load_codec(ours)) == hash_codec(made())
     assert set(contents(ours)) == {"codec.json", "codec.safetensors"}
     for half in order:
         codec.revert(half, ours, tmp_path / half)
@@ -68,7 +68,7 @@ def test_a_half_is_exchanged(published, tmp_path):
     save_codec(made(seed=1), tmp_path / "codec")
     codec.convert("vocoder", published / "vocoder", tmp_path / "codec")
     found, expected = load_codec(tmp_path / "codec"), made(seed=1).replace(vocoder=made().vocoder)
-    assert digest(found) == digest(expected)
+    assert hash_codec(found) == hash_codec(expected)
 
 
 def test_wrong_sources_are_named_and_nothing_is_written(published, tmp_path):

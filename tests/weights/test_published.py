@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.safetensors_io import flatten
 from vssflow_jax.encoders.avhubert import AvhubertConfig
-from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
@@ -30,14 +30,14 @@ def test_there_and_back(kind, tmp_path):
     folder = tiny_encoders.convert(kind, tmp_path)
     published.revert(kind, folder, tmp_path / "back.safetensors")
     assert_same(load_file(tmp_path / "back.safetensors"), state)
-    found = published.load(folder, kind)
+    found = published.load_encoder(folder, kind)
     about = json.loads((folder / "encoder.json").read_text())
     assert found.hash == about["hash"] and about["source"]["file"] == f"{kind}.safetensors"
     assert not about["source"]["as_published"] and len(about["source"]["sha256"]) == 64
     # Every head is 64 wide, so the small ones are found by their shapes alone.
     assert found.config == tiny_encoders.SMALL[kind]
     again = published.convert(kind, tmp_path / "back.safetensors", tmp_path / "again")
-    assert published.load(tmp_path / "again", kind).hash == found.hash and "sha256" in again
+    assert published.load_encoder(tmp_path / "again", kind).hash == found.hash and "sha256" in again
 
 
 def test_hugging_face_names_and_half_precision(tmp_path):
@@ -108,21 +108,21 @@ def test_wrong_tensors_are_listed(kind, tmp_path):
 def test_damaged_and_foreign_folders_are_refused(tmp_path):
     folder = tiny_encoders.convert("speaker", tmp_path)
     with pytest.raises(InputError, match="found weights of speaker, expected clip"):
-        published.load(folder, "clip")
+        published.load_encoder(folder, "clip")
     arrays = load_file(folder / "encoder.safetensors")
     arrays["bias"] = arrays["bias"] + 1
     save_file(arrays, folder / "encoder.safetensors")
     with pytest.raises(InputError, match="hash"):
-        published.load(folder, "speaker")
+        published.load_encoder(folder, "speaker")
     (folder / "encoder.json").write_text("{}")
     with pytest.raises(InputError, match=r"encoder\.json"):
-        published.load(folder, "speaker")
+        published.load_encoder(folder, "speaker")
 
 
 def test_weights_are_looked_for_locally_then_on_the_hub(tmp_path, monkeypatch):
     tiny_encoders.convert("clip", tmp_path)
     monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
-    assert published.find("clip") == tmp_path / "clip"
+    assert published.find_weights("clip") == tmp_path / "clip"
 
     class Hub:
         def hf_hub_download(self, repository, file, **_):
@@ -131,8 +131,11 @@ def test_weights_are_looked_for_locally_then_on_the_hub(tmp_path, monkeypatch):
             return str(tmp_path / "hub.safetensors")
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
-    assert published.find("speaker") == tmp_path / "speaker"
-    assert published.load(tmp_path / "speaker", "speaker").config == tiny_encoders.SMALL["speaker"]
+    assert published.find_weights("speaker") == tmp_path / "speaker"
+    assert (
+        published.load_encoder(tmp_path / "speaker", "speaker").config
+        == tiny_encoders.SMALL["speaker"]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,19 +147,19 @@ def test_absent_weights_say_what_to_put_where(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
     with pytest.raises(InputError) as error:
-        published.find(kind)
+        published.find_weights(kind)
     text = str(error.value)
-    source = sources.of(kind)[0]
+    source = sources.list_sources(kind)[0]
     assert f"--kind={kind} --src={source.file} --out={tmp_path / kind}" in text
     assert source.where in text and "\n" not in text
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=f"encoder {kind}"):
-        published.find(kind)
+        published.find_weights(kind)
 
 
 def test_the_document_has_the_table():
     page = (ROOT / "docs" / "weights.md").read_text()
-    assert "\n".join(sources.table()) + "\n\n" in page
+    assert "\n".join(sources.markdown_table()) + "\n\n" in page
     for source in sources.SOURCES:
         assert source.sha256 is None or len(source.sha256) == 64
         assert source.licence and source.where
@@ -167,7 +170,10 @@ def test_command(tmp_path):
     done = tiny_configs.run("convert", "--kind=speaker", f"--src={tmp_path}/model.safetensors",
                     f"--out={tmp_path}/speaker")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert published.load(tmp_path / "speaker", "speaker").config == tiny_encoders.SMALL["speaker"]
+    assert (
+        published.load_encoder(tmp_path / "speaker", "speaker").config
+        == tiny_encoders.SMALL["speaker"]
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -189,7 +195,7 @@ def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tm
         node.register_parameter(leaf, torch.nn.Parameter(torch.tensor(array)))
     torch.jit.script(root).save(tmp_path / "ViT-B-16.pt")
     published.convert("clip", tmp_path / "ViT-B-16.pt", tmp_path / "clip")
-    found = published.load(tmp_path / "clip", "clip")
+    found = published.load_encoder(tmp_path / "clip", "clip")
     assert_same(flatten(found.params), flatten(tiny_encoders.parameters("clip")))
     lips = {name: torch.tensor(array) for name, array in tiny_encoders.official("lips").items()}
     torch.save({"model": lips, "args": argparse.Namespace(x=1)}, tmp_path / "large.pt")
@@ -207,7 +213,7 @@ def test_what_the_releases_of_sound_networks_hold_beside_their_weights_is_left_o
     torch.save({"iteration": 600_000, "model": state}, tmp_path / "Cnn14_mAP=0.431.pth")
     told = published.convert("cnn14", tmp_path / "Cnn14_mAP=0.431.pth", tmp_path / "cnn14")
     assert "left out: 3 tensors" in told
-    found = published.load(tmp_path / "cnn14", "cnn14")
+    found = published.load_encoder(tmp_path / "cnn14", "cnn14")
     assert_same(flatten(found.params), flatten(tiny_encoders.parameters("cnn14")))
     vggish = tiny_encoders.official("vggish") | {"pproc.pca_means": np.zeros((128, 1), np.float32)}
     _, params, left = published.from_official("vggish", vggish)
@@ -216,7 +222,7 @@ def test_what_the_releases_of_sound_networks_hold_beside_their_weights_is_left_o
 
 
 FULL = {
-    "clip": (ClipConfig(), "visual.transformer.resblocks.11.attn.in_proj_weight", (2304, 768)),
+    "clip": (ClipViTConfig(), "visual.transformer.resblocks.11.attn.in_proj_weight", (2304, 768)),
     "sync": (
         SynchformerConfig(),
         "vfeat_extractor.blocks.11.timeattn.qkv.weight",
@@ -233,11 +239,13 @@ FULL = {
 def test_full_sizes_have_the_published_names_and_shapes(kind):
     """Shapes alone: our map has every parameter once, and the official shapes tell the size."""
     config, name, shape = FULL[kind]
-    flat = flatten(published.shapes(kind, config))
+    flat = flatten(published.parameter_shapes(kind, config))
     rows = list(published.KINDS[kind].entries(config))
     assert sorted("/".join(row.path) for row in rows) == sorted(flat)
     shapes = mapping.official_shapes(rows, getattr(config, "layers", 1), flat)
-    state = encoder_names.joined({k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()})
+    state = encoder_names.join_qkv(
+        {k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()}
+    )
     assert state[name].shape == shape
     assert published.KINDS[kind].sizes(state) == config
 

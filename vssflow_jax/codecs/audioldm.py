@@ -53,7 +53,7 @@ class AudioldmCodec:
 
     def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Waveform [B, n] -> mean and standard deviation of the latent, each [B, n // 640, C]."""
-        mean, log_variance = self.encode_mel(mels.log_mel(mels.normalize(wave)))
+        mean, log_variance = self.encode_mel(mels.log_mel(mels.normalize_peak(wave)))
         return mean, jnp.exp(0.5 * log_variance)
 
     def encode_mel(self, mel: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -74,7 +74,7 @@ class AudioldmCodec:
         return wave[:, : mel.shape[1] * mels.HOP]
 
 
-def restore(
+def restore_codec(
     *, vae: Mapping, vocoder: Mapping, vae_config: Mapping, vocoder_config: Mapping
 ) -> AudioldmCodec:
     """The codec from parameters and from sizes as JSON holds them (lists for tuples).
@@ -82,15 +82,15 @@ def restore(
     Raises:
       InputError: a size is missing or wrong, or the two parts do not fit the log-mel.
     """
-    vae_config = sized(VaeConfig, vae_config)
-    vocoder_config = sized(VocoderConfig, vocoder_config)
-    check(vae_config, vocoder_config)
+    vae_config = parse_config(VaeConfig, vae_config)
+    vocoder_config = parse_config(VocoderConfig, vocoder_config)
+    check_sizes(vae_config, vocoder_config)
     return AudioldmCodec(
         vae=vae, vocoder=vocoder, vae_config=vae_config, vocoder_config=vocoder_config
     )
 
 
-def check(vae: VaeConfig, vocoder: VocoderConfig) -> None:
+def check_sizes(vae: VaeConfig, vocoder: VocoderConfig) -> None:
     """Raises an `InputError` where the two sizes do not fit the log-mel and the latent's rate."""
     shrink, hop = vae.shrink, math.prod(vocoder.rates)
     if shrink != SHRINK:
@@ -101,7 +101,7 @@ def check(vae: VaeConfig, vocoder: VocoderConfig) -> None:
         raise InputError(f"vocoder: found {hop} samples a mel frame, expected {mels.HOP}")
 
 
-def sized(kind: type, values: Mapping, keys: Mapping[str, str] | None = None):
+def parse_config(kind: type, values: Mapping, keys: Mapping[str, str] | None = None):
     """A config dataclass from JSON.
 
     Args:
@@ -117,8 +117,8 @@ def sized(kind: type, values: Mapping, keys: Mapping[str, str] | None = None):
         key = (keys or {}).get(field.name, field.name)
         if key not in values:
             raise InputError(f"{key}: not there, expected something like {field.default!r}")
-        out[field.name] = value = frozen(values[key])
-        if not alike(value, field.default):
+        out[field.name] = value = to_tuples(values[key])
+        if not same_structure(value, field.default):
             raise InputError(f"{key}: found {value!r}, expected something like {field.default!r}")
     try:
         return kind(**out)
@@ -126,15 +126,19 @@ def sized(kind: type, values: Mapping, keys: Mapping[str, str] | None = None):
         raise InputError(str(error)) from None
 
 
-def frozen(value):
+def to_tuples(value):
     """Lists to tuples, however deep."""
-    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+    return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def alike(value, example) -> bool:
+def same_structure(value, example) -> bool:
     """Whether a value has the example's type; tuples may be longer, numbers are above 0."""
     if isinstance(example, tuple):
-        return isinstance(value, tuple) and value != () and all(alike(v, example[0]) for v in value)
+        return (
+            isinstance(value, tuple)
+            and value != ()
+            and all(same_structure(v, example[0]) for v in value)
+        )
     if isinstance(example, bool) or isinstance(value, bool):
         return type(value) is type(example)
     numbers = (int, float) if isinstance(example, float) else (int,)

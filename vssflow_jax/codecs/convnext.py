@@ -17,7 +17,7 @@ EXPANSION = 3  # hidden width of a block over its width
 START_SCALE = 0.1  # of a block's share in the sum, before training
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def depthwise_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution over time, each channel by itself: [B, T, W], [k, W] -> [B, T, W].
 
     A sum of shifted products, which processors work off many times faster than a grouped
@@ -35,7 +35,7 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, W]
         width = x.shape[-1]
         kernel = self.param("taps", nn.initializers.normal(KERNEL**-0.5), (KERNEL, width))
-        out = nn.LayerNorm(name="norm")(convolve(x, kernel))
+        out = nn.LayerNorm(name="norm")(depthwise_convolve(x, kernel))
         out = nn.gelu(nn.Dense(EXPANSION * width, name="in")(out))
         out = nn.Dense(width, name="out")(out)
         scale = self.param("scale", nn.initializers.constant(START_SCALE), (width,))

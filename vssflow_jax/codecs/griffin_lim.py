@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.codecs import mel as mels
-from vssflow_jax.codecs.pieces import by_pieces
+from vssflow_jax.codecs.chunked import map_overlapping_chunks
 
 BLOCKS = -(-mels.WINDOW // mels.HOP)  # hops that one window touches
 MOMENTUM = 0.99
@@ -23,9 +23,9 @@ PIECE = 1000  # frames: what is longer than 10 s is made in pieces
 NEAR = (mels.WINDOW - 1) // mels.HOP  # frames away from which one turn of the iteration sees
 
 
-def magnitudes(mel: jax.Array, iterations: int = 30) -> jax.Array:
+def mel_to_magnitude(mel: jax.Array, iterations: int = 30) -> jax.Array:
     """Non-negative magnitudes whose mel bands are close to `mel`: [.., T, 64] -> [.., T, 513]."""
-    bank = jnp.asarray(mels.filterbank())  # [64, 513]
+    bank = jnp.asarray(mels.mel_filterbank())  # [64, 513]
     start = mel @ bank + TINY
     target = mel @ bank
 
@@ -52,7 +52,7 @@ def overlap_add(frames: jax.Array) -> jax.Array:
 
 def istft(spectrum: jax.Array) -> jax.Array:
     """Least-squares inverse of `mel.stft`: complex [.., T, 513] -> [.., T * 160]."""
-    window = jnp.asarray(mels.hann())
+    window = jnp.asarray(mels.hann_window())
     frames = jnp.fft.irfft(spectrum, n=mels.WINDOW, axis=-1) * window
     weight = overlap_add(jnp.broadcast_to(window**2, (spectrum.shape[-2], mels.WINDOW)))
     signal = overlap_add(frames) / jnp.maximum(weight, 1e-3)
@@ -60,36 +60,36 @@ def istft(spectrum: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=("iterations", "piece"))
-def griffin_lim(log_mel: jax.Array, iterations: int = 32, piece: int = PIECE) -> jax.Array:
+def invert_log_mel(log_mel: jax.Array, iterations: int = 32, piece: int = PIECE) -> jax.Array:
     """Waveform of a log-mel spectrogram: [B, T, 64] -> [B, T * 160], deterministic.
 
     The starting phases come from a fixed key, the same for every row, so that a clip's
     sound does not depend on its place in the batch; after PIECE frames they come again.
     Pieces overlap so far that the sound does not depend on their size.
     """
-    return _by_pieces(_piece, log_mel, iterations, piece)
+    return _map_chunks(_invert_log_mel_chunk, log_mel, iterations, piece)
 
 
 @functools.partial(jax.jit, static_argnames="iterations")
-def reconstruct(magnitude: jax.Array, iterations: int = 32) -> jax.Array:
+def griffin_lim(magnitude: jax.Array, iterations: int = 32) -> jax.Array:
     """As `griffin_lim`, from magnitudes: [B, T, 513] -> [B, T * 160]."""
-    return _by_pieces(_phased, magnitude, iterations, PIECE)
+    return _map_chunks(_griffin_lim_chunk, magnitude, iterations, PIECE)
 
 
-def _by_pieces(function, frames: jax.Array, iterations: int, piece: int) -> jax.Array:
+def _map_chunks(function, frames: jax.Array, iterations: int, piece: int) -> jax.Array:
     reach = NEAR * (iterations + 1)
     piece = max(piece, 3 * reach)
-    return by_pieces(
+    return map_overlapping_chunks(
         functools.partial(function, iterations=iterations), frames, piece, reach, mels.HOP
     )
 
 
-def _piece(log_mel: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
+def _invert_log_mel_chunk(log_mel: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
     """Log-mel [B, T, 64] of clips from frames `first` [B] on -> their waveform [B, T * 160]."""
-    return _phased(magnitudes(jnp.exp(log_mel)), first, iterations)
+    return _griffin_lim_chunk(mel_to_magnitude(jnp.exp(log_mel)), first, iterations)
 
 
-def _phased(magnitude: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
+def _griffin_lim_chunk(magnitude: jax.Array, first: jax.Array, iterations: int) -> jax.Array:
     """Magnitudes [B, T, 513] of clips from frames `first` [B] on -> their waveform."""
     angles = jax.random.uniform(jax.random.key(0), (PIECE, magnitude.shape[-1]), maxval=2 * np.pi)
     phases = jnp.exp(1j * angles)

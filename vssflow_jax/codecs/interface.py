@@ -48,12 +48,12 @@ class Codec(Protocol):
 # What makes a codec of each kind from its arrays (nested) and its settings (as in JSON).
 CODECS: dict[str, Callable[..., Codec]] = {
     "pca": PcaCodec,
-    audioldm.AudioldmCodec.kind: audioldm.restore,
+    audioldm.AudioldmCodec.kind: audioldm.restore_codec,
     TrainedCodec.kind: TrainedCodec,
 }
 
 
-def arrays(codec: Codec) -> dict[str, np.ndarray]:
+def codec_arrays(codec: Codec) -> dict[str, np.ndarray]:
     """The codec's arrays by field name, in the order of the fields; nested ones by path."""
     fields = {
         field.name: getattr(codec, field.name)
@@ -63,7 +63,7 @@ def arrays(codec: Codec) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in flatten(fields).items()}
 
 
-def settings(codec: Codec) -> dict:
+def codec_settings(codec: Codec) -> dict:
     """The codec's settings (what is not an array), with its kind."""
     static = {
         field.name: getattr(codec, field.name)
@@ -77,10 +77,10 @@ def settings(codec: Codec) -> dict:
     return {"kind": codec.kind, **plain}
 
 
-def digest(codec: Codec) -> str:
+def hash_codec(codec: Codec) -> str:
     """Hash of settings and arrays: two codecs with the same hash give the same latents."""
-    sha = hashlib.sha256(json.dumps(settings(codec), sort_keys=True).encode())
-    for name, array in sorted(arrays(codec).items()):
+    sha = hashlib.sha256(json.dumps(codec_settings(codec), sort_keys=True).encode())
+    for name, array in sorted(codec_arrays(codec).items()):
         sha.update(f"{name}{array.dtype}{array.shape}".encode())
         sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()[:16]
@@ -89,8 +89,8 @@ def digest(codec: Codec) -> str:
 def save_codec(codec: Codec, folder: str | Path) -> None:
     """Writes the codec into `folder`; `codec.json` comes last, so its presence means whole."""
     folder = Path(folder)
-    write_arrays(folder / "codec.safetensors", arrays(codec))
-    text = json.dumps({**settings(codec), "hash": digest(codec)}, indent=1)
+    write_arrays(folder / "codec.safetensors", codec_arrays(codec))
+    text = json.dumps({**codec_settings(codec), "hash": hash_codec(codec)}, indent=1)
     write_text(folder / "codec.json", text)
 
 
@@ -115,12 +115,12 @@ def load_codec(folder: str | Path) -> Codec:
         codec = CODECS[kind](**nest(tensors), **description)
     except (InputError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: not a codec of the kind {kind}: {error}") from None
-    if digest(codec) != expected:
-        raise InputError(f"{folder}: codec hash is {digest(codec)}, codec.json says {expected}")
+    if hash_codec(codec) != expected:
+        raise InputError(f"{folder}: codec hash is {hash_codec(codec)}, codec.json says {expected}")
     return codec
 
 
 @jax.jit
-def there_and_back(codec: Codec, wave: jax.Array) -> jax.Array:
+def reconstruct(codec: Codec, wave: jax.Array) -> jax.Array:
     """Waveforms [B, n] through the codec: what the best model with it could give."""
     return codec.decode(codec.encode(wave)[0])

@@ -22,25 +22,25 @@ PAD = (WINDOW - HOP) // 2  # reflected samples on each side: n samples give n //
 
 
 @functools.cache
-def filterbank() -> np.ndarray:
+def mel_filterbank() -> np.ndarray:
     """Slaney mel filters, 0 to 8000 Hz: float32 [64, 513]."""
     return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0, fmax=8000)
 
 
 @functools.cache
-def hann() -> np.ndarray:
+def hann_window() -> np.ndarray:
     """Periodic Hann window: float32 [1024]."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
-def frame(signal: jax.Array) -> jax.Array:
+def frame_signal(signal: jax.Array) -> jax.Array:
     """Overlapping frames of a padded signal: [.., n] -> [.., 1 + (n - 1024) // 160, 1024]."""
     count = 1 + (signal.shape[-1] - WINDOW) // HOP
     index = np.arange(count)[:, None] * HOP + np.arange(WINDOW)
     return signal[..., index]
 
 
-def pad(wave: jax.Array) -> jax.Array:
+def reflect_pad(wave: jax.Array) -> jax.Array:
     """Reflects 432 samples at both ends: [.., n] -> [.., n + 864]."""
     widths = [(0, 0)] * (wave.ndim - 1) + [(PAD, PAD)]
     return jnp.pad(wave, widths, mode="reflect")
@@ -48,10 +48,10 @@ def pad(wave: jax.Array) -> jax.Array:
 
 def stft(wave: jax.Array) -> jax.Array:
     """Complex spectrogram: [.., n] -> [.., n // 160, 513]."""
-    return jnp.fft.rfft(frame(pad(wave)) * hann(), axis=-1)
+    return jnp.fft.rfft(frame_signal(reflect_pad(wave)) * hann_window(), axis=-1)
 
 
-def normalize(wave: jax.Array, peak: float = 0.5) -> jax.Array:
+def normalize_peak(wave: jax.Array, peak: float = 0.5) -> jax.Array:
     """Removes the mean and scales to an absolute peak, as the official training data are."""
     wave = wave - jnp.mean(wave, axis=-1, keepdims=True)
     return wave / (jnp.max(jnp.abs(wave), axis=-1, keepdims=True) + 1e-8) * peak
@@ -64,12 +64,12 @@ def log_mel(wave: jax.Array, floor: float = FLOOR) -> jax.Array:
       wave: at least 433 samples, in [-1, 1].
       floor: magnitudes below it count as it, so silence is log(floor).
     """
-    return log_bands(jnp.abs(stft(wave)), floor)
+    return magnitude_to_log_mel(jnp.abs(stft(wave)), floor)
 
 
-def log_bands(magnitude: jax.Array, floor: float = FLOOR) -> jax.Array:
+def magnitude_to_log_mel(magnitude: jax.Array, floor: float = FLOOR) -> jax.Array:
     """Natural log of the mel bands of magnitudes: [.., T, 513] -> [.., T, 64]."""
-    mel = jnp.matmul(magnitude, filterbank().T, precision=jax.lax.Precision.HIGHEST)
+    mel = jnp.matmul(magnitude, mel_filterbank().T, precision=jax.lax.Precision.HIGHEST)
     return jnp.log(jnp.maximum(mel, floor))
 
 

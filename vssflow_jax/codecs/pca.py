@@ -16,7 +16,7 @@ import numpy as np
 from flax import struct
 
 from vssflow_jax.codecs import mel as mels
-from vssflow_jax.codecs.griffin_lim import griffin_lim
+from vssflow_jax.codecs.griffin_lim import invert_log_mel
 
 STACK = 4  # log-mel frames in a latent frame: 100 a second -> 25
 
@@ -50,27 +50,27 @@ class PcaCodec:
 
     def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Waveform [B, n] -> latent mean [B, n // 640, C], and its standard deviation, zero."""
-        stacked = stack(mels.log_mel(wave, self.floor))
-        latent = project(stacked - self.mean, self.basis) / self.scale
+        stacked = stack_frames(mels.log_mel(wave, self.floor))
+        latent = exact_matmul(stacked - self.mean, self.basis) / self.scale
         return latent, jnp.zeros_like(latent)
 
     def decode_mel(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
-        stacked = project(latent * self.scale, self.basis.T) + self.mean
+        stacked = exact_matmul(latent * self.scale, self.basis.T) + self.mean
         mel = stacked.reshape(*latent.shape[:-2], -1, mels.BANDS)
         return jnp.maximum(mel, jnp.log(self.floor))
 
     def decode(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> waveform [B, L * 640]."""
-        return griffin_lim(self.decode_mel(latent), self.iterations)
+        return invert_log_mel(self.decode_mel(latent), self.iterations)
 
 
-def project(frames: jax.Array, matrix: jax.Array) -> jax.Array:
+def exact_matmul(frames: jax.Array, matrix: jax.Array) -> jax.Array:
     """A matrix product in full precision, whatever the device's default."""
     return jnp.matmul(frames, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
-def stack(mel: jax.Array) -> jax.Array:
+def stack_frames(mel: jax.Array) -> jax.Array:
     """Joins four log-mel frames: [.., 4 L (+ rest, dropped), 64] -> [.., L, 256]."""
     frames = mel.shape[-2] // STACK
     kept = mel[..., : frames * STACK, :]
@@ -98,7 +98,7 @@ def fit_pca(
     """
     width = STACK * mels.BANDS
     count, total, outer = 0, np.zeros(width), np.zeros((width, width))
-    analyse = jax.jit(lambda wave: stack(mels.log_mel(wave, floor)))
+    analyse = jax.jit(lambda wave: stack_frames(mels.log_mel(wave, floor)))
     for wave in waves:
         frames = np.asarray(analyse(jnp.asarray(wave)), np.float64)
         count += len(frames)

@@ -22,8 +22,8 @@ from flax import struct
 
 from vssflow_jax.codecs import mel as mels
 from vssflow_jax.codecs.convnext import Decoder, Encoder
-from vssflow_jax.codecs.griffin_lim import reconstruct
-from vssflow_jax.codecs.pca import STACK, PcaCodec, project, stack
+from vssflow_jax.codecs.griffin_lim import griffin_lim
+from vssflow_jax.codecs.pca import STACK, PcaCodec, exact_matmul, stack_frames
 
 LOG_DEVIATION = (-6.0, -2.0, 2.0)  # least, before training, most
 SHARPEST = 1e-4  # magnitude of a bin that no mel band reaches
@@ -90,40 +90,40 @@ class TrainedCodec:
 
     def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Waveform [B, n] -> mean and standard deviation of the latent, each [B, n // 640, C]."""
-        stacked = stack(mels.log_mel(wave, self.floor)) - self.mean
+        stacked = stack_frames(mels.log_mel(wave, self.floor)) - self.mean
         delta, log_deviation = self._networks[0].apply({"params": self.encoder}, stacked)
         least, start, most = LOG_DEVIATION
-        mean = project(stacked, self.basis) / self.scale + delta
+        mean = exact_matmul(stacked, self.basis) / self.scale + delta
         deviation = jnp.exp(jnp.clip(start + log_deviation, least, most))
         return (mean - self.center) / self.spread, deviation / self.spread
 
     def log_magnitude(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> natural log of magnitudes [B, 4 L, 513]."""
         raw = latent * self.spread + self.center
-        stacked = project(raw * self.scale, self.basis.T) + self.mean
+        stacked = exact_matmul(raw * self.scale, self.basis.T) + self.mean
         mel = stacked.reshape(len(raw), -1, mels.BANDS)
         mel = jnp.maximum(mel, jnp.log(self.floor))
         delta = self._networks[1].apply({"params": self.decoder}, raw, mel)
-        return jnp.log(project(jnp.exp(mel), spreading()) + SHARPEST) + delta
+        return jnp.log(exact_matmul(jnp.exp(mel), band_to_bin_matrix()) + SHARPEST) + delta
 
     def decode_mel(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
-        return mels.log_bands(jnp.exp(self.log_magnitude(latent)), self.floor)
+        return mels.magnitude_to_log_mel(jnp.exp(self.log_magnitude(latent)), self.floor)
 
     def decode(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> waveform [B, L * 640]."""
-        return reconstruct(jnp.exp(self.log_magnitude(latent)), self.iterations)
+        return griffin_lim(jnp.exp(self.log_magnitude(latent)), self.iterations)
 
 
 @functools.cache
-def spreading() -> np.ndarray:
+def band_to_bin_matrix() -> np.ndarray:
     """Matrix from mel bands to bins, each the mean of the bands around it: float32 [64, 513]."""
-    bank = mels.filterbank()
+    bank = mels.mel_filterbank()
     shares = bank / np.maximum(bank.sum(axis=0), 1e-12)  # of each bin among the bands over it
     return shares / bank.sum(axis=1, keepdims=True)
 
 
-def begin(start: PcaCodec, config, params: Mapping | None = None) -> TrainedCodec:
+def init_from_pca(start: PcaCodec, config, params: Mapping | None = None) -> TrainedCodec:
     """The codec over a PCA codec's projection, its latents not yet centred.
 
     Args:
@@ -146,7 +146,7 @@ def begin(start: PcaCodec, config, params: Mapping | None = None) -> TrainedCode
     )
 
 
-def centred(codec: TrainedCodec, waves: Iterable[np.ndarray]) -> TrainedCodec:
+def normalize_latents(codec: TrainedCodec, waves: Iterable[np.ndarray]) -> TrainedCodec:
     """The codec with latents of mean 0 and, averaged over channels, variance 1.
 
     Args:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 
-def in_turns(x: jax.Array, turns: int, branches: int = 1) -> jax.Array:
+def split_chunks(x: jax.Array, turns: int, branches: int = 1) -> jax.Array:
     """Rows of all branches [G R, ...] cut into turns that each have some rows of every branch.
 
     The last turn is filled up: [n, G r, ...], n r >= R. See `from_turns` for the way back.
@@ -23,14 +23,14 @@ def in_turns(x: jax.Array, turns: int, branches: int = 1) -> jax.Array:
     return jnp.moveaxis(x, 1, 0).reshape(turns, -1, *x.shape[3:])
 
 
-def from_turns(y: jax.Array, rows: int, branches: int = 1) -> jax.Array:
+def merge_chunks(y: jax.Array, rows: int, branches: int = 1) -> jax.Array:
     """Turns [n, G r, ...] back to the rows of all branches [G R, ...]; `rows` is R."""
     y = y.reshape(y.shape[0], branches, -1, *y.shape[2:])
     y = jnp.moveaxis(y, 1, 0).reshape(branches, -1, *y.shape[3:])[:, :rows]
     return y.reshape(-1, *y.shape[2:])
 
 
-def by_turns(function: Callable, arguments: tuple):
+def chunked_map(function: Callable, arguments: tuple):
     """`function` of each turn, one after another, stacked [n, ...].
 
     Memory then grows with the rows of a turn and not with their number.

@@ -42,11 +42,11 @@ class BatchSpec:
           duration: seconds.
           rates: frames a second of each condition in the shards, by name; None: the table's.
         """
-        latent = conditions.latent_frames(duration)
+        latent = conditions.num_latent_frames(duration)
         return cls(
             samples=latent * conditions.SAMPLE_RATE // conditions.LATENT_RATE,
             frames={
-                name: conditions.frames(name, duration, rates.get(name))
+                name: conditions.num_frames(name, duration, rates.get(name))
                 for name in conditions.NAMES
             },
             latent_frames=latent,

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.encoders import preprocessing
-from vssflow_jax.encoders.layers import BatchNorm, Block, gelu, stack
+from vssflow_jax.encoders.layers import BatchNorm, Block, gelu, scan_layers
 
 CROP = 88  # side in pixels of what the network sees
 MEAN, DEVIATION = 0.421, 0.165  # of grey in [0, 1], as published
@@ -51,11 +51,11 @@ class AvhubertConfig:
     groups: int = 16
 
 
-def normalized(crops: np.ndarray) -> np.ndarray:
+def normalize_crops(crops: np.ndarray) -> np.ndarray:
     """Grey mouth crops for the network, NumPy or JAX: uint8 [.., 96, 96] -> [.., 88, 88]."""
     top, left = (round((size - CROP) / 2) for size in crops.shape[-2:])
     middle = crops[..., top : top + CROP, left : left + CROP]
-    return preprocessing.normalized(middle, MEAN, DEVIATION)
+    return preprocessing.normalize_pixels(middle, MEAN, DEVIATION)
 
 
 class Rectifier(nn.Module):
@@ -188,7 +188,7 @@ class LipTransformer(nn.Module):
         if mask is not None:
             x *= mask[..., None]
         x += PositionConv(config.reach, config.groups, self.dtype, name="position")(x)
-        layers = stack(Block, config.layers)(
+        layers = scan_layers(Block, config.layers)(
             config.heads, config.hidden, EPSILON, gelu, self.dtype, name="blocks"
         )
         x, _ = layers(x, mask)

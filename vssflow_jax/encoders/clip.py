@@ -15,14 +15,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vssflow_jax.encoders.layers import Block, quick_gelu, stack
+from vssflow_jax.encoders.layers import Block, quick_gelu, scan_layers
 
 EPSILON = 1e-5
 EXPANSION = 4  # of the feed-forward
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipConfig:
+class ClipViTConfig:
     """Size of the tower.
 
     Attributes:
@@ -40,7 +40,7 @@ class ClipConfig:
     heads: int = 12
 
 
-class Clip(nn.Module):
+class ClipViT(nn.Module):
     """Pictures to the class token after the last block.
 
     Input: float32 [B, R, R, 3], `pictures.clip_pixels` of frames taken 10 times a second.
@@ -48,7 +48,7 @@ class Clip(nn.Module):
     projection; `normed` is with the norm, as CLIP itself projects it.
     """
 
-    config: ClipConfig
+    config: ClipViTConfig
     normed: bool = False
     dtype: jnp.dtype = jnp.float32
 
@@ -70,7 +70,7 @@ class Clip(nn.Module):
         x = jnp.concatenate([jnp.broadcast_to(token, (len(pixels), 1, width)), patches], axis=1)
         x += self.param("positions", small, x.shape[1:]).astype(x.dtype)  # [B, T, D]
         x = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm_in")(x)
-        blocks = stack(Block, config.layers)(
+        blocks = scan_layers(Block, config.layers)(
             config.heads, EXPANSION * width, EPSILON, quick_gelu, self.dtype, name="blocks"
         )
         x, _ = blocks(x, None)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.encoders.layers import BatchNorm
-from vssflow_jax.encoders.spectra import windowed
+from vssflow_jax.encoders.spectra import hann_frames
 
 LEAST = 1e-10  # power, before it becomes decibels
 FRAME_RATE = 100  # a second
@@ -48,7 +48,7 @@ class Cnn14Config:
         return self.window * 125 // 4
 
 
-def spectra(wave: np.ndarray, config: Cnn14Config) -> np.ndarray:
+def power_spectra(wave: np.ndarray, config: Cnn14Config) -> np.ndarray:
     """Power spectra of frames centred every 10 ms: float32 [n] at its rate -> float32 [T, K].
 
     T = n // hop + 1; a wave of less than SHORTEST frames is filled with silence.
@@ -56,7 +56,7 @@ def spectra(wave: np.ndarray, config: Cnn14Config) -> np.ndarray:
     window, hop = config.window, config.sample_rate // FRAME_RATE
     wave = np.pad(wave, (0, max(SHORTEST * hop - len(wave), 0)))
     padded = np.pad(wave, window // 2, mode="reflect")
-    return (np.abs(np.fft.rfft(windowed(padded, window, hop))) ** 2).astype(np.float32)
+    return (np.abs(np.fft.rfft(hann_frames(padded, window, hop))) ** 2).astype(np.float32)
 
 
 class Cnn14(nn.Module):

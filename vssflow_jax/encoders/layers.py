@@ -86,7 +86,7 @@ class Block(nn.Module):
         return x + forward(norm(x, "norm2")), None
 
 
-def stack(block: type[nn.Module], layers: int) -> type[nn.Module]:
+def scan_layers(block: type[nn.Module], layers: int) -> type[nn.Module]:
     """`layers` of a block, one after the other; their parameters lie along a first axis."""
     return nn.scan(
         block,

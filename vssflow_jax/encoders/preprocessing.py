@@ -22,50 +22,52 @@ CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 SYNC_MEAN = SYNC_DEVIATION = (0.5, 0.5, 0.5)
 
 
-def squeezed(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
+def resize_squeezed(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
     """Frames for CLIP: uint8 T x [H, W, 3] -> [T, S, S, 3], their aspect ratio not kept."""
     small = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in frames]
     return np.stack([np.asarray(picture) for picture in small])
 
 
-def cropped(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
+def resize_cropped(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
     """Frames for Synchformer: uint8 T x [H, W, 3] -> [T, S, S, 3].
 
     The shorter side becomes S; the middle of the longer one is kept.
     """
-    return np.stack([_centre(_shrunk(frame, side), side) for frame in frames])
+    return np.stack([_crop_center(_shrink(frame, side), side) for frame in frames])
 
 
-def _shrunk(frame: np.ndarray, side: int) -> np.ndarray:
+def _shrink(frame: np.ndarray, side: int) -> np.ndarray:
     height, width = frame.shape[:2]
     shorter = min(height, width)
     sizes = int(side * height / shorter), int(side * width / shorter)
-    return _resized(frame, _weights(width, sizes[1]), _weights(height, sizes[0]))
+    return _resize(frame, _filter_weights(width, sizes[1]), _filter_weights(height, sizes[0]))
 
 
-def _centre(picture: np.ndarray, side: int) -> np.ndarray:
+def _crop_center(picture: np.ndarray, side: int) -> np.ndarray:
     top, left = (round((size - side) / 2) for size in picture.shape[:2])
     return picture[top : top + side, left : left + side]
 
 
-def normalized(pixels: np.ndarray, mean: float | tuple, deviation: float | tuple) -> np.ndarray:
+def normalize_pixels(
+    pixels: np.ndarray, mean: float | tuple, deviation: float | tuple
+) -> np.ndarray:
     """Whole numbers 0..255 to float: (x / 255 - mean) / deviation, by channel. NumPy or JAX."""
     return (pixels / np.float32(255) - np.float32(mean)) / np.float32(deviation)
 
 
-def _resized(frame: np.ndarray, columns, rows) -> np.ndarray:
+def _resize(frame: np.ndarray, columns, rows) -> np.ndarray:
     """uint8 [H, W, 3] -> [h, w, 3]: along the lines first, then across them."""
     height, width, channels = frame.shape
     if columns is not None:
         lines = np.ascontiguousarray(frame.transpose(1, 0, 2)).reshape(width, -1)
-        frame = _combined(lines, *columns).reshape(-1, height, channels).transpose(1, 0, 2)
+        frame = _weighted_sums(lines, *columns).reshape(-1, height, channels).transpose(1, 0, 2)
     if rows is not None:
         lines = np.ascontiguousarray(frame).reshape(height, -1)
-        frame = _combined(lines, *rows).reshape(-1, frame.shape[1], channels)
+        frame = _weighted_sums(lines, *rows).reshape(-1, frame.shape[1], channels)
     return frame
 
 
-def _combined(lines: np.ndarray, weights, bits: int) -> np.ndarray:
+def _weighted_sums(lines: np.ndarray, weights, bits: int) -> np.ndarray:
     """Weighted sums of lines, uint8 [n, L] -> [m, L]. Exact: all numbers are below 2^24."""
     sums = weights @ lines.astype(np.float32)
     half = np.float32(1 << (bits - 1))
@@ -73,7 +75,7 @@ def _combined(lines: np.ndarray, weights, bits: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _weights(size: int, wanted: int):
+def _filter_weights(size: int, wanted: int):
     """Fixed-point weights of a line: (float32 [wanted, size] of whole numbers, their bits).
 
     None if the size stays.

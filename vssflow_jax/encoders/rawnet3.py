@@ -53,7 +53,7 @@ class Rawnet3Config:
     width: int = 256
 
 
-def windows(wave: np.ndarray) -> np.ndarray:
+def split_windows(wave: np.ndarray) -> np.ndarray:
     """Ten windows of 3 seconds, evenly spread: float32 [n] at 16 kHz -> [10, 48000].
 
     A shorter wave is repeated, to one sample more than a window, as published.

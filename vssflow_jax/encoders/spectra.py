@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def windowed(wave: np.ndarray, window: int, hop: int) -> np.ndarray:
+def hann_frames(wave: np.ndarray, window: int, hop: int) -> np.ndarray:
     """Frames under a periodic Hann window: [n] -> float64 [1 + (n - window) // hop, window].
 
     Args:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax.encoders.layers import Block, FeedForward, Heads, gelu, stack
+from vssflow_jax.encoders.layers import Block, FeedForward, Heads, gelu, scan_layers
 
 EPSILON = 1e-6
 EXPANSION = 4  # of the feed-forward
@@ -46,7 +46,7 @@ class SynchformerConfig:
     heads: int = 12
 
 
-def segments(frames: np.ndarray, length: int = 16) -> np.ndarray:
+def split_segments(frames: np.ndarray, length: int = 16) -> np.ndarray:
     """Overlapping segments, a new one every 8 frames: [T, ..] -> [(T - n) // 8 + 1, n, ..]."""
     starts = range(0, len(frames) - length + 1, STRIDE)
     return np.stack([frames[start : start + length] for start in starts])
@@ -137,7 +137,9 @@ class Synchformer(nn.Module):
         x = patches.reshape(batch, steps, places, width) + place.astype(self.dtype)
         first = jnp.broadcast_to((token + position[0]).astype(self.dtype), (batch, 1, width))
         x = jnp.concatenate([first, x.reshape(batch, -1, width)], axis=1)  # [B, 1 + t s, D]
-        blocks = stack(DividedBlock, config.layers)(config.heads, steps, self.dtype, name="blocks")
+        blocks = scan_layers(DividedBlock, config.layers)(
+            config.heads, steps, self.dtype, name="blocks"
+        )
         x, _ = blocks(x, None)
         x = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm_out")(x[:, 1:])
         # Each step's patches to one feature, that of a class token among them.

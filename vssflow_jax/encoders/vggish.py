@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax.encoders.spectra import windowed
+from vssflow_jax.encoders.spectra import hann_frames
 
 SAMPLE_RATE = 16_000
 WINDOW, HOP, TRANSFORM = 400, 160, 512  # samples
@@ -44,7 +44,7 @@ class VggishConfig:
 
 
 @functools.cache
-def filterbank() -> np.ndarray:
+def htk_filterbank() -> np.ndarray:
     """Triangles on the mel scale of HTK, straight in mels and not in hertz: [257, 64]."""
 
     def mels(hertz):
@@ -57,14 +57,14 @@ def filterbank() -> np.ndarray:
     return np.maximum(0, np.minimum(rising, falling))
 
 
-def patches(wave: np.ndarray) -> np.ndarray:
+def log_mel_patches(wave: np.ndarray) -> np.ndarray:
     """Log-mel magnitudes in patches: float32 [n] at 16 kHz -> float32 [N, 96, 64].
 
     What does not fill a patch at the end is left out; a shorter wave is filled with silence.
     """
     wave = np.pad(wave, (0, max(SHORTEST - len(wave), 0)))
-    magnitude = np.abs(np.fft.rfft(windowed(wave, WINDOW, HOP), TRANSFORM))
-    mel = np.log(magnitude @ filterbank() + OFFSET)
+    magnitude = np.abs(np.fft.rfft(hann_frames(wave, WINDOW, HOP), TRANSFORM))
+    mel = np.log(magnitude @ htk_filterbank() + OFFSET)
     whole = len(mel) // FRAMES
     return mel[: whole * FRAMES].reshape(whole, FRAMES, BANDS).astype(np.float32)
 

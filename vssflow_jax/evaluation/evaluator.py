@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vssflow_jax.codecs.interface import digest, there_and_back
+from vssflow_jax.codecs.interface import hash_codec, reconstruct
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import TASKS
 from vssflow_jax.data import shards
@@ -36,7 +36,7 @@ def reconstruct_waves(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
         padded = np.zeros((BATCH_SIZE, longest), np.float32)
         for row, wave in zip(padded, batch, strict=False):
             row[: len(wave)] = wave
-        decoded = np.asarray(there_and_back(codec, padded))
+        decoded = np.asarray(reconstruct(codec, padded))
         out += [row[: len(wave)] for row, wave in zip(decoded, batch, strict=False)]
     return out
 
@@ -85,7 +85,7 @@ def fit_reference_models(
     reconstructions = reconstruct_waves(codec, waves[: len(repeated)])
     models = reference_models.ReferenceModels.fit(examples + repeated, waves + reconstructions)
     facts = {"clips": len(examples), "through_codec": len(repeated), "split": "train", "seed": 0}
-    return models, facts if codec is None else facts | {"codec": digest(codec)}
+    return models, facts if codec is None else facts | {"codec": hash_codec(codec)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -97,14 +97,14 @@ def hold_at_rate(features: np.ndarray, source: float, rate: float, count: int) -
 def _encode_clip(inputs: EncoderInputs) -> np.ndarray | None:
     if inputs.thumbnails is None:
         return None
-    count = conditions.frames("clip", inputs.duration, CLIP_RATE)
+    count = conditions.num_frames("clip", inputs.duration, CLIP_RATE)
     return hold_at_rate(inputs.thumbnails, VIDEO_RATE, CLIP_RATE, count)
 
 
 def _encode_sync(inputs: EncoderInputs) -> np.ndarray | None:
     if inputs.thumbnails is None:
         return None
-    count = conditions.frames("sync", inputs.duration, VIDEO_RATE)
+    count = conditions.num_frames("sync", inputs.duration, VIDEO_RATE)
     differences = thumbnails.subtract_previous(inputs.thumbnails)
     return hold_at_rate(differences, VIDEO_RATE, VIDEO_RATE, count)
 
@@ -113,7 +113,7 @@ def _encode_lips(inputs: EncoderInputs) -> np.ndarray | None:
     if inputs.frames is None or inputs.mouth is None:
         return None
     crops = lips.crop_mouth(inputs.frames, inputs.mouth.boxes)
-    count = conditions.frames("lips", inputs.duration, VIDEO_RATE)
+    count = conditions.num_frames("lips", inputs.duration, VIDEO_RATE)
     return hold_at_rate(crops, VIDEO_RATE, VIDEO_RATE, count)
 
 
@@ -151,9 +151,9 @@ def find_published(condition: str) -> Encoder:
     """
     # Imported late: these need an accelerator runtime, which the built-in encoders do without.
     from vssflow_jax.features import runner
-    from vssflow_jax.weights.published import describe, find
+    from vssflow_jax.weights.published import find_weights, read_description
 
-    description = describe(find(condition), condition)
+    description = read_description(find_weights(condition), condition)
     return Encoder(
         condition=condition,
         name=PUBLISHED[condition],

@@ -20,7 +20,7 @@ from einops import rearrange
 
 from vssflow_jax.common import process_pool
 from vssflow_jax.conditions import BY_NAME
-from vssflow_jax.conditions import frames as num_frames
+from vssflow_jax.conditions import num_frames as num_frames
 from vssflow_jax.encoders import avhubert, preprocessing, rawnet3, synchformer
 from vssflow_jax.features import speaker
 from vssflow_jax.features.registry import PUBLISHED, VIDEO_RATE, EncoderInputs
@@ -38,7 +38,7 @@ BATCH = {"clip": (32, 256), "sync": (2, 32), "lips": (1, 8), "speaker": (10, 80)
 @functools.lru_cache(maxsize=8)
 def _load(condition: str, folder: str, hash: str):
     """An encoder's config and its function of a batch, with parameters on the device."""
-    encoder = published.load(folder, condition)
+    encoder = published.load_encoder(folder, condition)
     dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     model = published.KINDS[condition].model(encoder.config, dtype=dtype)
 
@@ -53,13 +53,13 @@ def _load(condition: str, folder: str, hash: str):
 
 def load_encoder(condition: str):
     """Config and batch function of a condition's installed weights, cached by their hash."""
-    folder = published.find(condition)
-    return _load(condition, str(folder), published.describe(folder, condition)["hash"])
+    folder = published.find_weights(condition)
+    return _load(condition, str(folder), published.read_description(folder, condition)["hash"])
 
 
 def read_config(condition: str):
     """Config of a condition's installed weights, without loading them."""
-    return published.describe(published.find(condition), condition)["config"]
+    return published.read_description(published.find_weights(condition), condition)["config"]
 
 
 def batch_size(condition: str) -> int:
@@ -68,16 +68,16 @@ def batch_size(condition: str) -> int:
 
 
 def _mask_crops(crops: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return avhubert.normalized(crops) * mask[..., None, None], mask
+    return avhubert.normalize_crops(crops) * mask[..., None, None], mask
 
 
 # The arguments of each network, from the integers that are sent to the device.
 MODEL_INPUTS: dict[str, Callable] = {
     "clip": lambda x: (
-        preprocessing.normalized(x, preprocessing.CLIP_MEAN, preprocessing.CLIP_DEVIATION),
+        preprocessing.normalize_pixels(x, preprocessing.CLIP_MEAN, preprocessing.CLIP_DEVIATION),
     ),
     "sync": lambda x: (
-        preprocessing.normalized(x, preprocessing.SYNC_MEAN, preprocessing.SYNC_DEVIATION),
+        preprocessing.normalize_pixels(x, preprocessing.SYNC_MEAN, preprocessing.SYNC_DEVIATION),
     ),
     "lips": lambda x: _mask_crops(*x),
     "speaker": lambda x: (x,),
@@ -144,7 +144,7 @@ def _select_frames(inputs: EncoderInputs, side: int) -> np.ndarray:
     count = num_frames("clip", inputs.duration, RATES["clip"])
     numbers = {round(k * VIDEO_RATE / RATES["clip"]) for k in range(count)}
     selected = (frame for k, frame in enumerate(inputs.frames) if k in numbers)
-    return _pad_black(preprocessing.squeezed(selected, side), count)
+    return _pad_black(preprocessing.resize_squeezed(selected, side), count)
 
 
 def _pad_black(frames: np.ndarray, count: int) -> np.ndarray:
@@ -169,8 +169,8 @@ def _make_segments(inputs: EncoderInputs, config) -> np.ndarray:
     steps = config.frames // synchformer.TUBE
     count = math.ceil(num_frames("sync", inputs.duration, RATES["sync"]) / steps)
     length = (count - 1) * synchformer.STRIDE + config.frames
-    frames = preprocessing.cropped(itertools.islice(inputs.frames, length), config.side)
-    return synchformer.segments(_pad_black(frames, length), config.frames)
+    frames = preprocessing.resize_cropped(itertools.islice(inputs.frames, length), config.side)
+    return synchformer.split_segments(_pad_black(frames, length), config.frames)
 
 
 # ---- AV-HuBERT ----------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def _encode_speaker(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
     for wave in waves:
         if wave is not None:
             speaker.check_voice(wave)
-    windows = [None if wave is None else rawnet3.windows(wave) for wave in waves]
+    windows = [None if wave is None else rawnet3.split_windows(wave) for wave in waves]
     features = _encode_items("speaker", windows)
     return [None if rows is None else rows.mean(0) for rows in features]
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 Groups = tuple[tuple[tuple[str, ...], float], ...]  # ((names, scale), ...)
 
 
-def groups(names: Sequence[str], scale: float, scales: dict[str, float]) -> Groups:
+def group_by_scale(names: Sequence[str], scale: float, scales: dict[str, float]) -> Groups:
     """Groups of equal scale, in the order of their first names.
 
     Args:
@@ -34,7 +34,7 @@ def groups(names: Sequence[str], scale: float, scales: dict[str, float]) -> Grou
     return tuple((tuple(members), value) for value, members in by_scale.items())
 
 
-def branches(groups: Groups) -> list[tuple[str, ...]]:
+def list_branches(groups: Groups) -> list[tuple[str, ...]]:
     """Conditions that are on in each branch: none, then one more group at a time."""
     on: tuple[str, ...] = ()
     out = [on]
@@ -44,14 +44,16 @@ def branches(groups: Groups) -> list[tuple[str, ...]]:
     return out
 
 
-def combine(velocities: jax.Array, scales: Sequence[float] | jax.Array) -> jax.Array:
+def combine_branches(velocities: jax.Array, scales: Sequence[float] | jax.Array) -> jax.Array:
     """Velocities of the branches [G + 1, B, L, C], scales [G] -> the guided velocity [B, L, C]."""
     steps = velocities[1:] - velocities[:-1]
     scales = jnp.asarray(scales, velocities.dtype)
     return velocities[0] + jnp.tensordot(scales, steps, axes=1)
 
 
-def guided(velocity: Callable, groups: Groups, scales: jax.Array | None = None) -> Callable:
+def make_guided_velocity(
+    velocity: Callable, groups: Groups, scales: jax.Array | None = None
+) -> Callable:
     """The guided velocity function of x [B, L, C] and a scalar t.
 
     Args:
@@ -61,7 +63,7 @@ def guided(velocity: Callable, groups: Groups, scales: jax.Array | None = None) 
       groups: the groups and their scales.
       scales: to use instead of those of the groups, [G]: data for a compiled program.
     """
-    if unguided(groups):
+    if is_unguided(groups):
         return lambda x, t: velocity(x, jnp.full(x.shape[0], t))
     count = len(groups) + 1
     weights = [scale for _, scale in groups] if scales is None else scales
@@ -69,11 +71,11 @@ def guided(velocity: Callable, groups: Groups, scales: jax.Array | None = None) 
     def guided_velocity(x, t):
         batch = jnp.tile(x, (count, 1, 1))
         out = velocity(batch, jnp.full(batch.shape[0], t))
-        return combine(out.reshape(count, *x.shape), weights)
+        return combine_branches(out.reshape(count, *x.shape), weights)
 
     return guided_velocity
 
 
-def unguided(groups: Groups) -> bool:
+def is_unguided(groups: Groups) -> bool:
     """Whether every scale is 1, so that the conditional branch alone is the answer."""
     return all(scale == 1 for _, scale in groups)

@@ -26,12 +26,14 @@ def interpolate(x0: jax.Array, x1: jax.Array, t: jax.Array) -> jax.Array:
     return (1 - t) * x0 + t * x1
 
 
-def target(x0: jax.Array, x1: jax.Array) -> jax.Array:
+def velocity_target(x0: jax.Array, x1: jax.Array) -> jax.Array:
     """The velocity along the path: u = x_1 - x_0."""
     return x1 - x0
 
 
-def loss(velocity: jax.Array, u: jax.Array, frames: jax.Array | None = None) -> jax.Array:
+def flow_matching_loss(
+    velocity: jax.Array, u: jax.Array, frames: jax.Array | None = None
+) -> jax.Array:
     """Mean squared error over frames and channels, a scalar in float32.
 
     Args:

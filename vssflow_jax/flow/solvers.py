@@ -76,14 +76,14 @@ MIDDLE_WEIGHTS = (  # the solution at the middle of a step (Shampine 1986)
 )
 
 
-class Adaptive(NamedTuple):
+class AdaptiveSolution(NamedTuple):
     """What `dopri5` returns: the solution at t = 1, and how many times it called the velocity."""
 
     x: jax.Array
     evaluations: jax.Array
 
 
-def evaluations(solver: str, steps: int) -> int | None:
+def count_evaluations(solver: str, steps: int) -> int | None:
     """Velocity evaluations of a fixed-step solver; None for the adaptive one."""
     return None if solver == "dopri5" else steps * len(TABLEAUX[solver].times)
 
@@ -137,7 +137,7 @@ def dopri5(
     x: jax.Array,
     tolerance: float = 1e-5,
     constants: jax.Array | None = None,
-) -> Adaptive:
+) -> AdaptiveSolution:
     """Adaptive Dormand-Prince 5(4) from t = 0 to 1; all clips of a batch share the step.
 
     As in torchdiffeq, the last step may pass t = 1; the answer is read from the quartic
@@ -184,7 +184,7 @@ def dopri5(
         return kept._replace(size=size, evaluations=state.evaluations + 6)
 
     end = jax.lax.while_loop(lambda state: state.t < 1, advance, start)
-    return Adaptive(_interpolate(end), end.evaluations)
+    return AdaptiveSolution(_interpolate(end), end.evaluations)
 
 
 def _first_step(velocity, x, slope, scale, rms, still):

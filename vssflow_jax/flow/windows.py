@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def starts(length: int, window: int, overlap: int, multiple: int = 5) -> np.ndarray:
+def window_starts(length: int, window: int, overlap: int, multiple: int = 5) -> np.ndarray:
     """First frames of windows that cover `length` frames, int [W], each a multiple of `multiple`.
 
     A multiple of 5 latent frames is a whole number of frames at 10 and at 25 a second. The
@@ -26,13 +26,13 @@ def starts(length: int, window: int, overlap: int, multiple: int = 5) -> np.ndar
     return np.arange(0, length - overlap, hop)
 
 
-def weights(window: int, overlap: int) -> np.ndarray:
+def taper_weights(window: int, overlap: int) -> np.ndarray:
     """Blending weight of a window's frames: 1 inside, falling linearly over the overlaps."""
     ramp = (np.arange(window) + 0.5) / max(overlap, 1)
     return np.minimum(1, np.minimum(ramp, ramp[::-1])).astype(np.float32)
 
 
-class Plan(NamedTuple):
+class WindowPlan(NamedTuple):
     """Windows of a clip; one that hears several voices is there once for each.
 
     Attributes:
@@ -46,7 +46,9 @@ class Plan(NamedTuple):
     weight: np.ndarray
 
 
-def plan(length: int, window: int, overlap: int, voices: np.ndarray | None = None) -> Plan:
+def plan_windows(
+    length: int, window: int, overlap: int, voices: np.ndarray | None = None
+) -> WindowPlan:
     """Windows that cover `length` frames.
 
     Args:
@@ -54,24 +56,24 @@ def plan(length: int, window: int, overlap: int, voices: np.ndarray | None = Non
       voices: number of the voice at each frame, int, at most [length]; the last one goes on.
         In a window with two voices each frame is taken from the one whose turn it is.
     """
-    tapered = weights(window, overlap)
+    tapered = taper_weights(window, overlap)
     voices = np.zeros(1, int) if voices is None else np.asarray(voices)
     rows = []
-    for start in starts(length, window, overlap).tolist():
+    for start in window_starts(length, window, overlap).tolist():
         turn = voices[np.minimum(np.arange(start, start + window), len(voices) - 1)]
         rows += [(start, int(voice), tapered * (turn == voice)) for voice in np.unique(turn)]
     first, voice, weight = zip(*rows, strict=True)
-    return Plan(np.array(first), np.array(voice), np.stack(weight).astype(np.float32))
+    return WindowPlan(np.array(first), np.array(voice), np.stack(weight).astype(np.float32))
 
 
-def split(x: jax.Array, first: np.ndarray, window: int) -> jax.Array:
+def split_windows(x: jax.Array, first: np.ndarray, window: int) -> jax.Array:
     """Windows of x, batch-major: [B, L, C] -> [B * W, window, C], zeros past the end."""
     x = jnp.pad(x, [(0, 0), (0, window), (0, 0)])  # the last one may reach past the end
     cut = x[:, first[:, None] + np.arange(window)]  # [B, W, window, C]
     return cut.reshape(-1, window, x.shape[-1])
 
 
-def blend(y: jax.Array, first: np.ndarray, length: int, weight: jax.Array) -> jax.Array:
+def blend_windows(y: jax.Array, first: np.ndarray, length: int, weight: jax.Array) -> jax.Array:
     """Weighted mean of overlapping windows: [B * W, window, C] -> [B, length, C].
 
     Args:

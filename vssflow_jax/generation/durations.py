@@ -27,10 +27,12 @@ def pace(config, params: Mapping, statistics: Mapping) -> DurationModel:
       params: its weights.
       statistics: of the training data, as `Pace.of` takes them.
     """
-    table, network = DurationModel.from_statistics(statistics), duration_model.build(config)
-    if network is None or duration_model.NAME not in params:
+    table, network = DurationModel.from_statistics(statistics), duration_model.build_network(config)
+    if network is None or duration_model.PARAMS_KEY not in params:
         return table
-    return DurationModel(table, table.tokenizer, learned(network, params[duration_model.NAME]))
+    return DurationModel(
+        table, table.tokenizer, learned(network, params[duration_model.PARAMS_KEY])
+    )
 
 
 def of_run(workdir: Path, statistics: Mapping) -> DurationModel:
@@ -41,7 +43,7 @@ def of_run(workdir: Path, statistics: Mapping) -> DurationModel:
     return pace(config, checkpoint.load_weights(workdir)[0], statistics)
 
 
-def learned(network: duration_model.Durations, params) -> DurationFunction:
+def learned(network: duration_model.DurationNetwork, params) -> DurationFunction:
     """The function of symbols and voice [256] or None to seconds of each symbol."""
 
     def seconds(symbols: Sequence[str], voice: np.ndarray | None) -> list[float]:

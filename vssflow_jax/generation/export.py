@@ -9,7 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax.codecs.interface import digest, load_codec, save_codec
+from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.safetensors_io import flatten, write_arrays
@@ -56,7 +56,9 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     params, step, identity = checkpoint.load_weights(workdir)
     config = checkpoint.read_config(workdir)
     codec = load_codec(workdir / "codec")
-    checkpoint.check_identity(identity, {"codec": digest(codec)}, f"{workdir}: checkpoint {step}")
+    checkpoint.check_identity(
+        identity, {"codec": hash_codec(codec)}, f"{workdir}: checkpoint {step}"
+    )
     start = Path(config.train.start).name
     for group, field in LOCAL:
         config[group][field] = ""
@@ -72,7 +74,7 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
         "parameters": sum(array.size for array in weights.values()),
         "dtype": dtype,
         "weights": checkpoint.file_hash(out / checkpoint.CONVERTED),
-        "codec": digest(codec),
+        "codec": hash_codec(codec),
         "dataset": identity.get("dataset"),
     }
     scores = read_scores(workdir)

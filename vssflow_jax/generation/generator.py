@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax import bundled, conditions
-from vssflow_jax.codecs.interface import digest, load_codec
+from vssflow_jax.codecs.interface import hash_codec, load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import pipeline
 from vssflow_jax.flow import guidance, solvers, windows
@@ -56,8 +56,8 @@ class Generator:
         self.statistics = dict(statistics)
         self.settings = examples.Settings(encoder_set=statistics.get("encoders", "built-in"))
         self.step = step
-        self.model = vssflow.build(config, codec.channels)
-        self.network = folded.of(self.model)
+        self.model = vssflow.build_model(config, codec.channels)
+        self.network = folded.folded_network(self.model)
         self.params = params
         self._sample = jax.jit(self._solve, static_argnames=("sampling", "length", "turns", "told"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
@@ -69,7 +69,7 @@ class Generator:
 
     @params.setter
     def params(self, params) -> None:
-        self._params, self._folded = params, folded.fold(self.model, params)
+        self._params, self._folded = params, folded.fold_params(self.model, params)
         self.statistics["phoneme_durations"] = durations.pace(self.config, params, self.statistics)
 
     @classmethod
@@ -89,7 +89,7 @@ class Generator:
         codec = load_codec(workdir / "codec")
         statistics = json.loads((workdir / "statistics.json").read_text())
         if found:  # published weights do not say what codec is theirs
-            expected = {"codec": digest(codec)}
+            expected = {"codec": hash_codec(codec)}
             checkpoint.check_identity(found, expected, f"{workdir}: checkpoint {step}")
         return cls(config, params, codec, statistics, step)
 
@@ -234,7 +234,7 @@ class Generator:
         if task == "text":
             records = [self.without_video(record) for record in records]
         records = [self.timed(record) for record in records]
-        lengths = [conditions.latent_frames(r["meta"]["duration"]) for r in records]
+        lengths = [conditions.num_latent_frames(r["meta"]["duration"]) for r in records]
         alike: dict[int, list[int]] = {}
         for row, length in enumerate(lengths):
             alike.setdefault(self.padded(length), []).append(row)
@@ -257,11 +257,11 @@ class Generator:
         Few lengths need few compilations; and a clip sounds the same alone and among others.
         A clip of several windows is made as far as whole windows reach.
         """
-        trained = conditions.latent_frames(self.config.data.duration)
+        trained = conditions.num_latent_frames(self.config.data.duration)
         second = conditions.LATENT_RATE
         if length <= trained:
             return min(-(-length // second) * second, trained)
-        first = windows.starts(length, trained, OVERLAP)
+        first = windows.window_starts(length, trained, OVERLAP)
         return OVERLAP + len(first) * int(first[1])
 
     def without_video(self, record: Mapping) -> dict:
@@ -279,7 +279,7 @@ class Generator:
     def _predicted(self, record: Mapping) -> np.ndarray:
         meta = record["meta"]
         said = predict_alignment(meta, self.statistics["phoneme_durations"], record.get("speaker"))
-        return phonemes_to_frames(said, conditions.latent_frames(meta["duration"]))
+        return phonemes_to_frames(said, conditions.num_latent_frames(meta["duration"]))
 
     def generate(
         self,
@@ -297,8 +297,10 @@ class Generator:
         Where there are voices, a window is made once with each that speaks in it. Clips of many
         windows go one after another, so that memory does not grow with their number.
         """
-        window = min(length, conditions.latent_frames(self.config.data.duration))
-        plan = windows.plan(length, window, OVERLAP, None if voices is None else voices.frames)
+        window = min(length, conditions.num_latent_frames(self.config.data.duration))
+        plan = windows.plan_windows(
+            length, window, OVERLAP, None if voices is None else voices.frames
+        )
         size = max(HELD // len(plan.first), 1)
         firsts, waves = range(0, len(records), size), []
         for done, first in enumerate(firsts):
@@ -315,7 +317,7 @@ class Generator:
         return waves
 
     def _together(
-        self, records, ids, length, seeds, sampling, plan: windows.Plan, voices, progress
+        self, records, ids, length, seeds, sampling, plan: windows.WindowPlan, voices, progress
     ) -> np.ndarray:
         """Waveforms [B, L * 640] of clips that go through the solver together."""
         window = plan.weight.shape[1]
@@ -364,14 +366,14 @@ class Generator:
         """
         velocity = by_windows(
             functools.partial(self.network.apply, {"params": params}),
-            functools.partial(folded.silent, self.model),
+            functools.partial(folded.count_unconditional, self.model),
             sampling.branches,
             (features, present),
             plan,
             length=length,
             turns=turns,
         )
-        guided = guidance.guided(velocity, sampling.groups, scales)
+        guided = guidance.make_guided_velocity(velocity, sampling.groups, scales)
 
         def watched(x, t):
             jax.debug.callback(self._tell, t)

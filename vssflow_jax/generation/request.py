@@ -108,7 +108,7 @@ class Conditions:
     @property
     def length(self) -> int:
         """Latent frames."""
-        return conditions.latent_frames(self.duration)
+        return conditions.num_latent_frames(self.duration)
 
     @property
     def used(self) -> list[str]:
@@ -145,7 +145,7 @@ def conditions_of(request: Request, settings: examples.Settings, statistics: Map
     spoken = align_script(request.script, duration, paces, [read[file] for file in files])
     duration = duration or spoken.intervals[-1].end + SPEECH_START
     check_seconds({"duration": duration})
-    length = conditions.latent_frames(duration)
+    length = conditions.num_latent_frames(duration)
     record = {"phonemes": phonemes_to_frames(spoken.intervals, length)}
     name = "clip"
     if request.video is not None:
@@ -226,7 +226,7 @@ def check_rates(rates: Mapping[str, float | None], encoder_set: str) -> None:
 
 def whole_frames(seconds: float) -> float:
     """The nearest length of whole latent frames, at least one, in seconds."""
-    return max(conditions.latent_frames(seconds), 1) / conditions.LATENT_RATE
+    return max(conditions.num_latent_frames(seconds), 1) / conditions.LATENT_RATE
 
 
 def check_seconds(times: Mapping[str, float | None]) -> None:

@@ -26,13 +26,13 @@ class Sampling:
     @property
     def branches(self) -> list[tuple[str, ...]]:
         """Conditions of each branch that is computed: with no guidance, of one with all."""
-        if guidance.unguided(self.groups):
+        if guidance.is_unguided(self.groups):
             return [sum((names for names, _ in self.groups), ())]
-        return guidance.branches(self.groups)
+        return guidance.list_branches(self.groups)
 
     def unscaled(self) -> Sampling:
         """Without the scales' values (0), unless all are 1: what a compiled program depends on."""
-        if guidance.unguided(self.groups):
+        if guidance.is_unguided(self.groups):
             return self
         groups = tuple((names, 0.0) for names, _ in self.groups)
         return dataclasses.replace(self, groups=groups)
@@ -71,7 +71,7 @@ def choose(
     used = [name for name in conditions.NAMES if name in route.used]
     own = {name: value for name, value in sample.scales.items() if value} | dict(scales or {})
     own = {name: value for name, value in own.items() if name in used}
-    return Sampling(solver=solver, steps=steps, groups=guidance.groups(used, scale, own))
+    return Sampling(solver=solver, steps=steps, groups=guidance.group_by_scale(used, scale, own))
 
 
 def check_seed(seed: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from vssflow_jax.common.chunking import by_turns, from_turns, in_turns
+from vssflow_jax.common.chunking import chunked_map, merge_chunks, split_chunks
 from vssflow_jax.flow import windows
 
 
@@ -19,7 +19,7 @@ def by_windows(
     silent: Callable[[Sequence[Sequence[str]]], int],
     branches: Sequence[Sequence[str]],
     conditions: tuple[Mapping, Mapping],
-    plan: windows.Plan,
+    plan: windows.WindowPlan,
     *,
     length: int,
     turns: int,
@@ -40,7 +40,7 @@ def by_windows(
       turns: in which they go through the network.
     """
     count, first = len(branches), plan.first
-    given = jax.tree.map(lambda x: in_turns(x, turns), conditions)
+    given = jax.tree.map(lambda x: split_chunks(x, turns), conditions)
     size = jax.tree.leaves(given)[0].shape[1]
     quiet = silent(branches) * size
 
@@ -59,10 +59,10 @@ def by_windows(
         return apply(x, t, conditioned, method="velocity")
 
     def velocity(x, t):
-        rows = (windows.split(x, first, length), jnp.repeat(t, len(first)))  # [G B W, ...]
-        cut = [in_turns(part, turns, count) for part in rows]
-        out = by_turns(turn, (given, *cut))
-        out = from_turns(out, len(rows[1]) // count, count)
-        return windows.blend(out, first, x.shape[1], plan.weight)
+        rows = (windows.split_windows(x, first, length), jnp.repeat(t, len(first)))  # [G B W, ...]
+        cut = [split_chunks(part, turns, count) for part in rows]
+        out = chunked_map(turn, (given, *cut))
+        out = merge_chunks(out, len(rows[1]) // count, count)
+        return windows.blend_windows(out, first, x.shape[1], plan.weight)
 
     return velocity

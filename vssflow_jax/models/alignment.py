@@ -16,7 +16,7 @@ from vssflow_jax import conditions
 SEGMENT, HOP, PAIR = 16, 8, 2
 
 
-def nearest(source: int, target: int) -> np.ndarray:
+def nearest_indices(source: int, target: int) -> np.ndarray:
     """Source row of each target row: floor(k * source / target), int32 [target]."""
     if source == target:
         return np.arange(target, dtype=np.int32)
@@ -25,7 +25,7 @@ def nearest(source: int, target: int) -> np.ndarray:
     return _floor(np.arange(target, dtype=np.float32), source, target)
 
 
-def nearest_exact(source: int, target: int) -> np.ndarray:
+def nearest_exact_indices(source: int, target: int) -> np.ndarray:
     """Source row whose centre is nearest: floor((k + 1/2) * source / target), int32 [target]."""
     return _floor(np.arange(target, dtype=np.float32) + np.float32(0.5), source, target)
 
@@ -35,7 +35,7 @@ def _floor(position: np.ndarray, source: int, target: int) -> np.ndarray:
     return np.minimum(np.floor(position * scale), source - 1).astype(np.int32)
 
 
-def seen(source: int, target: int) -> np.ndarray:
+def segment_token_indices(source: int, target: int) -> np.ndarray:
     """Source token that saw each frame, int32 [target]: the time of overlapping segments.
 
     Token j of segment s saw the video frames 8 s + 2 j and the next one. Two segments see
@@ -53,17 +53,19 @@ def seen(source: int, target: int) -> np.ndarray:
     return np.minimum(segment * tokens + token, source - 1).astype(np.int32)
 
 
-def stretch(source: int, target: int) -> np.ndarray:
+def uniform_duration_indices(source: int, target: int) -> np.ndarray:
     """Source id of each of `target` frames when a list of ids is spread evenly over them.
 
     Each id is repeated ceil(target / source) times, then sampled by `nearest`: the uniform
     durations of the official code, for when no times are known.
     """
     repeats = -(-target // source) if source < target else 1
-    return np.repeat(np.arange(source), repeats)[nearest(source * repeats, target)].astype(np.int32)
+    return np.repeat(np.arange(source), repeats)[nearest_indices(source * repeats, target)].astype(
+        np.int32
+    )
 
 
-def to_grid(frames: jax.Array, how: str, length: int) -> jax.Array:
+def align_to_grid(frames: jax.Array, how: str, length: int) -> jax.Array:
     """Lays frames on the latent grid: [B, n, ..] -> [B, length, ..].
 
     Args:
@@ -73,11 +75,11 @@ def to_grid(frames: jax.Array, how: str, length: int) -> jax.Array:
     """
     count = frames.shape[1]
     if how == conditions.NEAREST:
-        return frames[:, nearest(count, length)]
+        return frames[:, nearest_indices(count, length)]
     if how == conditions.NEAREST_EXACT:
-        return frames[:, nearest_exact(count, length)]
-    if how == conditions.SEEN:
-        return frames[:, seen(count, length)]
+        return frames[:, nearest_exact_indices(count, length)]
+    if how == conditions.BY_TIME:
+        return frames[:, segment_token_indices(count, length)]
     if how == conditions.PAD:
         frames = frames[:, :length]
         widths = [(0, 0)] * frames.ndim

@@ -18,7 +18,7 @@ from vssflow_jax.models import alignment, layers
 
 
 @struct.dataclass
-class Routed:
+class RoutedConditions:
     """What the network is given beside the noisy latent; an absent path is None.
 
     Attributes:
@@ -58,7 +58,7 @@ class ConditionerConfig:
     def align(self, name: str) -> str:
         """How a condition's frames are laid on the latent grid."""
         if name == "sync" and self.sync_by_time:
-            return conditions.SEEN
+            return conditions.BY_TIME
         return conditions.BY_NAME[name].align
 
 
@@ -90,16 +90,16 @@ class Conditioner(nn.Module):
         for name in self.config.route.used:
             condition, x = conditions.BY_NAME[name], features[name]
             if condition.align != conditions.TOKEN:
-                x = alignment.to_grid(x, self.config.align(name), length)
+                x = alignment.align_to_grid(x, self.config.align(name), length)
             if condition.ids and self.config.null_phonemes:
-                ids = jnp.where(_spread(keep[name], x) > 0, x, condition.width - 1)
+                ids = jnp.where(_append_axes(keep[name], x) > 0, x, condition.width - 1)
                 out[name] = self.projections[name](ids)
             else:
                 projected = self.projections[name](x)
-                out[name] = projected * _spread(keep[name], projected).astype(projected.dtype)
+                out[name] = projected * _append_axes(keep[name], projected).astype(projected.dtype)
         return out
 
-    def route(self, projected: Mapping[str, jax.Array], length: int) -> Routed:
+    def route(self, projected: Mapping[str, jax.Array], length: int) -> RoutedConditions:
         """Joins projected conditions along channels and tokens."""
         route = self.config.route
         batch = next(iter(projected.values())).shape[0]
@@ -115,7 +115,7 @@ class Conditioner(nn.Module):
             token = jnp.pad(token, [(0, 0), (0, 0), (0, spare)])
             context = jnp.concatenate([token, context], axis=1)
         added = join(route.added) if route.added else None
-        return Routed(concat=concat, context=context, added=added)
+        return RoutedConditions(concat=concat, context=context, added=added)
 
     def __call__(
         self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
@@ -130,6 +130,6 @@ class Conditioner(nn.Module):
         return self.route(self.project(features, keep, length), length)
 
 
-def _spread(keep: jax.Array, x: jax.Array) -> jax.Array:
+def _append_axes(keep: jax.Array, x: jax.Array) -> jax.Array:
     """`keep` with axes of size 1 behind it, as many as `x` has."""
     return keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim))

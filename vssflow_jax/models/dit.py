@@ -103,10 +103,10 @@ class Block(nn.Module):
         return x, None
 
 
-def context_keys(config: DiTConfig) -> nn.Module:
+def stacked_context_kv(config: DiTConfig) -> nn.Module:
     """Keys and values of all layers, stacked."""
     return nn.vmap(
-        layers.ContextKeys,
+        layers.ContextKV,
         variable_axes={"params": 0},
         split_rngs={"params": True},
         in_axes=None,
@@ -128,7 +128,7 @@ class DiT(nn.Module):
         self.embed = Linear((config.width,), dtype=dtype)
         self.unembed = Linear((config.channels,), dtype=dtype, kernel_init=nn.initializers.zeros)
         self.after = layers.Pointwise(dtype)
-        self.context = context_keys(config)
+        self.context = stacked_context_kv(config)
         block = Block
         if config.remat != "none":
             block = nn.remat(Block, prevent_cse=False, policy=REMAT[config.remat])
@@ -140,7 +140,7 @@ class DiT(nn.Module):
             unroll=config.unroll,
         )(config)
 
-    def keys(self, context: jax.Array | None):
+    def context_kv(self, context: jax.Array | None):
         """Keys and values of all layers, made once a sample: [B, M, Dc] -> [layers, B, K, M, h].
 
         None stays None: a route without cross-attention.

@@ -15,16 +15,16 @@ from flax import struct
 
 from vssflow_jax import conditions
 
-NAME = "durations"  # of its parameters, beside those of the main network
+PARAMS_KEY = "durations"  # of its parameters, beside those of the main network
 LAYERS = 2
 KERNEL = 5  # phonemes that a layer sees at once
-PAUSE = 8  # frames from which a silence parts utterances: 0.32 s
-TYPICAL = 2.5  # frames of a phoneme before anything is learned: 0.1 s
-VOICELESS = 0.15  # share of clips whose voice is hidden while training
+PAUSE_FRAMES = 8  # frames from which a silence parts utterances: 0.32 s
+TYPICAL_FRAMES = 2.5  # frames of a phoneme before anything is learned: 0.1 s
+VOICE_DROPOUT = 0.15  # share of clips whose voice is hidden while training
 
 
 @struct.dataclass
-class Runs:
+class PhonemeRuns:
     """Phonemes of clips, in order, at the front of their rows.
 
     Attributes:
@@ -38,17 +38,17 @@ class Runs:
     whole: jax.Array
 
 
-def runs(ids: jax.Array, ends: jax.Array) -> Runs:
+def find_runs(ids: jax.Array, ends: jax.Array) -> PhonemeRuns:
     """Runs of equal ids.
 
     Args:
       ids: int32 [B, L], 0 where nobody speaks.
       ends: [B], frames of each clip that are its own; the others are padding.
     """
-    return jax.vmap(_runs)(ids, ends)
+    return jax.vmap(_find_runs)(ids, ends)
 
 
-def _runs(ids: jax.Array, end: jax.Array) -> Runs:
+def _find_runs(ids: jax.Array, end: jax.Array) -> PhonemeRuns:
     length = ids.shape[0]
 
     def summed(x, groups):  # numbers out of range are dropped
@@ -60,16 +60,16 @@ def _runs(ids: jax.Array, end: jax.Array) -> Runs:
     said = summed(ids * changes, number)
     starts = jnp.cumsum(frames) - frames
     whole = (said > 0) & (starts > 0) & (starts + frames < jnp.minimum(end, length))
-    kept = (said > 0) | (frames >= PAUSE)
+    kept = (said > 0) | (frames >= PAUSE_FRAMES)
     place = jnp.where(kept, jnp.cumsum(kept) - 1, length)
-    return Runs(
+    return PhonemeRuns(
         ids=summed(said, place),
         frames=summed(frames, place),
         whole=summed(whole.astype(jnp.int32), place) > 0,
     )
 
 
-class Durations(nn.Module):
+class DurationNetwork(nn.Module):
     """Log frames of each phoneme, from its neighbours and the voice.
 
     Convolutions over the phonemes, residual; id 0 is zeros at every layer, so that an edge,
@@ -96,21 +96,21 @@ class Durations(nn.Module):
             x += nn.Dense(self.width, name=f"mix_{layer}")(nn.gelu(seen)) * said
         x = nn.LayerNorm(name="norm_out")(x)
         out = nn.Dense(1, kernel_init=nn.initializers.zeros, name="out")(x)
-        return out[..., 0] + jnp.log(TYPICAL)
+        return out[..., 0] + jnp.log(TYPICAL_FRAMES)
 
 
-def build(config) -> Durations | None:
+def build_network(config) -> DurationNetwork | None:
     """The network of `config.model.durations`; None where that is 0."""
-    return Durations(config.model.durations) if config.model.durations else None
+    return DurationNetwork(config.model.durations) if config.model.durations else None
 
 
-def initial(network: Durations, key: jax.Array) -> dict:
+def init_params(network: DurationNetwork, key: jax.Array) -> dict:
     """Its first parameters."""
     speaker = jnp.zeros((1, conditions.BY_NAME["speaker"].width))
     return network.init(key, jnp.zeros((1, 1), jnp.int32), speaker, jnp.zeros(1))["params"]
 
 
-def loss(network: Durations, params, batch: Mapping, key: jax.Array) -> jax.Array:
+def duration_loss(network: DurationNetwork, params, batch: Mapping, key: jax.Array) -> jax.Array:
     """Mean of exp(r) - r - 1 over the whole phonemes of a batch, r = log(true / predicted frames).
 
     The deviance of a gamma distribution: least at the mean of the frames and not of their
@@ -123,9 +123,9 @@ def loss(network: Durations, params, batch: Mapping, key: jax.Array) -> jax.Arra
       key: decides where.
     """
     features = batch["features"]
-    found = runs(features["phonemes"], batch["frames"])
+    found = find_runs(features["phonemes"], batch["frames"])
     shown = batch["present"]["speaker"]
-    shown *= jax.random.uniform(key, shown.shape) >= VOICELESS
+    shown *= jax.random.uniform(key, shown.shape) >= VOICE_DROPOUT
     predicted = network.apply({"params": params}, found.ids, features["speaker"], shown)
     ratio = jnp.log(jnp.maximum(found.frames, 1)) - predicted
     losses = jnp.exp(ratio) - ratio - 1

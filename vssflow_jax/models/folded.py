@@ -21,12 +21,12 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.models import layers
 from vssflow_jax.models.conditioner import Conditioner, ConditionerConfig
-from vssflow_jax.models.dit import Block, DiTConfig, context_keys
+from vssflow_jax.models.dit import Block, DiTConfig, stacked_context_kv
 from vssflow_jax.models.matmul import Linear
 from vssflow_jax.models.vssflow import VSSFlow
 
 
-class Inference(nn.Module):
+class FoldedNetwork(nn.Module):
     """Velocity of the audio latent; its parameters are those of the model, through `fold`."""
 
     conditioner_config: ConditionerConfig
@@ -41,8 +41,8 @@ class Inference(nn.Module):
         zeros = nn.initializers.zeros  # which takes a route without concatenated conditions
         self.start = Linear((config.width,), dtype=dtype, kernel_init=zeros)
         self.embed = Linear((config.width,), dtype=dtype)
-        self.unembed = Linear((latent_channels(self),), dtype=dtype)
-        self.context = context_keys(config)
+        self.unembed = Linear((count_latent_channels(self),), dtype=dtype)
+        self.context = stacked_context_kv(config)
         self.blocks = [Block(config, name=f"block_{i}") for i in range(config.layers)]
 
     def condition(
@@ -78,18 +78,18 @@ class Inference(nn.Module):
         return self.unembed(x[:, 1:]).astype(jnp.float32)
 
 
-def latent_channels(model: VSSFlow | Inference) -> int:
+def count_latent_channels(model: VSSFlow | FoldedNetwork) -> int:
     """c: input channels that are not a condition's."""
     config = model.conditioner_config
     return model.dit_config.channels - config.route.input_width(0, dict(config.widths))
 
 
-def of(model: VSSFlow) -> Inference:
+def folded_network(model: VSSFlow) -> FoldedNetwork:
     """The network that computes `model.velocity` of parameters that `fold` has folded."""
-    return Inference(model.conditioner_config, model.dit_config)
+    return FoldedNetwork(model.conditioner_config, model.dit_config)
 
 
-def silent(model: VSSFlow, branches: Sequence[Sequence[str]]) -> int:
+def count_unconditional(model: VSSFlow, branches: Sequence[Sequence[str]]) -> int:
     """How many of the first guidance branches, lists of conditions, have a context of zeros.
 
     At least one branch is counted as having one.
@@ -102,14 +102,14 @@ def silent(model: VSSFlow, branches: Sequence[Sequence[str]]) -> int:
     return min(len(list(without)), len(branches) - 1)
 
 
-def fold(model: VSSFlow, params: Mapping) -> dict:
+def fold_params(model: VSSFlow, params: Mapping) -> dict:
     """Parameters of `model` -> those of its `Inference`, on the default device.
 
     Kernels of the layers are in the type of the computation. On a CPU the layers are views of
     the stacked arrays, where the type stays: no second copy of the weights is made.
     """
     config = model.dit_config
-    dit, channels = params["dit"], latent_channels(model)
+    dit, channels = params["dit"], count_latent_channels(model)
     before, after = (dit[name]["conv"]["kernel"] for name in ("before", "after"))
     embed, unembed = dit["embed"]["kernel"], dit["unembed"]["kernel"]
 

@@ -28,7 +28,7 @@ def rotary_table(length: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angle), np.sin(angle)
 
 
-def rotate(x: jax.Array) -> jax.Array:
+def apply_rotary(x: jax.Array) -> jax.Array:
     """Rotates the first half of each head by its position: [.., T, h] -> the same shape.
 
     The rotate-half convention, computed in float32; the second half passes through.
@@ -68,12 +68,12 @@ def _has_fused(query: jax.Array) -> bool:
     )
 
 
-def to_heads(x: jax.Array, heads: int, width: int, dtype, name: str) -> jax.Array:
+def project_to_heads(x: jax.Array, heads: int, width: int, dtype, name: str) -> jax.Array:
     """Projects to heads, [B, T, F] -> [B, heads, T, width]."""
     return jnp.swapaxes(Linear((heads, width), dtype=dtype, name=name)(x), 1, 2)
 
 
-def from_heads(x: jax.Array, width: int, dtype, name: str) -> jax.Array:
+def project_from_heads(x: jax.Array, width: int, dtype, name: str) -> jax.Array:
     """Projects heads, [B, H, T, h] -> [B, T, width]."""
     return Linear((width,), summed=2, dtype=dtype, name=name)(jnp.swapaxes(x, 1, 2))
 
@@ -139,15 +139,15 @@ class SelfAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
         def heads(count, name):
-            return to_heads(x, count, self.head_width, self.dtype, name)
+            return project_to_heads(x, count, self.head_width, self.dtype, name)
 
-        query = rotate(heads(self.heads, "query"))  # [B, H, T, h]
-        key = rotate(heads(self.kv_heads, "key"))  # [B, K, T, h]
+        query = apply_rotary(heads(self.heads, "query"))  # [B, H, T, h]
+        key = apply_rotary(heads(self.kv_heads, "key"))  # [B, K, T, h]
         mixed = attend(query, key, heads(self.kv_heads, "value"))
-        return from_heads(mixed, x.shape[-1], self.dtype, "out")
+        return project_from_heads(mixed, x.shape[-1], self.dtype, "out")
 
 
-class ContextKeys(nn.Module):
+class ContextKV(nn.Module):
     """Keys and values of one layer's cross-attention, made once a sample from the context."""
 
     kv_heads: int
@@ -158,10 +158,10 @@ class ContextKeys(nn.Module):
     @nn.compact
     def __call__(self, context: jax.Array) -> tuple[jax.Array, jax.Array]:  # [B, M, Dc]
         key, value = (
-            to_heads(context, self.kv_heads, self.head_width, self.dtype, name)
+            project_to_heads(context, self.kv_heads, self.head_width, self.dtype, name)
             for name in ("key", "value")
         )  # [B, K, M, h]
-        return (rotate(key) if self.rotate_keys else key), value
+        return (apply_rotary(key) if self.rotate_keys else key), value
 
 
 class CrossAttention(nn.Module):
@@ -173,8 +173,10 @@ class CrossAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: tuple[jax.Array, jax.Array]) -> jax.Array:
-        query = to_heads(x, self.heads, self.head_width, self.dtype, "query")
-        return from_heads(attend(rotate(query), *keys), x.shape[-1], self.dtype, "out")
+        query = project_to_heads(x, self.heads, self.head_width, self.dtype, "query")
+        return project_from_heads(
+            attend(apply_rotary(query), *keys), x.shape[-1], self.dtype, "out"
+        )
 
 
 class FeedForward(nn.Module):

@@ -32,7 +32,7 @@ class VSSFlow(nn.Module):
     ):
         """Raw conditions -> (concat [B, L, W], cross keys, added), ready for `velocity`."""
         routed = self.conditioner(features, keep, length)
-        return routed.concat, self.dit.keys(routed.context), routed.added
+        return routed.concat, self.dit.context_kv(routed.context), routed.added
 
     def velocity(self, x: jax.Array, t: jax.Array, conditioned) -> jax.Array:
         """Velocity of the latent: [B, L, C] at times [B] -> float32 [B, L, C]."""
@@ -45,7 +45,7 @@ class VSSFlow(nn.Module):
         return self.velocity(x, t, self.condition(features, keep, x.shape[1]))
 
 
-def build(config, latent_channels: int) -> VSSFlow:
+def build_model(config, latent_channels: int) -> VSSFlow:
     """The model of `config.model` for a codec with `latent_channels`."""
     model = config.model
     route = conditions.ROUTES[model.route]

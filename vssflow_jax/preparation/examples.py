@@ -12,7 +12,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, latent_frames
+from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, num_latent_frames
 from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.features import face_tracking, registry, speaker
@@ -133,7 +133,7 @@ def _wave(row: ManifestRow, info: media.MediaInfo | None) -> np.ndarray | None:
 def _windows(
     row: ManifestRow, duration: float, wave: np.ndarray | None, settings: Settings
 ) -> list[Window]:
-    total, most = latent_frames(duration), latent_frames(settings.max_seconds)
+    total, most = num_latent_frames(duration), num_latent_frames(settings.max_seconds)
     if duration < SHORTEST:
         raise InputError(f"clip {row.id}: lasts {duration:.2f} s, expected at least {SHORTEST} s")
     if total <= most:
@@ -145,8 +145,8 @@ def _windows(
         )
     if row.text:
         return _windows_of_text(row, wave, total, most)
-    step = most - latent_frames(settings.overlap)
-    least = latent_frames(settings.overlap + SHORTEST)  # with something new in it
+    step = most - num_latent_frames(settings.overlap)
+    least = num_latent_frames(settings.overlap + SHORTEST)  # with something new in it
     firsts = [0, *(first for first in range(step, total, step) if total - first >= least)]
     return [
         Window(id=f"{row.id}_{k}", start=first / LATENT_RATE, frames=min(most, total - first))

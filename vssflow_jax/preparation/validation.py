@@ -206,7 +206,7 @@ def record_problems(record: Mapping, info: Mapping) -> Iterator[str]:
 
 def _feature_problems(name: str, array, feature: Mapping, seconds: float) -> Iterator[str]:
     ids = conditions.BY_NAME[name].ids
-    rows = conditions.frames(name, seconds, feature["rate"])
+    rows = conditions.num_frames(name, seconds, feature["rate"])
     once = conditions.BY_NAME[name].align == conditions.TOKEN
     expected = (rows,) if ids else (feature["width"],) if once else (rows, feature["width"])
     yield from _array_problems(name, array, expected, feature["dtype"])

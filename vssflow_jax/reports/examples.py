@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax import media
-from vssflow_jax.codecs.interface import load_codec, there_and_back
+from vssflow_jax.codecs.interface import load_codec, reconstruct
 from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics.common import log_mels
@@ -105,7 +105,7 @@ def through_codec(workdir: Path, name: str, wave: np.ndarray) -> np.ndarray:
     path = workdir / "eval" / "floor" / f"{name}.wav"
     if path.exists():
         return media.read_audio(path)
-    return np.asarray(there_and_back(load_codec(workdir / "codec"), wave[None])[0])
+    return np.asarray(reconstruct(load_codec(workdir / "codec"), wave[None])[0])
 
 
 # ---- showing them -------------------------------------------------------------------------

@@ -30,13 +30,13 @@ class Case:
     clips: int
 
     @classmethod
-    def of(cls, config, name: str, clips: int = 0) -> Case:
+    def from_config(cls, config, name: str, clips: int = 0) -> Case:
         """The case of a recipe; `clips` a device instead of its own batch, if there are any.
 
         Raises:
           InputError: no such topology, or mesh and batch do not go on it.
         """
-        devices, chip = topology.devices(name)
+        devices, chip = topology.describe_devices(name)
         mesh = sharding.make_mesh(dict(config.mesh), devices)
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
         if clips:
@@ -61,9 +61,9 @@ class Case:
 
     def search(self, start: fit.Search, compiles: int = fit.COMPILES) -> fit.Search:
         """The most clips a device that fit, from what is compiled already."""
-        fixed = sum(program.fixed_bytes(self.config, self.mesh))
+        fixed = sum(program.count_fixed_bytes(self.config, self.mesh))
         limits = [error.limit for error in start.fails.values()]
-        return fit.search(
+        return fit.search_largest(
             start,
             self.compile,
             fixed=fixed,
@@ -74,7 +74,7 @@ class Case:
 
     def lighter(self) -> tuple[Case, str] | None:
         """The same clips with less memory, and the flags for it; None: nothing is left to do."""
-        fields = fit.lighter(self.config, self.mesh.size)
+        fields = fit.memory_saving_fields(self.config, self.mesh.size)
         if not fields:
             return None
         config = with_fields(self.config, fields)
@@ -85,7 +85,7 @@ class Case:
         return dataclasses.replace(self, config=config, mesh=mesh), as_flags(fields)
 
 
-def would_fit(case: Case, failure: OutOfMemory) -> str | None:
+def suggest_config(case: Case, failure: OutOfMemory) -> str | None:
     """What fits instead of a case that does not, compiled to be sure; None: nothing tried does.
 
     The same clips with all that saves memory come first, then as few clips as it takes.

@@ -49,7 +49,7 @@ CHIPS = {
 }
 
 
-def parse(topology: str) -> tuple[str, int]:
+def parse_topology(topology: str) -> tuple[str, int]:
     """The name and the number of a topology's chips: "v5e:2x4" -> ("v5e", 8).
 
     Raises:

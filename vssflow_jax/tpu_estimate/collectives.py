@@ -42,7 +42,7 @@ class Collective:
         return self.times * self.bytes * share * (2 if self.kind == "all-reduce" else 1)
 
 
-def collectives(module: Module) -> list[Collective]:
+def list_collectives(module: Module) -> list[Collective]:
     """All collectives of a program, each once.
 
     Compilers for TPUs write one that runs beside other work into several fusions, with the
@@ -91,7 +91,7 @@ def _group(attributes: str) -> int:
     raise ValueError(f"a collective's devices, not understood: {attributes[:200]}")
 
 
-def by_kind(found: Sequence[Collective]) -> dict[str, tuple[int, int, float]]:
+def sum_by_kind(found: Sequence[Collective]) -> dict[str, tuple[int, int, float]]:
     """Kind -> runs, bytes of their arrays, bytes sent; only of kinds that there are."""
     table = {}
     for kind in KINDS:

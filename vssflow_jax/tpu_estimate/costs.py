@@ -20,7 +20,7 @@ FREE = (
 SLICES = ("dynamic-slice", "slice", "gather")
 
 
-def flops(module: Module) -> int:
+def count_flops(module: Module) -> int:
     """Products and sums of all matrix products and convolutions."""
     total = 0
     for name, times in module.times.items():
@@ -87,7 +87,7 @@ def _pairs(out: int, inputs: int, *, size: int, stride: int, spread: int, step: 
     return sum(0 <= place <= last and place % spread == 0 for place in places)
 
 
-def traffic(module: Module) -> int:
+def count_traffic(module: Module) -> int:
     """Bytes read from and written to the memory of the device (a TPU's HBM)."""
     total = 0
     for name, times in module.times.items():

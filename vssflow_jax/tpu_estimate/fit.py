@@ -64,7 +64,7 @@ class Search:
         return guess if guess > low else None
 
 
-def search(
+def search_largest(
     start: Search,
     compile_clips: Callable[[int], Program],
     *,
@@ -82,7 +82,7 @@ def search(
     return start
 
 
-def lighter(config, devices: int) -> dict[str, object]:
+def memory_saving_fields(config, devices: int) -> dict[str, object]:
     """The fields that make a step need less memory, where this config has them otherwise."""
     wanted = {"precision.compute": "bfloat16", "model.remat": "layer"}
     if config.mesh.fsdp == 1 and devices > 1:

@@ -70,7 +70,7 @@ class Module:
     fused: frozenset[str]
 
 
-def shapes(text: str) -> tuple[Shape, ...]:
+def parse_shapes(text: str) -> tuple[Shape, ...]:
     """The arrays of a type: "(bf16[2,3]{1,0:S(1)}, s32[])" -> two shapes."""
     found = []
     for dtype, dims, layout in _SHAPE.findall(text):
@@ -101,14 +101,14 @@ def _instruction(root: bool, name: str, text: str) -> Instruction:
     return Instruction(
         name=name,
         op=op,
-        shapes=shapes(text[:end]),
+        shapes=parse_shapes(text[:end]),
         operands=(inside,) if literal else tuple(re.findall(r"%([\w.-]+)", inside)),
         attributes=rest[closing + 1 :],
         root=root,
     )
 
 
-def parse(text: str) -> Module:
+def parse_hlo(text: str) -> Module:
     """Reads the text of an optimised program, as `compiled.as_text()` gives it."""
     computations: dict[str, Computation] = {}
     entry = current = None
@@ -134,7 +134,7 @@ def _run(computations, name, count, inside, times, fused) -> None:
         fused.add(name)
     for instruction in computations[name].values():
         fuses = inside or instruction.op == "fusion"
-        turns = trips(computations, instruction) if instruction.op == "while" else 1
+        turns = count_trips(computations, instruction) if instruction.op == "while" else 1
         for key in ("calls", "called_computations", "body", "condition"):
             if called := instruction.called(key):
                 _run(computations, called, count * turns, fuses, times, fused)
@@ -146,7 +146,7 @@ def _run(computations, name, count, inside, times, fused) -> None:
             _run(computations, longest, count, fuses, times, fused)
 
 
-def trips(computations: dict[str, Computation], loop: Instruction) -> int:
+def count_trips(computations: dict[str, Computation], loop: Instruction) -> int:
     """Turns of a while loop: what the compiler knows, or the bound that its condition has.
 
     A bound is read as that of a counter from 0, as scans have it. A loop without one (such

@@ -57,7 +57,7 @@ class Program:
     seconds: float
 
 
-def codec_of(config):
+def load_codec_shapes(config):
     """The codec that the step encodes with: the config's, or the embedded one's shapes."""
     start = config.train.start
     folder = config.codec.folder or (start and Path(start) / "codec")
@@ -71,7 +71,7 @@ def codec_of(config):
     )
 
 
-def arguments(config, mesh) -> tuple:
+def step_arguments(config, mesh) -> tuple:
     """The model, and the shapes and places of the step's arguments: state, codec, batch."""
     if config.train.task != "flow":
         raise InputError(f"train.task: found {config.train.task!r}, expected 'flow'")
@@ -79,11 +79,11 @@ def arguments(config, mesh) -> tuple:
         raise InputError(
             f"model.route: found {config.model.route!r}, expected one of {list(conditions.ROUTES)}"
         )
-    codec = codec_of(config)
+    codec = load_codec_shapes(config)
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     try:
-        model = vssflow.build(config, codec.channels)
+        model = vssflow.build_model(config, codec.channels)
         make = loop.initial_state(model, config, spec, codec.channels, mesh)
         state = jax.eval_shape(make)
     except (KeyError, TypeError, ValueError) as error:
@@ -110,7 +110,7 @@ def compile_step(config, mesh) -> Program:
       InputError: the config's batch or model cannot be.
     """
     sharding.check(config, mesh)
-    model, *shapes = arguments(config, mesh)
+    model, *shapes = step_arguments(config, mesh)
     began = time.perf_counter()
     with jax.default_matmul_precision(config.precision.matmul):
         places = jax.tree.map(lambda leaf: leaf.sharding, shapes[0])
@@ -124,10 +124,10 @@ def compile_step(config, mesh) -> Program:
             try:
                 compiled = lowered.compile()
             except jax.errors.JaxRuntimeError as error:
-                raise out_of_memory(error) or error from None
+                raise parse_out_of_memory(error) or error from None
     seconds = time.perf_counter() - began
     stats = compiled.memory_analysis()
-    module = hlo.parse(compiled.as_text())
+    module = hlo.parse_hlo(compiled.as_text())
     return Program(
         memory=(
             stats.argument_size_in_bytes
@@ -136,17 +136,17 @@ def compile_step(config, mesh) -> Program:
             + stats.temp_size_in_bytes
             + stats.generated_code_size_in_bytes
         ),
-        flops=costs.flops(module),
-        model_flops=model_flops(config, shapes, mesh) / mesh.size,
-        traffic=costs.traffic(module),
-        collectives=collectives.collectives(module),
+        flops=costs.count_flops(module),
+        model_flops=count_model_flops(config, shapes, mesh) / mesh.size,
+        traffic=costs.count_traffic(module),
+        collectives=collectives.list_collectives(module),
         seconds=seconds,
     )
 
 
-def fixed_bytes(config, mesh) -> tuple[int, int]:
+def count_fixed_bytes(config, mesh) -> tuple[int, int]:
     """Bytes on a device that do not grow with the batch: of the state, and of the gradient."""
-    state = arguments(config, mesh)[1]
+    state = step_arguments(config, mesh)[1]
 
     def local(tree):
         return sum(
@@ -157,7 +157,7 @@ def fixed_bytes(config, mesh) -> tuple[int, int]:
     return local(state), local(state.params)
 
 
-def out_of_memory(error: Exception) -> OutOfMemory | None:
+def parse_out_of_memory(error: Exception) -> OutOfMemory | None:
     """What the compiler says of a program that does not fit; None for another error.
 
     It says what all arrays need, or before it places them what the temporary ones do.
@@ -174,14 +174,14 @@ def out_of_memory(error: Exception) -> OutOfMemory | None:
     )
 
 
-def model_flops(config, shapes, mesh) -> int:
+def count_model_flops(config, shapes, mesh) -> int:
     """FLOPs of the step's matrix products over all devices, with nothing recomputed."""
     plain = with_fields(config, {"model.remat": "none"})
-    model = arguments(plain, mesh)[0]
-    return traced_flops(jax.make_jaxpr(step.make_step(model, plain, mesh))(*shapes).jaxpr)
+    model = step_arguments(plain, mesh)[0]
+    return count_traced_flops(jax.make_jaxpr(step.make_step(model, plain, mesh))(*shapes).jaxpr)
 
 
-def traced_flops(jaxpr) -> int:
+def count_traced_flops(jaxpr) -> int:
     """FLOPs of the matrix products and convolutions that a traced function's results need."""
     return _flops(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from vssflow_jax.tpu_estimate.chips import GIB, Chip
-from vssflow_jax.tpu_estimate.collectives import by_kind
+from vssflow_jax.tpu_estimate.collectives import sum_by_kind
 from vssflow_jax.tpu_estimate.fit import Search
 from vssflow_jax.tpu_estimate.program import Program
 
@@ -81,7 +81,7 @@ def describe(program: Program, chip: Chip, clips: int, rows: int) -> str:
         "  collectives        "
         + (f"{'kind':20}{'runs':>6}{'arrays':>13}{'sent':>13}" if program.collectives else "none"),
     ]
-    for kind, (runs, whole, sent) in by_kind(program.collectives).items():
+    for kind, (runs, whole, sent) in sum_by_kind(program.collectives).items():
         lines.append(f"  {'':19}{kind:20}{runs:6}{size(whole):>13}{size(sent):>13}")
     lines += [
         f"  time bounds        compute {duration(bounds.compute)}, memory"

@@ -25,13 +25,13 @@ def require_compiler() -> None:
         )
 
 
-def devices(topology: str) -> tuple[list, chips.Chip]:
+def describe_devices(topology: str) -> tuple[list, chips.Chip]:
     """The devices of a topology, and what each has of its chip.
 
     Raises:
       InputError: no such chip, or no such grid of it.
     """
-    name, count = chips.parse(topology)
+    name, count = chips.parse_topology(topology)
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:

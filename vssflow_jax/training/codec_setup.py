@@ -9,7 +9,7 @@ import numpy as np
 
 from vssflow_jax import bundled
 from vssflow_jax.codecs import trained
-from vssflow_jax.codecs.interface import digest, load_codec, save_codec
+from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.codecs.pca import fit_pca
 from vssflow_jax.data import pipeline
 
@@ -49,6 +49,8 @@ def some_waves(config, records) -> Iterator[np.ndarray]:
 
 def write_codec(config, workdir: Path, start, params, records) -> None:
     """Writes the trained codec into WORKDIR/codec, its latents centred and scaled."""
-    codec = trained.centred(trained.begin(start, config.codec, params), some_waves(config, records))
+    codec = trained.normalize_latents(
+        trained.init_from_pca(start, config.codec, params), some_waves(config, records)
+    )
     save_codec(codec, workdir / "codec")
-    print(f"codec: {workdir / 'codec'}, {digest(codec)}", flush=True)
+    print(f"codec: {workdir / 'codec'}, {hash_codec(codec)}", flush=True)

@@ -68,7 +68,7 @@ def codec_loss(codec: trained.TrainedCodec, wave: jax.Array, noise: jax.Array, w
     mean, deviation = codec.encode(wave)
     found = jnp.maximum(codec.log_magnitude(mean + deviation * noise), jnp.log(QUIETEST))
     bins = jnp.mean(jnp.abs(found - jnp.log(target)))
-    heard, wanted = (mels.log_bands(m, codec.floor) for m in (jnp.exp(found), target))
+    heard, wanted = (mels.magnitude_to_log_mel(m, codec.floor) for m in (jnp.exp(found), target))
     return bins + jnp.mean(jnp.abs(heard - wanted)) + weight * divergence(mean, deviation)
 
 
@@ -93,7 +93,7 @@ def task(config, spec, codec: PcaCodec, mesh) -> step.Task:
         batch = sharding.constrain({name: batch[name] for name in ("wave", "frames")}, mesh)
         wave = crops(batch["wave"], batch["frames"], length, place)
         noise = jax.random.normal(draw, (len(wave), length // FRAME, codec.channels))
-        made = trained.begin(codec, config.codec, params)
+        made = trained.init_from_pca(codec, config.codec, params)
         return codec_loss(made, wave, noise, config.codec.divergence)
 
     def validation(params, codec, batch, number):
@@ -102,7 +102,7 @@ def task(config, spec, codec: PcaCodec, mesh) -> step.Task:
 
     def init():
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        return state.initial(trained.begin(codec, config.codec).init(key), config)
+        return state.initial(trained.init_from_pca(codec, config.codec).init(key), config)
 
     places = sharding.shardings(jax.eval_shape(init), mesh)
     return step.Task(

@@ -43,14 +43,16 @@ def initial_state(model, config, spec, channels: int, mesh):
         for c in conditions.CONDITIONS
     }
     keep = {name: jnp.ones(1) for name in conditions.NAMES}
-    timer = duration_model.build(config)
+    timer = duration_model.build_network(config)
 
     def init():
         x = jnp.zeros((1, spec.latent_frames, channels))
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
         params = model.init(key, x, jnp.zeros(1), features, keep)["params"]
         if timer is not None:
-            params[duration_model.NAME] = duration_model.initial(timer, jax.random.fold_in(key, 1))
+            params[duration_model.PARAMS_KEY] = duration_model.init_params(
+                timer, jax.random.fold_in(key, 1)
+            )
         return state.initial(params, config)
 
     places = sharding.shardings(jax.eval_shape(init), mesh)
@@ -59,7 +61,7 @@ def initial_state(model, config, spec, channels: int, mesh):
 
 def flow(config, spec, codec, mesh) -> step.Task:
     """The task of a run that trains the model of the flow."""
-    model = vssflow.build(config, codec.channels)
+    model = vssflow.build_model(config, codec.channels)
     return step.Task(
         make=initial_state(model, config, spec, codec.channels, mesh),
         step=step.make_step(model, config, mesh),
@@ -232,10 +234,12 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     if identity:  # published weights do not say what codec is theirs
         where = f"train.start={folder}: checkpoint {number}"
         checkpoint.check_identity(identity, {"codec": codec}, where)
-    own = made.params.get(duration_model.NAME)  # which the other run may lack, or have alone
-    weights = {name: part for name, part in weights.items() if name != duration_model.NAME or own}
+    own = made.params.get(duration_model.PARAMS_KEY)  # which the other run may lack, or have alone
+    weights = {
+        name: part for name, part in weights.items() if name != duration_model.PARAMS_KEY or own
+    }
     if own:
-        weights.setdefault(duration_model.NAME, own)
+        weights.setdefault(duration_model.PARAMS_KEY, own)
     found, expected = (shapes(tree) for tree in (weights, made.params))
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):

@@ -67,7 +67,7 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
     return apart(
         optax.chain(clip, rule),
         optax.chain(clip_by_norm(DURATIONS_NORM), own),
-        duration_model.NAME,
+        duration_model.PARAMS_KEY,
     )
 
 

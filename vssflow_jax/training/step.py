@@ -113,7 +113,7 @@ def flow_loss(model, params, codec, batch, drawn, config) -> jax.Array:
         {"params": params}, path.interpolate(x0, x1, t), t, batch["features"], keep
     )
     counted = frame_mask(batch["frames"], x1.shape[1]) if config.flow.mask_padding else None
-    return path.loss(velocity, path.target(x0, x1), counted)
+    return path.flow_matching_loss(velocity, path.velocity_target(x0, x1), counted)
 
 
 def shares(batch, config, pieces: int) -> jax.Array:
@@ -185,11 +185,11 @@ def make_step(model, config, mesh=None):
       mesh: where activations lie; None: wherever the compiler puts them.
     """
     compute = functools.partial(loss_and_gradient, model, config=config, mesh=mesh)
-    timer = duration_model.build(config)
+    timer = duration_model.build_network(config)
     beside = (
         {}
         if timer is None
-        else {duration_model.NAME: functools.partial(duration_model.loss, timer)}
+        else {duration_model.PARAMS_KEY: functools.partial(duration_model.duration_loss, timer)}
     )
     return advancing(compute, config, beside)
 

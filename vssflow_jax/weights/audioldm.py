@@ -23,7 +23,7 @@ from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.safetensors_io import ArrayLike, check, flatten, write_arrays
-from vssflow_jax.weights.mapping import Entry, collect, spread
+from vssflow_jax.weights.mapping import Entry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
 
 VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -117,7 +117,7 @@ def vae_entries(config: VaeConfig) -> Iterator[Entry]:
         way = "down" if path.startswith("encoder") else "up"
         words = {**VAE_WORDS, "level": f"{way}_blocks", "resample": f"{way}samplers.0.conv"}
         turn = {4: IMAGE, 2: REVERSED, 1: SAME}[len(array.shape)]
-        yield Entry(official_name(path, words), tuple(path.split("/")), *turn)
+        yield Entry(translate_path(path, words), tuple(path.split("/")), *turn)
 
 
 def vocoder_entries(config: VocoderConfig) -> Iterator[Entry]:
@@ -125,10 +125,10 @@ def vocoder_entries(config: VocoderConfig) -> Iterator[Entry]:
     for path, array in flatten(vocoder_shapes(config)).items():
         turn = TRANSPOSED if path.startswith("stage") else REVERSED
         turn = turn if len(array.shape) > 1 else SAME
-        yield Entry(official_name(path, VOCODER_WORDS), tuple(path.split("/")), *turn)
+        yield Entry(translate_path(path, VOCODER_WORDS), tuple(path.split("/")), *turn)
 
 
-def official_name(path: str, words: Mapping[str, str]) -> str:
+def translate_path(path: str, words: Mapping[str, str]) -> str:
     """`a/word_3/kernel` to `a.official.3.weight`: each word by the table, numbers kept."""
     parts = []
     for part in path.split("/"):
@@ -139,25 +139,27 @@ def official_name(path: str, words: Mapping[str, str]) -> str:
 
 def vae_from_official(config: VaeConfig, state: Mapping[str, ArrayLike]) -> dict:
     """The autoencoder's parameters from AutoencoderKL's state dict; see `mapping.collect`."""
-    return collect(vae_entries(config), 1, renamed(state), vae_shapes(config))
+    return import_params(vae_entries(config), 1, rename_attention(state), vae_shapes(config))
 
 
 def vocoder_from_official(config: VocoderConfig, state: Mapping[str, ArrayLike]) -> dict:
     """The vocoder's parameters from SpeechT5HifiGan's state dict, with weight norm or folded."""
-    return collect(vocoder_entries(config), 1, folded(state), vocoder_shapes(config))
+    return import_params(
+        vocoder_entries(config), 1, fold_weight_norm(state), vocoder_shapes(config)
+    )
 
 
 def vae_to_official(config: VaeConfig, params: Mapping) -> dict[str, np.ndarray]:
     """The inverse of `vae_from_official`, with the newer names."""
-    return spread(vae_entries(config), 1, params)
+    return export_params(vae_entries(config), 1, params)
 
 
 def vocoder_to_official(config: VocoderConfig, params: Mapping) -> dict[str, np.ndarray]:
     """The inverse of `vocoder_from_official`, with folded weights."""
-    return spread(vocoder_entries(config), 1, params)
+    return export_params(vocoder_entries(config), 1, params)
 
 
-def renamed(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+def rename_attention(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     """A state dict with the attention's newer names; a name that is there already stays."""
     pattern = re.compile(rf"(\.attentions\.\d+\.)({'|'.join(OLD_WORDS)})(?=\.)")
     out = {}
@@ -167,7 +169,7 @@ def renamed(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     return out
 
 
-def folded(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+def fold_weight_norm(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     """A state dict without weight norm: weight = g v / |v|, the norm over all axes but the first.
 
     A magnitude without its direction, or beside a plain weight, is left for others to refuse.
@@ -206,12 +208,12 @@ def vae_config(published: Mapping) -> VaeConfig:
     Raises:
       InputError: names a field that is missing, or whose value our module does not know.
     """
-    _only(published, VAE_FIXED)
+    _check_fixed(published, VAE_FIXED)
     for way, kind in (("down", "DownEncoderBlock2D"), ("up", "UpDecoderBlock2D")):
         found = published.get(f"{way}_block_types", [kind])
         if not isinstance(found, list) or set(map(str, found)) != {kind}:
             raise InputError(f"{way}_block_types: found {found!r}, expected {kind} alone")
-    return audioldm.sized(VaeConfig, published, VAE_FIELDS)
+    return audioldm.parse_config(VaeConfig, published, VAE_FIELDS)
 
 
 def vocoder_config(published: Mapping) -> VocoderConfig:
@@ -220,12 +222,14 @@ def vocoder_config(published: Mapping) -> VocoderConfig:
     Raises:
       InputError: names a field that is missing, or whose value our module does not know.
     """
-    _only(published, VOCODER_FIXED)
+    _check_fixed(published, VOCODER_FIXED)
     # Transformers normalises unless the file says otherwise.
-    return audioldm.sized(VocoderConfig, {"normalize_before": True, **published}, VOCODER_FIELDS)
+    return audioldm.parse_config(
+        VocoderConfig, {"normalize_before": True, **published}, VOCODER_FIELDS
+    )
 
 
-def _only(published: Mapping, fixed: Mapping) -> None:
+def _check_fixed(published: Mapping, fixed: Mapping) -> None:
     for key, expected in fixed.items():
         if published.get(key, expected) != expected:
             raise InputError(f"{key}: found {published[key]!r}, expected {expected!r}")
@@ -258,7 +262,7 @@ def read_codec(folder: str | Path) -> AudioldmCodec:
         read_vocoder(folder / "vocoder"),
     )
     try:
-        audioldm.check(vae, vocoder)
+        audioldm.check_sizes(vae, vocoder)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     return AudioldmCodec(vae=encoder, vocoder=generator, vae_config=vae, vocoder_config=vocoder)

@@ -62,7 +62,7 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
         write_arrays(out / f"{kind}.safetensors", flatten(params))
         write_text(out / f"{kind}.json", json.dumps(half[f"{kind}_config"], indent=1))
         return f"{out}: the {kind}, and no codec until the {missing} is converted to there too"
-    save_codec(audioldm.restore(**half, **other), out)
+    save_codec(audioldm.restore_codec(**half, **other), out)
     for ending in ("json", "safetensors"):
         (out / f"{missing}.{ending}").unlink(missing_ok=True)
     return f"{out}: a codec"

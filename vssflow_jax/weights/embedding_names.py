@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping
 from vssflow_jax.common.safetensors_io import ArrayLike
 from vssflow_jax.encoders.cnn14 import Cnn14Config
 from vssflow_jax.encoders.vggish import VggishConfig
-from vssflow_jax.weights.encoder_names import KERNEL, batch_norm, counted, entry, linear
+from vssflow_jax.weights.encoder_names import (
+    KERNEL,
+    batch_norm_entries,
+    count_numbered,
+    entry,
+    linear_entries,
+)
 from vssflow_jax.weights.mapping import Entry
 
 VGGISH_CONVS = (0, 3, 6, 8, 11, 13)  # among activations and poolings
@@ -18,9 +24,9 @@ MEL = "logmel_extractor.melW"
 def vggish_entries(config: VggishConfig) -> Iterator[Entry]:
     """The map of VGGish, as torchvggish names it."""
     for i, number in enumerate(VGGISH_CONVS):
-        yield from linear(f"features.{number}", f"conv_{i}", KERNEL)
+        yield from linear_entries(f"features.{number}", f"conv_{i}", KERNEL)
     for number, ours in VGGISH_DENSE.items():
-        yield from linear(f"embeddings.{number}", ours)
+        yield from linear_entries(f"embeddings.{number}", ours)
 
 
 def vggish_config(state: Mapping[str, ArrayLike]) -> VggishConfig:
@@ -33,19 +39,19 @@ def vggish_config(state: Mapping[str, ArrayLike]) -> VggishConfig:
 def cnn14_entries(config: Cnn14Config) -> Iterator[Entry]:
     """The map of CNN14, as PANNs names it."""
     yield entry(MEL, "filters")
-    yield from batch_norm("bn0", "norm_in")
+    yield from batch_norm_entries("bn0", "norm_in")
     for i in range(len(config.widths)):
         for k in (1, 2):
             theirs, ours = f"conv_block{i + 1}", f"block_{i}"
-            yield from linear(f"{theirs}.conv{k}", f"{ours}_conv{k}", KERNEL, bias=False)
-            yield from batch_norm(f"{theirs}.bn{k}", f"{ours}_norm{k}")
-    yield from linear("fc1", "features")
-    yield from linear("fc_audioset", "classes")
+            yield from linear_entries(f"{theirs}.conv{k}", f"{ours}_conv{k}", KERNEL, bias=False)
+            yield from batch_norm_entries(f"{theirs}.bn{k}", f"{ours}_norm{k}")
+    yield from linear_entries("fc1", "features")
+    yield from linear_entries("fc_audioset", "classes")
 
 
 def cnn14_config(state: Mapping[str, ArrayLike]) -> Cnn14Config:
     """The network's size, from its tensors."""
-    blocks = range(1, counted(state, "conv_block#."))
+    blocks = range(1, count_numbered(state, "conv_block#."))
     return Cnn14Config(
         widths=tuple(state[f"conv_block{i}.conv1.weight"].shape[0] for i in blocks),
         features=state["fc1.weight"].shape[0],

@@ -13,7 +13,7 @@ import numpy as np
 
 from vssflow_jax.common.safetensors_io import ArrayLike, Lazy
 from vssflow_jax.encoders.avhubert import AvhubertConfig
-from vssflow_jax.encoders.clip import ClipConfig
+from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.rawnet3 import DILATIONS, Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
 from vssflow_jax.weights.mapping import Entry
@@ -21,22 +21,25 @@ from vssflow_jax.weights.mapping import Entry
 HEAD = 64  # channels of an attention head, in every published file
 
 # Official array -> ours, and back.
-Turn = tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
-SAME: Turn = (np.asarray, np.asarray)
-REVERSED: Turn = (np.transpose, np.transpose)  # [out, in], [out, in, k] <-> [k, in, out]
-POINT: Turn = (lambda a: a[..., 0].T, lambda a: a.T[..., None])  # [out, in, 1] <-> [in, out]
-KERNEL: Turn = (  # [out, in, ..] <-> [.., in, out]
+ParamTransform = tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
+SAME: ParamTransform = (np.asarray, np.asarray)
+REVERSED: ParamTransform = (np.transpose, np.transpose)  # [out, in], [out, in, k] <-> [k, in, out]
+POINT: ParamTransform = (
+    lambda a: a[..., 0].T,
+    lambda a: a.T[..., None],
+)  # [out, in, 1] <-> [in, out]
+KERNEL: ParamTransform = (  # [out, in, ..] <-> [.., in, out]
     lambda a: np.moveaxis(a, (0, 1), (-1, -2)),
     lambda a: np.moveaxis(a, (-1, -2), (0, 1)),
 )
 
 
-def shaped(ours: tuple[int, ...], theirs: tuple[int, ...]) -> Turn:
+def shaped(ours: tuple[int, ...], theirs: tuple[int, ...]) -> ParamTransform:
     """Only the shape differs, by axes of 1."""
     return lambda a: a.reshape(ours), lambda a: a.reshape(theirs)
 
 
-def to_heads(heads: int) -> tuple[Turn, Turn]:
+def to_heads(heads: int) -> tuple[ParamTransform, ParamTransform]:
     """[heads h, in] <-> [in, heads, h], and biases [heads h] <-> [heads, h]."""
     return (
         lambda a: a.T.reshape(a.shape[1], heads, -1),
@@ -44,39 +47,43 @@ def to_heads(heads: int) -> tuple[Turn, Turn]:
     ), (lambda a: a.reshape(heads, -1), lambda a: a.reshape(-1))
 
 
-def entry(official: str, ours: str, turn: Turn = SAME) -> Entry:
+def entry(official: str, ours: str, turn: ParamTransform = SAME) -> Entry:
     """A row of a map."""
     return Entry(official, tuple(ours.split("/")), *turn)
 
 
-def linear(official: str, ours: str, turn: Turn = REVERSED, bias: bool = True) -> Iterator[Entry]:
+def linear_entries(
+    official: str, ours: str, turn: ParamTransform = REVERSED, bias: bool = True
+) -> Iterator[Entry]:
     """Weight and bias of a linear layer, or of a convolution."""
     yield entry(f"{official}.weight", f"{ours}/kernel", turn)
     if bias:
         yield entry(f"{official}.bias", f"{ours}/bias")
 
 
-def norm(official: str, ours: str) -> Iterator[Entry]:
+def norm_entries(official: str, ours: str) -> Iterator[Entry]:
     """Scale and bias of a layer norm."""
     yield entry(f"{official}.weight", f"{ours}/scale")
     yield entry(f"{official}.bias", f"{ours}/bias")
 
 
-def batch_norm(official: str, ours: str) -> Iterator[Entry]:
+def batch_norm_entries(official: str, ours: str) -> Iterator[Entry]:
     """Scale, bias and statistics of a batch norm."""
-    yield from norm(official, ours)
+    yield from norm_entries(official, ours)
     yield entry(f"{official}.running_mean", f"{ours}/mean")
     yield entry(f"{official}.running_var", f"{ours}/variance")
 
 
-def attention(official: str, ours: str, heads: int, names: Mapping[str, str]) -> Iterator[Entry]:
+def attention_entries(
+    official: str, ours: str, heads: int, names: Mapping[str, str]
+) -> Iterator[Entry]:
     """Query, key and value by the official names that hold `@` for weight and bias; output."""
     weight, bias = to_heads(heads)
     for ours_name in ("query", "key", "value"):
         theirs = f"{official}.{names[ours_name]}"
         yield entry(theirs.replace("@", "weight"), f"{ours}/heads/{ours_name}/kernel", weight)
         yield entry(theirs.replace("@", "bias"), f"{ours}/heads/{ours_name}/bias", bias)
-    yield from linear(f"{official}.{names['out']}", f"{ours}/out")
+    yield from linear_entries(f"{official}.{names['out']}", f"{ours}/out")
 
 
 # How files name queries, keys and values (@: weight or bias): apart, or as parts of one tensor.
@@ -92,7 +99,7 @@ STACKED = re.compile(r"(in_proj_(weight|bias)|qkv\.(weight|bias))$")
 PARTS = ("query", "key", "value")
 
 
-def split(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+def split_qkv(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     """A state dict with each stacked tensor [3 D, ..] as three, `name[query]` and so on."""
     out: dict[str, ArrayLike] = {}
     for name, array in state.items():
@@ -107,7 +114,7 @@ def split(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     return out
 
 
-def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def join_qkv(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inverse of `split`."""
     out = {}
     for name, array in state.items():
@@ -119,7 +126,7 @@ def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return out
 
 
-def counted(state: Mapping[str, ArrayLike], pattern: str) -> int:
+def count_numbered(state: Mapping[str, ArrayLike], pattern: str) -> int:
     """One more than the largest number that takes the place of `#` in a name; 0 if none does."""
     found = re.compile(re.escape(pattern).replace(r"\#", r"(\d+)"))
     return max((int(m[1]) + 1 for m in map(found.match, state) if m), default=0)
@@ -155,7 +162,7 @@ HUGGING_FACE = {
 }
 
 
-def clip_entries(config: ClipConfig, names: Mapping[str, str] = OPENAI) -> Iterator[Entry]:
+def clip_entries(config: ClipViTConfig, names: Mapping[str, str] = OPENAI) -> Iterator[Entry]:
     """The map of the image tower."""
     layer = names["layer"]
     apart = APART if names is HUGGING_FACE else IN_PROJ
@@ -163,23 +170,25 @@ def clip_entries(config: ClipConfig, names: Mapping[str, str] = OPENAI) -> Itera
     yield entry(names["positions"], "positions")
     yield entry(names["patches"], "patches/kernel", KERNEL)
     for ours in ("norm_in", "norm_out"):
-        yield from norm(names[ours], ours)
+        yield from norm_entries(names[ours], ours)
     for ours in ("norm1", "norm2"):
-        yield from norm(f"{layer}.{names[ours]}", f"blocks/{ours}")
-    yield from attention(f"{layer}.{names['attention']}", "blocks/attention", config.heads, apart)
+        yield from norm_entries(f"{layer}.{names[ours]}", f"blocks/{ours}")
+    yield from attention_entries(
+        f"{layer}.{names['attention']}", "blocks/attention", config.heads, apart
+    )
     for ours in ("in", "out"):
-        yield from linear(f"{layer}.{names[ours]}", f"blocks/feed_forward/{ours}")
+        yield from linear_entries(f"{layer}.{names[ours]}", f"blocks/feed_forward/{ours}")
 
 
-def clip_config(state: Mapping[str, ArrayLike], names: Mapping[str, str] = OPENAI) -> ClipConfig:
+def clip_config(state: Mapping[str, ArrayLike], names: Mapping[str, str] = OPENAI) -> ClipViTConfig:
     """The tower's size, from its tensors."""
     width, _, patch, _ = state[names["patches"]].shape
     places = state[names["positions"]].shape[0] - 1
-    return ClipConfig(
+    return ClipViTConfig(
         side=round(places**0.5) * patch,
         patch=patch,
         width=width,
-        layers=counted(state, names["layer"].replace("{layer}", "#") + "."),
+        layers=count_numbered(state, names["layer"].replace("{layer}", "#") + "."),
         heads=max(1, width // HEAD),
     )
 
@@ -197,20 +206,20 @@ def sync_entries(config: SynchformerConfig) -> Iterator[Entry]:
     yield entry(f"{SYNC}.cls_token", "class_token", one)
     yield entry(f"{SYNC}.pos_embed", "positions", rows)
     yield entry(f"{SYNC}.temp_embed", "moments", rows)
-    yield from linear(f"{SYNC}.patch_embed_3d.proj", "patches", KERNEL)
+    yield from linear_entries(f"{SYNC}.patch_embed_3d.proj", "patches", KERNEL)
     for official, ours in (("norm1", "space"), ("norm2", "forward"), ("norm3", "time")):
-        yield from norm(f"{block}.{official}", f"blocks/norm_{ours}")
+        yield from norm_entries(f"{block}.{official}", f"blocks/norm_{ours}")
     for official, ours in (("attn", "space"), ("timeattn", "time")):
-        yield from attention(f"{block}.{official}", f"blocks/{ours}", config.heads, QKV)
+        yield from attention_entries(f"{block}.{official}", f"blocks/{ours}", config.heads, QKV)
     for official, ours in (("fc1", "in"), ("fc2", "out")):
-        yield from linear(f"{block}.mlp.{official}", f"blocks/feed_forward/{ours}")
-    yield from norm(f"{SYNC}.norm", "norm_out")
+        yield from linear_entries(f"{block}.mlp.{official}", f"blocks/feed_forward/{ours}")
+    yield from norm_entries(f"{SYNC}.norm", "norm_out")
     yield entry(f"{pool}.cls_token", "pool_token", one)
-    yield from attention(f"{pool}.self_attn", "pool/attention", config.heads, IN_PROJ)
+    yield from attention_entries(f"{pool}.self_attn", "pool/attention", config.heads, IN_PROJ)
     for official, ours in (("linear1", "in"), ("linear2", "out")):
-        yield from linear(f"{pool}.{official}", f"pool/feed_forward/{ours}")
+        yield from linear_entries(f"{pool}.{official}", f"pool/feed_forward/{ours}")
     for name in ("norm1", "norm2"):
-        yield from norm(f"{pool}.{name}", f"pool/{name}")
+        yield from norm_entries(f"{pool}.{name}", f"pool/{name}")
 
 
 def sync_config(state: Mapping[str, ArrayLike]) -> SynchformerConfig:
@@ -222,7 +231,7 @@ def sync_config(state: Mapping[str, ArrayLike]) -> SynchformerConfig:
         patch=patch,
         frames=state[f"{SYNC}.temp_embed"].shape[1] * tube,
         width=width,
-        layers=counted(state, f"{SYNC}.blocks.#."),
+        layers=count_numbered(state, f"{SYNC}.blocks.#."),
         heads=max(1, width // HEAD),
     )
 
@@ -233,7 +242,7 @@ def sync_config(state: Mapping[str, ArrayLike]) -> SynchformerConfig:
 def resnet_entries(config: AvhubertConfig, official: str, ours: str) -> Iterator[Entry]:
     """The map of the residual network under the two prefixes, which may be empty."""
     yield entry(f"{official}frontend3D.0.weight", f"{ours}stem/kernel", KERNEL)
-    yield from batch_norm(f"{official}frontend3D.1", f"{ours}stem_norm")
+    yield from batch_norm_entries(f"{official}frontend3D.1", f"{ours}stem_norm")
     if config.prelu:
         yield entry(f"{official}frontend3D.2.weight", f"{ours}stem_rectifier/slope")
     before = config.widths[0]
@@ -241,31 +250,37 @@ def resnet_entries(config: AvhubertConfig, official: str, ours: str) -> Iterator
         for j in range(count):
             theirs, mine = f"{official}trunk.layer{i + 1}.{j}", f"{ours}stage_{i}_{j}"
             for k in (1, 2):
-                yield from linear(f"{theirs}.conv{k}", f"{mine}/conv{k}", KERNEL, bias=False)
-                yield from batch_norm(f"{theirs}.bn{k}", f"{mine}/conv{k}_norm")
+                yield from linear_entries(
+                    f"{theirs}.conv{k}", f"{mine}/conv{k}", KERNEL, bias=False
+                )
+                yield from batch_norm_entries(f"{theirs}.bn{k}", f"{mine}/conv{k}_norm")
                 if config.prelu:
                     yield entry(f"{theirs}.relu{k}.weight", f"{mine}/rectifier{k}/slope")
             if j == 0 and (i > 0 or before != width):
-                yield from linear(f"{theirs}.downsample.0", f"{mine}/shortcut", KERNEL, bias=False)
-                yield from batch_norm(f"{theirs}.downsample.1", f"{mine}/shortcut_norm")
+                yield from linear_entries(
+                    f"{theirs}.downsample.0", f"{mine}/shortcut", KERNEL, bias=False
+                )
+                yield from batch_norm_entries(f"{theirs}.downsample.1", f"{mine}/shortcut_norm")
 
 
 def lip_transformer_entries(config: AvhubertConfig, ours: str) -> Iterator[Entry]:
     """The map of the transformer, its positions' weight norm not folded."""
     position, layer = "encoder.pos_conv.0", "encoder.layers.{layer}"
-    yield from linear("feature_extractor_video.proj", f"{ours}video")
-    yield from norm("layer_norm", f"{ours}fused_norm")
-    yield from linear("post_extract_proj", f"{ours}fused")
+    yield from linear_entries("feature_extractor_video.proj", f"{ours}video")
+    yield from norm_entries("layer_norm", f"{ours}fused_norm")
+    yield from linear_entries("post_extract_proj", f"{ours}fused")
     gain = shaped((config.reach,), (1, 1, config.reach))
     yield entry(f"{position}.weight_g", f"{ours}position/gain", gain)
     yield entry(f"{position}.weight_v", f"{ours}position/direction", REVERSED)
     yield entry(f"{position}.bias", f"{ours}position/bias")
-    yield from attention(f"{layer}.self_attn", f"{ours}blocks/attention", config.heads, APART)
-    yield from norm(f"{layer}.self_attn_layer_norm", f"{ours}blocks/norm1")
-    yield from norm(f"{layer}.final_layer_norm", f"{ours}blocks/norm2")
+    yield from attention_entries(
+        f"{layer}.self_attn", f"{ours}blocks/attention", config.heads, APART
+    )
+    yield from norm_entries(f"{layer}.self_attn_layer_norm", f"{ours}blocks/norm1")
+    yield from norm_entries(f"{layer}.final_layer_norm", f"{ours}blocks/norm2")
     for official, mine in (("fc1", "in"), ("fc2", "out")):
-        yield from linear(f"{layer}.{official}", f"{ours}blocks/feed_forward/{mine}")
-    yield from norm("encoder.layer_norm", f"{ours}norm_out")
+        yield from linear_entries(f"{layer}.{official}", f"{ours}blocks/feed_forward/{mine}")
+    yield from norm_entries("encoder.layer_norm", f"{ours}norm_out")
 
 
 def lips_entries(config: AvhubertConfig) -> Iterator[Entry]:
@@ -276,10 +291,10 @@ def lips_entries(config: AvhubertConfig) -> Iterator[Entry]:
 
 def resnet_sizes(state: Mapping[str, ArrayLike], official: str) -> dict:
     """The residual network's part of the config, from its tensors under a prefix."""
-    stages = range(1, counted(state, f"{official}trunk.layer#."))
+    stages = range(1, count_numbered(state, f"{official}trunk.layer#."))
     return {
         "widths": tuple(state[f"{official}trunk.layer{i}.0.conv1.weight"].shape[0] for i in stages),
-        "blocks": tuple(counted(state, f"{official}trunk.layer{i}.#.") for i in stages),
+        "blocks": tuple(count_numbered(state, f"{official}trunk.layer{i}.#.") for i in stages),
         "prelu": f"{official}frontend3D.2.weight" in state,
     }
 
@@ -290,7 +305,7 @@ def lip_transformer_sizes(state: Mapping[str, ArrayLike]) -> dict:
     return {
         "width": width,
         "hidden": state["encoder.layers.0.fc1.weight"].shape[0],
-        "layers": counted(state, "encoder.layers.#."),
+        "layers": count_numbered(state, "encoder.layers.#."),
         "heads": max(1, width // HEAD),
         "reach": reach,
         "groups": width // part,
@@ -320,23 +335,23 @@ def speaker_entries(config: Rawnet3Config) -> Iterator[Entry]:
     for i in range(len(DILATIONS)):
         theirs, ours = f"layer{i + 1}", f"block_{i}"
         for k, name in ((1, "in"), (3, "out")):
-            yield from linear(f"{theirs}.conv{k}", f"{ours}/{name}", POINT)
-            yield from batch_norm(f"{theirs}.bn{k}", f"{ours}/norm_{name}")
+            yield from linear_entries(f"{theirs}.conv{k}", f"{ours}/{name}", POINT)
+            yield from batch_norm_entries(f"{theirs}.bn{k}", f"{ours}/norm_{name}")
         for k in range(config.slices - 1):
-            yield from linear(f"{theirs}.convs.{k}", f"{ours}/conv_{k}")
-            yield from batch_norm(f"{theirs}.bns.{k}", f"{ours}/norm_{k}")
+            yield from linear_entries(f"{theirs}.convs.{k}", f"{ours}/conv_{k}")
+            yield from batch_norm_entries(f"{theirs}.bns.{k}", f"{ours}/norm_{k}")
         if before != config.channels:
-            yield from linear(f"{theirs}.residual.0", f"{ours}/shortcut", POINT, bias=False)
+            yield from linear_entries(f"{theirs}.residual.0", f"{ours}/shortcut", POINT, bias=False)
         before = config.channels
         offset = shaped((config.channels,), (config.channels, 1))
         yield entry(f"{theirs}.afms.alpha", f"{ours}/offset", offset)
-        yield from linear(f"{theirs}.afms.fc", f"{ours}/gate")
-    yield from linear("layer4", "join", POINT)
-    yield from linear("attention.0", "attend_in", POINT)
-    yield from batch_norm("attention.2", "attend_norm")
-    yield from linear("attention.3", "attend_out", POINT)
-    yield from batch_norm("bn5", "norm_out")
-    yield from linear("fc6", "out")
+        yield from linear_entries(f"{theirs}.afms.fc", f"{ours}/gate")
+    yield from linear_entries("layer4", "join", POINT)
+    yield from linear_entries("attention.0", "attend_in", POINT)
+    yield from batch_norm_entries("attention.2", "attend_norm")
+    yield from linear_entries("attention.3", "attend_out", POINT)
+    yield from batch_norm_entries("bn5", "norm_out")
+    yield from linear_entries("fc6", "out")
 
 
 def speaker_config(state: Mapping[str, ArrayLike]) -> Rawnet3Config:
@@ -345,7 +360,7 @@ def speaker_config(state: Mapping[str, ArrayLike]) -> Rawnet3Config:
         filters=2 * state["conv1.filterbank.low_hz_"].shape[0],
         taps=2 * state["conv1.filterbank.window_"].shape[0] + 1,
         channels=state["layer1.conv1.weight"].shape[0],
-        slices=counted(state, "layer1.convs.#.") + 1,
+        slices=count_numbered(state, "layer1.convs.#.") + 1,
         pooled=state["layer4.weight"].shape[0],
         attention=state["attention.0.weight"].shape[0],
         width=state["fc6.weight"].shape[0],

@@ -41,7 +41,7 @@ class Entry:
         return [self.official.format(layer=layer) for layer in range(layers if self.stacked else 1)]
 
 
-def collect(
+def import_params(
     rows: Iterable[Entry],
     layers: int,
     state: Mapping[str, ArrayLike],
@@ -65,7 +65,7 @@ def collect(
     else:
         expected = official_shapes(rows, layers, flatten(like))
     check(state, expected, "state dict")
-    return nest({"/".join(row.path): _gathered(row, layers, state) for row in rows})
+    return nest({"/".join(row.path): _import_array(row, layers, state) for row in rows})
 
 
 def official_shapes(
@@ -80,26 +80,26 @@ def official_shapes(
     return shapes
 
 
-def _gathered(row: Entry, layers: int, state: Mapping[str, ArrayLike]) -> np.ndarray:
+def _import_array(row: Entry, layers: int, state: Mapping[str, ArrayLike]) -> np.ndarray:
     """Our array of a row; layers are read one at a time into their place."""
     if not row.stacked:
-        return np.ascontiguousarray(row.ours(_finite(row.official, state)))
+        return np.ascontiguousarray(row.ours(_read_finite(row.official, state)))
     for layer, name in enumerate(row.names(layers)):
-        array = row.ours(_finite(name, state))
+        array = row.ours(_read_finite(name, state))
         if not layer:
             out = np.empty((layers, *array.shape), array.dtype)
         out[layer] = array
     return out
 
 
-def _finite(name: str, state: Mapping[str, ArrayLike]) -> np.ndarray:
+def _read_finite(name: str, state: Mapping[str, ArrayLike]) -> np.ndarray:
     array = np.asarray(state[name])
     if not np.isfinite(array).all():
         raise InputError(f"state dict: tensor {name} has NaN or infinity in it")
     return array
 
 
-def spread(rows: Iterable[Entry], layers: int, params: Mapping) -> dict[str, np.ndarray]:
+def export_params(rows: Iterable[Entry], layers: int, params: Mapping) -> dict[str, np.ndarray]:
     """The official state dict of our parameters, as views; the inverse of `collect`.
 
     Raises:

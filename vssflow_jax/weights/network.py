@@ -36,7 +36,7 @@ def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
     """
     out, tensors = Path(out), read_tensors(src)
     refuse_run(out)
-    model = vssflow.build(config, config.codec.channels)
+    model = vssflow.build_model(config, config.codec.channels)
     try:
         params = flatten(vssflow_names.from_official(model, tensors))
     except InputError as error:
@@ -67,9 +67,9 @@ def revert(src: str | Path, out: str | Path) -> str:
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
     params = dict(checkpoint.load_weights(src)[0])
-    without = params.pop(duration_model.NAME, None)  # the official code has no such thing
+    without = params.pop(duration_model.PARAMS_KEY, None)  # the official code has no such thing
     config = checkpoint.read_config(src)
-    model = vssflow.build(config, config.codec.channels)
+    model = vssflow.build_model(config, config.codec.channels)
     try:
         state = vssflow_names.to_official(model, params)
     except InputError as error:

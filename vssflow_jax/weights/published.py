@@ -31,20 +31,20 @@ from vssflow_jax.common.safetensors_io import (
 )
 from vssflow_jax.encoders import vggish
 from vssflow_jax.encoders.avhubert import CROP, Avhubert, AvhubertConfig
-from vssflow_jax.encoders.clip import Clip, ClipConfig
+from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
 from vssflow_jax.encoders.cnn14 import SHORTEST, Cnn14, Cnn14Config
 from vssflow_jax.encoders.rawnet3 import WINDOW, Rawnet3, Rawnet3Config
 from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig
 from vssflow_jax.encoders.vggish import Vggish, VggishConfig
 from vssflow_jax.weights import embedding_names, encoder_names, sources
-from vssflow_jax.weights.mapping import Entry, collect, spread
+from vssflow_jax.weights.mapping import Entry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
 
 BLOCK = 1 << 24  # bytes of a file hashed at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Kind:
+class EncoderKind:
     """What belongs to one kind of encoder.
 
     Attributes:
@@ -67,18 +67,18 @@ class Kind:
 
 
 KINDS = {
-    "clip": Kind(
-        model=Clip,
-        config=ClipConfig,
+    "clip": EncoderKind(
+        model=ClipViT,
+        config=ClipViTConfig,
         shape=lambda config: (1, config.side, config.side, 3),
-        sizes=lambda state: encoder_names.clip_config(state, _naming(state)),
+        sizes=lambda state: encoder_names.clip_config(state, _detect_naming(state)),
         entries=encoder_names.clip_entries,
         unused=r"(transformer|token_embedding|ln_final|text_model|(text|visual)_projection)\."
         r"|(positional_embedding|text_projection|logit_scale|visual\.proj)$"
         r"|(input_resolution|context_length|vocab_size)$|.*\.position_ids$",
         inert=("__torch__.", "torch.jit."),
     ),
-    "sync": Kind(
+    "sync": EncoderKind(
         model=Synchformer,
         config=SynchformerConfig,
         shape=lambda config: (1, config.frames, config.side, config.side, 3),
@@ -86,7 +86,7 @@ KINDS = {
         entries=encoder_names.sync_entries,
         unused=r"(afeat_extractor|vproj|aproj|transformer)\.|vfeat_extractor\.patch_embed\.proj\.",
     ),
-    "lips": Kind(
+    "lips": EncoderKind(
         model=Avhubert,
         config=AvhubertConfig,
         shape=lambda config: (1, 1, CROP, CROP),
@@ -96,7 +96,7 @@ KINDS = {
         r"|(mask_emb|label_embs_concat)$|.*\.num_batches_tracked$",
         inert=("fairseq.", "omegaconf.", "argparse.", "hubert", "numpy.", "sentencepiece."),
     ),
-    "speaker": Kind(
+    "speaker": EncoderKind(
         model=Rawnet3,
         config=Rawnet3Config,
         shape=lambda config: (1, WINDOW),
@@ -104,7 +104,7 @@ KINDS = {
         entries=encoder_names.speaker_entries,
         unused=r"bn[16]\.|.*\.num_batches_tracked$",
     ),
-    "vggish": Kind(
+    "vggish": EncoderKind(
         model=Vggish,
         config=VggishConfig,
         shape=lambda config: (1, vggish.FRAMES, vggish.BANDS),
@@ -112,7 +112,7 @@ KINDS = {
         entries=embedding_names.vggish_entries,
         unused=r"pproc\.",
     ),
-    "cnn14": Kind(
+    "cnn14": EncoderKind(
         model=Cnn14,
         config=Cnn14Config,
         shape=lambda config: (1, SHORTEST, config.window // 2 + 1),
@@ -126,7 +126,7 @@ BARE = "embeddings.class_embedding"  # in files of Hugging Face's image tower al
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Weights:
+class EncoderWeights:
     """An encoder's parameters with their size and hash."""
 
     kind: str
@@ -135,12 +135,12 @@ class Weights:
     hash: str
 
 
-def _naming(state: Mapping[str, ArrayLike]) -> Mapping[str, str]:
+def _detect_naming(state: Mapping[str, ArrayLike]) -> Mapping[str, str]:
     found = any(name.startswith("vision_model.") for name in state)
     return encoder_names.HUGGING_FACE if found else encoder_names.OPENAI
 
 
-def _renamed(state: Mapping[str, ArrayLike]) -> tuple[Mapping[str, ArrayLike], list[str]]:
+def _unwrap_names(state: Mapping[str, ArrayLike]) -> tuple[Mapping[str, ArrayLike], list[str]]:
     """Names as the encoder has them when it is not part of another model; and the others'."""
     if BARE in state:
         return {f"vision_model.{name}": array for name, array in state.items()}, []
@@ -150,7 +150,7 @@ def _renamed(state: Mapping[str, ArrayLike]) -> tuple[Mapping[str, ArrayLike], l
     return inside, [name for name in state if not name.startswith(FINE_TUNED)]
 
 
-def _widened(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+def _widen_half(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     """Half precision, as OpenAI publishes, as single precision; nothing is lost."""
 
     def wide(array):
@@ -166,23 +166,25 @@ def from_official(kind: str, state: Mapping[str, ArrayLike]) -> tuple[object, di
       InputError: lists missing and unknown tensors, or names one of another shape.
     """
     about = KINDS[kind]
-    state, beside = _renamed(state)
+    state, beside = _unwrap_names(state)
     left = [name for name in state if re.match(about.unused, name)]
-    state = _widened({name: state[name] for name in state.keys() - set(left)})
+    state = _widen_half({name: state[name] for name in state.keys() - set(left)})
     try:
         config = about.sizes(state)
     except KeyError as error:
         raise InputError(f"found no tensor {error.args[0]}, expected weights of {kind}") from None
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise InputError(f"tensors of shapes that do not fit together: {error}") from None
-    naming = {"names": _naming(state)} if kind == "clip" else {}
+    naming = {"names": _detect_naming(state)} if kind == "clip" else {}
     rows = about.entries(config, **naming)
     layers = getattr(config, "layers", 1)
-    params = collect(rows, layers, encoder_names.split(state), shapes(kind, config))
+    params = import_params(
+        rows, layers, encoder_names.split_qkv(state), parameter_shapes(kind, config)
+    )
     return config, params, beside + left
 
 
-def shapes(kind: str, config) -> dict:
+def parameter_shapes(kind: str, config) -> dict:
     """Shapes of an encoder's parameters; nothing is computed."""
     about = KINDS[kind]
     stand_in = jax.ShapeDtypeStruct(about.shape(config), jnp.float32)
@@ -205,9 +207,9 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     except InputError as error:
         raise InputError(f"{src}: {error}") from None
     digest = _digest(src)
-    known = {source.sha256 for source in sources.of(kind)} - {None}
+    known = {source.sha256 for source in sources.list_sources(kind)} - {None}
     source = {"file": src.name, "sha256": digest, "as_published": digest in known}
-    save(kind, config, params, source, out)
+    save_encoder(kind, config, params, source, out)
     count = sum(array.size for array in flatten(params).values())
     beside = f"; left out: {len(left)} tensors of other parts" if left else ""
     published = "as published" if digest in known else "not one of the table"
@@ -223,23 +225,30 @@ def revert(kind: str, src: str | Path, out: str | Path) -> str:
     out = Path(out) if Path(out).suffix else Path(out) / f"{kind}.safetensors"
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
-    found = load(src, kind)
+    found = load_encoder(src, kind)
     rows = KINDS[kind].entries(found.config)
-    state = encoder_names.joined(spread(rows, getattr(found.config, "layers", 1), found.params))
+    state = encoder_names.join_qkv(
+        export_params(rows, getattr(found.config, "layers", 1), found.params)
+    )
     write_arrays(out, state)
     return f"{out}: {sum(array.size for array in state.values()):,} parameters"
 
 
-def save(kind: str, config, params: Mapping, source: Mapping, out: Path) -> None:
+def save_encoder(kind: str, config, params: Mapping, source: Mapping, out: Path) -> None:
     """Writes an encoder's folder."""
     flat = flatten(params)
     sizes = dataclasses.asdict(config)
     write_arrays(out / sources.ARRAYS, flat)
-    about = {"kind": kind, "hash": identity(kind, sizes, flat), "config": sizes, "source": source}
+    about = {
+        "kind": kind,
+        "hash": hash_encoder(kind, sizes, flat),
+        "config": sizes,
+        "source": source,
+    }
     write_text(out / sources.DESCRIPTION, json.dumps(about, indent=1))
 
 
-def identity(kind: str, sizes: Mapping, flat: Mapping[str, ArrayLike]) -> str:
+def hash_encoder(kind: str, sizes: Mapping, flat: Mapping[str, ArrayLike]) -> str:
     """Hash of size and parameters: the same hash gives the same features."""
     sha = hashlib.sha256(json.dumps([kind, sizes], sort_keys=True).encode())
     for path, array in sorted(flat.items()):
@@ -248,7 +257,7 @@ def identity(kind: str, sizes: Mapping, flat: Mapping[str, ArrayLike]) -> str:
     return sha.hexdigest()[:16]
 
 
-def describe(folder: str | Path, kind: str) -> dict:
+def read_description(folder: str | Path, kind: str) -> dict:
     """What `encoder.json` says.
 
     Raises:
@@ -271,32 +280,34 @@ def _tuples(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def load(folder: str | Path, kind: str) -> Weights:
+def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
     """Reads what `save` wrote.
 
     Raises:
       InputError: a file is missing, damaged, or of other weights than `encoder.json` says.
     """
-    about, path = describe(folder, kind), Path(folder) / sources.ARRAYS
+    about, path = read_description(folder, kind), Path(folder) / sources.ARRAYS
     lazy = read_arrays(path)
-    expected = {k: tuple(a.shape) for k, a in flatten(shapes(kind, about["config"])).items()}
+    expected = {
+        k: tuple(a.shape) for k, a in flatten(parameter_shapes(kind, about["config"])).items()
+    }
     check(lazy, expected, str(path))
     flat = {name: np.asarray(array) for name, array in lazy.items()}
-    found = identity(kind, about["sizes"], flat)
+    found = hash_encoder(kind, about["sizes"], flat)
     if found != about["hash"]:
         raise InputError(f"{path}: hash is {found}, {sources.DESCRIPTION} says {about['hash']}")
-    return Weights(kind=kind, config=about["config"], params=nest(flat), hash=found)
+    return EncoderWeights(kind=kind, config=about["config"], params=nest(flat), hash=found)
 
 
-def find(kind: str) -> Path:
+def find_weights(kind: str) -> Path:
     """The folder of a kind's converted weights; made from the hub's file if there is none.
 
     Raises:
       InputError: there are none, and the hub does not give them: says what to put where.
     """
-    folder = sources.folder(kind)
+    folder = sources.weights_folder(kind)
     if not (folder / sources.DESCRIPTION).exists():
-        convert(kind, sources.fetch(kind), folder)
+        convert(kind, sources.fetch_published(kind), folder)
     return folder
 
 

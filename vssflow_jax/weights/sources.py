@@ -127,38 +127,40 @@ SOURCES = (
 )
 
 
-def folder(kind: str) -> Path:
+def weights_folder(kind: str) -> Path:
     """Where converted weights of a kind lie, whether there are any or not."""
     return Path(os.environ.get(VARIABLE) or DEFAULT) / kind
 
 
-def of(kind: str) -> tuple[Source, ...]:
+def list_sources(kind: str) -> tuple[Source, ...]:
     """The published files that a kind may be converted from."""
     return tuple(source for source in SOURCES if source.kind == kind)
 
 
-def fetch(kind: str) -> Path:
+def fetch_published(kind: str) -> Path:
     """The published file of a kind, from the Hugging Face hub.
 
     Raises:
       InputError: says which file to put where, and why the hub did not give it.
     """
-    source = next((source for source in of(kind) if source.hub), None)
+    source = next((source for source in list_sources(kind) if source.hub), None)
     if source is None:
-        raise absent(kind, "it is not on the Hugging Face hub")
+        raise missing_weights(kind, "it is not on the Hugging Face hub")
     try:
         import huggingface_hub
     except ImportError:
-        raise absent(kind, "huggingface_hub is not installed, so the hub was not asked") from None
+        raise missing_weights(
+            kind, "huggingface_hub is not installed, so the hub was not asked"
+        ) from None
     try:
         return Path(huggingface_hub.hf_hub_download(*source.hub, etag_timeout=5))
     except Exception as error:  # of many libraries, by what is wrong with the network
-        raise absent(kind, f"the Hugging Face hub: {one_line(error)[:120]}") from None
+        raise missing_weights(kind, f"the Hugging Face hub: {one_line(error)[:120]}") from None
 
 
-def absent(kind: str, why: str) -> InputError:
+def missing_weights(kind: str, why: str) -> InputError:
     """The error for weights that are nowhere."""
-    source, target = of(kind)[0], folder(kind)
+    source, target = list_sources(kind)[0], weights_folder(kind)
     return InputError(
         f"encoder {kind}: found no weights in {target} ({VARIABLE} names the folder above it); "
         f"{why}; expected {source.file} from {source.where}, converted by: "
@@ -166,7 +168,7 @@ def absent(kind: str, why: str) -> InputError:
     )
 
 
-def table() -> list[str]:
+def markdown_table() -> list[str]:
     """The table as lines of Markdown, for docs/weights.md."""
     rows = ["| kind | what | file | where | licence | sha256 |", "|---|---|---|---|---|---|"]
     for source in SOURCES:

@@ -22,7 +22,7 @@ NESTED = ("state_dict", "model")  # where checkpoints keep their state dict
 COMPILED = "constants.pkl"  # in TorchScript's archives alone
 
 
-class Inert:
+class InertObject:
     """Stands for an object of a file: takes whatever it is made of, and keeps its attributes."""
 
     def __new__(cls, *args, **kwargs):
@@ -69,16 +69,16 @@ def _read_pytorch(path: Path, inert: tuple[str, ...]) -> dict[str, Lazy]:
         ) from None
     try:
         zipped = zipfile.is_zipfile(path)  # files of before 2020 are none, and cannot be mapped
-        file = _without_code(path) if zipped and "__torch__." in inert else path
-        allowed = _stand_ins(torch, file, inert) if zipped and inert else []
+        file = _strip_code(path) if zipped and "__torch__." in inert else path
+        allowed = _inert_classes(torch, file, inert) if zipped and inert else []
         with torch.serialization.safe_globals(allowed):
             found = torch.load(
                 file, map_location="cpu", weights_only=True, mmap=zipped and file is path
             )
     except Exception as error:  # a damaged pickle may raise anything
-        raise InputError(f"{path}: {_refusal(error)}") from None
-    if isinstance(found, Inert):
-        found = dict(_walked(found, torch.Tensor))
+        raise InputError(f"{path}: {_explain_failure(error)}") from None
+    if isinstance(found, InertObject):
+        found = dict(_walk_tensors(found, torch.Tensor))
     state = found
     for key in NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
@@ -88,15 +88,15 @@ def _read_pytorch(path: Path, inert: tuple[str, ...]) -> dict[str, Lazy]:
     return {name: _lazy(path, name, tensor, torch.Tensor) for name, tensor in state.items()}
 
 
-def _stand_ins(torch, file, inert: tuple[str, ...]) -> list:
+def _inert_classes(torch, file, inert: tuple[str, ...]) -> list:
     """An inert class for each of the file's objects that `inert` lets in."""
     unknown = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     if hasattr(file, "seek"):
         file.seek(0)
-    return [(type("Inert", (Inert,), {}), name) for name in unknown if name.startswith(inert)]
+    return [(type("Inert", (InertObject,), {}), name) for name in unknown if name.startswith(inert)]
 
 
-def _without_code(path: Path) -> Path | io.BytesIO:
+def _strip_code(path: Path) -> Path | io.BytesIO:
     """A TorchScript archive without its program, so that it is read as tensors; others as is."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -111,16 +111,16 @@ def _without_code(path: Path) -> Path | io.BytesIO:
     return copy
 
 
-def _walked(node: Inert, kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
+def _walk_tensors(node: InertObject, kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
     """The tensors of a tree of objects, named by their attributes."""
     for name, value in node.attributes.items():
-        if isinstance(value, Inert):
-            yield from _walked(value, kind, f"{prefix}{name}.")
+        if isinstance(value, InertObject):
+            yield from _walk_tensors(value, kind, f"{prefix}{name}.")
         elif isinstance(value, kind):
             yield f"{prefix}{name}", value
 
 
-def _refusal(error: Exception) -> str:
+def _explain_failure(error: Exception) -> str:
     """What torch says about a file, in one sentence."""
     called = re.search(r"GLOBAL (\S+)", str(error))
     if called:

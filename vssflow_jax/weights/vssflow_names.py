@@ -16,7 +16,7 @@ from vssflow_jax import conditions
 from vssflow_jax.common.safetensors_io import ArrayLike
 from vssflow_jax.models.dit import DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
-from vssflow_jax.weights.mapping import Entry, collect, spread
+from vssflow_jax.weights.mapping import Entry, export_params, import_params
 
 CONDITION_NAMES = {
     "clip": "cond_proj",
@@ -94,7 +94,7 @@ def dit_entries(config: DiTConfig, added: bool = False) -> Iterator[Entry]:
         yield _same(f"{block}.ff.{official}.bias", f"dit/blocks/feed_forward/{ours}/bias")
 
 
-def entries(model: VSSFlow) -> list[Entry]:
+def model_entries(model: VSSFlow) -> list[Entry]:
     """The whole map for a model's route and size."""
     route = model.conditioner_config.route
     out = list(dit_entries(model.dit_config, bool(route.added)))
@@ -115,7 +115,7 @@ def parameter_shapes(model: VSSFlow) -> dict:
     route, length = model.conditioner_config.route, conditions.LATENT_RATE
     features = {}
     for condition in (conditions.BY_NAME[name] for name in route.used):
-        frames = conditions.frames(condition.name, 1.0)
+        frames = conditions.num_frames(condition.name, 1.0)
         shape = () if condition.align == conditions.TOKEN else (frames,)
         features[condition.name] = (
             jnp.zeros((1, *shape), jnp.int32)
@@ -135,7 +135,9 @@ def from_official(model: VSSFlow, state: Mapping[str, ArrayLike]) -> dict:
     The published encoders, autoencoder and vocoder that it may carry along are left out.
     """
     state = {name: tensor for name, tensor in state.items() if not name.startswith(FROZEN)}
-    return collect(entries(model), model.dit_config.layers, state, parameter_shapes(model))
+    return import_params(
+        model_entries(model), model.dit_config.layers, state, parameter_shapes(model)
+    )
 
 
 def to_official(model: VSSFlow, params: Mapping) -> dict[str, np.ndarray]:
@@ -144,4 +146,4 @@ def to_official(model: VSSFlow, params: Mapping) -> dict[str, np.ndarray]:
     Raises:
       InputError: parameters that the model's map does not hold, or the other way round.
     """
-    return spread(entries(model), model.dit_config.layers, params)
+    return export_params(model_entries(model), model.dit_config.layers, params)

@@ -32,7 +32,7 @@ def test_patches_equal_torchvggish():
     expected = unseen_sizes.torchvggish_mels(wave)
     if expected is None:
         pytest.skip("torchvggish is not installed")
-    patches = vggish.patches(wave)
+    patches = vggish.log_mel_patches(wave)
     assert patches.shape == (3, 96, 64)
     assert relative(patches.reshape(-1, 64), expected[: 3 * 96]) <= 1e-6
 
@@ -46,7 +46,7 @@ def test_spectra_equal_torchlibrosa(window, rate):
     wave = unseen_sizes.rumble(1.7, rate=rate)
     theirs = stft.Spectrogram(n_fft=window, hop_length=rate // 100, win_length=window)
     expected = theirs(torch.tensor(wave)[None])[0, 0].numpy()
-    assert relative(cnn14.spectra(wave, config), expected) <= BOUND
+    assert relative(cnn14.power_spectra(wave, config), expected) <= BOUND
 
 
 def test_a_tone_is_loudest_in_the_band_of_its_pitch():
@@ -54,12 +54,12 @@ def test_a_tone_is_loudest_in_the_band_of_its_pitch():
     tone = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
     mels = 1127 * np.log1p(np.array([125, 1000, 7500]) / 700)
     band = round(65 * (mels[1] - mels[0]) / (mels[2] - mels[0])) - 1
-    assert set(vggish.patches(tone)[0].argmax(1)) == {band}
-    power = cnn14.spectra(tone, cnn14.Cnn14Config(window=512))
+    assert set(vggish.log_mel_patches(tone)[0].argmax(1)) == {band}
+    power = cnn14.power_spectra(tone, cnn14.Cnn14Config(window=512))
     assert power.shape == (201, 257)
     # 1000 Hz in steps of 31.25 Hz; the edges are reflected.
     assert set(power[2:-2].argmax(1)) == {32}
-    silence = vggish.patches(np.zeros(100, np.float32))
+    silence = vggish.log_mel_patches(np.zeros(100, np.float32))
     np.testing.assert_allclose(silence, np.full((1, 96, 64), np.log(0.01)), rtol=1e-6)
 
 

@@ -34,7 +34,7 @@ class Vggish:
 
     def __call__(self, waves: Sequence[np.ndarray]) -> tuple[list[np.ndarray], None]:
         """Features, float32 [N, 128] a wave of float32 [n] at 16 kHz; no logits."""
-        patches = [vggish.patches(wave) for wave in waves]
+        patches = [vggish.log_mel_patches(wave) for wave in waves]
         if not patches:
             return [], None
         rows, size = np.concatenate(patches), BATCH_SIZE[self.name]
@@ -63,7 +63,7 @@ class Cnn14:
         run, features, logits = _jitted(self.name, self.config), [], []
         for first in range(0, len(waves), size):
             chunk = [_resample(wave, rate) for wave in waves[first : first + size]]
-            spectra = [cnn14.spectra(wave, self.config) for wave in chunk]
+            spectra = [cnn14.power_spectra(wave, self.config) for wave in chunk]
             frames = np.full(size, cnn14.SHORTEST, np.int32)
             frames[: len(spectra)] = [len(part) for part in spectra]
             # Whole seconds, so that few programs are compiled.
@@ -86,7 +86,7 @@ def load(name: str) -> Vggish | Cnn14:
     Raises:
       InputError: there are no weights; it says which file belongs where.
     """
-    weights = published.load(published.find(name), name)
+    weights = published.load_encoder(published.find_weights(name), name)
     return NAMES[name](weights.config, jax.device_put(weights.params), weights.hash)
 
 

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vssflow_jax.common.chunking import by_turns
+from vssflow_jax.common.chunking import chunked_map
 
 
-def starts(length: int, size: int, reach: int) -> np.ndarray:
+def chunk_starts(length: int, size: int, reach: int) -> np.ndarray:
     """First frames of the pieces of a clip, int [K]; the last piece ends where the clip does."""
     if length <= size:
         return np.zeros(1, int)
@@ -25,7 +25,9 @@ def starts(length: int, size: int, reach: int) -> np.ndarray:
     return np.minimum(np.arange(count) * (size - 2 * reach), length - size)
 
 
-def by_pieces(function: Callable, x: jax.Array, size: int, reach: int, hop: int) -> jax.Array:
+def map_overlapping_chunks(
+    function: Callable, x: jax.Array, size: int, reach: int, hop: int
+) -> jax.Array:
     """A function of whole clips [B, T, W] -> [B, T * hop], computed on pieces of them.
 
     Pieces take turns; those of short clips go together, up to `size` frames a turn.
@@ -38,7 +40,7 @@ def by_pieces(function: Callable, x: jax.Array, size: int, reach: int, hop: int)
       hop: samples a frame.
     """
     batch, length, width = x.shape
-    first, most = starts(length, size, reach), max(size // length, 1)
+    first, most = chunk_starts(length, size, reach), max(size // length, 1)
     size = min(size, length)
     turns = -(-batch * len(first) // most)
     together = -(-batch * len(first) // turns)
@@ -49,12 +51,12 @@ def by_pieces(function: Callable, x: jax.Array, size: int, reach: int, hop: int)
         cut = jax.vmap(lambda k, t: jax.lax.dynamic_slice(x, (k, t, 0), (1, size, width))[0])
         return function(cut(clip, begin), begin)
 
-    made = by_turns(turn, jax.tree.map(jnp.asarray, where))
+    made = chunked_map(turn, jax.tree.map(jnp.asarray, where))
     made = made.reshape(-1, size * hop)[: batch * len(first)].reshape(batch, len(first), -1)
-    return joined(made, first, reach * hop, hop, length)
+    return join_chunks(made, first, reach * hop, hop, length)
 
 
-def joined(made: jax.Array, first: np.ndarray, reach: int, hop: int, length: int) -> jax.Array:
+def join_chunks(made: jax.Array, first: np.ndarray, reach: int, hop: int, length: int) -> jax.Array:
     """Pieces [B, K, S * hop] -> [B, length * hop]; each begins where the last one ends to be right.
 
     Args:
