@@ -204,7 +204,9 @@ def anchors(page):
 
 @PAGE_IDS
 def test_links_lead_somewhere(page):
-    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", text)
+    for target, anchor in links + [(source, "") for source in re.findall(r'src="([^"]+)"', text)]:
         if target.startswith(("http", "mailto")):
             continue
         file = page.parent / target if target else page
