@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vssflow_jax.common.chunking import chunked_map, merge_chunks, split_chunks
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.flow import guidance, path, solvers, windows
 
 
@@ -63,6 +63,47 @@ def test_adaptive_is_accurate_and_counts():
     assert int(end.evaluations) == len(calls)
 
 
+def assert_fails(velocity, solver, words, **options):
+    """The compiled solver ends, and its status becomes an error with these words."""
+
+    def run(x):
+        if solver == "dopri5":
+            return solvers.dopri5(velocity, x, **options)
+        return solvers.integrate(velocity, x, solver, 4)
+
+    solution = jax.jit(run)(jnp.ones(3))
+    with pytest.raises(InputError, match=words):
+        solvers.check_solution(solution, solver)
+    return solution
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+@pytest.mark.parametrize("begin", [-1.0, 0.4])
+@pytest.mark.parametrize("solver", ["dopri5", "euler", "rk4"])
+def test_a_velocity_that_is_not_finite_ends_the_solver_with_an_error(solver, begin, bad):
+    def velocity(x, t):
+        return jnp.where(t > begin, bad, -x)
+
+    solution = assert_fails(velocity, solver, f"solver {solver}: found a velocity that is NaN")
+    assert solution.evaluations < 100
+
+
+def test_an_adaptive_step_that_shrinks_to_nothing_is_an_error():
+    """Near t = 1/2 the velocity grows without bounds, and no step is short enough."""
+    assert_fails(
+        lambda x, t: 1 / jnp.abs(t - 0.5) + 0 * x, "dopri5", "a step of no length at t = 0.5"
+    )
+
+
+def test_the_adaptive_solver_has_a_largest_number_of_evaluations():
+    def velocity(x, t):
+        return jnp.sin(3000 * t) * jnp.ones_like(x)
+
+    solution = assert_fails(velocity, "dopri5", "evaluations at t = 0", max_evaluations=100)
+    assert 94 < solution.evaluations <= 100
+    assert solvers.dopri5(lambda x, t: x, jnp.ones(3)).status == solvers.CONVERGED
+
+
 def test_unknown_solver():
     with pytest.raises(ValueError, match="expected one of"):
         solvers.solve(lambda x, t: x, jnp.ones(1), "leapfrog")
@@ -89,8 +130,8 @@ def test_guidance_of_one_scale_is_the_textbook_formula():
         return x + t[:, None, None] + jnp.repeat(conditioned, x.shape[0] // 2)[:, None, None]
 
     x = jax.random.normal(jax.random.key(1), (2, 3, 4))
-    found = guidance.make_guided_velocity(velocity, groups)(x, 0.25)
-    np.testing.assert_allclose(found, (x + 0.25) + 3.0, atol=1e-5)
+    guided = guidance.make_guided_velocity(velocity, groups)(x, 0.25)
+    np.testing.assert_allclose(guided, (x + 0.25) + 3.0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +141,13 @@ def test_windows_cover_and_blend_to_the_identity(length, window, overlap):
     first = windows.window_starts(length, min(window, length), overlap)
     assert all(start % 5 == 0 for start in first)
     x = jax.random.normal(jax.random.key(0), (2, length, 3))
-    cut = windows.split_windows(x, first, window)
-    assert cut.shape == (2 * len(first), window, 3)
+    parts = windows.split_windows(x, first, window)
+    assert parts.shape == (2 * len(first), window, 3)
     plan = windows.plan_windows(length, min(window, length), overlap)
     np.testing.assert_array_equal(plan.first, first)
-    np.testing.assert_allclose(windows.blend_windows(cut, first, length, plan.weight), x, atol=1e-5)
+    np.testing.assert_allclose(
+        windows.blend_windows(parts, first, length, plan.weight), x, atol=1e-5
+    )
 
 
 def test_each_frame_is_taken_from_the_window_of_its_voice():
@@ -113,24 +156,5 @@ def test_each_frame_is_taken_from_the_window_of_its_voice():
     plan = windows.plan_windows(100, 60, 20, voices)
     assert plan.first.tolist() == [0, 0, 40, 40] and plan.voice.tolist() == [0, 1, 0, 1]
     y = jnp.ones((4, 60, 1)) * jnp.asarray(plan.voice)[:, None, None]
-    found = windows.blend_windows(y, plan.first, 100, plan.weight)
-    np.testing.assert_allclose(found[0, :, 0], voices, atol=1e-6)
-
-
-@pytest.mark.parametrize("turns", [1, 2, 3, 7])
-def test_rows_that_take_turns_give_the_same(turns):
-    """Every turn has the same rows of all branches; what fills the last one up is gone again."""
-    x, t = jax.random.normal(jax.random.key(0), (2 * 7, 3)), jnp.arange(14.0)
-    cut = [split_chunks(part, turns, branches=2) for part in (x, t)]
-    number = split_chunks(jnp.arange(7.0), turns)
-    seen = []
-
-    def work(number, x, t):
-        seen.append(x.shape)
-        return x * t[:, None] + jnp.tile(number, 2)[:, None]
-
-    out = merge_chunks(chunked_map(work, (number, *cut)), 7, branches=2)
-    assert set(seen) == {(2 * -(-7 // turns), 3)}
-    np.testing.assert_allclose(
-        out, x * t[:, None] + jnp.tile(jnp.arange(7.0), 2)[:, None], rtol=1e-5
-    )
+    blended = windows.blend_windows(y, plan.first, 100, plan.weight)
+    np.testing.assert_allclose(blended[0, :, 0], voices, atol=1e-6)

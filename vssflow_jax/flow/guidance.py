@@ -2,8 +2,8 @@
 
     v = v_null + sum_g w_g (v_g - v_(g-1))
 
-Groups are switched on one after another: v_0 = v_null has no condition, v_g adds group g
-to those before it. With a single group of all conditions this is
+Groups are added one after another: v_0 = v_null has no condition, v_g has those of the
+groups up to g. With a single group of all conditions this is
 v = v_null + w (v_cond - v_null) (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
 """
 
@@ -36,30 +36,30 @@ def group_by_scale(names: Sequence[str], scale: float, scales: dict[str, float])
 
 def list_branches(groups: Groups) -> list[tuple[str, ...]]:
     """Conditions that are on in each branch: none, then one more group at a time."""
-    on: tuple[str, ...] = ()
-    out = [on]
+    active: tuple[str, ...] = ()
+    branches = [active]
     for members, _ in groups:
-        on += members
-        out.append(on)
-    return out
+        active += members
+        branches.append(active)
+    return branches
 
 
 def combine_branches(velocities: jax.Array, scales: Sequence[float] | jax.Array) -> jax.Array:
-    """Velocities of the branches [G + 1, B, L, C], scales [G] -> the guided velocity [B, L, C]."""
-    steps = velocities[1:] - velocities[:-1]
+    """v_0 + sum_g w_g (v_g - v_(g-1)): [G + 1, B, L, C] and scales [G] -> [B, L, C]."""
+    differences = velocities[1:] - velocities[:-1]
     scales = jnp.asarray(scales, velocities.dtype)
-    return velocities[0] + jnp.tensordot(scales, steps, axes=1)
+    return velocities[0] + jnp.tensordot(scales, differences, axes=1)
 
 
 def make_guided_velocity(
     velocity: Callable, groups: Groups, scales: jax.Array | None = None
 ) -> Callable:
-    """The guided velocity function of x [B, L, C] and a scalar t.
+    """The guided velocity function of x [B, L, C] and a scalar t, by the formula above.
 
     Args:
       velocity: (x [G' B, L, C], t [G' B]) -> velocity, where the first axis is branch-major
-        and its conditions were prepared in the order of `branches`. With one group of scale 1
-        only that branch exists (G' = 1); otherwise G' = G + 1.
+        and its conditions were prepared in the order of `list_branches`. With one group of
+        scale 1 only that branch exists (G' = 1); otherwise G' = G + 1.
       groups: the groups and their scales.
       scales: to use instead of those of the groups, [G]: data for a compiled program.
     """
@@ -70,8 +70,8 @@ def make_guided_velocity(
 
     def guided_velocity(x, t):
         batch = jnp.tile(x, (count, 1, 1))
-        out = velocity(batch, jnp.full(batch.shape[0], t))
-        return combine_branches(out.reshape(count, *x.shape), weights)
+        velocities = velocity(batch, jnp.full(batch.shape[0], t))
+        return combine_branches(velocities.reshape(count, *x.shape), weights)
 
     return guided_velocity
 

@@ -39,7 +39,8 @@ def flow_matching_loss(
     Args:
       velocity: predicted, [B, L, C].
       u: target, [B, L, C].
-      frames: [B, L], 1 where a frame counts; None: all do, padding included, as published.
+      frames: [B, L], 1 where a frame counts; None: all frames count, padding included, as in the
+        published training.
     """
     error = jnp.mean(jnp.square(velocity.astype(jnp.float32) - u), axis=-1)  # [B, L]
     if frames is None:

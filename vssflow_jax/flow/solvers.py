@@ -1,8 +1,12 @@
-"""ODE solvers from noise at t = 0 to data at t = 1.
+"""ODE solvers: dx/dt = v(x, t) from noise at t = 0 to data at t = 1.
 
-Fixed-step solvers are their Butcher tableaux, run by one `lax.scan`. `dopri5` is the
-adaptive Dormand-Prince pair with the step control of torchdiffeq, which the official
-sampler uses (maths: Hairer, Nørsett, Wanner, Solving ODEs I, section II.4).
+A fixed-step solver is its Butcher tableau (times c, stages a, weights b), run by one `lax.scan`:
+
+    k_i = v(x + h sum_j a_ij k_j, t + c_i h),    x <- x + h sum_i b_i k_i
+
+`dopri5` is the adaptive Dormand-Prince pair with the step control of torchdiffeq, which the
+official sampler uses (Hairer, Nørsett, Wanner, Solving ODEs I, sections II.4 and II.5). It is
+written out here because its steps, and so its number of evaluations, must equal torchdiffeq's.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vssflow_jax.common.errors import InputError
+
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # (x, scalar t) -> dx/dt
 
 
@@ -23,8 +29,8 @@ class Tableau:
 
     Attributes:
       times: c, the stages' times as fractions of the step.
-      stages: a, the lower rows of the tableau; the first stage needs none.
-      weights: b, how stages join in the step.
+      stages: a, the rows of the tableau below the first, which is empty.
+      weights: b, the share of each stage's velocity in the step.
     """
 
     times: tuple[float, ...]
@@ -43,6 +49,10 @@ TABLEAUX = {
     ),
 }
 SOLVERS = (*TABLEAUX, "dopri5")
+MAX_EVALUATIONS = 10_000  # of `dopri5`; published models need some hundreds
+
+# How a solver ended.
+CONVERGED, NON_FINITE, STEP_UNDERFLOW, TOO_MANY_EVALUATIONS = range(4)
 
 DORMAND_PRINCE = Tableau(
     (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
@@ -76,11 +86,40 @@ MIDDLE_WEIGHTS = (  # the solution at the middle of a step (Shampine 1986)
 )
 
 
-class AdaptiveSolution(NamedTuple):
-    """What `dopri5` returns: the solution at t = 1, and how many times it called the velocity."""
+class Solution(NamedTuple):
+    """What a solver returns, all arrays, so that it can come out of a compiled function.
+
+    Attributes:
+      x: the state at t = 1; of no use unless the status is CONVERGED.
+      evaluations: how many times the velocity was computed, int32.
+      status: CONVERGED, NON_FINITE, STEP_UNDERFLOW or TOO_MANY_EVALUATIONS, int32.
+      t: the time that was reached, float32.
+    """
 
     x: jax.Array
     evaluations: jax.Array
+    status: jax.Array
+    t: jax.Array
+
+
+def check_solution(solution: Solution, solver: str) -> None:
+    """Raises an InputError that says why a solver did not reach t = 1 with finite numbers."""
+    status = int(solution.status)
+    if status == CONVERGED:
+        return
+    t, evaluations = float(solution.t), int(solution.evaluations)
+    if status == NON_FINITE:
+        reason = (
+            f"found a velocity that is NaN or infinite (after t = {t:.4f}), expected finite "
+            "numbers: weights, conditions or the guidance scale are wrong"
+        )
+    else:
+        what = "a step of no length" if status == STEP_UNDERFLOW else f"{evaluations} evaluations"
+        reason = (
+            f"found {what} at t = {t:.4f}, expected t = 1: the velocity is not smooth enough for "
+            f"an adaptive solver; use one of {', '.join(TABLEAUX)}"
+        )
+    raise InputError(f"solver {solver}: {reason}")
 
 
 def count_evaluations(solver: str, steps: int) -> int | None:
@@ -89,6 +128,11 @@ def count_evaluations(solver: str, steps: int) -> int | None:
 
 
 def solve(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 25) -> jax.Array:
+    """The state at t = 1 of `integrate`, with the same arguments."""
+    return integrate(velocity, x, solver, steps).x
+
+
+def integrate(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 25) -> Solution:
     """Integrates dx/dt = velocity(x, t) from t = 0 to 1.
 
     Args:
@@ -98,7 +142,7 @@ def solve(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 
       steps: of a fixed-step solver; the adaptive one chooses its own.
     """
     if solver == "dopri5":
-        return dopri5(velocity, x).x
+        return dopri5(velocity, x)
     if solver not in TABLEAUX:
         raise ValueError(f"solver: found {solver!r}, expected one of {SOLVERS}")
     if steps < 1:
@@ -106,20 +150,27 @@ def solve(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 
     tableau, size = TABLEAUX[solver], 1.0 / steps
 
     def step(x, t):
-        slopes = _stages(velocity, tableau, x, t, size)
-        return x + size * _weighted(tableau.weights, slopes), None
+        slopes = _stage_slopes(velocity, tableau, x, t, size)
+        return x + size * _weighted_sum(tableau.weights, slopes), None
 
-    return jax.lax.scan(step, x, jnp.arange(steps, dtype=jnp.float32) / steps)[0]
+    x = jax.lax.scan(step, x, jnp.arange(steps, dtype=jnp.float32) / steps)[0]
+    return Solution(
+        x=x,
+        evaluations=jnp.int32(count_evaluations(solver, steps)),
+        status=jnp.where(jnp.all(jnp.isfinite(x)), CONVERGED, NON_FINITE),
+        t=jnp.float32(1),
+    )
 
 
-def _weighted(weights, slopes):
+def _weighted_sum(weights, slopes):
     return sum(weight * slope for weight, slope in zip(weights, slopes, strict=False) if weight)
 
 
-def _stages(velocity, tableau, x, t, size, first=None):
+def _stage_slopes(velocity, tableau, x, t, size, first=None):
+    """Velocities of all stages, k_i; `first` is that of the first stage where it is known."""
     slopes = [velocity(x, t) if first is None else first]
     for time, row in zip(tableau.times[1:], tableau.stages, strict=True):
-        slopes.append(velocity(x + size * _weighted(row, slopes), t + time * size))
+        slopes.append(velocity(x + size * _weighted_sum(row, slopes), t + time * size))
     return slopes
 
 
@@ -128,8 +179,9 @@ class _State(NamedTuple):
     slope: jax.Array
     t: jax.Array
     size: jax.Array
-    before: tuple  # x, middle, slope, t, size of the last accepted step
+    last_step: tuple  # x, middle, slope, t, size of the last accepted step
     evaluations: jax.Array
+    status: jax.Array
 
 
 def dopri5(
@@ -137,59 +189,64 @@ def dopri5(
     x: jax.Array,
     tolerance: float = 1e-5,
     constants: jax.Array | None = None,
-) -> AdaptiveSolution:
-    """Adaptive Dormand-Prince 5(4) from t = 0 to 1; all clips of a batch share the step.
+    max_evaluations: int = MAX_EVALUATIONS,
+) -> Solution:
+    """Adaptive Dormand-Prince 5(4) from t = 0 to 1; all rows of a batch share the step.
 
     As in torchdiffeq, the last step may pass t = 1; the answer is read from the quartic
-    through it.
+    through it. The loop ends early, with a status that says so, where the velocity is not
+    finite, the step gets too short to move the time, or the evaluations are used up.
 
     Args:
       velocity: of the state at a scalar time.
       x: noise.
       tolerance: absolute and relative, of the root mean square error.
       constants: channels that the official code carries through the solver although they
-        never change. They take part in its error norm; give them to get its very steps.
+        never change. They take part in its error norm; pass them to get its very steps.
+      max_evaluations: most evaluations of the velocity.
     """
-    spare = 0 if constants is None else constants.size
+    num_constant = 0 if constants is None else constants.size
+    constant_norm = 0.0
+    if constants is not None:
+        scaled = constants / (tolerance + tolerance * jnp.abs(constants))
+        constant_norm = jnp.sum(jnp.square(scaled))
 
     def rms(values, extra=0.0):
-        return jnp.sqrt((jnp.sum(jnp.square(values)) + extra) / (values.size + spare))
+        return jnp.sqrt((jnp.sum(jnp.square(values)) + extra) / (values.size + num_constant))
+
+    def step(state: _State) -> _State:
+        slopes = _stage_slopes(velocity, DORMAND_PRINCE, state.x, state.t, state.size, state.slope)
+        x = state.x + state.size * _weighted_sum(DORMAND_PRINCE.weights, slopes)
+        error = state.size * _weighted_sum(ERROR_WEIGHTS, slopes)
+        allowed = tolerance + tolerance * jnp.maximum(jnp.abs(state.x), jnp.abs(x))
+        ratio = rms(error / allowed)
+        middle = state.x + state.size * _weighted_sum(MIDDLE_WEIGHTS, slopes)
+        accepted = state._replace(
+            x=x,
+            slope=slopes[-1],
+            t=state.t + state.size,
+            last_step=(state.x, middle, state.slope, state.t, state.size),
+        )
+        state = jax.tree.map(lambda new, old: jnp.where(ratio <= 1, new, old), accepted, state)
+        size, evaluations = state.size * _step_factor(ratio), state.evaluations + 6
+        status = jnp.where(evaluations + 6 > max_evaluations, TOO_MANY_EVALUATIONS, CONVERGED)
+        status = jnp.where(state.t + size == state.t, STEP_UNDERFLOW, status)
+        status = jnp.where(state.t < 1, status, CONVERGED)
+        status = jnp.where(jnp.isnan(ratio), NON_FINITE, status)
+        return state._replace(size=size, evaluations=evaluations, status=status)
 
     slope = velocity(x, jnp.float32(0))
     scale = tolerance + tolerance * jnp.abs(x)
-    still = 0.0
-    if constants is not None:
-        still = jnp.sum(jnp.square(constants / (tolerance + tolerance * jnp.abs(constants))))
-    size, slope_scale = _first_step(velocity, x, slope, scale, rms, still)
-    start = _State(x, slope, jnp.float32(0), size, (x, x, slope, jnp.float32(0), size), slope_scale)
-
-    def advance(state: _State) -> _State:
-        slopes = _stages(velocity, DORMAND_PRINCE, state.x, state.t, state.size, state.slope)
-        x = state.x + state.size * _weighted(DORMAND_PRINCE.weights, slopes)
-        error = state.size * _weighted(ERROR_WEIGHTS, slopes)
-        allowed = tolerance + tolerance * jnp.maximum(jnp.abs(state.x), jnp.abs(x))
-        ratio = rms(error / allowed)
-        accept = ratio <= 1
-        middle = state.x + state.size * _weighted(MIDDLE_WEIGHTS, slopes)
-        moved = _State(
-            x,
-            slopes[-1],
-            state.t + state.size,
-            state.size,
-            (state.x, middle, state.slope, state.t, state.size),
-            state.evaluations,
-        )
-        kept = jax.tree.map(lambda new, old: jnp.where(accept, new, old), moved, state)
-        size = state.size * _step_factor(ratio)
-        return kept._replace(size=size, evaluations=state.evaluations + 6)
-
-    end = jax.lax.while_loop(lambda state: state.t < 1, advance, start)
-    return AdaptiveSolution(_interpolate(end), end.evaluations)
+    size, evaluations = _first_step(velocity, x, slope, scale, rms, constant_norm)
+    last_step = (x, x, slope, jnp.float32(0), size)
+    start = _State(x, slope, jnp.float32(0), size, last_step, evaluations, jnp.int32(CONVERGED))
+    end = jax.lax.while_loop(lambda state: (state.t < 1) & (state.status == CONVERGED), step, start)
+    return Solution(_interpolate(end), end.evaluations, end.status, jnp.minimum(end.t, 1))
 
 
-def _first_step(velocity, x, slope, scale, rms, still):
+def _first_step(velocity, x, slope, scale, rms, constant_norm):
     """Starting step size (Hairer et al., II.4), and the evaluations spent so far."""
-    d0, d1 = rms(x / scale, still), rms(slope / scale)
+    d0, d1 = rms(x / scale, constant_norm), rms(slope / scale)
     h0 = jnp.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)
     d2 = rms((velocity(x + h0 * slope, h0) - slope) / scale) / h0
     flat = (d1 <= 1e-15) & (d2 <= 1e-15)
@@ -198,6 +255,7 @@ def _first_step(velocity, x, slope, scale, rms, still):
 
 
 def _step_factor(ratio):
+    """By how much the step grows or shrinks, from its error over the allowed one."""
     smallest = jnp.where(ratio < 1, 1.0, 0.2)
     factor = jnp.minimum(10.0, jnp.maximum(0.9 * ratio**-0.2, smallest))
     return jnp.where(ratio == 0, 10.0, factor)
@@ -205,7 +263,7 @@ def _step_factor(ratio):
 
 def _interpolate(state: _State) -> jax.Array:
     """Quartic through both ends, the middle and both slopes of the last step, at t = 1."""
-    x0, middle, f0, t0, size = state.before
+    x0, middle, f0, t0, size = state.last_step
     x1, f1 = state.x, state.slope
     u = (1 - t0) / size
     a = 2 * size * (f1 - f0) - 8 * (x1 + x0) + 16 * middle

@@ -1,8 +1,10 @@
-"""Latents longer than the trained length: overlapping windows, denoised together.
+"""Windows over latents longer than the training clips: overlapping, denoised together.
 
-At every evaluation the velocity is computed a window at a time, all windows in one batch,
-and blended where they overlap, so that no seam is ever made (MultiDiffusion, arXiv
+At every evaluation of the velocity all windows go through the network in one batch, and their
+velocities are blended where they overlap, so that no seam appears (MultiDiffusion, arXiv
 2302.08113, equation 5, with tapered weights).
+
+Legend: B clips, L latent frames, W windows, C channels.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 
 def window_starts(length: int, window: int, overlap: int, multiple: int = 5) -> np.ndarray:
@@ -33,11 +36,11 @@ def taper_weights(window: int, overlap: int) -> np.ndarray:
 
 
 class WindowPlan(NamedTuple):
-    """Windows of a clip; one that hears several voices is there once for each.
+    """The windows of a clip. A window with several voices is listed once for each voice.
 
     Attributes:
-      first: first frame of each, int [W].
-      voice: whose voice it hears, int [W].
+      first: first frame of each window, int [W].
+      voice: number of the voice that conditions it, int [W].
       weight: blending weights of its frames, float32 [W, window].
     """
 
@@ -53,15 +56,15 @@ def plan_windows(
 
     Args:
       length, window, overlap: in frames.
-      voices: number of the voice at each frame, int, at most [length]; the last one goes on.
-        In a window with two voices each frame is taken from the one whose turn it is.
+      voices: number of the voice at each frame, int, at most [length]; the last one goes on
+        to the end. In a window with two voices each frame is taken from its own voice's window.
     """
-    tapered = taper_weights(window, overlap)
+    taper = taper_weights(window, overlap)
     voices = np.zeros(1, int) if voices is None else np.asarray(voices)
     rows = []
     for start in window_starts(length, window, overlap).tolist():
-        turn = voices[np.minimum(np.arange(start, start + window), len(voices) - 1)]
-        rows += [(start, int(voice), tapered * (turn == voice)) for voice in np.unique(turn)]
+        speaking = voices[np.minimum(np.arange(start, start + window), len(voices) - 1)]
+        rows += [(start, int(voice), taper * (speaking == voice)) for voice in np.unique(speaking)]
     first, voice, weight = zip(*rows, strict=True)
     return WindowPlan(np.array(first), np.array(voice), np.stack(weight).astype(np.float32))
 
@@ -69,8 +72,8 @@ def plan_windows(
 def split_windows(x: jax.Array, first: np.ndarray, window: int) -> jax.Array:
     """Windows of x, batch-major: [B, L, C] -> [B * W, window, C], zeros past the end."""
     x = jnp.pad(x, [(0, 0), (0, window), (0, 0)])  # the last one may reach past the end
-    cut = x[:, first[:, None] + np.arange(window)]  # [B, W, window, C]
-    return cut.reshape(-1, window, x.shape[-1])
+    windows = x[:, first[:, None] + np.arange(window)]  # [B, W, window, C]
+    return rearrange(windows, "b w t c -> (b w) t c")
 
 
 def blend_windows(y: jax.Array, first: np.ndarray, length: int, weight: jax.Array) -> jax.Array:
@@ -78,15 +81,15 @@ def blend_windows(y: jax.Array, first: np.ndarray, length: int, weight: jax.Arra
 
     Args:
       y: values in the windows.
-      first: first frame of each, int [W].
-      length: frames.
-      weight: of the windows' frames, [W, window]; not all 0 at any frame.
+      first: first frame of each window, int [W].
+      length: L, frames of the result.
+      weight: of the windows' frames, [W, window]; at every frame one of them is above 0.
     """
-    count, (window, channels) = len(first), y.shape[1:]
-    y = y.reshape(-1, count, window, channels)
+    window, channels = y.shape[1:]
+    y = rearrange(y, "(b w) t c -> b w t c", w=len(first))
     index = (first[:, None] + np.arange(window)).ravel()
     total = jnp.zeros(length + window, jnp.float32).at[index].add(jnp.ravel(weight))[:length]
-    spread = jnp.zeros((y.shape[0], length + window, channels), y.dtype)
-    weighted = (y * weight[..., None]).reshape(y.shape[0], -1, channels)
-    spread = spread.at[:, index].add(weighted)
-    return spread[:, :length] / total[:, None]
+    weighted = rearrange(y * weight[..., None], "b w t c -> b (w t) c")
+    summed = jnp.zeros((y.shape[0], length + window, channels), y.dtype)
+    summed = summed.at[:, index].add(weighted)
+    return summed[:, :length] / total[:, None]

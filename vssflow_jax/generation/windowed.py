@@ -31,7 +31,7 @@ def by_windows(
     is a small part of the work.
 
     Args:
-      apply: of a `models.inference` network with its parameters.
+      apply: of a folded network (`models.folded`) with its parameters.
       silent: how many first branches have a context of zeros, of all branches.
       branches: conditions that are on, by branch.
       conditions: features and whether they are present, by name, each [B W, ...].
