@@ -77,7 +77,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
         gradient = {duration_model.PARAMS_KEY: jax.grad(loss)(params[duration_model.PARAMS_KEY])}
         updates, rest = rule.update(gradient, rest, params)
         params = optax.apply_updates(params, updates)
-        return params, optim.average(ema, params, number, config.optim.ema), rest
+        return params, optim.average(ema, params, number, config.optim.ema_decay), rest
 
     for number in range(steps):
         rows = rng.integers(len(clips), size=config.data.batch_size)

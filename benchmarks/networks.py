@@ -103,12 +103,12 @@ def flops(config, context: bool = True) -> float:
     """
     model = build(config).dit_config
     tokens = spec_of(config).latent_frames + 1
-    width, keys = model.width, model.kv_heads * model.head_width
+    width, keys = model.width, model.kv_heads * model.head_dim
     own = 4 * width * width + 2 * tokens * width
     second = 2 * width * width + 2 * tokens * width
     if not model.context_width:
         second += 2 * width * keys
-    feed_forward = 3 * model.feed_forward * width * width
+    feed_forward = 3 * model.mlp_ratio * width * width
     layer = own + feed_forward + (second if context else 0)
     ends = 2 * config.codec.channels * width
     return 2.0 * tokens * (model.layers * layer + ends)
@@ -119,7 +119,7 @@ def training_flops(config) -> float:
     model = build(config).dit_config
     tokens = spec_of(config).latent_frames + 1
     ends = model.channels * (model.channels + model.width) - config.codec.channels * model.width
-    keys = 2 * model.layers * model.context_width * model.kv_heads * model.head_width
+    keys = 2 * model.layers * model.context_width * model.kv_heads * model.head_dim
     return 3 * (flops(config) + 2.0 * tokens * (ends + keys))
 
 

@@ -54,7 +54,7 @@ class Official(nn.Module):
             in_channels=dit.channels,
             out_channels=dit.channels,
             num_layers=model.layers,
-            attention_head_dim=model.head_width,
+            attention_head_dim=model.head_dim,
             num_attention_heads=model.heads,
             num_key_value_attention_heads=model.kv_heads,
             cross_attention_dim=dit.context_width,
@@ -117,7 +117,7 @@ def made(config) -> Official:
                 weight.normal_(std=(1 / weight[0].numel()) ** 0.5 if weight.ndim > 1 else 0.1)
     network.vaflow.time_proj.weight.requires_grad_(False)
     network.rotary = get_1d_rotary_pos_embed(
-        config.model.head_width // 2,
+        config.model.head_dim // 2,
         network.length + 1,
         use_real=True,
         repeat_interleave_real=False,
@@ -129,7 +129,7 @@ def made(config) -> Official:
     for block in network.vaflow.transformer_blocks:
         # The official blocks rotate these queries too, diffusers' do not.
         block.attn2.register_forward_pre_hook(rotating, with_kwargs=True)
-    network.still = torch.zeros(1, 1, config.model.heads * config.model.head_width)
+    network.still = torch.zeros(1, 1, config.model.heads * config.model.head_dim)
     return network
 
 

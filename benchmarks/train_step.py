@@ -20,7 +20,7 @@ def settings(dtype: str):
     """The recipe without what one of both sides leaves out: dropped conditions, averages."""
     config = networks.config(dtype)
     config.dropout.all = 0.0
-    config.optim.ema = 0.0
+    config.optim.ema_decay = 0.0
     return config
 
 

@@ -16,12 +16,12 @@ def get_config():
     config.data.duration = 4.0
     config.data.batch_size = 16
 
-    config.optim.kind = "muon"
+    config.optim.name = "muon"
     config.optim.learning_rate = 5e-3
-    config.optim.warmup = 20
+    config.optim.warmup_steps = 20
     config.optim.schedule = "cosine"
     config.optim.b2 = 0.99
-    config.optim.ema = 0.98
+    config.optim.ema_decay = 0.98
 
     config.train.task = "codec"
     config.train.steps = 600

@@ -13,6 +13,6 @@ from vssflow_jax.config import default_config
 def get_config():
     """The base config, as published."""
     config = default_config()
-    config.optim.clip_norm = 0.0
-    config.optim.ema = 0.0
+    config.optim.max_grad_norm = None
+    config.optim.ema_decay = 0.0
     return config

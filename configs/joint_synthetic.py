@@ -1,7 +1,7 @@
 r"""The joint model goes on with mixtures alone: every clip is a speech and a sound clip in one.
 
     python -m vssflow_jax.train --config=configs/joint_synthetic.py --workdir=DIR \
-        --config.data.shards=SHARDS --config.train.start=RUN
+        --config.data.shards=SHARDS --config.train.init_from=RUN
 
 RUN is the folder of a run of configs/joint.py, whose weights and codec are taken over. SHARDS
 hold speech and sound clips; clips that are joint by nature stay in with

@@ -1,7 +1,7 @@
 r"""`configs/joint_synthetic.py` with what the official code does weakly mended (`config.improved`).
 
     python -m vssflow_jax.train --config=configs/joint_synthetic_improved.py --workdir=DIR \
-        --config.data.shards=SHARDS --config.train.start=RUN
+        --config.data.shards=SHARDS --config.train.init_from=RUN
 
 453,073,024 parameters in the network, 463,838,721 in all.
 """

@@ -24,26 +24,26 @@ def get_config():
     config.model.remat = "none"  # all fits in memory
     config.model.heads = 4
     config.model.kv_heads = 2
-    config.model.feed_forward = 2
+    config.model.mlp_ratio = 2
     config.model.time_features = 64
-    config.model.rotate_keys = True
-    config.model.null_phonemes = True
-    config.model.sync_by_time = True
-    config.model.durations = 64
-    config.model.projected.update(clip=128, speaker=128, phonemes=64, lips=64, sync=128)
+    config.model.cross_attention_rope = True
+    config.model.learned_null_phonemes = True
+    config.model.time_aligned_sync = True
+    config.model.duration_width = 64
+    config.model.projected_widths.update(clip=128, speaker=128, phonemes=64, lips=64, sync=128)
     config.flow.mask_padding = True
 
-    config.dropout.unit = "sample"
+    config.dropout.granularity = "example"
     config.dropout.all = 0.05
     config.dropout.video = 0.1
     config.dropout.each = 0.05
 
-    config.optim.kind = "muon"
+    config.optim.name = "muon"
     config.optim.learning_rate = 5e-3
-    config.optim.warmup = 100
+    config.optim.warmup_steps = 100
     config.optim.schedule = "cosine"
     config.optim.b2 = 0.99
-    config.optim.ema = 0.995
+    config.optim.ema_decay = 0.995
 
     config.train.steps = 1160
     config.train.log_every = 20

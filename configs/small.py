@@ -12,14 +12,14 @@ def get_config():
     config = load_recipe("quickstart")
     config.model.layers = 3
     config.model.unroll = 1
-    config.model.head_width = 24
-    config.model.projected.update(clip=64, speaker=64, phonemes=64, lips=32, sync=64)
+    config.model.head_dim = 24
+    config.model.projected_widths.update(clip=64, speaker=64, phonemes=64, lips=32, sync=64)
     config.data.batch_size = 8
-    config.optim.ema = 0.99
-    config.optim.warmup = 50
+    config.optim.ema_decay = 0.99
+    config.optim.warmup_steps = 50
     config.train.steps = 300
     config.train.checkpoint_every = 300
     config.train.evaluate = False
     config.sample.steps = 8
-    config.sample.scales.sync = 0.0
+    config.sample.scales.sync = None
     return config

@@ -1,4 +1,4 @@
-"""The house rules that a program can check: floors, style, configs."""
+"""Rules for the source that a program can check: floors, style, docstrings."""
 
 import ast
 import subprocess
@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 
-from vssflow_jax.config import default_config
-from vssflow_jax.config.recipes import recipe_module
-
 SOURCES = [p for folder in ("vssflow_jax", "configs") for p in (ROOT / folder).rglob("*.py")]
-RECIPES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("_"))
 FOLDERS = ("vssflow_jax", "configs", "tests", "benchmarks")
 
 
@@ -37,27 +33,3 @@ def test_files_say_what_they_are(path):
     text = path.read_text()
     tree = ast.parse(text)
     assert not text.strip() or ast.get_docstring(tree)
-
-
-def fields(config, prefix=()):
-    for name, value in config.items():
-        if hasattr(value, "items"):
-            yield from fields(value, (*prefix, name))
-        else:
-            yield (*prefix, name)
-
-
-def test_every_config_field_is_read():
-    """Each field's name stands behind a dot, or the whole group is handed over."""
-    code = "\n".join(p.read_text() for p in SOURCES if "configs" not in p.parts)
-    whole = ("projected", "scales", "mesh")  # read by iteration
-    for path in fields(default_config()):
-        assert (path[-2:-1] and path[-2] in whole) or f".{path[-1]}" in code, ".".join(path)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_only_change_fields_of_base(name):
-    module = recipe_module(name)
-    assert module.__doc__
-    config = module.get_config()
-    assert set(fields(config)) == set(fields(default_config()))

@@ -50,7 +50,7 @@ def dit_config(sizes) -> DiTConfig:
         layers=sizes["num_layers"],
         heads=sizes["num_attention_heads"],
         kv_heads=sizes["num_key_value_attention_heads"],
-        head_width=sizes["attention_head_dim"],
+        head_dim=sizes["attention_head_dim"],
         time_features=sizes["time_proj_dim"],
     )
 

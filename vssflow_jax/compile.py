@@ -12,7 +12,6 @@ import sys
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, validation
@@ -70,7 +69,7 @@ def print_table(cases: list[Case]) -> bool:
 
 def define_flags() -> None:
     """The flags of the command."""
-    config_flags.DEFINE_config_file("config", None, "Recipe, a file in configs/.", lock_config=True)
+    command_line.define_config(None, "Recipe, a file in configs/.")
     flags.DEFINE_list(
         "topology", [], "TPUs as chip:grid (v5e:2x4, v6e:2x4, v5p:2x2x2); several make a table."
     )

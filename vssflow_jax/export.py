@@ -2,7 +2,7 @@
 
 DIR has the averaged weights in half precision (`weights.safetensors`), `config.json`,
 `statistics.json`, `codec/`, hashes (`export.json`), scores (`metrics.json`) and a card
-(`README.md`). It is sampled like a run's folder, and trained on from by `train.start`.
+(`README.md`). It is sampled like a run's folder, and trained on from by `train.init_from`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ import shlex
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
@@ -43,7 +42,7 @@ def define_flags() -> None:
     flags.DEFINE_float("test", folders.TEST_SHARE, "Share of --videos for tests.")
     flags.DEFINE_float("limit", LIMIT, "Seconds for a clip before it is given up.", lower_bound=1)
     flags.DEFINE_string("beam", None, "Options of Apache Beam, which then does the work.")
-    config_flags.DEFINE_config_file("config", None, "Recipe that the shards are for.")
+    command_line.define_config(None, "Recipe that the shards are for.")
 
 
 def run_check(folder: str, source: str | None) -> None:

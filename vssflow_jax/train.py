@@ -16,7 +16,6 @@ from pathlib import Path
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 from vssflow_jax import bundled, conditions
 from vssflow_jax.codecs.interface import hash_codec
@@ -58,7 +57,7 @@ def ensure_shards(config, workdir: Path) -> Path:
     from vssflow_jax.preparation.prepare import prepare
 
     print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
-    count = config.data.corpus_clips or build.CLIPS
+    count = build.CLIPS if config.data.corpus_clips is None else config.data.corpus_clips
     manifest = build.build(workdir / "corpus", clips=count, seed=config.seed)
     prepare(manifest, folder, max_seconds=config.data.duration)
     return folder
@@ -69,9 +68,11 @@ def check(config, workdir: Path) -> None:
     fields.check(config)
     if config.train.task == "codec":
         codec_step.check(config)
-    start = config.train.start
+    start = config.train.init_from
     if start and not bundled.locate(start).is_dir():
-        raise InputError(f"train.start: found {start!r}, expected the folder of a run or a model")
+        raise InputError(
+            f"train.init_from: found {start!r}, expected the folder of a run or a model"
+        )
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir={workdir}: found a file, expected a folder")
 
@@ -103,7 +104,7 @@ def mixer(config, folder: Path, records, rates) -> mix.Mixer | None:
     if not config.data.mix.ratio:
         return None
     speech, sound = (training_clips(config, folder, (task,)) for task in ("speech", "sound"))
-    by_time = config.model.sync_by_time
+    by_time = config.model.time_aligned_sync
     return mix.make_mixer(config.data.mix, records, speech, sound, rates, by_time)
 
 
@@ -113,7 +114,7 @@ def train(config, workdir: str | Path) -> None:
     check(config, workdir)
     checkpoint.refuse_conversion(workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
-    keep_compiled(config.train.compiled or workdir / "compiled")
+    keep_compiled(config.train.compilation_cache or workdir / "compiled")
     mesh = sharding.make_mesh(dict(config.mesh))
     sharding.check(config, mesh)
     with distributed.first_goes_before("shards and codec"):
@@ -208,7 +209,7 @@ def finish(config, workdir: Path) -> None:
 
 def define_flags() -> None:
     """The flags of the command."""
-    config_flags.DEFINE_config_file("config", None, "Recipe, a file in configs/.", lock_config=True)
+    command_line.define_config(None, "Recipe, a file in configs/.")
     flags.DEFINE_string("workdir", None, "Folder of the run; all hosts share it.")
     flags.DEFINE_string(
         "coordinator_address", None, "Of several processes: HOST:PORT of the first, or auto."

@@ -107,7 +107,7 @@ def times(generator: Generator, evaluator: Evaluator) -> dict:
 
 def settings(config) -> dict[str, tuple[float, dict[str, float]]]:
     """Common scales, the run's own, and single conditions that differ from it."""
-    own = {name: scale for name, scale in config.sample.scales.items() if scale}
+    own = {name: scale for name, scale in config.sample.scales.items() if scale is not None}
     base = config.sample.guidance
     out = {"the run's": (base, own)}
     out |= {f"all {scale:g}": (scale, {}) for scale in SCALES}
@@ -120,7 +120,7 @@ def guidance(generator: Generator, evaluator: Evaluator) -> dict:
     sample, found = generator.config.sample, {}
     before = sample.copy_and_resolve_references()
     for name, (scale, own) in settings(generator.config).items():
-        scales = {**dict.fromkeys(sample.scales, 0.0), **own}
+        scales = {**dict.fromkeys(sample.scales), **own}
         sample.update({"guidance": scale, "scales": scales})
         found[name] = joint(generator.batch, evaluator)
     sample.update(before.to_dict())

@@ -50,7 +50,7 @@ def configured(recipe, name: str, seed: int, folder: Path):
     config.update_from_flattened_dict(changes)
     config.seed = seed
     config.codec.folder = str(folder / "codec")
-    config.train.compiled = str(folder / "compiled")
+    config.train.compilation_cache = str(folder / "compiled")
     config.train.evaluate = False
     return config
 

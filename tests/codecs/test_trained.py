@@ -30,7 +30,9 @@ def small(**changes):
         channels=32, width=16, encoder_blocks=1, decoder_blocks=1, crop=0.4, iterations=2
     )
     config.data.update(batch_size=BATCH, duration=2.0)
-    config.optim.update(kind="adamw", warmup=2)  # which compiles twice as fast as the recipe's
+    config.optim.update(
+        name="adamw", warmup_steps=2
+    )  # which compiles twice as fast as the recipe's
     config.train.update(steps=6, log_every=1, checkpoint_every=2, validate_every=0)
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
@@ -237,7 +239,7 @@ def test_its_folder_is_read_and_refused_when_damaged(tmp_path):
     ("changes", "message"),
     [
         ({"train__task": "vocoder"}, "train.task: found 'vocoder', expected"),
-        ({"train__accumulate": 2}, "train.accumulate: found 2, expected 1"),
+        ({"train__grad_accumulation": 2}, "train.grad_accumulation: found 2, expected 1"),
         ({"train__sample_every": 5}, "train.sample_every: found 5, expected 0"),
         ({"train__evaluate": True}, "train.evaluate: found True"),
         ({"codec__crop": 3.0}, "codec.crop: found 3.0 s, expected at most data.duration"),

@@ -144,7 +144,7 @@ NOISES = [clip("sound", 3.0, number + 11) for number in range(7)]
 
 
 def mixer(ratio=1.0, rates=RATES, by_time=False):
-    mixing = type("Mixing", (), {"ratio": ratio, "add": 0.5})
+    mixing = type("Mixing", (), {"ratio": ratio, "add_ratio": 0.5})
     return mix.make_mixer(mixing, VOICES + NOISES, VOICES, NOISES, rates, by_time)
 
 
@@ -236,10 +236,10 @@ def test_clips_can_be_chosen_by_task(tiny_run):
 def recipe(tiny_run):
     """The recipe on the tiny run's shards, weights and sizes."""
     config, small = load_recipe("joint_synthetic"), checkpoint.read_config(tiny_run)
-    config.model.update(small.model)
+    config.model.update(small.model.to_dict())
     config.codec.update(small.codec)
     config.data.update(shards=str(tiny_run / "shards"), batch_size=2, duration=4.0)
-    config.train.update(start=str(tiny_run), steps=1, log_every=1, sample_every=0)
+    config.train.update(init_from=str(tiny_run), steps=1, log_every=1, sample_every=0)
     return config
 
 
@@ -266,8 +266,10 @@ def newest(folder):
 def test_a_start_of_another_size_is_refused(tiny_run, tmp_path):
     config = recipe(tiny_run)
     config.model.heads = 4
-    with pytest.raises(InputError, match=r"train.start=.*: parameter .*: found \(.*, expected \("):
+    with pytest.raises(
+        InputError, match=r"train.init_from=.*: parameter .*: found \(.*, expected \("
+    ):
         train(config, tmp_path)
-    config.train.start = str(tmp_path / "nowhere")
+    config.train.init_from = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="nowhere"):
         train(config, tmp_path / "other")

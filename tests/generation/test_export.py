@@ -91,7 +91,7 @@ def test_what_is_in_the_way_is_kept(tiny_run, exported):
 
 def test_a_run_starts_from_it(tiny_run, exported, tmp_path):
     flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.steps=2")
-    done = tiny_configs.train(tmp_path / "run", *flags, f"--config.train.start={exported}")
+    done = tiny_configs.train(tmp_path / "run", *flags, f"--config.train.init_from={exported}")
     assert done.returncode == 0, done.stderr
     done = tiny_configs.run("export", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr

@@ -19,15 +19,15 @@ WIDTHS = {"clip": 12, "speaker": 12, "phonemes": 6, "lips": 10, "sync": 8}
 LATENT, LENGTH, BATCH = 16, 20, 3
 
 
-def make(route="joint", null_phonemes=False, sync_by_time=False, **changes):
+def make(route="joint", learned_null_phonemes=False, time_aligned_sync=False, **changes):
     route = conditions.ROUTES[route]
-    sizes = {"layers": 2, "heads": 4, "kv_heads": 2, "head_width": 8, "time_features": 16}
+    sizes = {"layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 8, "time_features": 16}
     return VSSFlow(
         ConditionerConfig(
             route=route,
             widths=tuple(sorted(WIDTHS.items())),
-            null_phonemes=null_phonemes,
-            sync_by_time=sync_by_time,
+            learned_null_phonemes=learned_null_phonemes,
+            time_aligned_sync=time_aligned_sync,
         ),
         DiTConfig(
             channels=route.input_width(LATENT, WIDTHS),
@@ -180,7 +180,7 @@ def test_keys_have_positions_only_when_asked():
     """Permuting clip frames within the context matters only when keys are rotated."""
     x, t = noisy()
     for rotate, matters in ((False, False), (True, True)):
-        model, params, _ = setup(rotate_keys=rotate)
+        model, params, _ = setup(cross_attention_rope=rotate)
         bound = model.bind({"params": params})
         routed = bound.conditioner(features(), all_kept(), LENGTH)
         order = jnp.concatenate([jnp.zeros(1, int), 1 + jnp.arange(LENGTH)[::-1]])
@@ -244,7 +244,7 @@ def routed(model, params, given, keep):
 def test_dropped_phonemes_may_be_a_row_of_their_own():
     """The null row is neither zero nor silence, is learned, and adds no parameter."""
     plain, params, _ = setup()
-    model, others, _ = setup(null_phonemes=True)
+    model, others, _ = setup(learned_null_phonemes=True)
     assert jax.tree.map(jnp.shape, others) == jax.tree.map(jnp.shape, params)
     place = slice(WIDTHS["lips"], WIDTHS["lips"] + WIDTHS["phonemes"])
     dropped = {**all_kept(), "phonemes": jnp.asarray([1.0, 0.0, 0.0])}
@@ -311,7 +311,7 @@ def test_a_token_a_frame_stays_in_place():
 
 
 def test_the_conditioner_places_sync_by_time():
-    (plain, params, _), (timed, _, _) = setup(), setup(sync_by_time=True)
+    (plain, params, _), (timed, _, _) = setup(), setup(time_aligned_sync=True)
     tokens = jax.random.normal(jax.random.key(5), (BATCH, 8, 768))
     placed = {**features(), "sync": tokens[:, alignment.segment_token_indices(8, LENGTH)]}
     found = routed(timed, params, {**features(), "sync": tokens}, all_kept())

@@ -305,7 +305,7 @@ def test_model_flops_count_one_branch_of_several_and_no_gradient_that_nobody_ask
 
 def narrow(**fields):
     """The joint recipe with two narrow layers."""
-    sizes = {"model.layers": 2, "model.heads": 2, "model.kv_heads": 1, "model.head_width": 16}
+    sizes = {"model.layers": 2, "model.heads": 2, "model.kv_heads": 1, "model.head_dim": 16}
     return with_fields(load_recipe("joint"), sizes | {"data.batch_size": 2} | fields)
 
 
@@ -456,7 +456,7 @@ NARROW = (
     "--config.model.layers=2",
     "--config.model.heads=2",
     "--config.model.kv_heads=1",
-    "--config.model.head_width=16",
+    "--config.model.head_dim=16",
     "--config.data.duration=2.0",
 )
 needs_libtpu = pytest.mark.skipif(

@@ -66,9 +66,9 @@ def test_a_process_torn_down_from_within_says_so():
     """As JAX does where others are lost: abort, without a word from Python."""
     code = """
 import os, jax
-from vssflow_jax.training import hosts
+from vssflow_jax.training import distributed
 jax.process_count = lambda: 2
-with hosts.together():
+with distributed.together():
     if {}: os.abort()
 """
     for torn in (True, False):

@@ -18,7 +18,7 @@ from vssflow_jax.training import loop, sharding, step
 from vssflow_jax.training.nan_guard import Tally
 from vssflow_jax.training.state import initial
 
-PLAIN = {"optim__kind": "adamw", "model__layers": 1}
+PLAIN = {"optim__name": "adamw", "model__layers": 1}
 
 
 def on_devices(*names, **changes):
@@ -53,7 +53,7 @@ def test_a_mixed_mesh_with_pieces_gives_one_devices_losses():
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_losses_do_not_depend_on_mesh_or_pieces(optimizer):
-    found = on_devices(optim__kind=optimizer)
+    found = on_devices(optim__name=optimizer)
     assert found.keys() == train_steps.MESHES.keys()
     agree(found)
 
@@ -68,7 +68,7 @@ def test_pieces_give_the_whole_batchs_gradient():
     codec, key, found = train_steps.Slices(jnp.float32(3.0)), jax.random.key(1), []
     for pieces in (1, 4):
         config = train_steps.small(
-            train__accumulate=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN
+            train__grad_accumulation=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN
         )
         model = loop.vssflow.build_model(config, train_steps.CHANNELS)
         made = loop.initial_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)()
@@ -87,7 +87,7 @@ def test_pieces_give_the_whole_batchs_gradient():
 
 def test_the_state_changes_in_place():
     """Beside the state, a step needs the gradient and little more: no second copy of moments."""
-    wide = {"model__head_width": 32, "model__feed_forward": 8, "model__layers": 4}
+    wide = {"model__head_dim": 32, "model__mlp_ratio": 8, "model__layers": 4}
     config = train_steps.small(**{**PLAIN, **wide})
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     model = loop.vssflow.build_model(config, train_steps.CHANNELS)
@@ -130,7 +130,7 @@ def run(workdir, batches, **changes):
 
 
 def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_path):
-    before = run(tmp_path, Batches(good=4), train__steps=10, train__max_skipped=3)
+    before = run(tmp_path, Batches(good=4), train__steps=10, train__max_skipped_steps=3)
     seen = {}
 
     def look(number, state):
@@ -147,7 +147,7 @@ def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_p
     assert [line["skipped_steps"] for line in lines] == [0, 0, 0, 0, 1, 2]
     before.checkpoints.close()
 
-    again = run(tmp_path, Batches(good=6), train__steps=10, train__max_skipped=2)
+    again = run(tmp_path, Batches(good=6), train__steps=10, train__max_skipped_steps=2)
     assert again.done == 6  # with its row of two skipped steps
     with pytest.raises(InputError, match=r"3 steps in a row, up to 7"):
         again.train(look)
@@ -156,7 +156,7 @@ def test_steps_that_are_not_finite_change_nothing_and_stop_the_run_by_name(tmp_p
 
 def test_a_gradient_of_a_network_beside_counts_as_well():
     """What is not finite there would otherwise stay in that network for good."""
-    config = train_steps.small(train__steps=4, optim__warmup=0, **PLAIN)
+    config = train_steps.small(train__steps=4, optim__warmup_steps=0, **PLAIN)
     params = {"main": jnp.ones((2, 2)), duration_model.PARAMS_KEY: jnp.ones(3)}
 
     def compute(params, codec, batch, key):
@@ -225,7 +225,7 @@ def test_the_least_validation_loss_is_kept_beside_the_newest(tmp_path):
         tmp_path,
         Batches(good=99),
         train__steps=10,
-        train__keep=1,
+        train__keep_checkpoints=1,
         train__validate_every=2,
         optim__learning_rate=1e-2,
     )

@@ -25,7 +25,7 @@ from vssflow_jax.training import checkpoint, codec_setup, optim, sharding, step
 
 def masks(batch=4000, present=1.0, **changes):
     dropout = fields.default_config().dropout
-    dropout.update(all=0.0, video=0.0, each=0.0, unit="sample")
+    dropout.update(all=0.0, video=0.0, each=0.0, granularity="example")
     dropout.update(changes)
     everywhere = {name: jnp.full(batch, present) for name in conditions.NAMES}
     return {
@@ -54,7 +54,9 @@ def test_dropout_of_each_is_independent():
 
 
 def test_dropout_a_batch_is_one_draw():
-    assert all(len(set(mask.tolist())) == 1 for mask in masks(all=0.5, unit="batch").values())
+    assert all(
+        len(set(mask.tolist())) == 1 for mask in masks(all=0.5, granularity="batch").values()
+    )
 
 
 def test_absent_conditions_stay_absent():
@@ -65,7 +67,7 @@ def test_schedule_warms_up_and_ends():
     config = load_recipe("quickstart").optim
     rate = optim.schedule(config, 1000)
     assert rate(0) == 0
-    assert rate(config.warmup) == pytest.approx(config.learning_rate)
+    assert rate(config.warmup_steps) == pytest.approx(config.learning_rate)
     assert rate(1000) == pytest.approx(0, abs=1e-8)
     config.schedule = "constant"
     assert optim.schedule(config, 1000)(900) == pytest.approx(config.learning_rate)
@@ -76,7 +78,7 @@ def test_schedule_warms_up_and_ends():
 
 def test_clipping_bounds_the_gradient_that_the_optimiser_sees():
     config = load_recipe("quickstart").optim
-    config.kind = "adamw"
+    config.name = "adamw"
     clip = optim.optimizer(config, 10)
     params = {"w": jnp.ones(3)}
     small, large = (
@@ -88,7 +90,8 @@ def test_clipping_bounds_the_gradient_that_the_optimiser_sees():
 
 def test_muon_orthogonalises_each_head_and_leaves_vectors_to_adam():
     config = load_recipe("quickstart").optim
-    config.update(kind="muon", learning_rate=1.0, warmup=0, schedule="constant", clip_norm=0.0)
+    config.update(name="muon", learning_rate=1.0, warmup_steps=0, schedule="constant")
+    config.max_grad_norm = None
     shapes = {
         "query": {"kernel": (2, 32, 4, 8)},  # layers, in, heads, h
         "out": {"kernel": (2, 4, 8, 32)},  # layers, heads, h, out
@@ -164,14 +167,14 @@ def test_mesh_errors_name_the_numbers():
 
 def test_what_does_not_split_evenly_is_named():
     config, mesh = fields.default_config(), jax.sharding.AbstractMesh((4, 2, 5), sharding.AXES)
-    config.data.batch_size, config.train.accumulate = 24, 2
+    config.data.batch_size, config.train.grad_accumulation = 24, 2
     with pytest.raises(InputError, match="batch_size: found 24, expected a multiple of 16"):
         sharding.check(config, mesh)
     config.data.batch_size = 32
     with pytest.raises(InputError, match=r"mesh.tensor: found 5, expected a divisor of .* 24"):
         sharding.check(config, mesh)
-    config.train.accumulate = 0
-    with pytest.raises(InputError, match=r"train.accumulate: found 0"):
+    config.train.grad_accumulation = 0
+    with pytest.raises(InputError, match=r"train.grad_accumulation: found 0"):
         sharding.check(config, mesh)
 
 
@@ -182,11 +185,13 @@ def test_identity_mismatch_names_both_sides():
 
 def test_a_checkpoint_older_than_a_config_field_had_its_default():
     now = fields.default_config().model.to_dict()
-    before = {name: value for name, value in now.items() if name != "rotate_keys"}
+    before = {name: value for name, value in now.items() if name != "cross_attention_rope"}
     checkpoint.check_identity({"model": before}, {"model": now}, "checkpoint 3")
-    said = r"model was {'rotate_keys': False} .* is {'rotate_keys': True} now"
+    said = r"model was {'cross_attention_rope': False} .* is {'cross_attention_rope': True} now"
     with pytest.raises(InputError, match=said):
-        checkpoint.check_identity({"model": before}, {"model": now | {"rotate_keys": True}}, "")
+        checkpoint.check_identity(
+            {"model": before}, {"model": now | {"cross_attention_rope": True}}, ""
+        )
 
 
 def weights(workdir, number):
@@ -336,7 +341,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tiny_run, small_disk, noticed):
     workdir, moved = small_disk / "run", small_disk.parent / "moved"
     workdir.mkdir()
     shutil.copytree(tiny_run / "codec", workdir / "codec")
-    flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.keep=9")
+    flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.keep_checkpoints=9")
     command = ("-m", "vssflow_jax.train") if noticed else ("-c", NO_ROOM_SEEN)
     done = subprocess.run(
         [sys.executable, *command, *tiny_configs.FLAGS, f"--workdir={workdir}", *flags],
@@ -380,9 +385,12 @@ def test_corrupt_records_are_counted_or_stop_the_run(tiny_run, tmp_path):
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert (
-        last.startswith("error: data.max_corrupt: found 1 corrupt records") and shard.name in last
+        last.startswith("error: data.max_corrupt_fraction: found 1 corrupt records")
+        and shard.name in last
     )
-    done = tiny_configs.train(tmp_path, "--config.train.steps=6", "--config.data.max_corrupt=0.2")
+    done = tiny_configs.train(
+        tmp_path, "--config.train.steps=6", "--config.data.max_corrupt_fraction=0.2"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("stands in for it") == 1
     assert metrics(tmp_path)[-1]["corrupt_records"] == 1
@@ -391,7 +399,7 @@ def test_corrupt_records_are_counted_or_stop_the_run(tiny_run, tmp_path):
 def test_resuming_with_another_model_is_refused(tiny_run):
     before = (tiny_run / "config.json").read_text()
     done = tiny_configs.train(
-        tiny_run, "--config.train.steps=8", "--config.model.rotate_keys=False"
+        tiny_run, "--config.train.steps=8", "--config.model.cross_attention_rope=False"
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")

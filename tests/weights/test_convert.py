@@ -102,7 +102,7 @@ def test_conversion_with_a_codec_makes_sound(tmp_path):
     with pytest.raises(InputError, match="codec"):
         Generator.from_workdir(ours)
     waves = np.random.default_rng(0).standard_normal((4, 64_000), np.float32)
-    save_codec(fit_pca(waves, channels=recipe().codec.channels, whiten=0.5), ours / "codec")
+    save_codec(fit_pca(waves, channels=recipe().codec.channels, whitening=0.5), ours / "codec")
     made = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
     assert made.wave.shape == (16_000,) and np.isfinite(made.wave).all() and made.wave.std() > 0
 
@@ -117,7 +117,7 @@ def test_training_starts_from_a_conversion_elsewhere(tmp_path):
     for found in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in safetensors_io.flatten(found).items()}, expected)
     done = tiny_configs.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
-    assert done.returncode == 2 and f"--config.train.start={ours}" in done.stderr
+    assert done.returncode == 2 and f"--config.train.init_from={ours}" in done.stderr
 
 
 @pytest.mark.slow

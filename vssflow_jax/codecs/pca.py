@@ -80,7 +80,7 @@ def stack_frames(mel: jax.Array) -> jax.Array:
 def fit_pca(
     waves: Iterable[np.ndarray],
     channels: int = 128,
-    whiten: float = 0.5,
+    whitening: float = 0.5,
     floor: float = 1e-3,
     iterations: int = 32,
 ) -> PcaCodec:
@@ -89,7 +89,7 @@ def fit_pca(
     Args:
       waves: the training split's waveforms.
       channels: principal components to keep, at most 256.
-      whiten: 0 keeps the components' proportions, 1 gives all the same variance.
+      whitening: 0 keeps the components' proportions, 1 gives all the same variance.
       floor: magnitude of silence.
       iterations: Griffin-Lim iterations of the codec.
 
@@ -110,7 +110,7 @@ def fit_pca(
     variance, basis = np.linalg.eigh(outer / count - np.outer(mean, mean))
     order = np.argsort(variance)[::-1][:channels]
     deviation = np.sqrt(np.maximum(variance[order], 1e-8))
-    scale = deviation**whiten
+    scale = deviation**whitening
     scale *= np.sqrt(np.mean((deviation / scale) ** 2))
     signs = np.sign(basis[np.argmax(np.abs(basis[:, order]), axis=0), order])
     return PcaCodec(

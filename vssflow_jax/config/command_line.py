@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from vssflow_jax.common.errors import DISK_ERRORS, InputError, disk_error, one_line
 from vssflow_jax.config import recipes
@@ -71,6 +72,35 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         wrong = one_line(error)
     print(f"error: {wrong}", file=sys.stderr)
     sys.exit(2)
+
+
+class OptionalNumber(flags.ArgumentParser):
+    """Parses a number, or the word None: fields may have no number (`Field.optional`)."""
+
+    def __init__(self, number: flags.ArgumentParser):
+        self.number = number
+        self.syntactic_help = f"{number.syntactic_help} or None"
+
+    def parse(self, argument):
+        """The number, or None."""
+        return None if argument == "None" else self.number.parse(argument)
+
+    def flag_type(self) -> str:
+        """The name of the type in absl's messages."""
+        return self.number.flag_type()
+
+
+def define_config(default: str | None, text: str, values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines `--config=RECIPE`, with a flag `--config.group.field=value` for every field.
+
+    Args:
+      default: recipe that is used without the flag.
+      text: what `--help` says.
+      values: where the flags are defined.
+    """
+    for number, parser in ((int, flags.IntegerParser()), (float, flags.FloatParser())):
+        config_flags.register_flag_parser_for_type(number, OptionalNumber(parser))
+    config_flags.DEFINE_config_file("config", default, text, flag_values=values, lock_config=True)
 
 
 def loaded(config):

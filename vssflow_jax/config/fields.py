@@ -1,125 +1,287 @@
-"""Every field of a run, once. A recipe starts from `default_config()` here and changes a few lines.
+"""Every field of a run's config, once: name, type, default, allowed values, unit, meaning.
 
-Values are those of the paper where it states them; the comment behind a field is its
-meaning and unit.
+`default_config`, the check before a run and docs/configuration.md are all made from `FIELDS`.
+Defaults are the paper's where it states them.
 """
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from vssflow_jax import conditions
+from vssflow_jax.config.rules import (
+    ANY,
+    DECAY,
+    DEVICES,
+    FINITE,
+    FRACTION,
+    POSITIVE,
+    SEED,
+    Rule,
+    at_least,
+    each,
+    one_of,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One field of the config.
+
+    Attributes:
+      name: with dots, as in `--config.optim.learning_rate=1e-3`.
+      type: of its value.
+      default: its value unless a recipe or a flag sets another.
+      meaning: what it does.
+      allowed: values that it may have.
+      unit: of its value, where it has one.
+      optional: it may be None, whose meaning `meaning` tells.
+    """
+
+    name: str
+    type: type
+    default: Any
+    meaning: str
+    _: dataclasses.KW_ONLY
+    allowed: Rule = ANY
+    unit: str = ""
+    optional: bool = False
+
+
+GROUPS = {
+    "data": "What is trained on.",
+    "data.mix": "Joint examples made from a speech and a sound example while training.",
+    "codec": "Waveform to latent and back. Without a folder a codec is fitted on the shards.",
+    "model": "The network.",
+    "model.projected_widths": "Channels to which each condition is projected.",
+    "flow": "The flow-matching loss.",
+    "dropout": "Conditions that a training step leaves out.",
+    "optim": "The optimizer.",
+    "train": "The course of a run.",
+    "sample": "How samples are drawn unless flags say otherwise.",
+    "sample.scales": "Guidance scales of single conditions.",
+    "mesh": "How devices share the work; the three sizes multiply to the number of devices.",
+    "precision": "Number formats.",
+}
+
+FIELDS = (
+    Field("seed", int, 0, "seed of the first weights, the data's order and all noise",
+          allowed=SEED),
+
+    Field("data.shards", str, "",
+          "folder of shards; empty: WORKDIR/shards, made from the corpus if need be"),
+    Field("data.corpus", str, "", "built-in corpus to make shards from where data.shards is empty",
+          allowed=one_of("", "miniav")),
+    Field("data.corpus_clips", int, None, "size of the built-in corpus; None: its default",
+          allowed=at_least(9), unit="clips", optional=True),
+    Field("data.tasks", tuple, (), "train on examples of these tasks only; empty: of all",
+          allowed=each(one_of(*conditions.TASKS))),
+    Field("data.duration", float, 10.0, "length of a training example", allowed=POSITIVE, unit="s"),
+    Field("data.batch_size", int, 72, "examples a step, over all devices", allowed=at_least(1)),
+    Field("data.workers", int, 0, "processes that read and decode; 0: threads of the main process",
+          allowed=at_least(0)),
+    Field("data.max_corrupt_fraction", float, 0.01,
+          "fraction of the training examples that may be unreadable", allowed=FRACTION),
+    Field("data.mix.ratio", float, 0.0, "fraction of the training examples that are mixtures",
+          allowed=FRACTION),
+    Field("data.mix.add_ratio", float, 0.5,
+          "fraction of the mixtures in which speech is added to the sound; "
+          "in the others it replaces the sound", allowed=FRACTION),
+
+    Field("codec.folder", str, "", "folder of the codec to use; empty: fit one"),
+    Field("codec.channels", int, 128, "latent channels of a fitted codec", allowed=at_least(1)),
+    Field("codec.whitening", float, 0.5,
+          "0 keeps the variances of the latent channels, 1 makes them equal", allowed=FRACTION),
+    Field("codec.width", int, 128, "width of a trained codec's networks (configs/codec.py)",
+          allowed=at_least(1), unit="channels"),
+    Field("codec.encoder_blocks", int, 2, "blocks of a trained codec's encoder, at 25 frames/s",
+          allowed=at_least(1)),
+    Field("codec.decoder_blocks", int, 4, "blocks of a trained codec's decoder, at 100 frames/s",
+          allowed=at_least(1)),
+    Field("codec.crop", float, 0.64, "part of each example that a training step of a codec sees",
+          allowed=POSITIVE, unit="s"),
+    Field("codec.kl_weight", float, 1e-3,
+          "weight of the KL divergence of the latent from N(0, 1) in a trained codec's loss",
+          allowed=at_least(0)),
+    Field("codec.iterations", int, 32,
+          "Griffin-Lim iterations when a fitted or trained codec decodes", allowed=at_least(0)),
+
+    Field("model.route", str, "joint", "where each condition enters: a row of conditions.ROUTES",
+          allowed=one_of(*conditions.ROUTES)),
+    Field("model.layers", int, 10, "transformer blocks", allowed=at_least(1)),
+    Field("model.heads", int, 24, "attention heads; a multiple of model.kv_heads",
+          allowed=at_least(1)),
+    Field("model.kv_heads", int, 12, "key/value heads of the cross-attention", allowed=at_least(1)),
+    Field("model.head_dim", int, 64, "channels of a head", allowed=at_least(4)),
+    Field("model.mlp_ratio", int, 4, "hidden width of the SwiGLU over the width of the model",
+          allowed=at_least(1)),
+    Field("model.time_features", int, 256, "Fourier features of the flow time",
+          allowed=at_least(2)),
+    Field("model.cross_attention_rope", bool, False,
+          "rotary position embedding of the cross-attention's keys too, not of its queries alone"),
+    Field("model.learned_null_phonemes", bool, False,
+          "dropped phonemes become a learned row of the phoneme table instead of zeros"),
+    Field("model.time_aligned_sync", bool, False,
+          "Synchformer tokens lie at the frames that they saw instead of evenly spread"),
+    Field("model.duration_width", int, 0,
+          "width of the duration model, which learns phoneme durations; 0: no duration model",
+          allowed=at_least(0), unit="channels"),
+    Field("model.remat", str, "dots",
+          "what the backward pass computes again: nothing, whole layers, or all but the products "
+          "with weights", allowed=one_of("none", "layer", "dots")),
+    Field("model.unroll", int, 1, "layers in one iteration of the compiled loop",
+          allowed=at_least(1)),
+    *(
+        Field(f"model.projected_widths.{name}", int, None,
+              "None: the width of the condition table (conditions.py)",
+              allowed=at_least(1), unit="channels", optional=True)
+        for name in conditions.NAMES
+    ),
+
+    Field("flow.time_sampling", str, "uniform", "distribution of the training times",
+          allowed=one_of("uniform", "logit_normal")),
+    Field("flow.mask_padding", bool, False, "leave frames after an example's end out of the loss"),
+
+    Field("dropout.granularity", str, "batch",
+          'one random draw for the whole batch (as the official code does) or one an example',
+          allowed=one_of("batch", "example")),
+    Field("dropout.all", float, 0.1, "probability of dropping all conditions together",
+          allowed=FRACTION),
+    Field("dropout.video", float, 0.0, "probability of dropping clip, sync and lips together",
+          allowed=FRACTION),
+    Field("dropout.each", float, 0.0, "probability of dropping each condition by itself",
+          allowed=FRACTION),
+    Field("dropout.frame_ratios", tuple, (),
+          "fractions of lips and sync frames to drop, of which one is drawn; empty: none",
+          allowed=each(FRACTION)),
+
+    Field("optim.name", str, "adamw", "the rule of the updates", allowed=one_of("adamw", "muon")),
+    Field("optim.learning_rate", float, 2 * 36 * 4e-7,
+          "learning rate after the warm-up; the paper's is 4e-7 times the batch size",
+          allowed=POSITIVE),
+    Field("optim.warmup_steps", int, 2000, "linear warm-up from 0", allowed=at_least(0),
+          unit="steps"),
+    Field("optim.schedule", str, "constant",
+          "learning rate after the warm-up: constant, or a cosine to 0 at the last step",
+          allowed=one_of("constant", "cosine")),
+    Field("optim.b1", float, 0.9, "decay of Adam's mean of gradients", allowed=DECAY),
+    Field("optim.b2", float, 0.999, "decay of Adam's mean of squared gradients", allowed=DECAY),
+    Field("optim.weight_decay", float, 0.01, "decoupled weight decay", allowed=at_least(0)),
+    Field("optim.max_grad_norm", float, 1.0,
+          "global norm to which larger gradients are scaled; None: no limit",
+          allowed=POSITIVE, optional=True),
+    Field("optim.ema_decay", float, 0.999,
+          "decay of the averaged weights (EMA), which sampling uses; 0: the weights themselves",
+          allowed=DECAY),
+
+    Field("train.task", str, "flow", "what is trained", allowed=one_of("flow", "codec")),
+    Field("train.init_from", str, "",
+          "run, conversion or bundle whose weights and codec this run starts from; empty: none"),
+    Field("train.steps", int, 250_000, "length of the run", allowed=at_least(1), unit="steps"),
+    Field("train.log_every", int, 100, "between lines of metrics.jsonl", allowed=at_least(1),
+          unit="steps"),
+    Field("train.checkpoint_every", int, 2000, "between checkpoints", allowed=at_least(1),
+          unit="steps"),
+    Field("train.keep_checkpoints", int, 3,
+          "newest checkpoints to keep, besides the one with the least valid_loss",
+          allowed=at_least(1)),
+    Field("train.grad_accumulation", int, 1,
+          "parts of a batch that are computed one after another to save memory",
+          allowed=at_least(1)),
+    Field("train.max_skipped_steps", int, 10,
+          "steps in a row without a finite loss and gradient at which the run stops",
+          allowed=at_least(1), unit="steps"),
+    Field("train.validate_every", int, 2000, "between validation losses; 0: never",
+          allowed=at_least(0), unit="steps"),
+    Field("train.validate_clips", int, 256, "validation clips for that loss",
+          allowed=at_least(1), unit="clips"),
+    Field("train.compilation_cache", str, "",
+          "folder that keeps compiled programs; empty: WORKDIR/compiled"),
+    Field("train.sample_every", int, 10_000, "between samples written while training; 0: never",
+          allowed=at_least(0), unit="steps"),
+    Field("train.evaluate_every", int, 0,
+          "between scores of a few validation clips while training; 0: never",
+          allowed=at_least(0), unit="steps"),
+    Field("train.evaluate", bool, False,
+          "after the last step, evaluate on the test split and write the report"),
+    Field("train.evaluate_clips", int, 64, "test clips a task for that evaluation",
+          allowed=at_least(1), unit="clips"),
+
+    Field("sample.solver", str, "euler", "ODE solver",
+          allowed=one_of("euler", "midpoint", "heun", "rk4", "dopri5")),
+    Field("sample.steps", int, 25, "solver steps", allowed=at_least(1), unit="steps"),
+    Field("sample.guidance", float, 3.0, "guidance scale of all conditions", allowed=FINITE),
+    *(
+        Field(f"sample.scales.{name}", float, None, "None: sample.guidance",
+              allowed=FINITE, optional=True)
+        for name in conditions.NAMES
+    ),
+
+    Field("mesh.data", int, -1, "devices that split the batch; -1: all that are left",
+          allowed=DEVICES, unit="devices"),
+    Field("mesh.fsdp", int, 1, "devices that split the batch and the parameters; -1: as above",
+          allowed=DEVICES, unit="devices"),
+    Field("mesh.tensor", int, 1, "devices that split heads and hidden widths; -1: as above",
+          allowed=DEVICES, unit="devices"),
+
+    Field("precision.compute", str, "float32", "of the network",
+          allowed=one_of("float32", "bfloat16")),
+    Field("precision.matmul", str, "default", "of matrix products (jax_default_matmul_precision)",
+          allowed=one_of(
+              "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")),
+)  # fmt: skip
 
 
 def default_config() -> ConfigDict:
-    """The paper's joint model on shards that `data.shards` names."""
-    config = ConfigDict()
-    config.seed = 0
+    """The config with every field's default: the paper's joint model on `data.shards`."""
+    values = {
+        field.name: FieldReference(field.default, field_type=field.type)
+        if field.optional
+        else field.default
+        for field in FIELDS
+    }
+    return ConfigDict(nest(values))
 
-    config.data = ConfigDict()
-    config.data.shards = ""  # folder of shards; empty: made from the corpus in WORKDIR/shards
-    config.data.corpus = ""  # built-in corpus to make where data.shards is empty: "" or "miniav"
-    config.data.corpus_clips = 0  # clips of the built-in corpus; 0: its default
-    config.data.tasks = ()  # only clips of these tasks, of "sound", "speech", "joint"; (): of all
-    config.data.duration = 10.0  # seconds of a training clip
-    config.data.batch_size = 72  # clips a step, over all devices
-    config.data.workers = 0  # processes that read and decode; 0: threads of this one
-    config.data.max_corrupt = 0.01  # share of the training clips that may be unreadable
 
-    config.data.mix = ConfigDict()
-    config.data.mix.ratio = 0.0  # share of training clips made of a speech and a sound clip
-    config.data.mix.add = 0.5  # share of those in which the speech is added, not put in place
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted names -> groups of groups."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        group = tree
+        for key in groups:
+            group = group.setdefault(key, {})
+        group[last] = value
+    return tree
 
-    config.codec = ConfigDict()
-    config.codec.folder = ""  # of a codec to take; empty: one is fitted on the shards, with:
-    config.codec.channels = 128  # latent channels
-    config.codec.whiten = 0.5  # 0 keeps the proportions of the latent's channels, 1 equals them
-    config.codec.width = 128  # of the networks of a codec that is trained (configs/codec.py)
-    config.codec.encoder_blocks = 2  # of its encoder, at 25 frames a second
-    config.codec.decoder_blocks = 4  # of its decoder, at 100
-    config.codec.crop = 0.64  # seconds of each clip that a step of its training sees
-    config.codec.divergence = 1e-3  # weight of the latent's divergence from N(0, 1) in its loss
-    config.codec.iterations = 32  # Griffin-Lim iterations of its decoding
 
-    config.model = ConfigDict()
-    config.model.route = "joint"  # a key of conditions.ROUTES
-    config.model.layers = 10
-    config.model.heads = 24
-    config.model.kv_heads = 12  # key/value heads of the cross-attention
-    config.model.head_width = 64
-    config.model.feed_forward = 4  # hidden width of the SwiGLU over the model's width
-    config.model.time_features = 256  # Fourier features of the time token
-    config.model.rotate_keys = False  # positions for the cross-attention's keys
-    config.model.null_phonemes = False  # dropped phonemes are a learned row instead of zeros
-    config.model.sync_by_time = False  # Synchformer tokens lie at the frames that they saw
-    config.model.durations = 0  # width of a network that learns how long phonemes last; 0: none
-    config.model.remat = "dots"  # what the backward pass recomputes: "none", "layer", "dots"
-    config.model.unroll = 1  # layers in one turn of the compiled loop
-    config.model.projected = ConfigDict(  # projected widths; 0: the condition table's
-        {"clip": 0, "speaker": 0, "phonemes": 0, "lips": 0, "sync": 0}
-    )
+def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """The inverse of `nest`; also of a whole config."""
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        nested = isinstance(value, Mapping | ConfigDict)
+        values |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return values
 
-    config.flow = ConfigDict()
-    config.flow.time = "uniform"  # distribution of training times: "uniform" or "logit_normal"
-    config.flow.mask_padding = False  # leave frames after a clip's end out of the loss
 
-    config.dropout = ConfigDict()
-    config.dropout.unit = "batch"  # one draw a "batch" (the official code) or a "sample"
-    config.dropout.all = 0.1  # probability of dropping all conditions together
-    config.dropout.video = 0.0  # of dropping clip, sync and lips together
-    config.dropout.each = 0.0  # of dropping each condition by itself
-    config.dropout.frame_ratios = ()  # shares of dropped lips and sync frames, one drawn a unit
-
-    config.optim = ConfigDict()
-    config.optim.kind = "adamw"  # or "muon"
-    config.optim.learning_rate = 2 * 36 * 4e-7  # the paper's rule: clips a step * 4e-7
-    config.optim.warmup = 2000  # steps of linear warm-up
-    config.optim.schedule = "constant"  # after it: "constant" or "cosine" to 0 at the last step
-    config.optim.b1 = 0.9
-    config.optim.b2 = 0.999
-    config.optim.weight_decay = 0.01
-    config.optim.clip_norm = 1.0  # largest global gradient norm; 0: no clipping
-    config.optim.ema = 0.999  # decay of the averaged weights that sampling uses; 0: no averages
-
-    config.train = ConfigDict()
-    config.train.task = "flow"  # what is trained: "flow" or "codec"
-    config.train.start = ""  # folder of a run whose averaged weights and codec this one starts with
-    config.train.steps = 250_000
-    config.train.log_every = 100  # steps
-    config.train.checkpoint_every = 2000  # steps
-    config.train.keep = 3  # newest checkpoints to keep, beside that of the least valid_loss
-    config.train.accumulate = 1  # pieces that a batch is worked off in, one after another
-    config.train.max_skipped = 10  # steps in a row without a finite loss that stop the run
-    config.train.validate_every = 2000  # steps; 0: no validation loss while training
-    config.train.validate_clips = 256  # clips of the validation split
-    config.train.compiled = ""  # folder of compiled programs; empty: WORKDIR/compiled
-    config.train.sample_every = 10_000  # steps; 0: no samples while training
-    config.train.evaluate_every = 0  # steps between scores of a few validation clips; 0: none
-    config.train.evaluate = False  # evaluate on the test split and write the report at the end
-    config.train.evaluate_clips = 64  # clips a task
-
-    config.sample = ConfigDict()
-    config.sample.solver = "euler"
-    config.sample.steps = 25
-    config.sample.guidance = 3.0  # common guidance scale
-    config.sample.scales = ConfigDict(  # scales of single conditions; 0: the common one
-        {"clip": 0.0, "speaker": 0.0, "phonemes": 0.0, "lips": 0.0, "sync": 0.0}
-    )
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1  # devices that split the batch; -1: all that are left
-    config.mesh.fsdp = 1  # devices that split the batch and the parameters
-    config.mesh.tensor = 1  # devices that split heads and hidden widths
-
-    config.precision = ConfigDict()
-    config.precision.compute = "float32"  # of the network: "float32" or "bfloat16"
-    config.precision.matmul = "default"  # jax_default_matmul_precision
-    return config
+def value_of(config, name: str) -> Any:
+    """A field's value by its dotted name."""
+    return functools.reduce(operator.getitem, name.split("."), config)
 
 
 def improved(config: ConfigDict) -> ConfigDict:
-    """The `_plus` recipes: the official code's weaknesses mended, the rest left as it is."""
-    config.dropout.unit = "sample"
+    """Sets the fields in which the `*_improved` recipes differ from the official code."""
+    config.dropout.granularity = "example"
     config.dropout.each = 0.05
     config.flow.mask_padding = True
-    config.model.rotate_keys = True
-    config.model.null_phonemes = True
-    config.model.sync_by_time = True
-    config.model.durations = 128
+    config.model.cross_attention_rope = True
+    config.model.learned_null_phonemes = True
+    config.model.time_aligned_sync = True
+    config.model.duration_width = 128
     return config

@@ -160,16 +160,16 @@ def make_mixer(
     speech: Sequence,
     sound: Sequence,
     rates: Mapping[str, float | None],
-    sync_by_time: bool,
+    time_aligned_sync: bool,
 ) -> Mixer:
     """The mixer of a config's `data.mix`.
 
-    If sync tokens are aligned by the time of their frames (`sync_by_time`), there are as many
+    If sync tokens are aligned by the time of their frames (`time_aligned_sync`), there are as many
     tokens a second as frames, and speech starts at the start of a segment, so that segments are
     never cut.
     """
     grid = 0.0
-    if sync_by_time and rates["sync"] != LATENT_RATE:
+    if time_aligned_sync and rates["sync"] != LATENT_RATE:
         grid, rates = SEGMENT_HOP / LATENT_RATE, {**rates, "sync": LATENT_RATE}
     return Mixer(
         records=records,
@@ -177,6 +177,6 @@ def make_mixer(
         sound=sound,
         rates=rates,
         ratio=mixing.ratio,
-        add=mixing.add,
+        add=mixing.add_ratio,
         grid=grid,
     )

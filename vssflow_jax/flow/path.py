@@ -17,7 +17,9 @@ def sample_time(key: jax.Array, batch: int, distribution: str) -> jax.Array:
         return jax.random.uniform(key, (batch,))
     if distribution == "logit_normal":
         return jax.nn.sigmoid(jax.random.normal(key, (batch,)))
-    raise ValueError(f"flow.time: found {distribution!r}, expected 'uniform' or 'logit_normal'")
+    raise ValueError(
+        f"flow.time_sampling: found {distribution!r}, expected 'uniform' or 'logit_normal'"
+    )
 
 
 def interpolate(x0: jax.Array, x1: jax.Array, t: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ def pace(config, params: Mapping, statistics: Mapping) -> DurationModel:
 def of_run(workdir: Path, statistics: Mapping) -> DurationModel:
     """The pace that sampling from a run has; the table alone where its weights are not there."""
     there = (workdir / checkpoint.FOLDER).is_dir() or (workdir / checkpoint.CONVERTED).is_file()
-    if not there or not (config := checkpoint.read_config(workdir)).model.durations:
+    if not there or not (config := checkpoint.read_config(workdir)).model.duration_width:
         return DurationModel.from_statistics(statistics)
     return pace(config, checkpoint.load_weights(workdir)[0], statistics)
 

@@ -17,7 +17,7 @@ from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.training import checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
-LOCAL = (("data", "shards"), ("codec", "folder"), ("train", "start"))  # paths of one machine
+LOCAL = (("data", "shards"), ("codec", "folder"), ("train", "init_from"))  # paths of one machine
 
 
 def rounded(params: Mapping, dtype: str) -> dict[str, np.ndarray]:
@@ -59,7 +59,7 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     checkpoint.check_identity(
         identity, {"codec": hash_codec(codec)}, f"{workdir}: checkpoint {step}"
     )
-    start = Path(config.train.start).name
+    source = Path(config.train.init_from).name
     for group, field in LOCAL:
         config[group][field] = ""
     weights = rounded(params, dtype)
@@ -70,7 +70,7 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     facts = {
         "name": name or out.resolve().name,
         "step": step,
-        "start": start,
+        "init_from": source,
         "parameters": sum(array.size for array in weights.values()),
         "dtype": dtype,
         "weights": checkpoint.file_hash(out / checkpoint.CONVERTED),
@@ -102,10 +102,10 @@ def read_scores(workdir: Path) -> dict:
 def card(facts: Mapping, config, scores: Mapping) -> str:
     """The model's card, Markdown: what it is, how it was made, what it scores, its licence."""
     guidance = ", ".join(
-        f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale
+        f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale is not None
     )
     corpus = config.data.corpus or "the data set below"
-    start = f", from the weights of `{facts['start']}`" if facts["start"] else ""
+    start = f", from the weights of `{facts['init_from']}`" if facts["init_from"] else ""
     return f"""# {facts["name"]}
 
 A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]:,} parameters,
@@ -116,7 +116,7 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 ## Training
 
 {facts["step"]:,} steps of {config.data.batch_size} clips of {config.data.duration:g} s, route
-`{config.model.route}`, {config.optim.kind}{start}; corpus: {corpus}. Sampling by default:
+`{config.model.route}`, {config.optim.name}{start}; corpus: {corpus}. Sampling by default:
 {config.sample.solver}, {config.sample.steps} steps, guidance {config.sample.guidance:g}\
 {f" ({guidance})" if guidance else ""}.
 

@@ -69,7 +69,9 @@ def choose(
         raise InputError(f"--steps: found {steps}, expected 1 to {MOST_STEPS}")
     route = conditions.ROUTES[config.model.route]
     used = [name for name in conditions.NAMES if name in route.used]
-    own = {name: value for name, value in sample.scales.items() if value} | dict(scales or {})
+    own = {name: value for name, value in sample.scales.items() if value is not None} | dict(
+        scales or {}
+    )
     own = {name: value for name, value in own.items() if name in used}
     return Sampling(solver=solver, steps=steps, groups=guidance.group_by_scale(used, scale, own))
 

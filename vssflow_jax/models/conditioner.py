@@ -39,16 +39,16 @@ class ConditionerConfig:
     Attributes:
       route: which condition enters where.
       widths: projected widths that differ from the table's, as (name, width) pairs.
-      null_phonemes: dropped phonemes are the last row of their table, which no phoneme uses,
+      learned_null_phonemes: dropped phonemes are the last row of their table, which none uses,
         and not zeros: a learned "unknown", beside the learned "no speech" of id 0.
-      sync_by_time: sync tokens lie at the frames that they saw, and not evenly spread.
+      time_aligned_sync: sync tokens lie at the frames that they saw, and not evenly spread.
       dtype: of the computation.
     """
 
     route: conditions.Route
     widths: tuple[tuple[str, int], ...] = ()
-    null_phonemes: bool = False
-    sync_by_time: bool = False
+    learned_null_phonemes: bool = False
+    time_aligned_sync: bool = False
     dtype: str = "float32"
 
     def width(self, name: str) -> int:
@@ -57,7 +57,7 @@ class ConditionerConfig:
 
     def align(self, name: str) -> str:
         """How a condition's frames are laid on the latent grid."""
-        if name == "sync" and self.sync_by_time:
+        if name == "sync" and self.time_aligned_sync:
             return conditions.BY_TIME
         return conditions.BY_NAME[name].align
 
@@ -91,7 +91,7 @@ class Conditioner(nn.Module):
             condition, x = conditions.BY_NAME[name], features[name]
             if condition.align != conditions.TOKEN:
                 x = alignment.align_to_grid(x, self.config.align(name), length)
-            if condition.ids and self.config.null_phonemes:
+            if condition.ids and self.config.learned_null_phonemes:
                 ids = jnp.where(_append_axes(keep[name], x) > 0, x, condition.width - 1)
                 out[name] = self.projections[name](ids)
             else:

@@ -25,7 +25,7 @@ REMAT = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiTConfig:
-    """Size of the network; width D is heads * head_width.
+    """Size of the network; width D is heads * head_dim.
 
     Attributes:
       channels: C, latent and concatenated conditions; also the output's.
@@ -33,10 +33,10 @@ class DiTConfig:
       layers: transformer blocks.
       heads: query heads.
       kv_heads: key/value heads of the second attention.
-      head_width: channels of a head; the first half is rotated.
+      head_dim: channels of a head; the first half is rotated.
       time_features: Fourier features of the time token.
-      feed_forward: hidden width of the SwiGLU as a multiple of D.
-      rotate_keys: give cross-attention keys positions (the official network gives none).
+      mlp_ratio: hidden width of the SwiGLU as a multiple of D.
+      cross_attention_rope: give cross-attention keys positions (the official network gives none).
       remat: what is recomputed in the backward pass, a key of REMAT.
       unroll: layers that one turn of the compiled loop holds; more is faster on CPUs, and
         slower to compile.
@@ -48,10 +48,10 @@ class DiTConfig:
     layers: int
     heads: int
     kv_heads: int
-    head_width: int
+    head_dim: int
     time_features: int
-    feed_forward: int = 4
-    rotate_keys: bool = False
+    mlp_ratio: int = 4
+    cross_attention_rope: bool = False
     remat: str = "none"
     unroll: int = 1
     dtype: str = "float32"
@@ -65,7 +65,7 @@ class DiTConfig:
     @property
     def width(self) -> int:
         """D."""
-        return self.heads * self.head_width
+        return self.heads * self.head_dim
 
 
 class Block(nn.Module):
@@ -86,20 +86,20 @@ class Block(nn.Module):
             return nn.LayerNorm(epsilon=layers.NORM_EPSILON, dtype=dtype, name=name)(x)
 
         x += layers.SelfAttention(
-            config.heads, config.heads, config.head_width, dtype, name="attention"
+            config.heads, config.heads, config.head_dim, dtype, name="attention"
         )(norm(x, "norm1"))
         if keys is None:
             second = layers.SelfAttention(
-                config.heads, config.kv_heads, config.head_width, dtype, name="cross"
+                config.heads, config.kv_heads, config.head_dim, dtype, name="cross"
             )(norm(x, "norm2"))
         else:
             silent = len(x) - len(keys[0])
-            second = layers.CrossAttention(config.heads, config.head_width, dtype, name="cross")(
+            second = layers.CrossAttention(config.heads, config.head_dim, dtype, name="cross")(
                 norm(x[silent:], "norm2"), keys
             )
             second = jnp.pad(second, ((silent, 0), (0, 0), (0, 0)))
         x += second
-        x += layers.FeedForward(config.feed_forward, dtype, name="feed_forward")(norm(x, "norm3"))
+        x += layers.FeedForward(config.mlp_ratio, dtype, name="feed_forward")(norm(x, "norm3"))
         return x, None
 
 
@@ -111,7 +111,7 @@ def stacked_context_kv(config: DiTConfig) -> nn.Module:
         split_rngs={"params": True},
         in_axes=None,
         axis_size=config.layers,
-    )(config.kv_heads, config.head_width, config.rotate_keys, jnp.dtype(config.dtype))
+    )(config.kv_heads, config.head_dim, config.cross_attention_rope, jnp.dtype(config.dtype))
 
 
 class DiT(nn.Module):

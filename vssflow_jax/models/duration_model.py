@@ -100,8 +100,8 @@ class DurationNetwork(nn.Module):
 
 
 def build_network(config) -> DurationNetwork | None:
-    """The network of `config.model.durations`; None where that is 0."""
-    return DurationNetwork(config.model.durations) if config.model.durations else None
+    """The network of `config.model.duration_width`; None where that is 0."""
+    return DurationNetwork(config.model.duration_width) if config.model.duration_width else None
 
 
 def init_params(network: DurationNetwork, key: jax.Array) -> dict:

@@ -96,7 +96,7 @@ def count_unconditional(model: VSSFlow, branches: Sequence[Sequence[str]]) -> in
     """
     config = model.conditioner_config
     attended = {*config.route.token, *config.route.cross}
-    if config.null_phonemes and any(conditions.BY_NAME[name].ids for name in attended):
+    if config.learned_null_phonemes and any(conditions.BY_NAME[name].ids for name in attended):
         return 0  # the row of dropped phonemes is not zeros
     without = itertools.takewhile(lambda names: not attended & set(names), branches)
     return min(len(list(without)), len(branches) - 1)

@@ -133,13 +133,13 @@ class SelfAttention(nn.Module):
 
     heads: int
     kv_heads: int
-    head_width: int
+    head_dim: int
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
         def heads(count, name):
-            return project_to_heads(x, count, self.head_width, self.dtype, name)
+            return project_to_heads(x, count, self.head_dim, self.dtype, name)
 
         query = apply_rotary(heads(self.heads, "query"))  # [B, H, T, h]
         key = apply_rotary(heads(self.kv_heads, "key"))  # [B, K, T, h]
@@ -151,14 +151,14 @@ class ContextKV(nn.Module):
     """Keys and values of one layer's cross-attention, made once a sample from the context."""
 
     kv_heads: int
-    head_width: int
+    head_dim: int
     rotate_keys: bool
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, context: jax.Array) -> tuple[jax.Array, jax.Array]:  # [B, M, Dc]
         key, value = (
-            project_to_heads(context, self.kv_heads, self.head_width, self.dtype, name)
+            project_to_heads(context, self.kv_heads, self.head_dim, self.dtype, name)
             for name in ("key", "value")
         )  # [B, K, M, h]
         return (apply_rotary(key) if self.rotate_keys else key), value
@@ -168,12 +168,12 @@ class CrossAttention(nn.Module):
     """Attention to the context: queries rotated; query head j reads key head j // (H / K)."""
 
     heads: int
-    head_width: int
+    head_dim: int
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: tuple[jax.Array, jax.Array]) -> jax.Array:
-        query = project_to_heads(x, self.heads, self.head_width, self.dtype, "query")
+        query = project_to_heads(x, self.heads, self.head_dim, self.dtype, "query")
         return project_from_heads(
             attend(apply_rotary(query), *keys), x.shape[-1], self.dtype, "out"
         )

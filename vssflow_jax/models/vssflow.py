@@ -49,13 +49,13 @@ def build_model(config, latent_channels: int) -> VSSFlow:
     """The model of `config.model` for a codec with `latent_channels`."""
     model = config.model
     route = conditions.ROUTES[model.route]
-    widths = {name: width for name, width in model.projected.items() if width}
+    widths = {name: width for name, width in model.projected_widths.items() if width is not None}
     return VSSFlow(
         conditioner_config=ConditionerConfig(
             route=route,
             widths=tuple(sorted(widths.items())),
-            null_phonemes=model.null_phonemes,
-            sync_by_time=model.sync_by_time,
+            learned_null_phonemes=model.learned_null_phonemes,
+            time_aligned_sync=model.time_aligned_sync,
             dtype=config.precision.compute,
         ),
         dit_config=DiTConfig(
@@ -64,10 +64,10 @@ def build_model(config, latent_channels: int) -> VSSFlow:
             layers=model.layers,
             heads=model.heads,
             kv_heads=model.kv_heads,
-            head_width=model.head_width,
+            head_dim=model.head_dim,
             time_features=model.time_features,
-            feed_forward=model.feed_forward,
-            rotate_keys=model.rotate_keys,
+            mlp_ratio=model.mlp_ratio,
+            cross_attention_rope=model.cross_attention_rope,
             remat=model.remat,
             unroll=model.unroll,
             dtype=config.precision.compute,

@@ -22,6 +22,7 @@ from vssflow_jax.data import shards
 from vssflow_jax.generation import durations as pacing
 from vssflow_jax.reports import examples, plots
 from vssflow_jax.reports.html import data_uri, document, escape, figure
+from vssflow_jax.training import checkpoint
 
 FILE = "report.html"
 
@@ -103,7 +104,7 @@ def parameters(workdir: Path) -> int | None:
 def trained(workdir: Path, config: Mapping, log: Sequence[Mapping]) -> str:
     """The paragraph about the run."""
     model, train, data = config["model"], config["train"], config["data"]
-    width = model["heads"] * model["head_width"]
+    width = model["heads"] * model["head_dim"]
     count = parameters(workdir)
     size = f"{count:,} parameters: " if count else ""
     text = (
@@ -309,11 +310,11 @@ def report(workdir: str | Path) -> Path:
       InputError: no config.json there: not a run's folder.
     """
     workdir = Path(workdir)
-    config = read_json(workdir / "config.json")
-    if not config:
+    if not (workdir / "config.json").is_file():
         raise InputError(
             f"{workdir / FILE}: found no config.json beside it, expected a run's folder"
         )
+    config = checkpoint.read_config(workdir).to_dict()
     log = read_log(workdir / "metrics.jsonl")
     metrics = read_json(workdir / "eval" / "metrics.json")
     sections = (

@@ -59,7 +59,7 @@ class Program:
 
 def load_codec_shapes(config):
     """The codec that the step encodes with: the config's, or the embedded one's shapes."""
-    start = config.train.start
+    start = config.train.init_from
     folder = config.codec.folder or (start and Path(start) / "codec")
     if folder:
         return load_codec(folder)

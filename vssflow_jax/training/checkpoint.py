@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.safetensors_io import nest, read_arrays
-from vssflow_jax.config import fields
+from vssflow_jax.config import fields, migration
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -117,7 +117,8 @@ class Checkpoints:
     def identity(self, step: int) -> dict:
         """What a step was made with: hashes and config."""
         items = ocp.args.Composite(identity=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=items).identity
+        identity = self._manager.restore(step, args=items).identity
+        return {**identity, "model": migration.migrate_model(identity.get("model", {}))}
 
     def wait(self) -> None:
         """Returns when every save is whole; raises what went wrong in the background."""
@@ -254,24 +255,23 @@ def refuse_conversion(workdir: str | Path) -> None:
     if (Path(workdir) / CONVERTED).exists():
         raise InputError(
             f"--workdir={workdir}: found converted weights, expected a folder for the run alone; "
-            f"start from them with --config.train.start={workdir}"
+            f"start from them with --config.train.init_from={workdir}"
         )
 
 
 def read_config(workdir: str | Path) -> ConfigDict:
-    """The config that a run wrote down; fields that are newer than the run are the base's.
+    """The config of a run of any age; see `migration.parse_config`.
 
     Raises:
-      InputError: no config there, or not a whole one.
+      InputError: no config there, or not a run's.
     """
-    path, config = bundled.locate(workdir) / "config.json", fields.default_config()
+    path = bundled.locate(workdir) / "config.json"
     try:
-        config.update(json.loads(path.read_text()))
+        return migration.parse_config(dict(json.loads(path.read_text())), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a run's config") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not a run's config: {error}") from None
-    return config
 
 
 def check_identity(found: dict, expected: dict, where: str) -> None:

@@ -16,7 +16,7 @@ from vssflow_jax.data import pipeline
 CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
 
 
-START = ("folder", "channels", "whiten", "iterations")  # of config.codec, not of its network
+START = ("folder", "channels", "whitening", "iterations")  # of config.codec, not of its network
 
 
 FIRST_CODEC = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
@@ -30,13 +30,18 @@ def ensure_codec(config, records, workdir: Path):
     Raises:
       InputError: the folder that the config names holds no codec.
     """
-    folder, start = workdir / FIRST_CODEC[config.train.task], config.train.start
+    folder, start = workdir / FIRST_CODEC[config.train.task], config.train.init_from
     given = config.codec.folder or (start and bundled.locate(start) / "codec")
     if not (folder / "codec.json").exists() and given:
         save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():
         waves = some_waves(config, records)
-        codec = fit_pca(waves, channels=config.codec.channels, whiten=config.codec.whiten)
+        codec = fit_pca(
+            waves,
+            channels=config.codec.channels,
+            whitening=config.codec.whitening,
+            iterations=config.codec.iterations,
+        )
         save_codec(codec, folder)
     return load_codec(folder)
 

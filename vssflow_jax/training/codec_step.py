@@ -19,7 +19,7 @@ from vssflow_jax.training import sharding, state, step
 
 FRAME = STACK * mels.HOP  # samples of a latent frame
 QUIETEST = 5e-3  # magnitude of a bin under which all is silence to the loss
-FLOW_ALONE = {"accumulate": 1, "start": "", "sample_every": 0, "evaluate_every": 0}
+FLOW_ALONE = {"grad_accumulation": 1, "init_from": "", "sample_every": 0, "evaluate_every": 0}
 
 
 def check(config) -> None:
@@ -94,7 +94,7 @@ def task(config, spec, codec: PcaCodec, mesh) -> step.Task:
         wave = crops(batch["wave"], batch["frames"], length, place)
         noise = jax.random.normal(draw, (len(wave), length // FRAME, codec.channels))
         made = trained.init_from_pca(codec, config.codec, params)
-        return codec_loss(made, wave, noise, config.codec.divergence)
+        return codec_loss(made, wave, noise, config.codec.kl_weight)
 
     def validation(params, codec, batch, number):
         key = jax.random.fold_in(jax.random.key(config.seed), step.VALIDATION)

@@ -102,12 +102,14 @@ class Run:
         task = trains(config, spec, self.codec, mesh)
         self._make = task.make
         self._places = sharding.shardings(jax.eval_shape(self._make), mesh)
-        self.checkpoints = checkpoint.Checkpoints(workdir, config.train.keep, writes=True)
+        self.checkpoints = checkpoint.Checkpoints(
+            workdir, config.train.keep_checkpoints, writes=True
+        )
         newest = self.checkpoints.latest()
         self.done = self._saved = newest or 0  # not asked of the state: it may be in the making
         self.state, found = self._restore(newest)
-        most = config.data.max_corrupt * clips
-        self.tally = Tally(config.train.max_skipped, most, found.get("tally"))
+        most = config.data.max_corrupt_fraction * clips
+        self.tally = Tally(config.train.max_skipped_steps, most, found.get("tally"))
         self.checkpoints.best = found.get("best")
         self._step = jax.jit(
             task.step,
@@ -118,7 +120,7 @@ class Run:
 
     def _restore(self, newest: int | None) -> tuple[state.TrainState, dict]:
         if newest is None:
-            made, start = self._make(), self.config.train.start
+            made, start = self._make(), self.config.train.init_from
             return (started(made, start, self.identity["codec"]) if start else made), {}
         found = self.checkpoints.identity(newest)
         checkpoint.check_identity(found, self.identity, f"{self.workdir}: checkpoint {newest}")
@@ -230,9 +232,9 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     try:
         weights, number, identity = checkpoint.load_weights(folder)
     except InputError as error:
-        raise InputError(f"train.start: {error}") from None
+        raise InputError(f"train.init_from: {error}") from None
     if identity:  # published weights do not say what codec is theirs
-        where = f"train.start={folder}: checkpoint {number}"
+        where = f"train.init_from={folder}: checkpoint {number}"
         checkpoint.check_identity(identity, {"codec": codec}, where)
     own = made.params.get(duration_model.PARAMS_KEY)  # which the other run may lack, or have alone
     weights = {
@@ -244,7 +246,7 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise InputError(
-                f"train.start={folder}: parameter {name}: found {found.get(name, 'none')}, "
+                f"train.init_from={folder}: parameter {name}: found {found.get(name, 'none')}, "
                 f"expected {expected.get(name, 'none')}"
             )
     params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), weights, made.params)

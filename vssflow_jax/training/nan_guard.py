@@ -48,8 +48,8 @@ class Tally:
                 )
         if len(self._corrupt) > self._max_corrupt:
             raise InputError(
-                f"data.max_corrupt: found {len(self._corrupt)} corrupt records, expected at most "
-                f"{self._max_corrupt:g}: {'; '.join(self._corrupt)}"
+                f"data.max_corrupt_fraction: found {len(self._corrupt)} corrupt records, expected "
+                f"at most {self._max_corrupt:g}: {'; '.join(self._corrupt)}"
             )
 
     def step(self, number: int, skipped: jax.Array, clips: list[str]) -> None:
@@ -75,8 +75,8 @@ class Tally:
         self._skipped, self._row = self._skipped + 1, self._row + 1
         if self._row >= self._max_skipped:
             raise InputError(
-                f"train.max_skipped: {self._row} steps in a row, up to {number}, had no finite "
-                f"loss or gradient; clips of the last: {', '.join(clips)}"
+                f"train.max_skipped_steps: {self._row} steps in a row, up to {number}, had no "
+                f"finite loss or gradient; clips of the last: {', '.join(clips)}"
             )
 
     def values(self) -> dict[str, int]:

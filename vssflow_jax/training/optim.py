@@ -28,28 +28,30 @@ def schedule(optim, steps: int, peak: float | None = None) -> optax.Schedule:
     if optim.schedule == "constant":
         after = optax.constant_schedule(peak)
     elif optim.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, max(steps - optim.warmup, 1))
+        after = optax.cosine_decay_schedule(peak, max(steps - optim.warmup_steps, 1))
     else:
         raise ValueError(
             f"optim.schedule: found {optim.schedule!r}, expected 'constant' or 'cosine'"
         )
-    warmup = optax.linear_schedule(0.0, peak, max(optim.warmup, 1))
-    return optax.join_schedules([warmup, after], [optim.warmup])
+    warmup = optax.linear_schedule(0.0, peak, max(optim.warmup_steps, 1))
+    return optax.join_schedules([warmup, after], [optim.warmup_steps])
 
 
 def optimizer(optim, steps: int) -> optax.GradientTransformation:
-    """The rule of `optim.kind` under global-norm clipping; Adam for the network of durations.
+    """The rule of `optim.name` under global-norm clipping; Adam for the network of durations.
 
     "adamw" is the published one, with weight decay on everything. "muon" (Jordan et al. 2024)
     orthogonalises the updates of matrices, scales them to AdamW's size (Liu et al. 2025, arXiv
     2502.16982), and leaves all that is no matrix to AdamW.
     """
     rate = schedule(optim, steps)
-    clip = clip_by_norm(optim.clip_norm) if optim.clip_norm else optax.identity()
-    if optim.kind == "adamw":
+    clip = (
+        clip_by_norm(optim.max_grad_norm) if optim.max_grad_norm is not None else optax.identity()
+    )
+    if optim.name == "adamw":
         decay = optax.add_decayed_weights(optim.weight_decay)
         rule = optax.chain(adam(optim.b1, optim.b2), decay, optax.scale_by_learning_rate(rate))
-    elif optim.kind == "muon":
+    elif optim.name == "muon":
         rule = optax.contrib.muon(
             rate,
             ns_steps=NEWTON_SCHULZ_STEPS,
@@ -62,7 +64,7 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
             consistent_rms=MUON_RMS,
         )
     else:
-        raise ValueError(f"optim.kind: found {optim.kind!r}, expected 'adamw' or 'muon'")
+        raise ValueError(f"optim.name: found {optim.name!r}, expected 'adamw' or 'muon'")
     own = optax.adam(schedule(optim, steps, DURATIONS_RATE))
     return apart(
         optax.chain(clip, rule),

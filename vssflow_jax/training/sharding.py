@@ -98,14 +98,14 @@ def shardings(tree, mesh: Mesh):
 
 def check(config, mesh: Mesh) -> None:
     """Raises an InputError unless batch and heads split evenly over the mesh."""
-    batch, pieces = config.data.batch_size, config.train.accumulate
+    batch, pieces = config.data.batch_size, config.train.grad_accumulation
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
     if pieces < 1:
-        raise InputError(f"train.accumulate: found {pieces}, expected at least 1")
+        raise InputError(f"train.grad_accumulation: found {pieces}, expected at least 1")
     if batch < 1 or batch % (data * fsdp * pieces):
         raise InputError(
             f"data.batch_size: found {batch}, expected a multiple of {data * fsdp * pieces} "
-            f"(mesh data {data} x fsdp {fsdp} x train.accumulate {pieces})"
+            f"(mesh data {data} x fsdp {fsdp} x train.grad_accumulation {pieces})"
         )
     if config.model.heads % tensor:
         raise InputError(

@@ -30,7 +30,7 @@ def initial(params, config) -> TrainState:
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        ema=params if config.optim.ema else None,
+        ema=params if config.optim.ema_decay else None,
         opt_state=optimizer.init(params),
     )
 

@@ -45,10 +45,10 @@ def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dic
     Args:
       key: of this step.
       present: [B] by name, 0 where the shard has no such condition.
-      dropout: the config's probabilities, drawn once a sample or once a batch.
+      dropout: the config's probabilities, drawn once an example or once a batch.
     """
     batch = next(iter(present.values())).shape[0]
-    count = {"sample": batch, "batch": 1}[dropout.unit]
+    count = {"example": batch, "batch": 1}[dropout.granularity]
     draws = jax.random.uniform(key, (2 + len(conditions.NAMES), count))
     joint, video = draws[0] >= dropout.all, draws[1] >= dropout.video
     keep = {}
@@ -65,11 +65,11 @@ def keep_frames(
 ) -> dict[str, jax.Array]:
     """Drops single frames of lips and sync, apart from each other: `keep` by frame [B, length].
 
-    The share of frames that go is one of `dropout.frame_ratios`, drawn once a sample or once
+    The share of frames that go is one of `dropout.frame_ratios`, drawn once an example or once
     a batch.
     """
     batch = keep[MASKED[0]].shape[0]
-    count = {"sample": batch, "batch": 1}[dropout.unit]
+    count = {"example": batch, "batch": 1}[dropout.granularity]
     ratio_key, *keys = jax.random.split(key, 1 + len(MASKED))
     ratio = jax.random.choice(ratio_key, jnp.asarray(dropout.frame_ratios), (count, 1))
     by_frame = dict(keep)
@@ -96,7 +96,7 @@ def draws(codec, batch, key: jax.Array, config) -> dict:
     return {
         "posterior": jax.random.normal(posterior_key, shape),
         "x0": jax.random.normal(noise_key, shape),
-        "t": path.sample_time(time_key, shape[0], config.flow.time),
+        "t": path.sample_time(time_key, shape[0], config.flow.time_sampling),
         "keep": keep,
     }
 
@@ -133,8 +133,8 @@ def cut(tree, pieces: int):
 
 
 def loss_and_gradient(model, params, codec, batch, key: jax.Array, config, mesh=None):
-    """The loss of a batch and its gradient, in `train.accumulate` pieces one after another."""
-    pieces, drawn = config.train.accumulate, draws(codec, batch, key, config)
+    """The loss of a batch and its gradient, in `train.grad_accumulation` pieces, one by one."""
+    pieces, drawn = config.train.grad_accumulation, draws(codec, batch, key, config)
 
     def loss(params, batch, drawn, share=1.0):
         with sharding.activations(mesh):
@@ -212,7 +212,7 @@ def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None =
     def updated(state: TrainState, gradient) -> TrainState:
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = jax.lax.optimization_barrier(optax.apply_updates(state.params, updates))
-        ema = optim.average(state.ema, params, state.step, config.optim.ema)
+        ema = optim.average(state.ema, params, state.step, config.optim.ema_decay)
         return state.replace(params=params, ema=ema, opt_state=opt_state)
 
     def step(state: TrainState, codec, batch):

@@ -132,7 +132,7 @@ def _fields(limits: Limits, sample, route: str):
         gr.Markdown("Guidance of single conditions; 0: the one above.")
         with gr.Row():
             for name in conditions.ROUTES[route].used:
-                own = sample.scales.get(name, 0.0)
+                own = sample.scales[name] or 0.0
                 form[name] = gr.Slider(0, 8, own, step=0.1, label=name.capitalize(), min_width=160)
     return video, strip, form
 

@@ -2,7 +2,7 @@
 
 The folder has `weights.safetensors`, our parameters under their paths, `statistics.json` and
 `config.json`. With a codec in its `codec/` it is sampled like a run; a run starts from it by
-`train.start`.
+`train.init_from`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,46 @@
+"""Rules for the values of config fields: what is expected, in words and as a predicate."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """The values that a field may have.
+
+    Attributes:
+      expected: the values in words, for messages and the documentation.
+      holds: whether a value is one of them.
+    """
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def one_of(*words: str) -> Rule:
+    """One of some words."""
+    quoted = [f'"{word}"' for word in words]
+    return Rule(" or ".join([", ".join(quoted[:-1]), quoted[-1]]), lambda value: value in words)
+
+
+def at_least(low: float) -> Rule:
+    """A finite number of `low` or more."""
+    return Rule(f"at least {low}", lambda value: low <= value < math.inf)
+
+
+def each(rule: Rule) -> Rule:
+    """A list whose items obey a rule; it may be empty."""
+    return Rule(f"a list, each {rule.expected}", lambda values: all(map(rule.holds, values)))
+
+
+ANY = Rule("", lambda value: True)  # any value of the field's type
+FINITE = Rule("a finite number", math.isfinite)
+POSITIVE = Rule("more than 0", lambda value: 0 < value < math.inf)
+FRACTION = Rule("0 to 1", lambda value: 0 <= value <= 1)
+DECAY = Rule("0 to less than 1", lambda value: 0 <= value < 1)
+SEED = Rule("0 to 2147483647", lambda value: 0 <= value < 2**31)
+DEVICES = Rule("at least 1, or -1", lambda value: value >= 1 or value == -1)
