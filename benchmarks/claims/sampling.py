@@ -21,6 +21,7 @@ from benchmarks.claims import curve, flow_losses, results
 from vssflow_jax import bundled
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.conditions import num_latent_frames
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation import protocol
@@ -197,7 +198,7 @@ def model(folder: Path, generator: Generator) -> dict:
     weights = folder / checkpoint.CONVERTED
     known = {"step": generator.step, "folder": folder.name}
     if weights.exists():
-        known["weights"] = checkpoint.file_hash(weights)
+        known["weights"] = hash_file(weights)
     return known
 
 

@@ -7,6 +7,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError, disk_error
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.data import shards
 from vssflow_jax.features.registry import BUILT_IN
 
@@ -157,7 +158,7 @@ def test_shards_are_the_same_bytes_each_time(tmp_path):
         with shards.open_shard_writer(tmp_path / name) as write:
             for seed in range(4):
                 write(record(seed))
-    assert shards.file_hash(tmp_path / "a") == shards.file_hash(tmp_path / "b")
+    assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
 
 
 def test_a_shard_appears_only_when_it_is_whole(tmp_path):

@@ -10,6 +10,7 @@ from helpers import fixtures, tiny_configs
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.data import shards
 from vssflow_jax.preparation import validation
 from vssflow_jax.preparation.prepare import prepare, read_source
@@ -111,7 +112,7 @@ def test_a_record_that_cannot_be_decoded_is_named(copy):
 
     def change(info):
         split = info["splits"]["train"]
-        split["bytes"], split["sha256"] = [shard.stat().st_size], [shards.file_hash(shard)]
+        split["bytes"], split["sha256"] = [shard.stat().st_size], [hash_file(shard)]
 
     edit(copy, change)
     found = problems(copy)

@@ -143,12 +143,6 @@ def _disk_error(error: RuntimeError, path: pathlib.Path) -> Exception:
     return error
 
 
-def file_hash(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def hash_dataset(hashes: Sequence[str], features: Mapping) -> str:
     """Identity of a data set: 16 digits over the SHA-256 of its shards and its features."""
     content = [list(hashes), features, SAMPLE_RATE, LATENT_RATE]

@@ -11,7 +11,7 @@ import numpy as np
 
 from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import hash_file, write_text
 from vssflow_jax.common.safetensors_io import flatten, write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.training import checkpoint
@@ -73,7 +73,7 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
         "init_from": source,
         "parameters": sum(array.size for array in weights.values()),
         "dtype": dtype,
-        "weights": checkpoint.file_hash(out / checkpoint.CONVERTED),
+        "weights": hash_file(out / checkpoint.CONVERTED),
         "codec": hash_codec(codec),
         "dataset": identity.get("dataset"),
     }

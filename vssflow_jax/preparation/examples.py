@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, num_latent_frames
 from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
@@ -114,8 +114,7 @@ def records(row: ManifestRow, note: Mapping | None, settings: Settings) -> Itera
 
 def source(path: str | os.PathLike) -> str:
     """What a media file is, whatever it is called: 16 digits of the SHA-256 of its bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return hash_file(path)[:16]
 
 
 def part(file: str, window: Window) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vssflow_jax.common import errors, process_pool
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import PARTIAL, write_text
+from vssflow_jax.common.files import PARTIAL, hash_file, write_text
 from vssflow_jax.common.locks import Locks
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
@@ -257,7 +257,7 @@ def _write(job: Job, parts: Iterable) -> Iterator[pathlib.Path]:
         "file": job.path.name,
         "clips": tally.clips,
         "bytes": job.path.stat().st_size if tally.clips else 0,
-        "sha256": shards.file_hash(job.path) if tally.clips else "",
+        "sha256": hash_file(job.path) if tally.clips else "",
         "rows": dict(sorted(tally.rows.items())),
         "seconds": {task: round(s, 2) for task, s in sorted(tally.seconds.items())},
         "missing": dict(sorted(tally.missing.items())),

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.data import shards
 
 NAMED = 20  # problems that are printed
@@ -167,7 +168,7 @@ def _file_problem(path: pathlib.Path, size: int, digest: str) -> str:
         return "no such file"
     if path.stat().st_size != size:
         return f"found {path.stat().st_size} bytes, expected {size}"
-    found = shards.file_hash(path)
+    found = hash_file(path)
     return "" if found == digest else f"found sha256 {found[:16]}…, expected {digest[:16]}…"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from ml_collections import ConfigDict
 
 from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.common.safetensors_io import nest, read_arrays
 from vssflow_jax.config import fields, migration
 from vssflow_jax.training.state import TrainState
@@ -233,18 +233,12 @@ def read_export(workdir: Path) -> dict:
         facts = dict(json.loads(path.read_text()))
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not the facts of an export: {error}") from None
-    found = file_hash(workdir / CONVERTED)
+    found = hash_file(workdir / CONVERTED)
     if found != facts.get("weights"):
         raise InputError(
             f"{workdir / CONVERTED}: SHA-256 is {found}, {EXPORT} says {facts.get('weights')}"
         )
     return facts
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_conversion(workdir: str | Path) -> None:
