@@ -78,7 +78,7 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
     clock = Clock()
     with shards.open_shard_writer(folder / "stages.array_record") as write:
         for row in rows:
-            clock("hash of the file", examples.source, row.video or row.audio)
+            clock("hash of the file", examples.hash_media, row.video or row.audio)
             picture = clock("decode pictures", media.read_video, row.video)
             wave = clock("decode sound", media.read_audio, row.audio or row.video)
             duration = len(picture.frames) / registry.VIDEO_RATE
@@ -91,7 +91,7 @@ def time_stages(rows, notes, folder: pathlib.Path) -> None:
                 mouth=mouth and face_tracking.MouthTrack.from_boxes(boxes),
             )
             clock("encode: thumbnails (shared)", getattr, inputs, "thumbnails")
-            record = {"wave": media.pcm(wave), "meta": {"id": row.id}}
+            record = {"wave": media.to_int16(wave), "meta": {"id": row.id}}
             for encoder in registry.BUILT_IN:
                 made = clock(f"encode: {encoder.condition}", encoder.encode, inputs)
                 if made is not None:

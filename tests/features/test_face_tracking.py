@@ -168,7 +168,7 @@ def test_drawn_faces_are_found_where_their_annotation_says(tmp_path):
 def spoken(tmp_path, video, text="place red by k two soon"):
     (tmp_path / "clips.csv").write_text(f"id,video,text,split\na,{video},{text},train\n")
     (row,) = manifest.read_manifest(tmp_path / "clips.csv")
-    return next(examples.records(row, None, examples.Settings()))
+    return next(examples.make_records(row, None, examples.ExampleSettings()))
 
 
 @needs_networks
@@ -190,13 +190,15 @@ def test_an_annotation_says_whose_mouth_it_is(tmp_path, monkeypatch):
     video = tmp_path / "a.mp4"
     media.write_video(video, fixtures.pictures(5, 512, 128), 25)
     for note in ({"face": [400, 60]}, {"face": [380, 20, 420, 100]}, {}):
-        examples.seen(video, note, window, examples.Settings(), speaks=True)
+        examples.encode_video(video, note, window, examples.ExampleSettings(), speaks=True)
     np.testing.assert_allclose(asked[0], [200, 30])
     np.testing.assert_allclose(asked[1], [190, 10, 210, 50])
     assert asked[2] is None
     for wrong in ([1], "left", [1, 2, "x", 4]):
         with pytest.raises(InputError, match="annotation, field face: found"):
-            examples.seen(video, {"face": wrong}, window, examples.Settings(), speaks=True)
+            examples.encode_video(
+                video, {"face": wrong}, window, examples.ExampleSettings(), speaks=True
+            )
 
 
 @needs_networks

@@ -167,13 +167,13 @@ def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
     """The conditions are those of a clip whose pictures are all in memory."""
     window = examples.Window(id="x", start=1.0, frames=50)
     speaks = name.startswith("carphone") and face_mesh.is_available()
-    held, said = examples.seen(
-        fixtures.real(name), None, window, examples.Settings(), speaks=speaks
+    held, said = examples.encode_video(
+        fixtures.real(name), None, window, examples.ExampleSettings(), speaks=speaks
     )
-    monkeypatch.setattr(examples, "HELD", 1.0)
+    monkeypatch.setattr(examples, "MAX_SECONDS_IN_MEMORY", 1.0)
     monkeypatch.setattr(media, "read_video", None)
-    again, said_again = examples.seen(
-        fixtures.real(name), None, window, examples.Settings(), speaks=speaks
+    again, said_again = examples.encode_video(
+        fixtures.real(name), None, window, examples.ExampleSettings(), speaks=speaks
     )
     assert said == said_again and held.keys() == again.keys() and ("lips" in held) == speaks
     for condition, features in held.items():

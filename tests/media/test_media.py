@@ -37,7 +37,7 @@ def test_sound_stays_in_time_to_the_sample(tmp_path):
 def test_wav_comes_back_exactly(tmp_path):
     pcm = np.array([0, 1, -1, 32767, -32768, 123], np.int16)
     media.write_wav(tmp_path / "a.wav", pcm)
-    np.testing.assert_array_equal(media.pcm(media.read_audio(tmp_path / "a.wav")), pcm)
+    np.testing.assert_array_equal(media.to_int16(media.read_audio(tmp_path / "a.wav")), pcm)
 
 
 def test_sound_is_resampled_and_mixed_to_mono(tmp_path):

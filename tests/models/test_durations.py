@@ -375,7 +375,7 @@ def test_a_run_uses_its_network_and_its_report_does(generator, tiny_run):
     shown = durations.of_run(tiny_run, json.loads((tiny_run / "statistics.json").read_text()))
     assert alignment.predict_alignment(record["meta"], shown, voice()) == expected
     request = Request.of(text=WORDS, speech_start=1.0, speech_end=3.0)
-    asked = conditions_of(request, examples.Settings(), generator.statistics)
+    asked = conditions_of(request, examples.ExampleSettings(), generator.statistics)
     assert asked.spans == [(1.0, 3.0)]
 
 

@@ -207,7 +207,7 @@ def test_long_sounds_are_cut_into_windows(corpus, tmp_path):
         "long_1": 2.0,
         "long_2": 1.0,
     }
-    whole = media.pcm(media.read_audio(corpus / "long.mp4"))
+    whole = media.to_int16(media.read_audio(corpus / "long.mp4"))
     np.testing.assert_array_equal(np.concatenate([r["wave"] for r in found.values()]), whole)
     onsets = [r["meta"]["annotation"]["onsets"] for r in found.values()]
     assert onsets == [[1], [], [0]]
@@ -232,7 +232,7 @@ def test_long_speech_is_cut_where_it_pauses(corpus, tmp_path):
     }
     durations = [r["meta"]["duration"] for r in found.values()]
     assert sum(durations) == pytest.approx(5.0) and durations[:2] == [2.2, 2.2]
-    whole = media.pcm(media.read_audio(corpus / "long.mp4"))
+    whole = media.to_int16(media.read_audio(corpus / "long.mp4"))
     np.testing.assert_array_equal(np.concatenate([r["wave"] for r in found.values()]), whole)
     again = [
         (start + shift, end + shift, symbol)
@@ -378,7 +378,7 @@ def test_a_shard_in_other_hands_is_left_alone(corpus, tmp_path):
 
 def test_two_runs_of_other_rows_in_one_folder_are_an_error(corpus, tmp_path, monkeypatch):
     path = write_manifest(corpus, ["k0,0.mp4,,,,,train,"], "mine.csv")
-    monkeypatch.setattr("vssflow_jax.preparation.shard_jobs.finished", lambda job: False)
+    monkeypatch.setattr("vssflow_jax.preparation.shard_jobs.is_finished", lambda job: False)
     with pytest.raises(InputError, match="found a shard of other rows"):
         prepare(path, tmp_path, workers=0, progress=False)
 

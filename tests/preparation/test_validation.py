@@ -79,7 +79,7 @@ def test_pictures_are_of_the_windows_own_time(prepared):
 
 
 def problems(folder):
-    return validation.check(folder, progress=False).problems
+    return validation.validate_shards(folder, progress=False).problems
 
 
 def edit(folder, change):
@@ -167,6 +167,6 @@ def test_a_record_that_is_wrong_is_named(prepared, change, message):
     info = shards.load_dataset_info(out)
     record = {k: v.copy() if isinstance(v, np.ndarray) else v
               for k, v in shards.open_split(out, "train")[0].items()}  # fmt: skip
-    assert not list(validation.record_problems(record, info))
+    assert not list(validation.find_record_problems(record, info))
     change(record)
-    assert any(message in problem for problem in validation.record_problems(record, info))
+    assert any(message in problem for problem in validation.find_record_problems(record, info))

@@ -63,7 +63,7 @@ def write_shards(folder, rng):
                 meta["annotation"] = {"onsets": [0.5], "sound_class": "wood"}
                 if task != "sound":
                     meta |= {"text": "bin", "alignment": MARKS}
-                wave = media.pcm(tone(SECONDS, 200 + 50 * number))
+                wave = media.to_int16(tone(SECONDS, 200 + 50 * number))
                 clip = rng.uniform(-1, 1, (10, 768)).astype(np.float16)
                 add({"wave": wave, "clip": clip, "meta": meta})
     split = {"files": ["test.array_record"], "silent": [], "clips": 3 * CLIPS}

@@ -88,7 +88,7 @@ def rows(tmp_path, wave, text):
 def test_a_clip_without_an_alignment_is_aligned(tmp_path, spoken):
     wave, words, truth = spoken[0]
     (row,) = rows(tmp_path, wave, " ".join(words))
-    (record,) = examples.records(row, None, examples.Settings())
+    (record,) = examples.make_records(row, None, examples.ExampleSettings())
     assert record["meta"]["times"] == "heard"
     times = np.array([interval[:2] for interval in record["meta"]["alignment"]])
     assert np.median(np.abs(times - [i[:2] for i in truth])) < 0.02
@@ -105,7 +105,7 @@ def test_what_cannot_be_aligned_is_predicted_and_says_so(tmp_path, monkeypatch, 
         1 if installed else 0
     )
     (row,) = rows(tmp_path, wave, text.strip())
-    (record,) = examples.records(row, None, examples.Settings())
+    (record,) = examples.make_records(row, None, examples.ExampleSettings())
     assert record["meta"]["times"] == "predicted" and "alignment" not in record["meta"]
     assert record["meta"]["times_note"].startswith("aligner: found" if installed else "aligner: P")
     assert record["phonemes"].any()

@@ -119,7 +119,9 @@ def test_a_voice_needs_an_encoder_for_voices(tmp_path):
 
 def test_stems_switch_conditions():
     request = Request.of(text="set blue at g nine now")
-    made = conditions_of(request, examples.Settings(), {"phoneme_durations": {}, "rates": {}})
+    made = conditions_of(
+        request, examples.ExampleSettings(), {"phoneme_durations": {}, "rates": {}}
+    )
     assert made.record["phonemes"].any() and not stem(made.record, ("clip",))["phonemes"].any()
     assert made.used == ["phonemes"]
 
@@ -140,7 +142,7 @@ def test_the_variant_that_says_the_text_comes_first(tmp_path):
 
     wrong = output(spoken("ada", "bin red by x six please"), 0)
     right = output(spoken("ada"), 1)
-    ranked = rank([wrong, right], request, examples.Settings())
+    ranked = rank([wrong, right], request, examples.ExampleSettings())
     assert [one.report["seed"] for one in ranked] == [1, 0]
     assert ranked[0].report["scores"]["wer"] < ranked[1].report["scores"]["wer"]
     assert 0 < ranked[0].report["scores"]["speaker_similarity"] <= 1
@@ -148,7 +150,7 @@ def test_the_variant_that_says_the_text_comes_first(tmp_path):
 
 def test_what_cannot_be_scored_keeps_its_order():
     outputs = [Output(np.zeros(RATE, np.float32), RATE, {"spans": [[0, 1]]}) for _ in range(3)]
-    ranked = rank(outputs, Request.of(text="good morning"), examples.Settings())
+    ranked = rank(outputs, Request.of(text="good morning"), examples.ExampleSettings())
     assert [a is b for a, b in zip(ranked, outputs, strict=True)] == [True] * 3
     assert ranked[0].report["scores"] == {}
 

@@ -20,7 +20,7 @@ RATE = 16_000
 class Silent:
     """A generator of noise that says how far it is; it notes the requests that it got."""
 
-    settings = examples.Settings()
+    settings = examples.ExampleSettings()
 
     def __init__(self):
         self.requests = []

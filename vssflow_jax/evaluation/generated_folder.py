@@ -14,7 +14,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.media.reading import SAMPLE_RATE
+from vssflow_jax.conditions import SAMPLE_RATE
 
 MANIFEST = "manifest.csv"
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".mkv", ".webm")

@@ -54,7 +54,7 @@ class Generator:
         self.config = config
         self.codec = jax.device_put(codec)  # once, and not at every call
         self.statistics = dict(statistics)
-        self.settings = examples.Settings(encoder_set=statistics.get("encoders", "built-in"))
+        self.settings = examples.ExampleSettings(encoder_set=statistics.get("encoders", "built-in"))
         self.step = step
         self.model = vssflow.build_model(config, codec.channels)
         self.network = folded.folded_network(self.model)

@@ -10,12 +10,12 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request, read_voice
-from vssflow_jax.preparation.examples import Settings
+from vssflow_jax.preparation.examples import ExampleSettings
 
 MARGIN = 0.25  # seconds around an utterance that are heard with it
 
 
-def rank(outputs: Sequence[Output], request: Request, settings: Settings) -> list[Output]:
+def rank(outputs: Sequence[Output], request: Request, settings: ExampleSettings) -> list[Output]:
     """The outputs, best first, each with its `scores` in the report.
 
     Fewer word errors come first where the recogniser knows the script's sentences; among equals

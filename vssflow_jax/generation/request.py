@@ -124,7 +124,9 @@ def stem(record: Mapping, names: Sequence[str]) -> dict:
     return kept if "phonemes" in names else {**kept, "phonemes": np.zeros(0, np.int32)}
 
 
-def conditions_of(request: Request, settings: examples.Settings, statistics: Mapping) -> Conditions:
+def conditions_of(
+    request: Request, settings: examples.ExampleSettings, statistics: Mapping
+) -> Conditions:
     """Raw conditions of a request, as in training data.
 
     Args:
@@ -149,10 +151,10 @@ def conditions_of(request: Request, settings: examples.Settings, statistics: Map
     record = {"phonemes": phonemes_to_frames(spoken.intervals, length)}
     name = "clip"
     if request.video is not None:
-        name = examples.source(request.video)
+        name = examples.hash_media(request.video)
         window = examples.Window(id=name, start=0.0, frames=length)
         speaks = bool(request.script)
-        made, said = examples.seen(request.video, None, window, settings, speaks=speaks)
+        made, said = examples.encode_video(request.video, None, window, settings, speaks=speaks)
         record |= made
         spoken.warnings.extend([said[examples.MOUTH_NOTE]] if examples.MOUTH_NOTE in said else [])
     voices = voices_of(files, spoken.spans, length, read)

@@ -1,24 +1,24 @@
 """Media files to arrays and back, by PyAV."""
 
 from vssflow_jax.media.reading import (
+    FrameReader,
     MediaInfo,
-    Pictures,
     Video,
     probe,
     read_audio,
     read_video,
 )
-from vssflow_jax.media.writing import mux, pcm, write_video, write_wav
+from vssflow_jax.media.writing import mux, to_int16, write_video, write_wav
 
 __all__ = [
+    "FrameReader",
     "MediaInfo",
-    "Pictures",
     "Video",
     "mux",
-    "pcm",
     "probe",
     "read_audio",
     "read_video",
+    "to_int16",
     "write_video",
     "write_wav",
 ]

@@ -1,4 +1,4 @@
-"""Media files to arrays and back, by PyAV: frames, waves, mp4 files, and a new sound track."""
+"""Arrays to media files, by PyAV: waves, mp4 files, and a new sound track for a video."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.media import reading
-from vssflow_jax.media.reading import SAMPLE_RATE
 
 AAC_BIT_RATE = 96_000
 
 
-def pcm(wave: np.ndarray) -> np.ndarray:
+def to_int16(wave: np.ndarray) -> np.ndarray:
     """Samples [n], float in [-1, 1] or int16, as int16."""
     wave = np.asarray(wave)
     if wave.dtype == np.int16:
@@ -35,7 +35,7 @@ def write_wav(path: str | os.PathLike, wave: np.ndarray, sample_rate: int = SAMP
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(pcm(wave).tobytes())
+        file.writeframes(to_int16(wave).tobytes())
 
 
 def write_video(
@@ -57,33 +57,34 @@ def write_video(
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f"frames are {width}x{height}, yuv420p needs even sizes")
-    with _writing(path) as container:
+    with _open_output(path) as container:
         video = container.add_stream(
             "libx264", rate=fractions.Fraction(rate).limit_denominator(1001)
         )
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.thread_count = 1
         video.options = {"preset": "ultrafast", "crf": "23", "g": "25"}
-        audio = None if wave is None else _aac(container, sample_rate)
-        packets = [
-            _encoded(video, (av.VideoFrame.from_ndarray(frame, "rgb24") for frame in frames))
-        ]
+        audio = None if wave is None else _add_aac_stream(container, sample_rate)
+        packets = [_encode(video, (av.VideoFrame.from_ndarray(frame, "rgb24") for frame in frames))]
         if audio:
-            packets.append(_encoded(audio, _audio_frames(wave, sample_rate)))
-        _mux(container, *packets)
+            packets.append(_encode(audio, _make_audio_frames(wave, sample_rate)))
+        _interleave(container, *packets)
 
 
 @contextlib.contextmanager
-def _writing(path: str | os.PathLike) -> Iterator[av.container.OutputContainer]:
-    """An mp4 (or what the name's ending says) that appears under `path` once it is whole."""
-    kind = {".mkv": "matroska", ".mov": "mov", ".webm": "webm"}.get(
+def _open_output(path: str | os.PathLike) -> Iterator[av.container.OutputContainer]:
+    """A container (mp4 unless the ending names another) that appears under `path` when complete."""
+    container_format = {".mkv": "matroska", ".mov": "mov", ".webm": "webm"}.get(
         pathlib.Path(path).suffix, "mp4"
     )
-    with replacing(path) as partial, av.open(str(partial), "w", format=kind) as container:
+    with (
+        replacing(path) as partial,
+        av.open(str(partial), "w", format=container_format) as container,
+    ):
         yield container
 
 
-def _aac(container, sample_rate: int):
+def _add_aac_stream(container, sample_rate: int):
     stream = container.add_stream("aac", rate=sample_rate, layout="mono")
     stream.codec_context.format = "fltp"
     stream.bit_rate = AAC_BIT_RATE
@@ -91,10 +92,10 @@ def _aac(container, sample_rate: int):
     return stream
 
 
-def _audio_frames(
+def _make_audio_frames(
     wave: np.ndarray, sample_rate: int, start: float = 0.0
 ) -> Iterator[av.AudioFrame]:
-    samples = pcm(wave).astype(np.float32) / 32768
+    samples = to_int16(wave).astype(np.float32) / 32768
     offset = round(start * sample_rate)
     for begin in range(0, len(samples), 1024):
         frame = av.AudioFrame.from_ndarray(samples[None, begin : begin + 1024], "fltp", "mono")
@@ -103,13 +104,13 @@ def _audio_frames(
         yield frame
 
 
-def _encoded(stream, frames: Iterable) -> Iterator[av.Packet]:
+def _encode(stream, frames: Iterable) -> Iterator[av.Packet]:
     for frame in frames:
         yield from stream.encode(frame)
     yield from stream.encode(None)
 
 
-def _mux(container, *streams: Iterable[av.Packet]) -> None:
+def _interleave(container, *streams: Iterable[av.Packet]) -> None:
     """Interleaves the packets of several streams by their time."""
     for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
         container.mux(packet)
@@ -118,18 +119,18 @@ def _mux(container, *streams: Iterable[av.Packet]) -> None:
 def mux(
     video_path: str | os.PathLike, wave: np.ndarray, sample_rate: int, out_path: str | os.PathLike
 ) -> None:
-    """Gives a video a new sound track: its video packets are copied bit for bit.
+    """Replaces the sound track of a video; its video packets are copied bit for bit.
 
-    The sound is cut, or followed by silence, so that it lasts as long as the video; any sound
-    that was there is left out. `wave` is float in [-1, 1] or int16, [n]. Raises InputError for
-    a video that cannot be read or whose codec the container of `out_path` cannot hold.
+    The sound is cut, or padded with silence, to the length of the video. `wave` is float in
+    [-1, 1] or int16, [n]. Raises InputError for a video that cannot be read or whose codec the
+    container of `out_path` cannot hold.
     """
-    with reading.opened(video_path) as source:
-        template = reading.video_stream(source, video_path)
-        length = round(reading.stream_duration(source, template) * sample_rate)
-        wave = pcm(wave)[:length]
+    with reading.open_media(video_path) as source:
+        template = reading.select_video_stream(source, video_path)
+        length = round(reading.measure_duration(source, template) * sample_rate)
+        wave = to_int16(wave)[:length]
         wave = np.pad(wave, (0, length - len(wave)))
-        with _writing(out_path) as container:
+        with _open_output(out_path) as container:
             try:
                 video = container.add_stream_from_template(template)
             except ValueError as error:
@@ -137,33 +138,33 @@ def mux(
                     f"{out_path}: found {template.codec_context.name} video in {video_path}, "
                     "expected a codec that this container holds (try .mkv)"
                 ) from error
-            audio = _aac(container, sample_rate)
-            _mux(
+            audio = _add_aac_stream(container, sample_rate)
+            _interleave(
                 container,
-                _copied(source, template, video),
-                _encoded(audio, _audio_frames(wave, sample_rate, reading.stream_start(template))),
+                _copy_packets(source, template, video),
+                _encode(audio, _make_audio_frames(wave, sample_rate, reading.find_start(template))),
             )
 
 
-def _copied(source, template, video) -> Iterator[av.Packet]:
+def _copy_packets(source, template, video) -> Iterator[av.Packet]:
     """The packets of a stream, for another one.
 
-    Matroska does not store decoding times; FFmpeg finds them from the first few packets on.
-    Those few get times before the first that is known, evenly.
+    Matroska does not store decoding times, and FFmpeg finds them after a few packets only. The
+    first packets get evenly spaced times before the first known one.
     """
-    early: list[av.Packet] = []
+    untimed: list[av.Packet] = []
     for packet in source.demux(template):
         if not packet.size:  # the empty packet that ends the stream
             continue
         packet.stream = video
         if packet.dts is None:
-            early.append(packet)
+            untimed.append(packet)
             continue
-        for back, waiting in enumerate(reversed(early), 1):
+        for back, waiting in enumerate(reversed(untimed), 1):
             waiting.dts = packet.dts - back * (packet.duration or 1)
-        yield from early
-        early = []
+        yield from untimed
+        untimed = []
         yield packet
-    for packet in early:  # nothing is known of any: pictures in the order of their showing
+    for packet in untimed:  # no time is known: decode frames in the order of display
         packet.dts = packet.pts
         yield packet

@@ -1,4 +1,4 @@
-"""Shards made by Apache Beam: the same function on the same rows, wherever Beam runs it.
+"""Shards written by Apache Beam: the same function on the same rows, on any of its runners.
 
 Beam's workers read the media and write the shards under the paths that the main process sees,
 so all of them share a file system. They need this package, with the extra `beam`.
@@ -24,45 +24,48 @@ except ModuleNotFoundError as error:
     ) from error
 
 
-def make(
-    todo: Sequence[shard_jobs.Job], locks: pathlib.Path, seconds: float, options: Sequence[str]
+def run_pipeline(
+    jobs: Sequence[shard_jobs.ShardJob],
+    locks: pathlib.Path,
+    time_limit: float,
+    options: Sequence[str],
 ) -> list[pathlib.Path]:
-    """Makes shards in one pipeline, and returns which of them are there when it has ended.
+    """Writes shards in one pipeline; returns those that exist when it has ended.
 
     Args:
-      todo: shards to make; each is one element, so a runner moves rows and no records.
+      jobs: shards to write; each is one element, so a runner moves rows and no records.
       locks: file of the locks that all who write in the folder share.
-      seconds: longest time for a record.
+      time_limit: seconds for a record.
       options: Beam's, such as `--runner=FlinkRunner`.
     """
     with apache_beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         (
             pipeline
-            | "Shards" >> apache_beam.Create(list(todo))
+            | "Shards" >> apache_beam.Create(list(jobs))
             | "Spread" >> apache_beam.Reshuffle()
-            | "Encode and write" >> apache_beam.ParDo(MakeShard(str(locks), seconds))
+            | "Encode and write" >> apache_beam.ParDo(WriteShard(str(locks), time_limit))
         )
-    return [job.path for job in todo if shard_jobs.finished(job)]
+    return [job.path for job in jobs if shard_jobs.is_finished(job)]
 
 
-class MakeShard(apache_beam.DoFn):
-    """A job to the name of its shard, written; nothing where another worker has it in hand.
+class WriteShard(apache_beam.DoFn):
+    """Writes the shard of a job and yields its name; does nothing if another worker has it.
 
     The rows are encoded in a process of their own, so that a decoder that crashes or hangs
     costs a clip and not a worker.
     """
 
-    def __init__(self, locks: str, seconds: float):
-        self.locks, self.seconds = locks, seconds
+    def __init__(self, locks: str, time_limit: float):
+        self.locks, self.time_limit = locks, time_limit
 
-    def process(self, job: shard_jobs.Job) -> Iterator[str]:
+    def process(self, job: shard_jobs.ShardJob) -> Iterator[str]:
         rows = apache_beam.metrics.Metrics.counter("prepare", "rows")
-        for _ in shard_jobs.make_shards([job], _locks(self.locks), 1, self.seconds):
+        for _ in shard_jobs.write_shards([job], _open_locks(self.locks), 1, self.time_limit):
             rows.inc()
         yield job.path.name
 
 
 @functools.cache
-def _locks(path: str) -> Locks:
-    """One a process: closing one of several would give up the locks of all of them."""
+def _open_locks(path: str) -> Locks:
+    """One object a process: closing one of several would release the locks of all of them."""
     return Locks(path)

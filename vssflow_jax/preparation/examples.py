@@ -1,4 +1,4 @@
-"""One row of a manifest to the records of its clips."""
+"""One row of a manifest to the records of its examples."""
 
 from __future__ import annotations
 
@@ -17,50 +17,58 @@ from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.features import face_tracking, registry, speaker
 from vssflow_jax.text import aligner, alignment, normalize, segmentation
-from vssflow_jax.text.alignment import align_text, text_to_symbols
+from vssflow_jax.text.alignment import Interval
 from vssflow_jax.text.durations import has_tokenizer
 from vssflow_jax.text.grid import phonemes_to_frames
 
-SHORTEST = 0.2  # seconds; a clip or the rest of a long one that is shorter is of no use
-HELD = 10.0  # seconds whose pictures are held in memory; those of a longer clip are decoded again
-REFERENCE = 30.0  # seconds of a reference voice that are heard
+MIN_SECONDS = 0.2  # shorter clips, or rests of long ones, are skipped
+MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded again for each encoder
+REFERENCE_SECONDS = 30.0  # of a reference voice that are encoded
 FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
-GIVEN, HEARD, PREDICTED = "given", "heard", "predicted"  # where the phonemes' times are from
+# Values of the field `times` of a record's meta: the source of the phonemes' times.
+TIMES_FROM_FILE, TIMES_FROM_ALIGNER, TIMES_PREDICTED = "given", "heard", "predicted"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What records depend on beside the row.
+class ExampleSettings:
+    """What records depend on, except for the row.
 
     Attributes:
-      max_seconds: longest clip; longer ones are cut into windows, at pauses if they have a text.
-      overlap: seconds that neighbouring windows without a text share.
-      encoder_set: name of the set of encoders (features.encode).
-      durations: mean seconds by phoneme, for texts without an alignment; a Pace with a model
-        makes subwords of texts instead.
-      find_mouths: look for the lips of those who speak, where no annotation says where they are.
+      max_seconds: longest example; longer clips are cut into windows, at pauses if they have a
+        text.
+      overlap: seconds that neighboring windows without a text share.
+      encoder_set: name of the set of encoders (features.registry).
+      durations: mean seconds by phoneme, for texts without an alignment; a DurationModel with a
+        tokenizer turns texts into subwords instead of phonemes.
+      locate_mouth: track the lips of speakers whose annotation does not say where they are.
     """
 
     max_seconds: float = 10.0
     overlap: float = 0.0
     encoder_set: str = "built-in"
     durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    find_mouths: bool = True
+    locate_mouth: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Window:
-    """A part of a row's media: id of its clip, first second, latent frames.
+    """A part of a clip: one example.
 
-    Where a text was cut as well, also its words, when they are said, and how that is known.
+    Attributes:
+      id: the example's.
+      start: seconds into the clip.
+      frames: latent frames.
+      words: those said in it, if the text was cut as well.
+      intervals: when their phonemes sound, if the text was cut as well.
+      times: the source of the intervals.
     """
 
     id: str
     start: float
     frames: int
     words: str = ""
-    spoken: tuple[alignment.Interval, ...] | None = None
+    intervals: tuple[Interval, ...] | None = None
     times: str = ""
 
     @property
@@ -69,299 +77,321 @@ class Window:
         return self.frames / LATENT_RATE
 
 
-def records(row: ManifestRow, note: Mapping | None, settings: Settings) -> Iterator[Record]:
-    """The records of a row: one, or one a window when the clip is longer than max_seconds.
+def make_records(
+    row: ManifestRow, annotation: Mapping | None, settings: ExampleSettings
+) -> Iterator[Record]:
+    """The records of a row: one, or one a window if the clip is longer than max_seconds.
 
-    Every record covers a whole number of latent frames; sound is cut or followed by silence to
-    their length. What a row does not have is absent from its record.
+    Every record covers a number of complete latent frames; its sound is cut or padded with
+    silence to their length. What the row lacks is absent from its records.
 
     Args:
-      row: of the manifest.
-      note: the row's annotation, if any; `mouth` in it says where the lips are.
-      settings: see there.
+      row: a row of the manifest.
+      annotation: the row's, if any; its `mouth` is the box around the lips.
+      settings: the settings of all rows.
 
     Raises:
-      InputError: the first thing that is wrong with the row's files or text.
+      InputError: the first problem with the row's files or text.
     """
     if row.problem:
         raise InputError(row.problem)
     info = media.probe(row.video) if row.video else None
-    wave = _wave(row, info)
+    wave = _read_wave(row, info)
     duration = info.duration if info else len(wave) / SAMPLE_RATE
-    voice = _voice(row, wave, settings)
-    file = source(row.video or row.audio)
-    for window in _windows(row, duration, wave, settings):
-        own = row
-        if window.spoken is not None:
+    voice = _encode_row_voice(row, wave, settings)
+    media_hash = hash_media(row.video or row.audio)
+    for window in _plan_windows(row, duration, wave, settings):
+        window_row = row
+        if window.intervals is not None:
             task = row.task if window.words else "sound"
-            own = dataclasses.replace(row, text=window.words or None, task=task)
-        record, said = {}, {}
-        sound = None if wave is None else _cut(wave, window)
+            window_row = dataclasses.replace(row, text=window.words or None, task=task)
+        record, meta = {}, _make_meta(window_row, annotation, window)
+        sound = None if wave is None else _cut_wave(wave, window)
         if sound is not None:
-            record[WAVE] = media.pcm(sound)
+            record[WAVE] = media.to_int16(sound)
         if row.video:
-            made, said = seen(row.video, note, window, settings, speaks=own.task != "sound")
-            record |= made
-        if voice is not None and own.task == row.task:
+            speaks = window_row.task != "sound"
+            features, mouth_meta = encode_video(row.video, annotation, window, settings, speaks)
+            record |= features
+            meta |= mouth_meta
+        if voice is not None and window_row.task == row.task:
             record["speaker"] = voice
-        intervals, times = None, {}
-        if own.text and own.task != "sound":
-            intervals, times = _intervals(own, window, sound, settings)
+        if window_row.text and window_row.task != "sound":
+            intervals, times_meta = _align(window_row, window, sound, settings)
             record[PHONEMES] = phonemes_to_frames(intervals, window.frames)
-        record[META] = _meta(own, note, window) | said | times | {"source": part(file, window)}
+            meta |= times_meta
+        record[META] = meta | {"source": name_source(media_hash, window)}
         yield record
 
 
-def source(path: str | os.PathLike) -> str:
-    """What a media file is, whatever it is called: 16 digits of the SHA-256 of its bytes."""
+def hash_media(path: str | os.PathLike) -> str:
+    """Identity of a media file under any name: 16 digits of the SHA-256 of its bytes."""
     return hash_file(path)[:16]
 
 
-def part(file: str, window: Window) -> str:
-    """Name of a window of a `source`: its own, with the first second unless that is 0."""
-    return f"{file}@{window.start:g}" if window.start else file
+def name_source(media_hash: str, window: Window) -> str:
+    """Identity of a window of a media file: the file's, with the window's start unless 0."""
+    return f"{media_hash}@{window.start:g}" if window.start else media_hash
 
 
-def _wave(row: ManifestRow, info: media.MediaInfo | None) -> np.ndarray | None:
-    """The clip's sound, float32 [n]; None where there is none."""
-    if row.audio:
-        return media.read_audio(row.audio)
-    return media.read_audio(row.video) if info.has_audio else None
+def _make_meta(row: ManifestRow, annotation: Mapping | None, window: Window) -> dict:
+    meta = {"id": window.id, "task": row.task, "duration": window.seconds}
+    if row.text:
+        meta["text"] = row.text
+    if annotation is not None:
+        meta["annotation"] = _shift_onsets(annotation, window)
+    return meta
 
 
-def _windows(
-    row: ManifestRow, duration: float, wave: np.ndarray | None, settings: Settings
+def _shift_onsets(annotation: Mapping, window: Window) -> dict:
+    """The annotation with the onsets inside the window, in seconds from its start."""
+    annotation = dict(annotation)
+    if "onsets" in annotation:
+        times = [round(t - window.start, 6) for t in annotation["onsets"]]
+        annotation["onsets"] = [t for t in times if 0 <= t < window.seconds]
+    return annotation
+
+
+# ---- windows ------------------------------------------------------------------------------
+
+
+def _plan_windows(
+    row: ManifestRow, duration: float, wave: np.ndarray | None, settings: ExampleSettings
 ) -> list[Window]:
-    total, most = num_latent_frames(duration), num_latent_frames(settings.max_seconds)
-    if duration < SHORTEST:
-        raise InputError(f"clip {row.id}: lasts {duration:.2f} s, expected at least {SHORTEST} s")
-    if total <= most:
-        return [Window(id=row.id, start=0.0, frames=total)]
-    if row.text and _subwords(settings):
+    frames, max_frames = num_latent_frames(duration), num_latent_frames(settings.max_seconds)
+    if duration < MIN_SECONDS:
+        raise InputError(
+            f"clip {row.id}: lasts {duration:.2f} s, expected at least {MIN_SECONDS} s"
+        )
+    if frames <= max_frames:
+        return [Window(id=row.id, start=0.0, frames=frames)]
+    if row.text and has_tokenizer(settings.durations):
         raise InputError(
             f"clip {row.id}: lasts {duration:.2f} s, expected at most {settings.max_seconds:g} s "
             "(a text in subwords is not cut)"
         )
     if row.text:
-        return _windows_of_text(row, wave, total, most)
-    step = most - num_latent_frames(settings.overlap)
-    least = num_latent_frames(settings.overlap + SHORTEST)  # with something new in it
-    firsts = [0, *(first for first in range(step, total, step) if total - first >= least)]
+        return _plan_text_windows(row, wave, frames, max_frames)
+    step = max_frames - num_latent_frames(settings.overlap)
+    min_frames = num_latent_frames(settings.overlap + MIN_SECONDS)  # that add something new
+    starts = [0, *(start for start in range(step, frames, step) if frames - start >= min_frames)]
     return [
-        Window(id=f"{row.id}_{k}", start=first / LATENT_RATE, frames=min(most, total - first))
-        for k, first in enumerate(firsts)
+        Window(
+            id=f"{row.id}_{k}", start=start / LATENT_RATE, frames=min(max_frames, frames - start)
+        )
+        for k, start in enumerate(starts)
     ]
 
 
-def _windows_of_text(
-    row: ManifestRow, wave: np.ndarray | None, total: int, most: int
+def _plan_text_windows(
+    row: ManifestRow, wave: np.ndarray | None, frames: int, max_frames: int
 ) -> list[Window]:
     """Windows that end where the speaker pauses, with the words of each."""
     words = normalize.words(row.text)
     try:
         if row.alignment:
-            spoken, times = alignment.read_alignment(row.alignment), GIVEN
+            intervals, times = alignment.read_alignment(row.alignment), TIMES_FROM_FILE
         elif wave is not None:
-            spoken, times = aligner.align_words(wave, words), HEARD
+            intervals, times = aligner.align_words(wave, words), TIMES_FROM_ALIGNER
         else:
             raise InputError("found neither sound nor an alignment")
-        pieces = segmentation.split_at_pauses(words, spoken, total, most)
+        segments = segmentation.split_at_pauses(words, intervals, frames, max_frames)
     except InputError as error:
         raise InputError(
-            f"clip {row.id}: lasts {total / LATENT_RATE:.2f} s, expected at most "
-            f"{most / LATENT_RATE:g} s or pauses to cut it at ({error})"
+            f"clip {row.id}: lasts {frames / LATENT_RATE:.2f} s, expected at most "
+            f"{max_frames / LATENT_RATE:g} s or pauses to cut it at ({error})"
         ) from None
     return [
         Window(
             id=f"{row.id}_{k}",
-            start=piece.start / LATENT_RATE,
-            frames=piece.frames,
-            words=" ".join(piece.words),
-            spoken=piece.intervals,
+            start=segment.start / LATENT_RATE,
+            frames=segment.frames,
+            words=" ".join(segment.words),
+            intervals=segment.intervals,
             times=times,
         )
-        for k, piece in enumerate(pieces)
-        if piece.words or piece.frames >= SHORTEST * LATENT_RATE
+        for k, segment in enumerate(segments)
+        if segment.words or segment.frames >= MIN_SECONDS * LATENT_RATE
     ]
 
 
-def _cut(wave: np.ndarray, window: Window) -> np.ndarray:
+# ---- sound and voice ------------------------------------------------------------------------
+
+
+def _read_wave(row: ManifestRow, info: media.MediaInfo | None) -> np.ndarray | None:
+    """The clip's sound, float32 [n]; None if it has none."""
+    if row.audio:
+        return media.read_audio(row.audio)
+    return media.read_audio(row.video) if info.has_audio else None
+
+
+def _cut_wave(wave: np.ndarray, window: Window) -> np.ndarray:
     """The window's samples, float32 [frames * 640]."""
-    first, length = round(window.start * SAMPLE_RATE), window.frames * FRAME_SAMPLES
-    part = wave[first : first + length]
-    return np.pad(part, (0, length - len(part)))
+    start, length = round(window.start * SAMPLE_RATE), window.frames * FRAME_SAMPLES
+    samples = wave[start : start + length]
+    return np.pad(samples, (0, length - len(samples)))
 
 
-def seen(
-    video: str | os.PathLike,
-    note: Mapping | None,
-    window: Window,
-    settings: Settings,
-    speaks: bool = False,
-) -> tuple[Record, dict]:
-    """Conditions from the pictures of a window of a video, and what is to be said of its mouth.
+def _encode_row_voice(
+    row: ManifestRow, wave: np.ndarray | None, settings: ExampleSettings
+) -> np.ndarray | None:
+    """Speaker embedding of the reference, else of the clip's own sound if somebody speaks.
 
-    Training data and generation both come through here, so that both see the same. The lips are
-    where the annotation says; without one they are looked for if somebody `speaks`, in the
-    largest face or in the one that the annotation names.
-    """
-    pictures = media.Pictures(
-        video,
-        registry.VIDEO_RATE,
-        registry.select_frame_side(settings.encoder_set),
-        start=window.start,
-        seconds=window.seconds,
-    )
-    frames: Iterable[np.ndarray] = pictures
-    if note is not None or window.seconds <= HELD:
-        frames = np.stack(list(pictures))
-    mouth, said = (note or {}).get("mouth"), {}
-    if mouth is not None:
-        mouth = np.asarray(mouth, float) * np.tile(pictures.scale, 2)
-    elif speaks and settings.find_mouths:
-        mouth, said = _mouth(frames, _face(note, pictures.scale))
-    made = registry.encode_example(
-        frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
-    )
-    return made, said
-
-
-def _face(note: Mapping | None, scale: tuple[float, float]) -> np.ndarray | None:
-    """The point or the box of the face that an annotation asks for, in pixels of the frames."""
-    face = (note or {}).get("face")
-    if face is None:
-        return None
-    numbers = isinstance(face, list) and all(isinstance(x, int | float) for x in face)
-    if not numbers or len(face) not in (2, 4):
-        raise InputError(
-            f"annotation, field face: found {face!r}, expected [x, y] or [x0, y0, x1, y1] in pixels"
-        )
-    return np.asarray(face, float) * np.tile(scale, len(face) // 2)
-
-
-def _mouth(
-    frames: Iterable[np.ndarray], face: np.ndarray | None
-) -> tuple[face_tracking.MouthTrack | None, dict]:
-    """The mouth, None where it is not seen often enough; and why, or how often it is seen."""
-    try:
-        mouth = face_tracking.track_mouth(frames, face)
-    except InputError as error:
-        return None, {MOUTH_NOTE: f"lips are missing: {error}"}
-    coverage = 0.0 if mouth is None else mouth.coverage
-    said = {"mouth_coverage": round(coverage, 3)}
-    if coverage < face_tracking.MIN_COVERAGE:
-        said[MOUTH_NOTE] = (
-            f"lips are missing: a mouth was found in {coverage:.0%} of the pictures, "
-            f"expected {face_tracking.MIN_COVERAGE:.0%} or more"
-        )
-    return mouth if coverage >= face_tracking.MIN_COVERAGE else None, said
-
-
-def _voice(row: ManifestRow, wave: np.ndarray | None, settings: Settings) -> np.ndarray | None:
-    """Speaker embedding: of the reference, else of the clip's own sound if somebody speaks.
-
-    None where the encoders chosen leave voices out.
+    None if the set has no encoder for voices.
     """
     if row.speaker_audio:
-        return _reference(row.speaker_audio, settings.encoder_set)
+        return _encode_voice_cached(row.speaker_audio, settings.encoder_set)
     if wave is None or row.task == "sound":
         return None
-    return registry.encode_example(speaker_wave=wave, encoder_set=settings.encoder_set).get(
-        "speaker"
-    )
+    features = registry.encode_example(speaker_wave=wave, encoder_set=settings.encoder_set)
+    return features.get("speaker")
 
 
 def read_voice(path: str | os.PathLike, encoder_set: str = "built-in") -> np.ndarray:
     """Speaker embedding float16 [256] of a media file.
 
     Raises:
-      InputError: names the file if it is silent, or if none of the encoders is for voices.
+      InputError: names the file if it is silent, or if the set has no encoder for voices.
     """
-    found = _embedded(path, encoder_set)
-    if found is None:
+    voice = _encode_voice(path, encoder_set)
+    if voice is None:
         raise InputError(
             f"{path}: found encoders ({encoder_set}) without one for voices, "
             "expected speaker=built-in or speaker=published among them"
         )
-    return found
+    return voice
 
 
-def _embedded(path: str | os.PathLike, encoder_set: str) -> np.ndarray | None:
-    """The same; None where the set has no encoder for voices."""
-    wave = media.read_audio(path, seconds=REFERENCE)
+def _encode_voice(path: str | os.PathLike, encoder_set: str) -> np.ndarray | None:
+    """Speaker embedding of a media file; None if the set has no encoder for voices."""
+    wave = media.read_audio(path, seconds=REFERENCE_SECONDS)
     try:
         return registry.encode_example(speaker_wave=wave, encoder_set=encoder_set).get("speaker")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-_reference = functools.lru_cache(maxsize=64)(_embedded)  # many rows share a voice
+_encode_voice_cached = functools.lru_cache(maxsize=64)(_encode_voice)  # rows share voices
 
 
-def _intervals(
-    row: ManifestRow, window: Window, sound: np.ndarray | None, settings: Settings
-) -> tuple[list[alignment.Interval], dict]:
-    """When the phonemes sound, and what the record says of that.
+# ---- video --------------------------------------------------------------------------------
 
-    As aligned in a file, else as the aligner hears them, else spread over the part that is not
-    silent. Without sound they get the times that generation gives them.
+
+def encode_video(
+    video: str | os.PathLike,
+    annotation: Mapping | None,
+    window: Window,
+    settings: ExampleSettings,
+    speaks: bool = False,
+) -> tuple[Record, dict]:
+    """Conditions from the frames of a window of a video, and fields of `meta` about the mouth.
+
+    Preparation and generation both call this, so that training and sampling agree. The lips are
+    where the annotation says. Without one they are tracked if somebody `speaks`, in the largest
+    face or in the one that the annotation names.
     """
-    if window.spoken is not None:
-        return list(window.spoken), {"times": window.times, "alignment": _rounded(window.spoken)}
-    subwords = _subwords(settings)
-    if row.alignment and subwords:
+    reader = media.FrameReader(
+        video,
+        registry.VIDEO_RATE,
+        registry.select_frame_side(settings.encoder_set),
+        start=window.start,
+        seconds=window.seconds,
+    )
+    frames: Iterable[np.ndarray] = reader
+    if annotation is not None or window.seconds <= MAX_SECONDS_IN_MEMORY:
+        frames = np.stack(list(reader))
+    mouth, meta = (annotation or {}).get("mouth"), {}
+    if mouth is not None:
+        mouth = np.asarray(mouth, float) * np.tile(reader.scale, 2)
+    elif speaks and settings.locate_mouth:
+        mouth, meta = _track_mouth(frames, _parse_face(annotation, reader.scale))
+    features = registry.encode_example(
+        frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
+    )
+    return features, meta
+
+
+def _parse_face(annotation: Mapping | None, scale: tuple[float, float]) -> np.ndarray | None:
+    """The point or the box of the face that an annotation asks for, in pixels of the frames."""
+    face = (annotation or {}).get("face")
+    if face is None:
+        return None
+    numeric = isinstance(face, list) and all(isinstance(x, int | float) for x in face)
+    if not numeric or len(face) not in (2, 4):
+        raise InputError(
+            f"annotation, field face: found {face!r}, expected [x, y] or [x0, y0, x1, y1] in pixels"
+        )
+    return np.asarray(face, float) * np.tile(scale, len(face) // 2)
+
+
+def _track_mouth(
+    frames: Iterable[np.ndarray], face: np.ndarray | None
+) -> tuple[face_tracking.MouthTrack | None, dict]:
+    """The mouth, None if too few frames show it; and fields of `meta` about it."""
+    try:
+        mouth = face_tracking.track_mouth(frames, face)
+    except InputError as error:
+        return None, {MOUTH_NOTE: f"lips are missing: {error}"}
+    coverage = 0.0 if mouth is None else mouth.coverage
+    meta = {"mouth_coverage": round(coverage, 3)}
+    if coverage < face_tracking.MIN_COVERAGE:
+        meta[MOUTH_NOTE] = (
+            f"lips are missing: a mouth was found in {coverage:.0%} of the pictures, "
+            f"expected {face_tracking.MIN_COVERAGE:.0%} or more"
+        )
+        mouth = None
+    return mouth, meta
+
+
+# ---- times of phonemes ----------------------------------------------------------------------
+
+
+def _align(
+    row: ManifestRow, window: Window, sound: np.ndarray | None, settings: ExampleSettings
+) -> tuple[list[Interval], dict]:
+    """When the phonemes sound, and fields of `meta` about that.
+
+    The times are those of the row's alignment file, else the aligner's, else predicted within the
+    voiced part of the sound. Without sound they are predicted as in generation.
+    """
+    if window.intervals is not None:
+        return _with_meta(window.intervals, window.times)
+    if row.alignment and has_tokenizer(settings.durations):
         raise InputError(
             f"clip {row.id}, field alignment: found {row.alignment}, expected none beside subwords"
         )
     if row.alignment:
-        found = alignment.read_alignment(row.alignment)
-        seconds = window.seconds
-        inside = [i._replace(end=min(i.end, seconds)) for i in found if i.start < seconds]
-        if not inside:
-            raise InputError(
-                f"{row.alignment}: found {len(found)} phonemes, none within the clip's "
-                f"{window.seconds:.2f} s, expected its phonemes"
-            )
-        return inside, {"times": GIVEN, "alignment": _rounded(inside)}
+        return _with_meta(_read_alignment(row.alignment, window.seconds), TIMES_FROM_FILE)
+    durations = settings.durations
     if sound is None:
-        spread = align_text(row.text, None, None, window.seconds, settings.durations)[0]
-        return spread, {"times": PREDICTED}
-    symbols = text_to_symbols(row.text, settings.durations)
+        intervals, _ = alignment.align_text(row.text, None, None, window.seconds, durations)
+        return intervals, {"times": TIMES_PREDICTED}
+    symbols = alignment.text_to_symbols(row.text, durations)
     start, end = speaker.find_voiced_span(sound)
-    alignment.check_fit(symbols, start, end, settings.durations)
-    if subwords:
-        spread = alignment.place_phonemes(symbols, start, end, settings.durations)
-        return spread, {"times": PREDICTED}
-    try:
-        heard = aligner.align_words(sound, normalize.words(row.text))
-        return heard, {"times": HEARD, "alignment": _rounded(heard)}
-    except InputError as error:
-        spread = alignment.place_phonemes(symbols, start, end, settings.durations)
-        return spread, {"times": PREDICTED, "times_note": str(error)}
+    alignment.check_fit(symbols, start, end, durations)
+    predicted = {"times": TIMES_PREDICTED}
+    if not has_tokenizer(durations):
+        try:
+            words = normalize.words(row.text)
+            return _with_meta(aligner.align_words(sound, words), TIMES_FROM_ALIGNER)
+        except InputError as error:
+            predicted["times_note"] = str(error)
+    return alignment.place_phonemes(symbols, start, end, durations), predicted
 
 
-def _subwords(settings: Settings) -> bool:
-    """Whether texts become subwords instead of phonemes."""
-    return has_tokenizer(settings.durations)
+def _with_meta(intervals: Iterable[Interval], times: str) -> tuple[list[Interval], dict]:
+    intervals = list(intervals)
+    rounded = [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
+    return intervals, {"times": times, "alignment": rounded}
 
 
-def _rounded(intervals: Iterable[alignment.Interval]) -> list[list]:
-    return [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
-
-
-def _meta(row: ManifestRow, note: Mapping | None, window: Window) -> dict:
-    meta = {"id": window.id, "task": row.task, "duration": window.seconds}
-    if row.text:
-        meta["text"] = row.text
-    if note is not None:
-        meta["annotation"] = _shifted(note, window)
-    return meta
-
-
-def _shifted(note: Mapping, window: Window) -> dict:
-    """The annotation with onsets counted from the window's start; those outside it are gone."""
-    note = dict(note)
-    if "onsets" in note:
-        times = [round(t - window.start, 6) for t in note["onsets"]]
-        note["onsets"] = [t for t in times if 0 <= t < window.seconds]
-    return note
+def _read_alignment(path: str, seconds: float) -> list[Interval]:
+    """The intervals of a file within the first `seconds`."""
+    intervals = alignment.read_alignment(path)
+    inside = [i._replace(end=min(i.end, seconds)) for i in intervals if i.start < seconds]
+    if not inside:
+        raise InputError(
+            f"{path}: found {len(intervals)} phonemes, none within the clip's "
+            f"{seconds:.2f} s, expected its phonemes"
+        )
+    return inside

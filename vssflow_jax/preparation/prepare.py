@@ -1,9 +1,10 @@
-"""Raw media to a folder of shards: a job a shard, each done once, and dataset.json."""
+"""Raw media to a folder of shards: one job a shard, each done once, and dataset.json."""
 
 from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -13,7 +14,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
@@ -25,110 +26,123 @@ from vssflow_jax.data import folder as folders
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.preparation import examples, shard_jobs
+from vssflow_jax.preparation import shard_jobs
+from vssflow_jax.preparation.examples import ExampleSettings
+from vssflow_jax.preparation.shard_jobs import ShardJob
 from vssflow_jax.text import alignment, subwords
 from vssflow_jax.text.durations import DurationModel, measure_durations
 
-SECONDS, LIMIT = 10.0, 600.0  # longest clip; longest time to wait for one
-SHOWN = 5  # skipped clips that are printed
-
-
-LOUD = 0.1  # share of skipped clips from which the run says so loudly
-
-
+MAX_LISTED = 5  # skipped clips that are printed
+WARNING_SHARE = 0.1  # of skipped clips, from which the message is a warning
 LOCKS = ".prepare.lock"
+POLL_SECONDS = 1.0  # between looks at the shards that another process is writing
+
+_SHARD_FILE = re.compile(rf"(?:{'|'.join(manifests.SPLITS)})-\d{{5}}(?:\.array_record|\.json)")
 
 
-PAUSE = 1.0  # seconds between looks at the shards that another process is making
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """How media become shards.
 
+    Attributes:
+      workers: processes; None: one a core; 0: this process alone, without the time limit.
+      max_seconds: longest example; longer clips are cut into windows, at pauses if they have a
+        text.
+      overlap: seconds that neighboring windows without a text share.
+      clips_per_shard: rows of the manifest a shard.
+      encoder_set: name of the set of encoders (features.registry).
+      valid: share of a folder's clips for validation.
+      test: share of a folder's clips for tests.
+      time_limit: seconds after which a clip is given up.
+      beam: options of Apache Beam, which then does the work instead of local processes.
+      progress: show a bar and what was skipped.
 
-_OURS = re.compile(rf"(?:{'|'.join(manifests.SPLITS)})-\d{{5}}(?:\.array_record|\.json)")
+    Raises:
+      InputError: lengths out of range.
+    """
+
+    workers: int | None = None
+    max_seconds: float = 10.0
+    overlap: float = 0.0
+    clips_per_shard: int = 64
+    encoder_set: str = "built-in"
+    valid: float = folders.VALID_SHARE
+    test: float = folders.TEST_SHARE
+    time_limit: float = 600.0
+    beam: Sequence[str] | None = None
+    progress: bool = True
+
+    def __post_init__(self):
+        if not 0 < self.max_seconds < math.inf:
+            raise InputError(f"--max_seconds: found {self.max_seconds:g} s, expected more than 0")
+        if not 0 <= self.overlap < self.max_seconds:
+            raise InputError(
+                f"--overlap: found {self.overlap:g} s, expected 0 to less than {self.max_seconds:g}"
+            )
 
 
 def prepare(
     source: str | os.PathLike,
     out: str | os.PathLike,
-    *,
-    workers: int | None = None,
-    max_seconds: float = SECONDS,
-    overlap: float = 0.0,
-    clips_per_shard: int = 64,
-    encoder_set: str = "built-in",
-    valid: float = folders.VALID_SHARE,
-    test: float = folders.TEST_SHARE,
-    limit: float = LIMIT,
-    beam: Sequence[str] | None = None,
-    progress: bool = True,
+    options: PrepareOptions | None = None,
+    **changes,
 ) -> dict:
-    """Makes shards of all clips of a manifest or a folder, with dataset.json and skipped.csv.
+    """Writes shards of all clips of a manifest or a folder, dataset.json and skipped.csv.
 
-    May be stopped at any time and called again, and run by several processes or machines on
+    It can be stopped at any time and called again, and several processes or machines can work on
     one folder at once. Clips that cannot be used are skipped and listed with their reasons.
+    Example: prepare("clips.csv", "shards", max_seconds=8.0, workers=4).
 
     Args:
-      source: clips.csv, or a folder with videos; `annotations.jsonl` beside or in it counts too.
+      source: clips.csv, or a folder of videos; `annotations.jsonl` next to or in it is read too.
       out: folder for the shards.
-      workers: processes; None: one a core; 0: none but this one, without the time limit.
-      max_seconds: longest clip; longer ones without a text are cut into windows.
-      overlap: seconds that neighbouring windows share.
-      clips_per_shard: rows a shard.
-      encoder_set: name of the set of encoders (features.encode).
-      valid: share of a folder's clips for validation; so is `test`.
-      limit: seconds after which a clip that is not done is given up.
-      beam: options of Apache Beam, which then does the work instead of processes of this one.
-      progress: show a bar and what was skipped.
+      options: how; default: PrepareOptions().
+      **changes: fields of PrepareOptions that replace those of `options`.
 
     Returns:
       The contents of dataset.json.
 
     Raises:
-      InputError: a source or an argument that is wrong, or no clip that can be used.
+      InputError: a wrong source or option, or no usable clip.
     """
-    if not 0 < max_seconds < math.inf:
-        raise InputError(f"--max_seconds: found {max_seconds:g} s, expected more than 0")
-    if not 0 <= overlap < max_seconds:
-        raise InputError(f"--overlap: found {overlap:g} s, expected 0 to less than {max_seconds:g}")
-    rows, notes = read_source(source, valid, test)
+    options = dataclasses.replace(options or PrepareOptions(), **changes)
+    rows, annotations = read_source(source, options.valid, options.test)
     out = pathlib.Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the shards")
-    settings = examples.Settings(
-        max_seconds=float(max_seconds),
-        overlap=float(overlap),
-        encoder_set=encoder_set,
-        durations=DurationModel(
-            measure_durations(_alignments(rows)), subwords.read_tokenizer(source)
-        ),
+    durations = measure_durations(_read_alignments(rows))
+    settings = ExampleSettings(
+        max_seconds=float(options.max_seconds),
+        overlap=float(options.overlap),
+        encoder_set=options.encoder_set,
+        durations=DurationModel(durations, subwords.read_tokenizer(source)),
     )
-    wanted = list(shard_jobs.jobs(rows, notes, settings, out, clips_per_shard))
-
-    def make(todo: Sequence[shard_jobs.Job]) -> Iterator[pathlib.Path]:
-        if beam is not None:
-            from vssflow_jax.preparation import beam as beams  # an extra
-
-            return iter(beams.make(todo, out / LOCKS, limit, beam))
-        return shard_jobs.make_shards(todo, locks, workers, limit)
-
+    jobs = list(shard_jobs.plan_jobs(rows, annotations, settings, out, options.clips_per_shard))
     with Locks(out / LOCKS) as locks:
-        _make(out, wanted, locks, make, progress)
-        info = finish(source, out, wanted, settings, locks)
-    if progress:
-        _tell(info, out, len(rows))
+        remove_stale_shards(out, jobs, locks)
+        _write_missing(out, jobs, locks, options)
+        info = write_dataset_info(source, out, jobs, settings, locks)
+    if options.progress:
+        _report(info, out, len(rows))
     return info
 
 
 def read_source(
-    source: str | os.PathLike, valid: float = folders.VALID_SHARE, test: float = folders.TEST_SHARE
+    source: str | os.PathLike,
+    valid: float = folders.VALID_SHARE,
+    test: float = folders.TEST_SHARE,
 ) -> tuple[list[manifests.ManifestRow], dict[str, dict]]:
-    """The rows of a manifest or a folder, and the notes on them by id."""
+    """The rows of a manifest or a folder, and their annotations by id."""
     if pathlib.Path(source).is_dir():
-        notes = manifests.read_annotations(pathlib.Path(source, manifests.ANNOTATIONS))
-        return folders.read_folder(source, valid, test), notes
+        annotations = manifests.read_annotations(pathlib.Path(source, manifests.ANNOTATIONS))
+        return folders.read_folder(source, valid, test), annotations
     return manifests.read_manifest(source), manifests.read_annotations(source)
 
 
-def _alignments(rows: Iterable[manifests.ManifestRow]) -> Iterator[list[alignment.Interval]]:
-    """Alignments of the training split; broken ones are named later, with their clip."""
+def _read_alignments(
+    rows: Iterable[manifests.ManifestRow],
+) -> Iterator[list[alignment.Interval]]:
+    """Alignments of the training split; their clips report broken ones later."""
     for row in rows:
         if row.split == "train" and row.alignment:
             try:
@@ -137,58 +151,72 @@ def _alignments(rows: Iterable[manifests.ManifestRow]) -> Iterator[list[alignmen
                 continue
 
 
-def _make(out, wanted: Sequence[shard_jobs.Job], locks: Locks, make: Callable, bar: bool) -> None:
-    """Makes the shards that are not there yet, or waits for those that another process makes."""
-    clear(out, wanted, locks)
-    todo = [job for job in wanted if not shard_jobs.finished(job)]
-    if todo:
+def _write_jobs(
+    jobs: Sequence[ShardJob], out: pathlib.Path, locks: Locks, options: PrepareOptions
+) -> Iterable[pathlib.Path]:
+    """Writes shards by Beam or by processes of this machine; yields paths as they do."""
+    if options.beam is None:
+        return shard_jobs.write_shards(jobs, locks, options.workers, options.time_limit)
+    from vssflow_jax.preparation import beam  # an extra
+
+    return beam.run_pipeline(jobs, out / LOCKS, options.time_limit, options.beam)
+
+
+def _write_missing(
+    out: pathlib.Path, jobs: Sequence[ShardJob], locks: Locks, options: PrepareOptions
+) -> None:
+    """Writes the shards that are missing, or waits for those that another process is writing."""
+    missing = [job for job in jobs if not shard_jobs.is_finished(job)]
+    if missing:
         (out / shards.DATASET).unlink(missing_ok=True)  # it would describe other shards
-    total = sum(len(job.rows) for job in wanted)
-    kept = total - sum(len(job.rows) for job in todo)
-    made: set[pathlib.Path] = set()
-    with tqdm(total=total, initial=kept, desc="prepare", unit="clip", disable=not bar) as shown:
-        while todo:
-            before = len(made)
-            for path in make(todo):
-                made.add(path)
-                shown.update()
-            todo = [job for job in todo if not shard_jobs.finished(job)]
-            if lost := [job for job in todo if job.path in made]:
+    total = sum(len(job.rows) for job in jobs)
+    initial = total - sum(len(job.rows) for job in missing)
+    written: set[pathlib.Path] = set()
+    with tqdm(
+        total=total, initial=initial, desc="prepare", unit="clip", disable=not options.progress
+    ) as bar:
+        while missing:
+            num_written = len(written)
+            for path in _write_jobs(missing, out, locks, options):
+                written.add(path)
+                bar.update()
+            missing = [job for job in missing if not shard_jobs.is_finished(job)]
+            if lost := [job for job in missing if job.path in written]:
                 raise InputError(
                     f"{lost[0].path}: found a shard of other rows or settings instead of the one "
                     "just made, expected no other prepare in this folder or one of the same"
                 )
-            if todo and len(made) == before:
-                time.sleep(PAUSE)
-        shown.update(total - shown.n)  # what other processes made
+            if missing and len(written) == num_written:
+                time.sleep(POLL_SECONDS)
+        bar.update(total - bar.n)  # what other processes wrote
 
 
-def clear(out: pathlib.Path, wanted: Sequence[shard_jobs.Job], locks: Locks) -> None:
-    """Removes the shards that no row belongs to any more, and the description of them."""
-    names = {path.name for job in wanted for path in (job.path, job.summary)}
+def remove_stale_shards(out: pathlib.Path, jobs: Sequence[ShardJob], locks: Locks) -> None:
+    """Removes shards that no row belongs to any more, and the description of them."""
+    names = {path.name for job in jobs for path in (job.path, job.summary)}
     for path in out.iterdir():
-        shard = path.with_suffix(shard_jobs.ENDING).name
-        if _OURS.fullmatch(path.name) and path.name not in names and locks.take(shard):
+        shard = path.with_suffix(shard_jobs.SHARD_ENDING).name
+        if _SHARD_FILE.fullmatch(path.name) and path.name not in names and locks.take(shard):
             (out / shards.DATASET).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             locks.release(shard)
 
 
-def finish(
+def write_dataset_info(
     source,
     out: pathlib.Path,
-    wanted: Sequence[shard_jobs.Job],
-    settings: examples.Settings,
+    jobs: Sequence[ShardJob],
+    settings: ExampleSettings,
     locks: Locks,
 ) -> dict:
-    """Writes skipped.csv and dataset.json of shards that are all there; returns the latter."""
+    """Writes skipped.csv and dataset.json of a complete set of shards; returns the latter."""
     locks.take(shards.DATASET, wait=True)
-    # All is made, so what is half-written is of killed processes.
-    leftover = [path.name for job in wanted for path in (job.path, job.summary)]
-    shard_jobs.remove_partials(out, [*leftover, shards.SKIPPED, shards.DATASET])
-    summaries = [json.loads(job.summary.read_text(encoding="utf-8")) for job in wanted]
-    skipped = [row for s in summaries for row in s["skipped"]]
-    write_text(out / shards.SKIPPED, _table(skipped))
+    # All shards are complete, so half-written files are leftovers of killed processes.
+    names = [path.name for job in jobs for path in (job.path, job.summary)]
+    shard_jobs.remove_partials(out, [*names, shards.SKIPPED, shards.DATASET])
+    summaries = [json.loads(job.summary.read_text(encoding="utf-8")) for job in jobs]
+    skipped = [row for summary in summaries for row in summary["skipped"]]
+    write_text(out / shards.SKIPPED, _format_skipped(skipped))
     info = _describe(summaries, settings)
     if not any(split["clips"] for split in info["splits"].values()):
         raise InputError(
@@ -200,8 +228,8 @@ def finish(
     return info
 
 
-def _table(skipped: Sequence[Mapping]) -> str:
-    """skipped.csv. File names that are not text are written with escapes."""
+def _format_skipped(skipped: Sequence[Mapping]) -> str:
+    """skipped.csv; undecodable file names are written with escapes."""
     table = io.StringIO()
     writer = csv.DictWriter(table, ("id", "split", "file", "reason"), lineterminator="\n")
     writer.writeheader()
@@ -209,7 +237,7 @@ def _table(skipped: Sequence[Mapping]) -> str:
     return table.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
-def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
+def _describe(summaries: Sequence[dict], settings: ExampleSettings) -> dict:
     """The contents of dataset.json."""
     features = shards.describe_features(select_encoders(settings.encoder_set))
     if settings.durations.tokenizer:
@@ -233,7 +261,7 @@ def _describe(summaries: Sequence[dict], settings: examples.Settings) -> dict:
 
 
 def _describe_split(summaries: Sequence[dict]) -> dict:
-    """Files and counts of one split, and the numbers of its clips by task and without sound."""
+    """Files and counts of a split, and the numbers of its records by task and without sound."""
     rows: dict[str, list[int]] = collections.defaultdict(list)
     missing: dict[str, int] = collections.Counter()
     seconds: dict[str, float] = collections.Counter()
@@ -259,26 +287,26 @@ def _describe_split(summaries: Sequence[dict]) -> dict:
     }
 
 
-def _tell(info: Mapping, out: pathlib.Path, rows: int) -> None:
-    """Prints what there is now, what cannot be trained on and what was left out."""
-    made = {name: split["clips"] for name, split in info["splits"].items()}
-    print(f"prepared {sum(made.values())} clips: {made}", flush=True)
-    silent = len(info["splits"]["train"]["silent"])
-    if silent:
+def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
+    """Prints how many examples there are, how many have no sound, and which clips were skipped."""
+    counts = {name: split["clips"] for name, split in info["splits"].items()}
+    print(f"prepared {sum(counts.values())} clips: {counts}", flush=True)
+    num_silent = len(info["splits"]["train"]["silent"])
+    if num_silent:
         print(
-            f"note: {silent} of {made['train']} clips in train have no sound: training passes "
-            "over them",
+            f"note: {num_silent} of {counts['train']} clips in train have no sound: training "
+            "skips them",
             file=sys.stderr,
         )
     if not info["skipped"]:
         return
-    share = info["skipped"] / rows
-    loud = "WARNING: " if share > LOUD else ""
+    share = info["skipped"] / num_rows
+    prefix = "WARNING: " if share > WARNING_SHARE else ""
     print(
-        f"{loud}skipped {info['skipped']} of {rows} rows ({share:.0%}), listed with reasons in "
-        f"{out / shards.SKIPPED}",
+        f"{prefix}skipped {info['skipped']} of {num_rows} rows ({share:.0%}), listed with reasons "
+        f"in {out / shards.SKIPPED}",
         file=sys.stderr,
     )
     with open(out / shards.SKIPPED, encoding="utf-8", newline="") as file:
-        for row in itertools.islice(csv.DictReader(file), SHOWN):
+        for row in itertools.islice(csv.DictReader(file), MAX_LISTED):
             print(f"  {row['id']}: {row['reason']}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""One shard as a piece of work: which rows, made of what, whether it is done, and doing it.
+"""Shards as jobs: which rows, made of what, whether a job is done, and doing it.
 
-A finished shard has a JSON file of the same name beside it, which says what went in and what
-was left out; it is written last. Rows are encoded by many processes, and written by one.
+A finished shard has a JSON file of the same name next to it, written last, which lists what went in
+and what was skipped. Many processes encode rows; one writes them.
 """
 
 from __future__ import annotations
@@ -21,95 +21,101 @@ from vssflow_jax.common import errors, process_pool
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import PARTIAL, hash_file, write_text
 from vssflow_jax.common.locks import Locks
-from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
+from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
 from vssflow_jax.features import face_mesh, face_tracking
 from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.preparation import examples
+from vssflow_jax.preparation.examples import ExampleSettings, make_records
 from vssflow_jax.text import aligner
 
-ENDING = ".array_record"
-CONTENT = 3  # of what clips.records makes of a row; a new number makes all shards anew
+SHARD_ENDING = ".array_record"
+CONTENT_VERSION = 3  # of what `make_records` makes of a row; a new number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """One shard to make: its path, rows, their annotations, the settings, a key of all that."""
+class ShardJob:
+    """One shard to write.
+
+    Attributes:
+      path: the shard.
+      split: its split.
+      rows: its rows of the manifest.
+      annotations: those of the rows, by id.
+      settings: of the records.
+      key: hash of everything that the shard depends on.
+    """
 
     path: pathlib.Path
     split: str
-    rows: tuple[manifests.ManifestRow, ...]
-    notes: Mapping[str, dict]
-    settings: examples.Settings
+    rows: tuple[ManifestRow, ...]
+    annotations: Mapping[str, dict]
+    settings: ExampleSettings
     key: str
 
     @property
     def summary(self) -> pathlib.Path:
-        """The JSON file that says what the shard holds."""
+        """The JSON file that describes the shard."""
         return self.path.with_suffix(".json")
 
 
-def jobs(
-    rows: Sequence[manifests.ManifestRow],
-    notes: Mapping[str, dict],
-    settings: examples.Settings,
+def plan_jobs(
+    rows: Sequence[ManifestRow],
+    annotations: Mapping[str, dict],
+    settings: ExampleSettings,
     out: pathlib.Path,
     size: int,
-) -> Iterator[Job]:
+) -> Iterator[ShardJob]:
     """The shards of a manifest: each `size` rows of one split, in the manifest's order."""
-    for split in manifests.SPLITS:
-        mine = [row for row in rows if row.split == split]
-        for number, first in enumerate(range(0, len(mine), size)):
-            some = tuple(mine[first : first + size])
-            some_notes = {row.id: notes[row.id] for row in some if row.id in notes}
-            yield Job(
-                path=out / f"{split}-{number:05d}{ENDING}",
+    for split in SPLITS:
+        split_rows = [row for row in rows if row.split == split]
+        for number, first in enumerate(range(0, len(split_rows), size)):
+            shard_rows = tuple(split_rows[first : first + size])
+            shard_annotations = {r.id: annotations[r.id] for r in shard_rows if r.id in annotations}
+            yield ShardJob(
+                path=out / f"{split}-{number:05d}{SHARD_ENDING}",
                 split=split,
-                rows=some,
-                notes=some_notes,
+                rows=shard_rows,
+                annotations=shard_annotations,
                 settings=settings,
-                key=_key(some, some_notes, settings),
+                key=_hash_inputs(shard_rows, shard_annotations, settings),
             )
 
 
-def _key(rows: Sequence[manifests.ManifestRow], notes, settings: examples.Settings) -> str:
-    """Hash of all that a shard's bytes depend on; files count by their size and time."""
-    predicted = any(row.text and not row.alignment for row in rows)
-    looked_for = any(
-        row.video and row.task != "sound" and notes.get(row.id, {}).get("mouth") is None
+def _hash_inputs(
+    rows: Sequence[ManifestRow], annotations: Mapping[str, dict], settings: ExampleSettings
+) -> str:
+    """Hash of everything that a shard's bytes depend on; files count by their size and time."""
+    predicts_times = any(row.text and not row.alignment for row in rows)
+    tracks_mouth = any(
+        row.video and row.task != "sound" and annotations.get(row.id, {}).get("mouth") is None
         for row in rows
     )
-    parts = [
+    tracking = [face_tracking.VERSION, face_mesh.is_available(), settings.locate_mouth]
+    inputs = [
         shards.VERSION,
         [dataclasses.asdict(row) | {"line": 0} for row in rows],
-        [[_stamp(path) for path in _files(row)] for row in rows],
-        notes,
-        [settings.max_seconds, settings.overlap, CONTENT],
+        [[_stamp(getattr(row, column)) for column in FILE_COLUMNS] for row in rows],
+        annotations,
+        [settings.max_seconds, settings.overlap, CONTENT_VERSION],
         shards.describe_features(select_encoders(settings.encoder_set)),
-        dict(settings.durations) if predicted else {},
+        dict(settings.durations) if predicts_times else {},
         getattr(settings.durations, "tokenizer_hash", ""),
-        [aligner.VERSION, aligner.is_available()] if predicted else [],
-        [face_tracking.VERSION, face_mesh.is_available(), settings.find_mouths]
-        if looked_for
-        else [],
+        [aligner.VERSION, aligner.is_available()] if predicts_times else [],
+        tracking if tracks_mouth else [],
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _files(row: manifests.ManifestRow) -> list[str | None]:
-    return [row.video, row.audio, row.speaker_audio, row.alignment]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _stamp(path: str | None) -> list[int] | None:
     try:
-        found = os.stat(path) if path else None
+        status = os.stat(path) if path else None
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns] if found else None
+    return [status.st_size, status.st_mtime_ns] if status else None
 
 
-def finished(job: Job) -> bool:
-    """Whether the shard is there, whole, and made of the same things."""
+def is_finished(job: ShardJob) -> bool:
+    """Whether the shard exists, complete, and was made of the same inputs."""
     try:
         summary = json.loads(job.summary.read_text(encoding="utf-8"))
         size = job.path.stat().st_size if summary["clips"] else 0
@@ -123,8 +129,8 @@ def finished(job: Job) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """A record as bytes, and what the summary says of it."""
+class EncodedRecord:
+    """A record as bytes, and what the summary counts of it."""
 
     data: bytes
     task: str
@@ -133,66 +139,69 @@ class Encoded:
 
 
 @dataclasses.dataclass(frozen=True)
-class Skipped:
+class SkippedRow:
     """Why a row gives no more records."""
 
     reason: str
 
 
-def encoded(piece: tuple[manifests.ManifestRow, dict | None, examples.Settings]) -> Iterator:
-    """The records of (row, annotation, settings) as `Encoded`; last, if need be, a `Skipped`.
+def encode_row(
+    item: tuple[ManifestRow, dict | None, ExampleSettings],
+) -> Iterator[EncodedRecord | SkippedRow]:
+    """The records of (row, annotation, settings), and a `SkippedRow` if there is a problem.
 
-    This is all that processes and Beam's workers do.
+    This is all that the processes of `prepare` and Beam's workers do.
     """
-    row, note, settings = piece
+    row, annotation, settings = item
     names = (shards.WAVE, *shards.BY_NAME)
     try:
-        for record in examples.records(row, note, settings):
-            yield Encoded(
+        for record in make_records(row, annotation, settings):
+            yield EncodedRecord(
                 data=shards.encode_record(record),
                 task=record[shards.META]["task"],
                 seconds=record[shards.META]["duration"],
                 missing=tuple(name for name in names if name not in record),
             )
     except InputError as error:
-        yield Skipped(errors.one_line(error))
+        yield SkippedRow(errors.one_line(error))
     except Exception as error:  # one strange file must not end a run over all the others
-        yield Skipped(f"{row.video or row.audio}: {type(error).__name__}: {errors.one_line(error)}")
+        reason = f"{type(error).__name__}: {errors.one_line(error)}"
+        yield SkippedRow(f"{row.video or row.audio}: {reason}")
 
 
 # ---- shards -------------------------------------------------------------------------------
 
 
-def make_shards(
-    todo: Iterable[Job], locks: Locks, workers: int | None, seconds: float
+def write_shards(
+    jobs: Iterable[ShardJob], locks: Locks, workers: int | None, time_limit: float
 ) -> Iterator[pathlib.Path]:
-    """Makes those shards that no other process is making; gives a shard's path for each row done.
+    """Writes the shards that no other process is writing; yields a shard's path for each row done.
 
     Args:
-      todo: shards to make.
-      locks: of the folder; a shard is locked while it is made.
-      workers: processes; None: one a core; 0: no other process.
-      seconds: longest time for a record, after which its row is given up.
+      jobs: shards to write.
+      locks: of the folder; a shard is locked while it is written.
+      workers: processes; None: one a core; 0: this process alone.
+      time_limit: seconds for a record, after which its row is given up.
     """
-    pieces = (
-        ((job, row), (row, job.notes.get(row.id), job.settings))
-        for job in _claimed(todo, locks)
+    items = (
+        ((job, row), (row, job.annotations.get(row.id), job.settings))
+        for job in _claim(jobs, locks)
         for row in job.rows
     )
     with contextlib.closing(
-        process_pool.streamed(encoded, pieces, workers, seconds=seconds)
+        process_pool.streamed(encode_row, items, workers, seconds=time_limit)
     ) as stream:
-        for job, parts in itertools.groupby(stream, key=lambda part: part[0][0]):
-            yield from _write(job, parts)
+        for job, results in itertools.groupby(stream, key=lambda result: result[0][0]):
+            yield from _write_shard(job, results)
             locks.release(job.path.name)
 
 
-def _claimed(todo: Iterable[Job], locks: Locks) -> Iterator[Job]:
-    """The jobs whose lock can be had, without what a killed process has left of them."""
-    for job in todo:
+def _claim(jobs: Iterable[ShardJob], locks: Locks) -> Iterator[ShardJob]:
+    """The jobs whose lock is free, after removing what a killed process has left of them."""
+    for job in jobs:
         if not locks.take(job.path.name):
             continue
-        if finished(job):
+        if is_finished(job):
             locks.release(job.path.name)
             continue
         remove_partials(job.path.parent, (job.path.name, job.summary.name))
@@ -207,61 +216,79 @@ def remove_partials(folder: pathlib.Path, names: Iterable[str]) -> None:
 
 
 @dataclasses.dataclass(kw_only=True)
-class _Tally:
-    """Counts of a shard; `kept` counts the records of the row at hand."""
+class PreparationCounts:
+    """What a shard holds, and which rows were skipped.
+
+    Attributes:
+      rows: numbers of the records by task.
+      seconds: by task.
+      missing: records without a modality, by its name.
+      silent: numbers of the records without sound.
+      skipped: rows of skipped.csv.
+      examples: records of the shard.
+      row_examples: records of the current row.
+    """
 
     rows: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=collections.Counter)
     missing: dict[str, int] = dataclasses.field(default_factory=collections.Counter)
     silent: list[int] = dataclasses.field(default_factory=list)
     skipped: list[dict] = dataclasses.field(default_factory=list)
-    clips: int = 0
-    kept: int = 0
+    examples: int = 0
+    row_examples: int = 0
 
-    def add(self, made: Encoded) -> None:
-        self.rows.setdefault(made.task, []).append(self.clips)
-        self.seconds[made.task] += made.seconds
-        self.missing.update(made.missing)
-        if shards.WAVE in made.missing:
-            self.silent.append(self.clips)
-        self.clips += 1
-        self.kept += 1
+    def add(self, record: EncodedRecord) -> None:
+        """Counts a record."""
+        self.rows.setdefault(record.task, []).append(self.examples)
+        self.seconds[record.task] += record.seconds
+        self.missing.update(record.missing)
+        if shards.WAVE in record.missing:
+            self.silent.append(self.examples)
+        self.examples += 1
+        self.row_examples += 1
 
-    def skip(self, row: manifests.ManifestRow, reason: str) -> None:
-        if self.kept:
-            reason += f" (its first {self.kept} windows are kept)"
+    def skip(self, row: ManifestRow, reason: str) -> None:
+        """Lists a row as skipped, from its current record on."""
+        if self.row_examples:
+            reason += f" (its first {self.row_examples} windows are kept)"
         file = row.video or row.audio
         self.skipped.append({"id": row.id, "split": row.split, "file": file, "reason": reason})
 
+    def summarize(self) -> dict:
+        """The counts as a JSON object, but for the number of examples."""
+        return {
+            "rows": dict(sorted(self.rows.items())),
+            "seconds": {task: round(s, 2) for task, s in sorted(self.seconds.items())},
+            "missing": dict(sorted(self.missing.items())),
+            "silent": self.silent,
+            "skipped": self.skipped,
+        }
 
-def _write(job: Job, parts: Iterable) -> Iterator[pathlib.Path]:
-    """Writes a shard and its summary from ((job, row), part); gives its path for each row."""
-    tally = _Tally()
+
+def _write_shard(job: ShardJob, results: Iterable) -> Iterator[pathlib.Path]:
+    """Writes a shard and its summary from ((job, row), result); yields its path for each row."""
+    counts = PreparationCounts()
     with shards.open_shard_writer(job.path) as write:
-        for (_, row), part in parts:
-            if isinstance(part, Encoded):
-                write(part.data)
-                tally.add(part)
-            elif isinstance(part, Skipped):
-                tally.skip(row, part.reason)
-            else:
-                if part.lost:
-                    tally.skip(row, f"{row.video or row.audio}: {part.lost}")
-                tally.kept = 0
+        for (_, row), result in results:
+            if isinstance(result, EncodedRecord):
+                write(result.data)
+                counts.add(result)
+            elif isinstance(result, SkippedRow):
+                counts.skip(row, result.reason)
+            else:  # the end of a row
+                if result.lost:
+                    counts.skip(row, f"{row.video or row.audio}: {result.lost}")
+                counts.row_examples = 0
                 yield job.path
-    if not tally.clips:
+    if not counts.examples:
         job.path.unlink()
     summary = {
         "key": job.key,
         "split": job.split,
         "file": job.path.name,
-        "clips": tally.clips,
-        "bytes": job.path.stat().st_size if tally.clips else 0,
-        "sha256": hash_file(job.path) if tally.clips else "",
-        "rows": dict(sorted(tally.rows.items())),
-        "seconds": {task: round(s, 2) for task, s in sorted(tally.seconds.items())},
-        "missing": dict(sorted(tally.missing.items())),
-        "silent": tally.silent,
-        "skipped": tally.skipped,
+        "clips": counts.examples,
+        "bytes": job.path.stat().st_size if counts.examples else 0,
+        "sha256": hash_file(job.path) if counts.examples else "",
+        **counts.summarize(),
     }
     write_text(job.summary, json.dumps(summary, indent=1))

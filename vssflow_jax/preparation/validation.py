@@ -1,6 +1,6 @@
-"""Whether prepared shards are what they say: every byte, every record, every number.
+"""Validation of prepared shards against their description: every file, record and count.
 
-`python -m vssflow_jax.prepare --check SHARDS`; the page with pictures is made by gallery.py.
+`python -m vssflow_jax.prepare --check=SHARDS`; reports/dataset.py makes the page with pictures.
 """
 
 from __future__ import annotations
@@ -21,64 +21,73 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
 from vssflow_jax.data import shards
 
-NAMED = 20  # problems that are printed
-SLACK = 1 / conditions.LATENT_RATE  # seconds that a phoneme may outlast its clip
-TIMES = 1e-3  # seconds by which phonemes may overlap: times are rounded
+MAX_LISTED = 20  # problems that are printed
+MAX_EXCESS = 1 / conditions.LATENT_RATE  # seconds that a phoneme may outlast its example
+MAX_OVERLAP = 1e-3  # seconds between phonemes, since times are rounded
 
 
 @dataclasses.dataclass(kw_only=True)
-class Findings:
-    """What a look at a data set found.
+class ValidationReport:
+    """The result of a validation.
 
     Attributes:
       folder: of the shards.
       info: its dataset.json.
       problems: one line each.
       missing: by split, how many records lack each modality.
-      shown: by task, the first records with most modalities, for the page.
+      examples: by task, the first records of those with most modalities, for the page.
     """
 
     folder: pathlib.Path
     info: dict
     problems: list[str] = dataclasses.field(default_factory=list)
     missing: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
-    shown: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
+    examples: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
+
+    def keep_example(self, record: dict, count: int) -> None:
+        """Keeps a record unless `count` records of its task have as many modalities."""
+        examples = self.examples.setdefault(str(record[shards.META].get("task")), [])
+        examples.append(record)
+        examples.sort(key=len, reverse=True)  # stable
+        del examples[count:]
 
 
-def check(folder: str | pathlib.Path, *, show: int = 3, progress: bool = True) -> Findings:
+def validate_shards(
+    folder: str | pathlib.Path, *, num_examples: int = 3, progress: bool = True
+) -> ValidationReport:
     """Reads all of a data set and compares it with its dataset.json.
 
     Args:
       folder: of the shards.
-      show: records a task to keep for the page.
+      num_examples: records a task to keep for the page.
       progress: show a bar.
 
     Raises:
       InputError: no dataset.json, a broken one, or one of another version.
     """
     folder = pathlib.Path(folder)
-    found = Findings(folder=folder, info=shards.load_dataset_info(folder))
+    report = ValidationReport(folder=folder, info=shards.load_dataset_info(folder))
     try:
-        found.problems += described(found.info, folder)
-        total = sum(split["clips"] for split in found.info["splits"].values())
+        report.problems += find_description_problems(report.info, folder)
+        total = sum(split["clips"] for split in report.info["splits"].values())
         ids: dict[str, str] = {}
         with tqdm(total=total, desc="check", unit="clip", disable=not progress) as bar:
-            for name, split in found.info["splits"].items():
-                _check_split(found, name, split, ids, show, bar)
+            for name, split in report.info["splits"].items():
+                _validate_split(report, name, split, ids, num_examples, bar)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder / shards.DATASET}: broken ({type(error).__name__}: {error}), "
             "expected the description of prepared shards; prepare again"
         ) from error
-    return found
+    return report
 
 
-def summary(found: Findings) -> str:
+def format_summary(report: ValidationReport) -> str:
     """The counts as lines of text."""
     lines = []
-    for name, split in found.info["splits"].items():
+    for name, split in report.info["splits"].items():
         hours = sum(split["seconds"].values()) / 3600
-        missing = ", ".join(f"{n} without {k}" for k, n in sorted(found.missing[name].items()))
+        missing = ", ".join(f"{n} without {k}" for k, n in sorted(report.missing[name].items()))
         lines.append(
             f"{name}: {split['clips']} clips {split['tasks']}, {hours:.2f} h, "
             f"{sum(split['bytes']) / 1e6:.1f} MB{'; ' + missing if missing else ''}"
@@ -86,8 +95,8 @@ def summary(found: Findings) -> str:
     return "\n".join(lines)
 
 
-def described(info: Mapping, folder: pathlib.Path) -> Iterator[str]:
-    """What dataset.json itself says wrongly, and skipped.csv."""
+def find_description_problems(info: Mapping, folder: pathlib.Path) -> Iterator[str]:
+    """Problems of dataset.json itself, and of skipped.csv."""
     for name in conditions.NAMES:
         feature = info["features"].get(name)
         if feature is None:
@@ -108,84 +117,98 @@ def described(info: Mapping, folder: pathlib.Path) -> Iterator[str]:
         yield f"{shards.SKIPPED}: found {listed} clips, expected {info['skipped']}"
 
 
-def _check_split(found: Findings, name: str, split: Mapping, ids: dict, show: int, bar) -> None:
-    """Files, then records, then the counts that follow from them."""
-    tasks, missing = collections.defaultdict(list), collections.Counter()
-    seconds, row, whole = collections.Counter(), 0, True
-    files = zip(split["files"], split["bytes"], split["sha256"], strict=True)
-    for file, size, digest in files:
-        if problem := _file_problem(found.folder / file, size, digest):
-            found.problems.append(f"{file}: {problem}")
-            whole = False
-            continue
-        for number, record in enumerate(shards.iterate_shard(found.folder / file)):
-            bar.update()
-            where = f"{file} record {number}"
-            if isinstance(record, Exception):
-                found.problems.append(f"{where}: cannot be decoded ({record})")
-                whole = False
-                continue
-            meta = record[shards.META]
-            found.problems += [f"{where}: {p}" for p in record_problems(record, found.info)]
-            if (other := ids.setdefault(str(meta.get("id")), where)) != where:
-                found.problems.append(f"{where}: found the id {meta['id']!r}, which {other} has")
-            tasks[meta.get("task")].append(row)
-            seconds[meta.get("task")] += float(meta.get("duration") or 0)
-            missing.update(k for k in (shards.WAVE, *conditions.NAMES) if k not in record)
-            _keep(found, record, show)
-            row += 1
-    found.missing[name] = missing
-    if whole:
-        counted = {
-            "clips": row,
-            "rows": dict(tasks),
-            "missing": dict(missing),
-            "seconds": {task: round(total, 2) for task, total in seconds.items()},
+@dataclasses.dataclass(kw_only=True)
+class _RecordCounts:
+    """What the records of a split say about it, as dataset.json describes it."""
+
+    rows: dict[str, list[int]] = dataclasses.field(
+        default_factory=lambda: collections.defaultdict(list)
+    )
+    missing: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    seconds: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    clips: int = 0
+
+    def add(self, record: Mapping) -> None:
+        meta = record[shards.META]
+        self.rows[meta.get("task")].append(self.clips)
+        self.seconds[meta.get("task")] += float(meta.get("duration") or 0)
+        self.missing.update(k for k in (shards.WAVE, *conditions.NAMES) if k not in record)
+        self.clips += 1
+
+    def find_problems(self, name: str, split: Mapping) -> Iterator[str]:
+        counts = {
+            "clips": self.clips,
+            "rows": dict(self.rows),
+            "missing": dict(self.missing),
+            "seconds": {task: round(total, 2) for task, total in self.seconds.items()},
         }
-        for key, value in counted.items():
-            if not _same(split[key], value):
-                found.problems.append(
-                    f"dataset.json, splits.{name}.{key}: found {_short(split[key])}, expected "
-                    f"{_short(value)} by the records"
+        for key, value in counts.items():
+            if not _is_same(split[key], value):
+                yield (
+                    f"dataset.json, splits.{name}.{key}: found {_shorten(split[key])}, expected "
+                    f"{_shorten(value)} by the records"
                 )
 
 
-def _same(one, other) -> bool:
+def _validate_split(
+    report: ValidationReport, name: str, split: Mapping, ids: dict, num_examples: int, bar
+) -> None:
+    """Checks files, then records, then, if all could be read, the counts that follow."""
+    counts, complete = _RecordCounts(), True
+    for file, size, digest in zip(split["files"], split["bytes"], split["sha256"], strict=True):
+        if problem := _find_file_problem(report.folder / file, size, digest):
+            report.problems.append(f"{file}: {problem}")
+            complete = False
+            continue
+        for number, record in enumerate(shards.iterate_shard(report.folder / file)):
+            bar.update()
+            place = f"{file} record {number}"
+            if isinstance(record, Exception):
+                report.problems.append(f"{place}: cannot be decoded ({record})")
+                complete = False
+                continue
+            problems = find_record_problems(record, report.info)
+            report.problems += [f"{place}: {problem}" for problem in problems]
+            record_id = str(record[shards.META].get("id"))
+            if (other := ids.setdefault(record_id, place)) != place:
+                report.problems.append(f"{place}: found the id {record_id!r}, which {other} has")
+            counts.add(record)
+            report.keep_example(record, num_examples)
+    report.missing[name] = counts.missing
+    if complete:
+        report.problems += counts.find_problems(name, split)
+
+
+def _is_same(one, other) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+        return one.keys() == other.keys() and all(_is_same(one[k], other[k]) for k in one)
     if isinstance(one, float) or isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-6, abs_tol=0.02)
     return one == other
 
 
-def _short(value) -> str:
+def _shorten(value) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _file_problem(path: pathlib.Path, size: int, digest: str) -> str:
+def _find_file_problem(path: pathlib.Path, size: int, digest: str) -> str:
     if not path.exists():
         return "no such file"
     if path.stat().st_size != size:
         return f"found {path.stat().st_size} bytes, expected {size}"
-    found = hash_file(path)
-    return "" if found == digest else f"found sha256 {found[:16]}…, expected {digest[:16]}…"
-
-
-def _keep(found: Findings, record: dict, show: int) -> None:
-    """Keeps the records of a task that have most; of equals, the first."""
-    kept = found.shown.setdefault(str(record[shards.META].get("task")), [])
-    kept.append(record)
-    kept.sort(key=len, reverse=True)  # stable
-    del kept[show:]
+    actual = hash_file(path)
+    return "" if actual == digest else f"found sha256 {actual[:16]}…, expected {digest[:16]}…"
 
 
 # ---- one record ---------------------------------------------------------------------------
 
 
-def record_problems(record: Mapping, info: Mapping) -> Iterator[str]:
-    """What is wrong with a decoded record, by the features that dataset.json describes."""
+def find_record_problems(record: Mapping, info: Mapping) -> Iterator[str]:
+    """Problems of a decoded record, by the features that dataset.json describes."""
     meta = record[shards.META]
+    if problem := shards.find_id_problem(meta):
+        yield f"meta: {problem}"
     seconds = meta.get("duration")
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         yield f"meta, duration: found {seconds!r}, expected seconds"
@@ -197,20 +220,20 @@ def record_problems(record: Mapping, info: Mapping) -> Iterator[str]:
     for name, array in record.items():
         if name == shards.WAVE:
             expected = (round(seconds * conditions.SAMPLE_RATE),)
-            yield from _array_problems(name, array, expected, "int16")
+            yield from _find_array_problems(name, array, expected, "int16")
         elif name in info["features"]:
-            yield from _feature_problems(name, array, info["features"][name], seconds)
+            yield from _find_feature_problems(name, array, info["features"][name], seconds)
         elif name != shards.META:
             yield f"{name}: expected {shards.WAVE} or one of {tuple(info['features'])}"
-    yield from _alignment_problems(meta.get("alignment", []), seconds)
+    yield from _find_alignment_problems(meta.get("alignment", []), seconds)
 
 
-def _feature_problems(name: str, array, feature: Mapping, seconds: float) -> Iterator[str]:
+def _find_feature_problems(name: str, array, feature: Mapping, seconds: float) -> Iterator[str]:
     ids = conditions.BY_NAME[name].ids
     rows = conditions.num_frames(name, seconds, feature["rate"])
-    once = conditions.BY_NAME[name].align == conditions.TOKEN
-    expected = (rows,) if ids else (feature["width"],) if once else (rows, feature["width"])
-    yield from _array_problems(name, array, expected, feature["dtype"])
+    is_token = conditions.BY_NAME[name].align == conditions.TOKEN
+    expected = (rows,) if ids else (feature["width"],) if is_token else (rows, feature["width"])
+    yield from _find_array_problems(name, array, expected, feature["dtype"])
     if ids and array.size and not (array.min() >= 0 and array.max() < feature["width"]):
         yield (
             f"{name}: found ids from {array.min()} to {array.max()}, expected 0 to "
@@ -218,18 +241,18 @@ def _feature_problems(name: str, array, feature: Mapping, seconds: float) -> Ite
         )
 
 
-def _array_problems(name: str, array, shape: tuple, dtype: str) -> Iterator[str]:
+def _find_array_problems(name: str, array, shape: tuple, dtype: str) -> Iterator[str]:
     if array.shape != shape or array.dtype != dtype:
         yield f"{name}: found {array.dtype} {array.shape}, expected {dtype} {shape}"
     elif not np.isfinite(array).all():
         yield f"{name}: found {int((~np.isfinite(array)).sum())} numbers that are not finite"
 
 
-def _alignment_problems(alignment, seconds: float) -> Iterator[str]:
+def _find_alignment_problems(alignment, seconds: float) -> Iterator[str]:
     end = 0.0
     for row in alignment:
         start, stop = row[0], row[1]
-        if not (end - TIMES <= start <= stop <= seconds + SLACK):
+        if not (end - MAX_OVERLAP <= start <= stop <= seconds + MAX_EXCESS):
             yield (
                 f"meta, alignment: found {row[2]!r} from {start} to {stop} s, expected times in "
                 f"order within {seconds:g} s"

@@ -16,7 +16,7 @@ from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.features import lips, thumbnails
 from vssflow_jax.features.speaker import log_mel
-from vssflow_jax.preparation.validation import Findings
+from vssflow_jax.preparation.validation import ValidationReport
 from vssflow_jax.reports import plots
 from vssflow_jax.reports.html import document, escape, figure, picture, player
 
@@ -26,7 +26,7 @@ LISTED = 50  # problems and skipped clips on the page
 SHORTEST = 0.1  # seconds of sound that a spectrogram needs
 
 
-def write_page(found: Findings, rows: Sequence[ManifestRow] = ()) -> pathlib.Path:
+def write_page(found: ValidationReport, rows: Sequence[ManifestRow] = ()) -> pathlib.Path:
     """Writes `check.html` into the folder of shards and returns its path.
 
     Args:
@@ -36,7 +36,7 @@ def write_page(found: Findings, rows: Sequence[ManifestRow] = ()) -> pathlib.Pat
     by_id = {row.id: row for row in rows}
     cards = [
         f"<h2>{escape(task)}</h2>" + "".join(card(record, found.info, by_id) for record in records)
-        for task, records in sorted(found.shown.items())
+        for task, records in sorted(found.examples.items())
     ]
     title = f"Data set {found.info['hash']}"
     body = f"<h1>{escape(title)}</h1>{_verdict(found)}{_splits(found)}{_features(found.info)}"
@@ -61,14 +61,14 @@ def _list(lines: Sequence[str]) -> str:
     return f"<ul>{shown}{more}</ul>"
 
 
-def _verdict(found: Findings) -> str:
+def _verdict(found: ValidationReport) -> str:
     clips = sum(split["clips"] for split in found.info["splits"].values())
     if not found.problems:
         return f"<p>All {clips} clips are whole: bytes, hashes, shapes, numbers, times.</p>"
     return f"<h2>{len(found.problems)} problems</h2>{_list(found.problems)}"
 
 
-def _splits(found: Findings) -> str:
+def _splits(found: ValidationReport) -> str:
     rows = []
     for name, split in found.info["splits"].items():
         hours = sum(split["seconds"].values()) / 3600

@@ -66,7 +66,7 @@ def write_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
     """
     if out.suffix.lower() != ".png":
         raise InputError(f"--out={out}: expected a .png name")
-    pictures = media.Pictures(video, rate=VIDEO_RATE, max_side=None)
+    pictures = media.FrameReader(video, rate=VIDEO_RATE, max_side=None)
     mouth = face_tracking.track_mouth(pictures, face)
     if mouth is None:
         count = round(pictures.duration * VIDEO_RATE)

@@ -94,7 +94,7 @@ def mp3(wave: np.ndarray) -> bytes:
     with av.open(out, "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
         stream.bit_rate = BIT_RATE
-        frame = av.AudioFrame.from_ndarray(media.pcm(wave)[None], "s16p", "mono")
+        frame = av.AudioFrame.from_ndarray(media.to_int16(wave)[None], "s16p", "mono")
         frame.sample_rate = SAMPLE_RATE
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

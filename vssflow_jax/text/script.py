@@ -132,17 +132,16 @@ def align_script(
       script: lines in the order in which they are said.
       duration: seconds of the clip; None: as long as the script needs.
       durations: mean seconds by phoneme.
-      voices: the embedding of each line's voice, None where nobody knows it; (): of no line.
+      voices: the embedding of each line's voice, None if unknown; (): all unknown. Those
+        after the last line are ignored.
 
     Raises:
       InputError: lines that overlap, or one that `align_text` refuses.
     """
     intervals: list[Interval] = []
     warnings, spans = [], []
-    if not script:  # sound alone, whatever the voice
-        return TimedScript(intervals=[], spans=[], warnings=[])
     voices = voices or [None] * len(script)
-    for number, (line, voice) in enumerate(zip(script, voices, strict=True)):
+    for number, (line, voice) in enumerate(zip(script, voices, strict=False)):
         start, previous_end = line.start, spans[-1][1] if spans else 0.0
         if start is None and spans:
             start = previous_end + SPEECH_START

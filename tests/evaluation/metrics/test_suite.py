@@ -23,7 +23,7 @@ def example(number, kind=None, name=None):
         annotation |= {"speaker": name}
         meta |= {"text": SENTENCES[number % 3]}
         wave = spoken(meta["text"], name, seconds=3.0)
-    return {"meta": {**meta, "annotation": annotation}, "wave": media.pcm(wave)}, wave
+    return {"meta": {**meta, "annotation": annotation}, "wave": media.to_int16(wave)}, wave
 
 
 @pytest.fixture(scope="module")
