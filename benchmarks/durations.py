@@ -23,7 +23,6 @@ from absl import app, flags
 
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline, shards
-from vssflow_jax.generation import durations
 from vssflow_jax.models import duration_model
 from vssflow_jax.text.alignment import Interval, align_text, predict_alignment
 from vssflow_jax.text.durations import DurationFunction, DurationModel, measure_durations
@@ -83,7 +82,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
         rows = rng.integers(len(clips), size=config.data.batch_size)
         batch = pipeline.stack_examples([clips[row].example for row in rows])
         state = advance(state, batch, jnp.asarray(number))
-    return durations.learned(network, state[1][duration_model.PARAMS_KEY])
+    return duration_model.make_predictor(network, state[1][duration_model.PARAMS_KEY])
 
 
 def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True) -> Score:

@@ -23,7 +23,7 @@ from benchmarks import measuring
 from vssflow_jax import Generator, conditions, media
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
 from vssflow_jax.flow import windows
-from vssflow_jax.generation.generator import OVERLAP
+from vssflow_jax.generation.synthesis import OVERLAP
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, or a model's name.")
 VIDEOS = flags.DEFINE_string("videos", None, "Folder of mp4 files.")

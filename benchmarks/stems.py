@@ -1,8 +1,8 @@
-"""How apart stems are: `python -m benchmarks.stems --workdir=miniav --shards=DIR`.
+"""How well stems are separated: `python -m benchmarks.stems --workdir=miniav --shards=DIR`.
 
-Of joint test clips speech alone and the other sounds alone are made, as `sample --stems` does,
-with the words at their true times, and scored like the whole (docs/evaluation.md). Speech alone
-should have the words and no event in time; the other sounds the events and no words.
+For joint test clips it generates speech alone and the other sounds alone, as `sample --stems`
+does, with the words at their true times, and scores them like the mix (docs/evaluation.md). The
+speech stem should have the words and no events, the sound stem the events and no words.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from vssflow_jax.bundled import locate
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.evaluator import Evaluator
+from vssflow_jax.generation.conditioning import STEMS, select_stem
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.generation.request import STEMS, stem
 
-WORKDIR = flags.DEFINE_string("workdir", "miniav", "Folder of a run, or a model of the package.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "miniav", "Folder of a run, or the name of a bundled model."
+)
 SHARDS = flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
 CLIPS = flags.DEFINE_integer("clips", 64, "Joint test clips.")
 SCORES = ("wer", "onset_f1")
@@ -30,16 +32,16 @@ def main() -> None:
     generator = Generator.from_workdir(locate(WORKDIR.value))
     evaluator = Evaluator.from_shards(SHARDS.value, "test", CLIPS.value, generator.codec)
     records = evaluator.examples["joint"]
-    parts = {"whole": records}
-    parts |= {name: [stem(record, kept) for record in records] for name, kept in STEMS.items()}
-    found = {
-        name: evaluator.score(records, generator.batch(some), "joint").summary()
-        for name, some in parts.items()
+    parts = {"mix": records}
+    parts |= {name: [select_stem(r, names) for r in records] for name, names in STEMS.items()}
+    summaries = {
+        name: evaluator.score(records, generator.generate_batch(part), "joint").summary()
+        for name, part in parts.items()
     }
-    numbers = {name: [scores[key] for key in SCORES] for name, scores in found.items()}
-    numbers["truth through the codec"] = [found["whole"][f"{key}_floor"] for key in SCORES]
-    lines = [[name, *(f"{number:.3f}" for number in some)] for name, some in numbers.items()]
-    print(markdown(["made", "word errors", "onset F1"], lines))
+    rows = {name: [scores[key] for key in SCORES] for name, scores in summaries.items()}
+    rows["truth through the codec"] = [summaries["mix"][f"{key}_floor"] for key in SCORES]
+    lines = [[name, *(f"{number:.3f}" for number in row)] for name, row in rows.items()]
+    print(markdown(["stem", "word errors", "onset F1"], lines))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Makes sound: `python -m vssflow_jax.sample --workdir=DIR --video=in.mp4 --out=out.mp4`.
+"""Generates sound: `python -m vssflow_jax.sample --workdir=DIR --video=in.mp4 --out=out.mp4`.
 
 With --text it speaks, with --speaker in that voice; with --script it speaks the lines of a
-table, each in its own time and voice; with --shards it generates a whole split, one wav a clip
-and a manifest.
+table, each at its own time and in its own voice; with --shards it generates a split, one wav a
+clip and a manifest.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,19 +22,28 @@ from vssflow_jax.common.files import check_writable, replacing
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.request import Request
+from vssflow_jax.generation.sampling import SamplingOptions
 from vssflow_jax.text.script import read_script
 
 if TYPE_CHECKING:
     from vssflow_jax.generation.generator import Generator
 
-
-CHUNK = 64  # clips read and generated at a time
-ALONE = ("video", "text", "script", "speaker", "task", "speech_start", "speech_end", "duration")
-MOST = 64  # variants
+CHUNK = 64  # examples that are read and generated at a time
+SINGLE_CLIP = (
+    "video",
+    "text",
+    "script",
+    "speaker",
+    "task",
+    "speech_start",
+    "speech_end",
+    "duration",
+)
+MAX_CANDIDATES = 64
 
 
 def sample_one(generator: Generator, out: Path) -> None:
-    """One clip from the flags."""
+    """Generates one clip as the flags say."""
     if not out.suffix:
         raise InputError(
             f"--out={out}: found no ending, expected a file such as out.mp4 or out.wav"
@@ -44,44 +53,38 @@ def sample_one(generator: Generator, out: Path) -> None:
     if flags.FLAGS.video is not None and out.resolve() == Path(flags.FLAGS.video).resolve():
         raise InputError(f"--out={out}: found the input video, expected another name")
     check_writable(out)
-    if not 1 <= flags.FLAGS.variants <= MOST:
-        raise InputError(f"--variants: found {flags.FLAGS.variants}, expected 1 to {MOST}")
-    request = Request.of(
-        flags.FLAGS.video,
-        flags.FLAGS.text,
-        None if flags.FLAGS.script is None else read_script(flags.FLAGS.script),
-        flags.FLAGS.speaker,
-        flags.FLAGS.task,
-        duration=flags.FLAGS.duration,
-        speech_start=flags.FLAGS.speech_start,
-        speech_end=flags.FLAGS.speech_end,
-    )
-    sampling = generator.sampling(
-        flags.FLAGS.solver, flags.FLAGS.steps, flags.FLAGS.guidance, scales()
-    )
-    seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.variants)]
+    if not 1 <= flags.FLAGS.candidates <= MAX_CANDIDATES:
+        raise InputError(
+            f"--candidates: found {flags.FLAGS.candidates}, expected 1 to {MAX_CANDIDATES}"
+        )
+    fields = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
+    if fields["script"] is not None:
+        fields["script"] = read_script(fields["script"])
+    request = Request.parse(**fields)
+    options = sampling_options()
+    seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.candidates)]
     with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
 
         def progress(done: float) -> None:
             bar.update(done - bar.n)
 
-        outputs = generator.variants(
-            request, seeds, sampling, stems=flags.FLAGS.stems, progress=progress
+        outputs = generator.generate_candidates(
+            request, seeds, options, stems=flags.FLAGS.stems, progress=progress
         )
     if len(outputs) > 1:
-        from vssflow_jax.generation.ranking import rank
+        from vssflow_jax.generation.reranking import rerank
 
-        outputs = rank(outputs, request, generator.settings)
+        outputs = rerank(outputs, request, generator.encoder_set)
     for warning in outputs[0].report["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     for place, output in enumerate(outputs, 1):
         path = out if place == 1 else out.with_suffix(f".{place}{out.suffix}")
         output.save(path)
-        print(f"{path}: {described(output.report)}")
+        print(f"{path}: {describe(output.report)}")
 
 
-def described(report: Mapping) -> str:
-    """A line on what was made, of what."""
+def describe(report: Mapping) -> str:
+    """A line about an output: duration, conditions, scores."""
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
     scores = ", ".join(f"{name} {value:.2f}" for name, value in report.get("scores", {}).items())
     parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"missing: {missing}"]
@@ -90,10 +93,20 @@ def described(report: Mapping) -> str:
     return "; ".join(parts)
 
 
-def scales() -> dict[str, float]:
-    """Guidance scales of single conditions from the flag."""
+def sampling_options() -> SamplingOptions:
+    """The sampling options of the flags."""
+    return SamplingOptions(
+        solver=flags.FLAGS.solver,
+        steps=flags.FLAGS.steps,
+        guidance=flags.FLAGS.guidance,
+        scales=parse_scales(flags.FLAGS.scales),
+    )
+
+
+def parse_scales(items: Sequence[str]) -> dict[str, float]:
+    """Guidance scales of single conditions, from items such as sync=1.8."""
     out = {}
-    for item in flags.FLAGS.scales:
+    for item in items:
         name, _, value = item.partition("=")
         try:
             out[name] = float(value)
@@ -108,20 +121,14 @@ def scales() -> dict[str, float]:
 
 
 def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> None:
-    """A wav for each clip of a split, and `manifest.csv` when all are there."""
+    """Generates a wav for each example of a split, and at the end `manifest.csv`."""
     check_writable(out / "manifest.csv")
     records = shards.open_split(folder, split)
     rows = []
     for first in tqdm(range(0, len(records), CHUNK), desc="sample", unit="chunk"):
-        some = [records[row] for row in range(first, min(first + CHUNK, len(records)))]
-        waves = generator.batch(
-            some,
-            seed=flags.FLAGS.seed,
-            solver=flags.FLAGS.solver,
-            steps=flags.FLAGS.steps,
-            guidance=flags.FLAGS.guidance,
-        )
-        for record, wave in zip(some, waves, strict=True):
+        chunk = [records[row] for row in range(first, min(first + CHUNK, len(records)))]
+        waves = generator.generate_batch(chunk, seed=flags.FLAGS.seed, options=sampling_options())
+        for record, wave in zip(chunk, waves, strict=True):
             meta = record["meta"]
             name = f"{meta['id']}.wav"
             media.write_wav(out / name, wave, generator.codec.sample_rate)
@@ -135,8 +142,8 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-    flags.DEFINE_string("video", None, "Video to give sound to.")
+    flags.DEFINE_string("workdir", None, "Folder of a run, or the name of a bundled model.")
+    flags.DEFINE_string("video", None, "Video to generate sound for.")
     flags.DEFINE_string("text", None, "What is said.")
     flags.DEFINE_string("script", None, "Table (CSV) of lines: start,end,text,speaker.")
     flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
@@ -148,9 +155,11 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_string("solver", None, "Solver; default: the run's.")
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
-    flags.DEFINE_list("scales", [], "Guidance of single conditions, such as sync=1.8.")
+    flags.DEFINE_list(
+        "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
+    )
     flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
-    flags.DEFINE_integer("variants", 1, "Makes so many, writes them best first.")
+    flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
     flags.DEFINE_string("shards", None, "Shards to generate a split of.")
     flags.DEFINE_string("split", "test", "Split of --shards.")
     flags.DEFINE_string("out", None, "File to write (.mp4, .wav), or with --shards a folder.")
@@ -160,12 +169,11 @@ def main() -> None:
     """Flags in, sound out."""
     if flags.FLAGS.workdir is None or flags.FLAGS.out is None:
         raise InputError("expected --workdir=DIR and --out=FILE")
-    given = [name for name in ALONE if flags.FLAGS[name].value is not None]
-    if flags.FLAGS.shards is not None and given:
-        raise InputError(f"found --{given[0]} beside --shards, expected one or the other")
-    from vssflow_jax.generation.generator import (
-        Generator,  # not above: --help and mistakes need no JAX
-    )
+    single = [name for name in SINGLE_CLIP if flags.FLAGS[name].value is not None]
+    if flags.FLAGS.shards is not None and single:
+        raise InputError(f"found --{single[0]} beside --shards, expected one or the other")
+    # Imported here, so that --help and mistakes in the flags do not wait for JAX.
+    from vssflow_jax.generation.generator import Generator
 
     generator = Generator.from_workdir(flags.FLAGS.workdir)
     if flags.FLAGS.shards is None:

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 
 from vssflow_jax.data import pipeline
 from vssflow_jax.flow import guidance, solvers, windows
-from vssflow_jax.generation.generator import Generator, draw_noise
-from vssflow_jax.generation.windowed import by_windows
+from vssflow_jax.flow.windowed import windowed_velocity
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.sampling import SamplingOptions
+from vssflow_jax.generation.synthesis import draw_noise
 from vssflow_jax.models import folded
 
 EVALUATIONS = (4, 8, 16, 32)
@@ -48,33 +50,33 @@ def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
 
 def guided(generator: Generator, records: Sequence[Mapping]):
     """The jitted velocity (x [B, L, C], scalar t) as the run guides it, and noise [B, L, C]."""
-    sampling = generator.sampling()
+    sampling = SamplingOptions().resolve(generator.config)
     spec = pipeline.BatchSpec.from_duration(
         generator.config.data.duration, generator.statistics["rates"]
     )
     batch = pipeline.stack_examples([pipeline.make_example(record, spec) for record in records])
     length = spec.latent_frames
-    given = {name: batch[name] for name in ("features", "present")}
-    params = folded.fold_params(generator.model, generator.params)
+    inputs = {name: batch[name] for name in ("features", "present")}
+    model, network = generator.synthesizer.model, generator.synthesizer.network
+    params = folded.fold_params(model, generator.params)
     ids = [record["meta"]["id"] for record in records]
     noise = jnp.stack([draw_noise(name, 0, length, generator.codec.channels) for name in ids])
 
     @jax.jit
-    def velocity(params, given, x, t):
-        whole = by_windows(
-            functools.partial(generator.network.apply, {"params": params}),
-            functools.partial(folded.count_unconditional, generator.model),
+    def velocity(params, inputs, x, t):
+        windowed = windowed_velocity(
+            functools.partial(network.apply, {"params": params}),
+            functools.partial(folded.count_unconditional, model),
             sampling.branches,
-            (given["features"], given["present"]),
+            (inputs["features"], inputs["present"]),
             windows.plan_windows(length, length, overlap=0),
-            length=length,
-            turns=1,
+            num_chunks=1,
         )
-        return guidance.make_guided_velocity(whole, sampling.groups)(x, t)
+        return guidance.make_guided_velocity(windowed, sampling.groups)(x, t)
 
     def called(x, t):
         with jax.disable_jit(False):
-            return velocity(params, given, x, jnp.float32(t))
+            return velocity(params, inputs, x, jnp.float32(t))
 
     return called, noise
 

@@ -18,15 +18,15 @@ import numpy as np
 from absl import flags
 
 from benchmarks.claims import curve, flow_losses, results
-from vssflow_jax import bundled
+from vssflow_jax import bundled, conditions
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
-from vssflow_jax.conditions import num_latent_frames
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation import protocol
 from vssflow_jax.evaluation.evaluator import Evaluator, TaskScores
 from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.sampling import SamplingOptions
 from vssflow_jax.text import alignment
 from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.training import checkpoint
@@ -38,7 +38,7 @@ PARTS = flags.DEFINE_list("parts", ["times", "guidance", "solvers"], "What is sa
 OUT = flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
-OWN = {"speaker": 3.0, "phonemes": 3.0, "clip": 3.0, "lips": 3.0, "sync": 3.0}
+SINGLE = {"speaker": 3.0, "phonemes": 3.0, "clip": 3.0, "lips": 3.0, "sync": 3.0}
 POINTS = (  # solvers and steps whose sound is scored: 6, 12 and 24 evaluations
     ("euler", 12), ("euler", 6), ("euler", 24), ("midpoint", 6), ("heun", 6), ("rk4", 3),
 )  # fmt: skip
@@ -88,44 +88,42 @@ def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
     """The record with phonemes at other times, with or without its lips."""
     kept = {name: array for name, array in record.items() if lips or name != "lips"}
     spoken = [alignment.Interval(*row) for row in times(record, durations)]
-    length = num_latent_frames(record["meta"]["duration"])
+    length = conditions.num_latent_frames(record["meta"]["duration"])
     return {**kept, "phonemes": phonemes_to_frames(spoken, length)}
 
 
 def times(generator: Generator, evaluator: Evaluator) -> dict:
     """Word errors and their like of speech clips, by phoneme times and lips."""
-    durations, clips = generator.statistics["phoneme_durations"], evaluator.examples["speech"]
+    durations, clips = generator.durations, evaluator.examples["speech"]
     found: Found = {}
     for name, lips in [*((name, True) for name in TIMES), *((name, False) for name in BLIND)]:
         records = [retimed(clip, TIMES[name], durations, lips) for clip in clips]
-        scores = evaluator.score(clips, generator.batch(records), "speech")
+        scores = evaluator.score(clips, generator.generate_batch(records), "speech")
         found[f"{name}{'' if lips else ', no lips'}"] = {"speech": scores}
-    return compared(found)
+    return compare_settings(found)
 
 
 # ---- guidance -----------------------------------------------------------------------------
 
 
-def settings(config) -> dict[str, tuple[float, dict[str, float]]]:
-    """Common scales, the run's own, and single conditions that differ from it."""
-    own = {name: scale for name, scale in config.sample.scales.items() if scale is not None}
+def guidance_settings(config) -> dict[str, tuple[float, dict[str, float]]]:
+    """The run's own scales, common scales, and scales of single conditions."""
     base = config.sample.guidance
-    out = {"the run's": (base, own)}
+    out = {"the run's": (base, dict(config.sample.scales))}
     out |= {f"all {scale:g}": (scale, {}) for scale in SCALES}
     return out | {f"{name} {scale:g}, others {base:g}": (base, {name: scale})
-                  for name, scale in OWN.items()}  # fmt: skip
+                  for name, scale in SINGLE.items()}  # fmt: skip
 
 
 def guidance(generator: Generator, evaluator: Evaluator) -> dict:
     """Scores of joint clips by guidance scale."""
-    sample, found = generator.config.sample, {}
-    before = sample.copy_and_resolve_references()
-    for name, (scale, own) in settings(generator.config).items():
-        scales = {**dict.fromkeys(sample.scales), **own}
-        sample.update({"guidance": scale, "scales": scales})
-        found[name] = joint(generator.batch, evaluator)
-    sample.update(before.to_dict())
-    return compared(found)
+    scores = {}
+    for name, (scale, single) in guidance_settings(generator.config).items():
+        scales = {**dict.fromkeys(conditions.NAMES), **single}
+        options = SamplingOptions(guidance=scale, scales=scales)
+        batch = functools.partial(generator.generate_batch, options=options)
+        scores[name] = score_joint(batch, evaluator)
+    return compare_settings(scores)
 
 
 # ---- solvers ------------------------------------------------------------------------------
@@ -135,16 +133,17 @@ def solvers(generator: Generator, evaluator: Evaluator) -> dict:
     """Errors to a fine solution by solver and evaluations, and scores of a few points."""
     found = {}
     for solver, steps in POINTS:
-        batch = functools.partial(generator.batch, solver=solver, steps=steps)
-        found[f"{solver}, {steps} steps"] = joint(batch, evaluator)
+        options = SamplingOptions(solver=solver, steps=steps)
+        batch = functools.partial(generator.generate_batch, options=options)
+        found[f"{solver}, {steps} steps"] = score_joint(batch, evaluator)
     one = [some[0] for some in evaluator.examples.values() if some]
-    return {"curve": curve.curve(generator, one), "points": compared(found)}
+    return {"curve": curve.curve(generator, one), "points": compare_settings(found)}
 
 
 # ---- the whole ----------------------------------------------------------------------------
 
 
-def joint(
+def score_joint(
     batch: Callable[[Records], list[np.ndarray]], evaluator: Evaluator
 ) -> dict[str, TaskScores]:
     """Scores of the clips that have speech and an event, so that one sampling tells of both."""
@@ -152,7 +151,7 @@ def joint(
     return {"joint": evaluator.score(clips, batch(clips), "joint")}
 
 
-def compared(found: Found) -> dict:
+def compare_settings(found: Found) -> dict:
     """Scores by setting and task, each compared with the first setting."""
     first = next(iter(found.values()))
     return {

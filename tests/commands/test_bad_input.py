@@ -114,16 +114,16 @@ def test_places_that_take_no_file_are_refused_at_once(tiny_run, tmp_path):
     refused(sample(tiny_run, tmp_path / "out.wav", "--text=\u4f60"), "found a folder")
 
 
-def test_script_stems_and_variants(tiny_run, tmp_path):
+def test_script_stems_and_candidates(tiny_run, tmp_path):
     (tmp_path / "lines.csv").write_text("start,text\n0.2,set blue\n,bin red by k two soon\n")
     script = f"--script={tmp_path / 'lines.csv'}"
-    done = sample(tiny_run, tmp_path / "out.wav", script, "--variants=2", "--stems")
+    done = sample(tiny_run, tmp_path / "out.wav", script, "--candidates=2", "--stems")
     assert done.returncode == 0, done.stderr
     assert "ranked by: wer" in done.stdout
     names = {"out.wav", "out.2.wav", "out.speech.wav", "out.2.speech.wav", "lines.csv"}
     assert {path.name for path in tmp_path.iterdir()} == names
     refused(sample(tiny_run, tmp_path / "a.wav", script, "--scales=smell=2"), "smell")
-    refused(sample(tiny_run, tmp_path / "a.wav", script, "--variants=0"), "--variants")
+    refused(sample(tiny_run, tmp_path / "a.wav", script, "--candidates=0"), "--candidates")
 
 
 def test_split_of_shards(tiny_run, tmp_path):

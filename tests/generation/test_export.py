@@ -25,10 +25,10 @@ def exported(tiny_run, tmp_path_factory):
 
 def test_weights_are_the_runs_in_half_precision(tiny_run, exported):
     ours, step, _ = checkpoint.load_weights(tiny_run)
-    found, number, facts = checkpoint.load_weights(exported)
+    exported_params, number, facts = checkpoint.load_weights(exported)
     assert number == step == 6
     assert facts["dtype"] == "float16"
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(found), strict=True):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(exported_params), strict=True):
         assert b.dtype == np.float32
         np.testing.assert_allclose(b, a, rtol=2**-11, atol=2**-25)
 
@@ -44,9 +44,9 @@ def test_nothing_of_the_machine_is_in_it(tiny_run, exported):
 def test_it_sounds_like_the_run(tiny_run, exported):
     words = {"text": "bin red by k two soon", "seed": 3, "steps": 2}
     ours = Generator.from_workdir(tiny_run)(**words)
-    found = Generator.from_workdir(exported)(**words)
-    assert found.report == ours.report
-    assert np.corrcoef(found.wave, ours.wave)[0, 1] > 0.9  # Griffin-Lim amplifies the last bits
+    theirs = Generator.from_workdir(exported)(**words)
+    assert theirs.report == ours.report
+    assert np.corrcoef(theirs.wave, ours.wave)[0, 1] > 0.9  # Griffin-Lim amplifies the last bits
 
 
 def test_scores_are_in_the_card(tiny_run, tmp_path):

@@ -128,14 +128,15 @@ def test_generated_waves_have_the_same_scores_from_a_folder(evaluated, tmp_path,
 
 
 def test_a_text_that_does_not_fit_is_skipped_and_the_rest_is_scored():
-    def without_video(example):
+    def remove_video(example):
         if example["meta"]["id"] == "long":
             raise InputError("too long")
+        return example
 
-    def batch(examples, task, **sampling):
+    def generate_batch(examples, **options):
         return [np.zeros(10) for _ in examples]
 
-    generator = types.SimpleNamespace(without_video=without_video, batch=batch)
+    generator = types.SimpleNamespace(remove_video=remove_video, generate_batch=generate_batch)
     examples = [{"meta": {"id": name}} for name in ("long", "short")]
     generated = scoring.generate_waves(generator, examples, "text")
     assert [example["meta"]["id"] for example in generated.examples] == ["short"]

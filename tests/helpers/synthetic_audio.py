@@ -15,6 +15,12 @@ def spoken(text=SENTENCE, name="ada", seconds=4.0):
     return out
 
 
+def reference_voice(name="ada", text=SENTENCE):
+    """A voice alone, with half a second of digital silence at both ends."""
+    wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
+    return np.pad(0.5 * wave, (RATE // 2, RATE // 2)).astype(np.float32)
+
+
 def struck(name, onsets, seed=0, seconds=3.0):
     rng = np.random.default_rng(seed)
     wave = sounds.struck(name, onsets, np.full(len(onsets), 0.6), 1.0, round(seconds * RATE), rng)

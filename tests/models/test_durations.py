@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +12,7 @@ import pytest
 from helpers import train_steps
 
 from vssflow_jax.common import safetensors_io
-from vssflow_jax.generation import durations
-from vssflow_jax.generation.generator import Generator
-from vssflow_jax.generation.request import Request, conditions_of
 from vssflow_jax.models import duration_model
-from vssflow_jax.preparation import examples
-from vssflow_jax.text import alignment, phonemes, subwords
-from vssflow_jax.text.durations import DurationModel, predict_durations
-from vssflow_jax.text.grid import phonemes_to_frames
-from vssflow_jax.text.script import Utterance, align_script
 from vssflow_jax.training import checkpoint, loop, optim, sharding
 from vssflow_jax.weights.network import revert
 
@@ -170,12 +161,12 @@ def test_it_learns_the_next_phonemes_influence_and_the_voices():
         params, state, value = advance(params, state, batch, jax.random.key(number))
         losses.append(float(value))
     assert np.mean(losses[-20:]) < 0.25 * np.mean(losses[:5])  # the voice is hidden now and then
-    seconds = durations.learned(network, params[duration_model.PARAMS_KEY])
-    names = [f"{number}:x" for number in (1, 2, 3, 4, 1)]
+    predict = duration_model.make_predictor(network, params[duration_model.PARAMS_KEY])
+    ids = np.array([1, 2, 3, 4, 1])
     for voice, quick in ((0.0, 1), (10.0, 2)):
         embedding = np.zeros(256, np.float16)
         embedding[:2] = voice, 5
-        frames = 25 * np.array(seconds(names, embedding))[:-1]
+        frames = 25 * np.array(predict(ids, embedding))[:-1]
         np.testing.assert_allclose(frames, np.array([2, 4, 2, 4]) / quick, rtol=0.25)
 
 
@@ -294,102 +285,6 @@ def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
     own, before = fresh.params[duration_model.PARAMS_KEY], kept.params[duration_model.PARAMS_KEY]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a + 1, b), own, before)
     assert left.params.keys() == {"conditioner", "dit"}
-
-
-# ---- at inference -------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def generator(tiny_run):
-    return Generator.from_workdir(tiny_run)
-
-
-def voice(seed=0):
-    return np.random.default_rng(seed).standard_normal(256).astype(np.float16)
-
-
-def learned():
-    """A model with a table that says half a second of every symbol, and a network."""
-    table = {name: 0.5 for name in phonemes.SYMBOLS}
-    return DurationModel(table, network=durations.learned(*made()))
-
-
-def lasts(intervals):
-    return [end - start for start, end, _ in intervals]
-
-
-def test_a_known_voice_is_timed_by_the_network_and_an_unknown_one_by_the_table():
-    model = learned()
-    symbols = alignment.text_to_symbols(WORDS, model)
-    heard = predict_durations(symbols, model.with_voice(voice()))
-    assert heard == model.network(symbols, voice()) != model.network(symbols, voice(1))
-    assert set(predict_durations(symbols, model)) == {0.5}
-    without = DurationModel({}, network=model.network)
-    assert predict_durations(symbols, without) == model.network(symbols, None) != heard
-
-
-def test_the_interval_is_filled_exactly_and_else_the_length_is_natural():
-    model = learned().with_voice(voice())
-    filled, _ = alignment.align_text(WORDS, 0.7, 2.9, 4.0, model)
-    assert filled[0].start == 0.7 and filled[-1].end == 2.9
-    symbols = alignment.text_to_symbols(WORDS, model)
-    shares = np.array(model.predict_by_network(symbols)) / sum(model.predict_by_network(symbols))
-    np.testing.assert_allclose(lasts(filled), 2.2 * shares, rtol=1e-6)
-    natural, _ = alignment.align_text(WORDS, 0.7, None, None, model)
-    np.testing.assert_allclose(lasts(natural), model.predict_by_network(symbols), rtol=1e-6)
-
-
-def test_each_line_of_a_script_has_its_voices_pace():
-    lines = [Utterance(text=WORDS), Utterance(text=WORDS), Utterance(text=WORDS)]
-    spoken = align_script(lines, None, learned(), [voice(0), voice(1), None])
-    first, second, third = np.split(np.array(lasts(spoken.intervals)), 3)
-    assert np.abs(first / second - 1).max() > 0.01
-    np.testing.assert_allclose(third, 0.5)
-
-
-def test_subwords_are_timed_too():
-    model = subwords.train_tokenizer(["der hund schläft", "die katze wacht", "der hund wacht"], 30)
-    model = DurationModel({}, model, durations.learned(*made())).with_voice(voice())
-    times, _ = alignment.align_text("die katze schläft", 0.5, 2.0, 3.0, model)
-    assert times[0].start == 0.5 and times[-1].end == 2.0
-    assert len({round(x, 4) for x in lasts(times)}) > 2
-
-
-def test_long_texts_need_no_more_than_more_padding():
-    model = learned().with_voice(voice())
-    symbols = alignment.text_to_symbols(WORDS, model) * 20
-    once = model.predict_by_network(symbols)
-    assert len(once) == len(symbols) > 2 * durations.PADDED
-    count = len(symbols) // 20
-    np.testing.assert_allclose(once[count : 2 * count], once[-2 * count : -count], rtol=1e-5)
-
-
-def test_a_run_uses_its_network_and_its_report_does(generator, tiny_run):
-    model = generator.statistics["phoneme_durations"]
-    assert model.network is not None and len(model) > 20
-    record = {"meta": {"id": "a", "text": WORDS, "duration": 4.0}, "speaker": voice()}
-    expected = alignment.predict_alignment(record["meta"], model, voice())
-    found = generator.timed(record)["phonemes"]
-    np.testing.assert_array_equal(found, phonemes_to_frames(expected, 100))
-    np.testing.assert_array_equal(generator.without_video(record)["phonemes"], found)
-    shown = durations.of_run(tiny_run, json.loads((tiny_run / "statistics.json").read_text()))
-    assert alignment.predict_alignment(record["meta"], shown, voice()) == expected
-    request = Request.of(text=WORDS, speech_start=1.0, speech_end=3.0)
-    asked = conditions_of(request, examples.ExampleSettings(), generator.statistics)
-    assert asked.spans == [(1.0, 3.0)]
-
-
-def test_without_a_network_the_table_is_used(tiny_run, generator, tmp_path):
-    out = tmp_path / "old"
-    shutil.copytree(tiny_run / "codec", out / "codec")
-    for name in ("config.json", "statistics.json"):
-        shutil.copy(tiny_run / name, out)
-    weights = {k: v for k, v in generator.params.items() if k != duration_model.PARAMS_KEY}
-    safetensors_io.write_arrays(out / checkpoint.CONVERTED, safetensors_io.flatten(weights))
-    model = Generator.from_workdir(out).statistics["phoneme_durations"]
-    assert model.network is None and dict(model) == dict(generator.statistics["phoneme_durations"])
-    assert durations.of_run(out, {"phoneme_durations": {"B": 0.1}}).network is None
-    assert durations.of_run(tmp_path, {}) == {}
 
 
 def test_official_checkpoints_are_written_without_it(tiny_run, tmp_path):

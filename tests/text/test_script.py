@@ -1,25 +1,9 @@
-"""Scripts: the table, lines in time, turns of voices, and the order of variants."""
+"""Scripts: the table, lines in time, and changes of the speaker."""
 
-import numpy as np
 import pytest
 
-from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.corpus import voices
-from vssflow_jax.generation.output import Output
-from vssflow_jax.generation.ranking import rank
-from vssflow_jax.generation.request import (
-    Request,
-    check_rates,
-    conditions_of,
-    read_voices,
-    stem,
-    voices_of,
-)
-from vssflow_jax.preparation import examples
 from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes, read_script
-
-RATE = 16_000
 
 
 def table(folder, text):
@@ -95,68 +79,3 @@ def test_overlapping_lines_are_refused():
 def test_voices_change_in_the_middle_of_the_pause():
     spans = [(0.0, 1.0), (2.0, 3.0), (3.2, 4.0), (5.0, 6.0)]
     assert find_speaker_changes(["a", "b", "b", "a"], spans) == [(0.0, 0), (1.5, 1), (4.5, 3)]
-
-
-def spoken(name, text="set blue at g nine now"):
-    wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
-    return np.pad(0.5 * wave, (RATE // 2, RATE // 2)).astype(np.float32)
-
-
-def test_voices_of_a_script(tmp_path):
-    media.write_wav(tmp_path / "ada.wav", spoken("ada"))
-    files = [tmp_path / "ada.wav", None, tmp_path / "ada.wav"]
-    read = read_voices(files, "built-in")
-    found = voices_of(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, read)
-    assert len(found.embeddings) == 2 and found.embeddings[1] is None
-    assert found.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
-
-
-def test_a_voice_needs_an_encoder_for_voices(tmp_path):
-    media.write_wav(tmp_path / "ada.wav", spoken("ada"))
-    with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=built-in\)"):
-        read_voices([tmp_path / "ada.wav"], "clip=built-in")
-
-
-def test_stems_switch_conditions():
-    request = Request.of(text="set blue at g nine now")
-    made = conditions_of(
-        request, examples.ExampleSettings(), {"phoneme_durations": {}, "rates": {}}
-    )
-    assert made.record["phonemes"].any() and not stem(made.record, ("clip",))["phonemes"].any()
-    assert made.used == ["phonemes"]
-
-
-def test_other_rates_than_trained_on_are_refused():
-    with pytest.raises(InputError, match="sync at 25 a second, expected 24"):
-        check_rates({"sync": 24, "clip": 10}, "built-in")
-    check_rates({"sync": 25.0, "clip": None}, "built-in")
-
-
-def test_the_variant_that_says_the_text_comes_first(tmp_path):
-    media.write_wav(tmp_path / "voice.wav", spoken("ada", "lay green in r two soon"))
-    request = Request.of(text="set blue at g nine now", speaker=tmp_path / "voice.wav")
-
-    def output(wave, seed):
-        report = {"spans": [[0.3, len(wave) / RATE - 0.3]], "seed": seed}
-        return Output(wave, RATE, report)
-
-    wrong = output(spoken("ada", "bin red by x six please"), 0)
-    right = output(spoken("ada"), 1)
-    ranked = rank([wrong, right], request, examples.ExampleSettings())
-    assert [one.report["seed"] for one in ranked] == [1, 0]
-    assert ranked[0].report["scores"]["wer"] < ranked[1].report["scores"]["wer"]
-    assert 0 < ranked[0].report["scores"]["speaker_similarity"] <= 1
-
-
-def test_what_cannot_be_scored_keeps_its_order():
-    outputs = [Output(np.zeros(RATE, np.float32), RATE, {"spans": [[0, 1]]}) for _ in range(3)]
-    ranked = rank(outputs, Request.of(text="good morning"), examples.ExampleSettings())
-    assert [a is b for a, b in zip(ranked, outputs, strict=True)] == [True] * 3
-    assert ranked[0].report["scores"] == {}
-
-
-def test_sound_that_is_not_finite_is_not_saved(tmp_path):
-    wave = np.full(10, np.nan, np.float32)
-    with pytest.raises(InputError, match="not finite"):
-        Output(wave, RATE, {}).save(tmp_path / "out.wav")
-    assert not list(tmp_path.iterdir())

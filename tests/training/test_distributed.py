@@ -197,23 +197,25 @@ def test_samples_do_not_depend_on_the_mesh(tiny_run):
     code = f"""
 import jax, json, numpy as np
 from vssflow_jax.data import shards
-from vssflow_jax.generate import Generator
+from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import sharding
 split = shards.open_split("{tiny_run}/shards", "test")
 generator = Generator.from_workdir("{tiny_run}")
-params, decode, latents = generator.params, generator._decode, []
+params, latents = generator.params, []
+synthesizer = generator.synthesizer
+decode = synthesizer._decode
 
 def noted(codec, latent):
     latents.append(np.asarray(latent))
     return decode(codec, latent)
 
-generator._decode = noted
-alone = np.stack(generator.batch([split[0], split[1]]))
+synthesizer._decode = noted
+alone = np.stack(generator.generate_batch([split[0], split[1]]))
 assert np.isfinite(alone).all() and np.abs(alone).max() > 0
 for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes)))
     generator.params = jax.device_put(params, sharding.shardings(params, mesh))
-    waves = np.stack(generator.batch([split[0], split[1]]))
+    waves = np.stack(generator.generate_batch([split[0], split[1]]))
     far = np.abs(latents[-1] - latents[0]).max() / np.abs(latents[0]).max()
     print(float(far), float(np.abs(waves - alone).max()))
 """

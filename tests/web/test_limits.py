@@ -9,8 +9,6 @@ from helpers import fixtures
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation.output import Output
-from vssflow_jax.generation.sampling import Sampling
-from vssflow_jax.preparation import examples
 from vssflow_jax.web.limits import Limits, sentence
 from vssflow_jax.web.studio import Form, Result, Studio
 
@@ -20,15 +18,12 @@ RATE = 16_000
 class Silent:
     """A generator of noise that says how far it is; it notes the requests that it got."""
 
-    settings = examples.ExampleSettings()
+    encoder_set = "built-in"
 
     def __init__(self):
         self.requests = []
 
-    def sampling(self, solver=None, steps=None, scale=None, scales=None):
-        return Sampling(solver="euler", steps=steps or 2, groups=())
-
-    def variants(self, request, seeds, sampling, *, stems, progress):
+    def generate_candidates(self, request, seeds, options, *, stems, progress):
         self.requests.append(request)
         progress(0.5)
         rng = np.random.default_rng(0)
@@ -56,7 +51,7 @@ def left(tmp_path):
 def test_a_request_leaves_nothing(studio, tmp_path):
     upload = fixtures.clip(tmp_path / "..%2f..%2fetc passwd.mp4")
     steps = []
-    for found in studio.make(Form(video=str(upload), text="set blue", variants=2)):
+    for found in studio.make(Form(video=str(upload), text="set blue", candidates=2)):
         steps.append(found)
         if isinstance(found, Result):
             assert found.video.name == "result.mp4" and media.probe(found.video).has_audio
@@ -96,7 +91,7 @@ def wrong_forms(folder):
     yield Form(task="speech"), "no text"
     yield Form(text="set blue " * 3), "27 characters; this page takes up to 20"
     yield Form(text="set blue", steps=10_000), "number of steps is 10000"
-    yield Form(text="set blue", variants=99), "number of variants is 99"
+    yield Form(text="set blue", candidates=99), "number of candidates is 99"
     yield Form(text="set blue", seed=-1), "seed is -1"
     yield Form(text="set blue", duration=6.0), "duration is 6"
     yield Form(text="set blue", guidance=float("nan")), "guidance"

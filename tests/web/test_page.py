@@ -130,7 +130,7 @@ def test_the_keyboard_reaches_everything(visit):
     together = " ".join(names)
     for words in (
         *("Video", "speech and sound", "What is said", "Choose when", "Speech starts"),
-        *("Speech ends", "Voice", "Seed", "Variants", "Guidance", "More", "Generate"),
+        *("Speech ends", "Voice", "Seed", "Candidates", "Guidance", "More", "Generate"),
     ):
         assert words in together, words
 

@@ -1,4 +1,4 @@
-"""What can be asked for on the page: scripts, voices, variants, guidance, stems, by keyboard."""
+"""What can be asked for on the page: scripts, voices, candidates, guidance, stems, by keyboard."""
 
 import io
 import re
@@ -76,13 +76,13 @@ def test_a_script_with_two_voices(visit, voices):
     chromium.status(page, "line 1: found voice '3'")
 
 
-def test_variants_come_best_first(visit, voices):
+def test_candidates_come_best_first(visit, voices):
     """As many as asked for, in the order of the scores that the page tells."""
     page = visit()
     choose_voice(page, 1, voices[0])
     chromium.say(page, ONE)
     chromium.set_number(page, "Seed", 5)
-    chromium.set_number(page, "Variants, best first", 3)
+    chromium.set_number(page, "Candidates, best first", 3)
     best = made(page)
     files = chromium.downloads(page)
     assert len({files[f"{name}.wav"] for name in ("result", "variant2", "variant3")}) == 3
@@ -92,7 +92,7 @@ def test_variants_come_best_first(visit, voices):
     ranks = [(float(errors), -float(likeness)) for _, errors, likeness in told]
     assert ranks == sorted(ranks)
     chromium.set_number(page, "Seed", int(told[0][0]))
-    chromium.set_number(page, "Variants, best first", 1)
+    chromium.set_number(page, "Candidates, best first", 1)
     assert np.corrcoef(samples(best), samples(made(page)))[0, 1] > 0.99
 
 

@@ -162,6 +162,16 @@ def integrate(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: in
     )
 
 
+def report_time(velocity: Velocity, report: Callable[[jax.Array], None]) -> Velocity:
+    """The velocity, whose evaluations also call `report(t)` on the host, compiled or not."""
+
+    def reporting_velocity(x, t):
+        jax.debug.callback(report, t)
+        return velocity(x, t)
+
+    return reporting_velocity
+
+
 def _weighted_sum(weights, slopes):
     return sum(weight * slope for weight, slope in zip(weights, slopes, strict=False) if weight)
 

@@ -24,7 +24,7 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
         if not distributed.first():
             return
         generator = Generator(config, weights, codec, statistics, step)
-        for record, wave in zip(rows, generator.batch(rows), strict=True):
+        for record, wave in zip(rows, generator.generate_batch(rows), strict=True):
             path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
             media.write_wav(path, wave, codec.sample_rate)
 

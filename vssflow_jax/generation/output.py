@@ -1,4 +1,4 @@
-"""What a generator gives: a wave, its stems, its report; and how they become files."""
+"""The output of a generator: a wave, its stems and report, and their files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WAV = ".wav"
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """What a call gives.
+    """The output for one request and seed.
 
     Attributes:
       wave: float32 [samples] in [-1, 1].
       sample_rate: samples a second.
-      report: JSON-able: duration, conditions used and missing, phoneme times, warnings, seed.
-      video: the silent video's path, or None.
-      stems: where they were asked for: "speech" and "sound", each like `wave`.
+      report: duration, conditions used and missing, phoneme times, warnings, sampling, seed; JSON.
+      video: path of the video, or None.
+      stems: "speech" and "sound", each like `wave`; empty unless requested.
     """
 
     wave: np.ndarray
@@ -33,15 +33,15 @@ class Output:
     stems: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, path: str | Path) -> list[Path]:
-        """Writes `path`: a .wav, or the video with its sound and a .wav beside it.
+        """Writes `path`: a .wav, or the video with the wave and a .wav beside it.
 
-        Stems lie beside it too, `out.speech.wav` and `out.sound.wav`. Returns all paths.
+        Stems are written beside it, as `out.speech.wav` and `out.sound.wav`. Returns all paths.
 
         Raises:
-          InputError: a wave that is not finite; a name for a video where there is none.
+          InputError: a wave that is not finite; a name for a video where the request had none.
         """
         path = Path(path)
-        self.check()
+        self.check_finite()
         written = [path]
         if path.suffix.lower() == WAV:
             media.write_wav(path, self.wave, self.sample_rate)
@@ -58,8 +58,8 @@ class Output:
             media.write_wav(written[-1], wave, self.sample_rate)
         return written
 
-    def check(self) -> None:
-        """Raises an InputError for sound that is not finite, which no file can hold."""
+    def check_finite(self) -> None:
+        """Raises an InputError for a wave that is not finite, which no file can store."""
         for name, wave in {"sound": self.wave, **self.stems}.items():
             if not np.isfinite(wave).all():
                 raise InputError(

@@ -30,6 +30,7 @@ from vssflow_jax.evaluation.evaluator import (
 from vssflow_jax.evaluation.metrics import asr
 from vssflow_jax.evaluation.metrics.suite import COLUMNS
 from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.sampling import SamplingOptions
 
 PERIODIC_EXAMPLES = 8  # a task that are scored while training
 
@@ -88,20 +89,19 @@ class RunSystem:
     def __init__(self, generator: Generator, options: EvaluationOptions):
         self.generator = generator
         self.seed = options.seed
-        self.sampling = {name: getattr(options, name) for name in ("solver", "steps", "guidance")}
+        self.options = SamplingOptions(
+            solver=options.solver, steps=options.steps, guidance=options.guidance
+        )
 
     def describe(self) -> dict:
         """What reproduces the waves, for metrics.json."""
         config = self.generator.config.to_json(sort_keys=True).encode()
-        sampling = self.generator.sampling(*self.sampling.values())
         return {
             "generated": "by this run",
             "checkpoint": self.generator.step,
             "config_hash": hashlib.sha256(config).hexdigest()[:16],
             "seed": self.seed,
-            "solver": sampling.solver,
-            "steps": sampling.steps,
-            "guidance": [[list(names), scale] for names, scale in sampling.groups],
+            **self.options.resolve(self.generator.config).describe(),
         }
 
     def tasks(self, examples: Mapping[str, list]) -> dict[str, list]:
@@ -110,7 +110,7 @@ class RunSystem:
 
     def waves(self, examples: Sequence[Mapping], task: str) -> Waves:
         """Generated waves of a task's examples."""
-        return generate_waves(self.generator, examples, task, seed=self.seed, **self.sampling)
+        return generate_waves(self.generator, examples, task, self.seed, self.options)
 
 
 class FolderSystem:
@@ -140,18 +140,23 @@ class FolderSystem:
 
 
 def generate_waves(
-    generator: Generator, examples: Sequence[Mapping], task: str, **sampling
+    generator: Generator,
+    examples: Sequence[Mapping],
+    task: str,
+    seed: int = 0,
+    options: SamplingOptions | None = None,
 ) -> Waves:
     """Generates the waves of a task's examples; texts that do not fit are skipped."""
-    kept, skipped = [], []
+    kept, records, skipped = [], [], []
     for example in examples:
         try:
-            if task == "text":
-                generator.without_video(example)
+            records.append(generator.remove_video(example) if task == "text" else example)
             kept.append(example)
         except (InputError, KeyError) as error:
             skipped.append({"id": example["meta"]["id"], "reason": str(error)})
-    waves = generator.batch(kept, task, batch_size=BATCH_SIZE, **sampling) if kept else []
+    waves = []
+    if kept:
+        waves = generator.generate_batch(records, seed=seed, options=options, batch_size=BATCH_SIZE)
     return Waves(kept, waves, skipped)
 
 

@@ -6,11 +6,13 @@ parameter with the main network. Legend: B clips, L latent frames, n phonemes, W
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from vssflow_jax import conditions
@@ -21,6 +23,7 @@ KERNEL = 5  # phonemes that a layer sees at once
 PAUSE_FRAMES = 8  # frames from which a silence parts utterances: 0.32 s
 TYPICAL_FRAMES = 2.5  # frames of a phoneme before anything is learned: 0.1 s
 VOICE_DROPOUT = 0.15  # share of clips whose voice is hidden while training
+LENGTH_MULTIPLE = 64  # phonemes to which texts are padded, for few compilations
 
 
 @struct.dataclass
@@ -130,3 +133,25 @@ def duration_loss(network: DurationNetwork, params, batch: Mapping, key: jax.Arr
     ratio = jnp.log(jnp.maximum(found.frames, 1)) - predicted
     losses = jnp.exp(ratio) - ratio - 1
     return jnp.sum(losses * found.whole) / jnp.maximum(jnp.sum(found.whole), 1)
+
+
+def make_predictor(
+    network: DurationNetwork, params: Mapping
+) -> Callable[[np.ndarray, np.ndarray | None], list[float]]:
+    """The function of phoneme ids [n] and a voice [256] (None: unknown) to seconds of each."""
+
+    def predict_seconds(ids: np.ndarray, voice: np.ndarray | None) -> list[float]:
+        known = voice is not None
+        embedding = voice if known else np.zeros(conditions.BY_NAME["speaker"].width)
+        embedding, present = np.asarray(embedding, np.float32), np.full(1, known, np.float32)
+        padded = np.pad(ids, (0, -len(ids) % LENGTH_MULTIPLE))
+        frames = _predict_frames(network, params, padded[None], embedding[None], present)
+        return (np.asarray(frames)[0, : len(ids)] / conditions.LATENT_RATE).tolist()
+
+    return predict_seconds
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predict_frames(network, params, ids, voice, present) -> jax.Array:
+    """Frames of each phoneme, [1, n]."""
+    return jnp.exp(network.apply({"params": params}, ids, voice, present))

@@ -17,7 +17,8 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.data import pipeline
-from vssflow_jax.generation.generator import Generator, draw_noise
+from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.synthesis import draw_noise
 from vssflow_jax.reports import plots
 from vssflow_jax.reports.examples import read_records
 
@@ -58,7 +59,7 @@ def influence(generator: Generator, record: Mapping, seed: int = 0) -> dict[str,
     @jax.jit
     def velocities(params, features, kept, latent, noise):  # -> [times, branches, L, C]
         def apply(*arguments, **options):
-            return generator.model.apply({"params": params}, *arguments, **options)
+            return generator.synthesizer.model.apply({"params": params}, *arguments, **options)
 
         conditioned = apply(features, kept, latent.shape[1], method="condition")
         points = [jnp.repeat((1 - t) * noise + t * latent, branches, 0) for t in TIMES]

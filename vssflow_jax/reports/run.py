@@ -19,7 +19,7 @@ from etils import epath
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.data import shards
-from vssflow_jax.generation import durations as pacing
+from vssflow_jax.generation.durations import load_duration_model
 from vssflow_jax.reports import examples, plots
 from vssflow_jax.reports.html import data_uri, document, escape, figure
 from vssflow_jax.training import checkpoint
@@ -268,7 +268,7 @@ def clip_section(workdir: Path, config: Mapping, metrics: Mapping) -> str:
         return f"<p>No clips are shown: {escape(error)}.</p>"
     if not found:
         return "<p>No clips are shown: evaluation has not left any in eval/.</p>"
-    durations = pacing.of_run(workdir, read_json(workdir / "statistics.json"))
+    durations = load_duration_model(workdir, read_json(workdir / "statistics.json"))
     made = examples.cards(workdir, found, durations)
     parts = []
     for task, (title, about) in TASKS.items():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from vssflow_jax.text import subwords
-from vssflow_jax.text.phonemes import SYMBOLS
+from vssflow_jax.text.phonemes import SYMBOLS, symbols_to_ids
 
 SECONDS_PER_LETTER = 0.065  # of a subword, the space before it counted as a letter: 15 a second
 EDGE = "#"  # the neighbor of the first and the last phoneme
@@ -28,8 +28,8 @@ DEFAULT_DURATIONS = {s: _VOWELS[s[-1]] for s in SYMBOLS if s[-1] in _VOWELS} | {
     s: seconds for seconds, symbols in _CONSONANTS.items() for s in symbols.split()
 }
 
-# Symbols and the voice's embedding [256] (None: an unknown voice) -> seconds of each symbol.
-DurationFunction = Callable[[Sequence[str], np.ndarray | None], list[float]]
+# Phoneme ids [n] and the voice's embedding [256] (None: an unknown voice) -> seconds of each.
+DurationFunction = Callable[[np.ndarray, np.ndarray | None], list[float]]
 
 
 class DurationModel(dict):
@@ -38,7 +38,7 @@ class DurationModel(dict):
     Args:
       durations: mean seconds by symbol (see `measure_durations`); may be empty.
       tokenizer: a sentencepiece model, whose subwords are the symbols; empty: phonemes.
-      network: predicts the seconds of symbols in a voice; None: the means alone.
+      network: predicts the seconds of phonemes in a voice; None: the means alone.
       voice: float [256], the speaker's embedding; None: an unknown voice.
 
     Raises:
@@ -91,7 +91,7 @@ class DurationModel(dict):
         """
         if self.network is None or (self.voice is None and self):
             return None
-        return self.network(symbols, self.voice)
+        return self.network(symbols_to_ids(symbols), self.voice)
 
 
 def has_tokenizer(durations: Mapping[str, float]) -> bool:

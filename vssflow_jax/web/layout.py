@@ -28,7 +28,7 @@ FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
 LINE = "start,end,text,voice"
 VOICES = 3  # that lines may call by their numbers
-WHOLE = ("seed", "variants", "steps")  # fields of whole numbers
+WHOLE = ("seed", "candidates", "steps")  # fields of whole numbers
 
 
 def theme() -> gr.themes.Base:
@@ -113,12 +113,14 @@ def _fields(limits: Limits, sample, route: str):
     form["voice 1"] = _voice(1, "Voice to imitate: a file or a recording")
     with gr.Row():
         form["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0)
-        form["variants"] = gr.Slider(1, limits.variants, 1, step=1, label="Variants, best first")
+        form["candidates"] = gr.Slider(
+            1, limits.candidates, 1, step=1, label="Candidates, best first"
+        )
         form["guidance"] = gr.Slider(0, 8, sample.guidance, step=0.1, label="Guidance")
     with gr.Accordion("More", open=False):
         with gr.Row():
             form["steps"] = gr.Slider(1, limits.steps, sample.steps, step=1, label="Steps")
-            form["duration"] = gr.Number(0, label="Duration (s); 0: the video's", minimum=0)
+            form["duration"] = gr.Number(None, label="Duration (s); empty: the video's", minimum=0)
         form["lines"] = gr.Textbox(
             label=f"Several utterances instead, a line each: {LINE}",
             lines=3,
@@ -129,11 +131,13 @@ def _fields(limits: Limits, sample, route: str):
         with gr.Row():
             for number in range(2, VOICES + 1):
                 form[f"voice {number}"] = _voice(number, f"Voice {number}")
-        gr.Markdown("Guidance of single conditions; 0: the one above.")
+        gr.Markdown("Guidance of single conditions; empty: the one above.")
         with gr.Row():
             for name in conditions.ROUTES[route].used:
-                own = sample.scales[name] or 0.0
-                form[name] = gr.Slider(0, 8, own, step=0.1, label=name.capitalize(), min_width=160)
+                own = sample.scales[name]
+                form[name] = gr.Number(
+                    own, label=name.capitalize(), minimum=0, maximum=8, step=0.1, min_width=160
+                )
     return video, strip, form
 
 
@@ -180,9 +184,8 @@ def _make(studio: Studio, path: str | None, values: dict) -> Iterator[list]:
     """Progress, then the result; what is wrong in a sentence, with what was shown before kept."""
     nothing = [gr.skip()] * 7
     given = {name: value for name, value in values.items() if value is not None}
-    scales = {name: given.pop(name) for name in conditions.NAMES if name in given}
-    common = given.get("guidance", studio.generator.config.sample.guidance)
-    scales = {name: scale or common for name, scale in scales.items()}
+    scales = {name: values.get(name) for name in conditions.NAMES if name in values}
+    given = {name: value for name, value in given.items() if name not in scales}
     voices = [given.pop(f"voice {number}", None) for number in range(1, VOICES + 1)]
     whole = {name: int(given.pop(name)) for name in WHOLE if name in given}
     form = Form(video=path, voices=voices, scales=scales, **whole, **given)

@@ -22,7 +22,7 @@ class Limits:
       seconds: of a video, and of what is generated.
       side: pixels, of a video's longer side.
       characters: of a text.
-      variants: of a request.
+      candidates: of a request.
       steps: of a solver.
       queue: requests that wait; more are turned away.
       keep: seconds for which results stay on the disk.
@@ -32,7 +32,7 @@ class Limits:
     seconds: float = 120
     side: int = 4096
     characters: int = 600
-    variants: int = 8
+    candidates: int = 8
     steps: int = 200
     queue: int = 16
     keep: int = 1800

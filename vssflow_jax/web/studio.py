@@ -16,9 +16,9 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.output import Output
-from vssflow_jax.generation.ranking import rank
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.sampling import SEEDS
+from vssflow_jax.generation.reranking import rerank
+from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions
 from vssflow_jax.reports import html, plots
 from vssflow_jax.text.script import Utterance, parse_script
 from vssflow_jax.web.limits import Limits, sentence
@@ -49,7 +49,7 @@ class Form:
     guidance: float | None = None
     scales: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seed: int = 0
-    variants: int = 1
+    candidates: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,10 +108,10 @@ class Studio:
         with self._folder() as folder:
             request = self.request(form, folder)
             self._check(form)
-            sampling = self.generator.sampling(None, form.steps, form.guidance, form.scales)
-            seeds = [form.seed + number for number in range(form.variants)]
+            options = SamplingOptions(steps=form.steps, guidance=form.guidance, scales=form.scales)
+            seeds = [form.seed + number for number in range(form.candidates)]
             told: queue.Queue = queue.Queue()
-            work = threading.Thread(target=self._work, args=(told, request, seeds, sampling))
+            work = threading.Thread(target=self._work, args=(told, request, seeds, options))
             work.start()
             try:
                 outputs = yield from _progress(told, work)
@@ -135,11 +135,11 @@ class Studio:
             raise InputError("There is no text; speech needs one.")
         if video is None and not script:
             raise InputError("There is neither a video nor a text; at least one is needed.")
-        return Request.of(
+        return Request.parse(
             video,
             script=script,
             speaker=voices.get(1),
-            duration=form.duration or None,
+            duration=form.duration,
             task="speech" if form.task == SPEECH else None,
         )
 
@@ -156,20 +156,20 @@ class Studio:
         check, limits = self.limits.check_number, self.limits
         check("The duration", form.duration, 0, limits.seconds)
         check("The number of steps", form.steps, 1, limits.steps)
-        check("The number of variants", form.variants, 1, limits.variants)
-        check("The seed", form.seed, 0, SEEDS - limits.variants)
+        check("The number of candidates", form.candidates, 1, limits.candidates)
+        check("The seed", form.seed, 0, NUM_SEEDS - limits.candidates)
         for name, value in {"guidance": form.guidance, **form.scales}.items():
             check(f"The guidance ({name})", value, 0, 20)
 
-    def _work(self, told: queue.Queue, request: Request, seeds, sampling) -> None:
+    def _work(self, told: queue.Queue, request: Request, seeds, options) -> None:
         """Generates in a thread of its own; puts progress, then outputs or an error."""
         try:
             with self._turn:
-                outputs = self.generator.variants(
-                    request, seeds, sampling, stems=True, progress=told.put
+                outputs = self.generator.generate_candidates(
+                    request, seeds, options, stems=True, progress=told.put
                 )
             if len(outputs) > 1:
-                outputs = rank(outputs, request, self.generator.settings)
+                outputs = rerank(outputs, request, self.generator.encoder_set)
             told.put(outputs)
         except Exception as error:
             told.put(error)
@@ -230,7 +230,7 @@ def result(outputs: Sequence[Output], folder: Path) -> Result:
     """Files, pictures and words of outputs, best first."""
     best, files = outputs[0], []
     for number, output in enumerate(outputs, 1):
-        name = "result" if number == 1 else f"variant{number}"
+        name = "result" if number == 1 else f"candidate{number}"
         files += save(output, folder / name)
     stems = {"speech and sound": folder / "result.wav"}
     stems |= {name: folder / f"result.{name}.wav" for name in best.stems if len(best.stems) > 1}
@@ -276,7 +276,7 @@ def pictures(output: Output) -> str:
 
 
 def described(outputs: Sequence[Output]) -> str:
-    """A line on what was made of what, and how the variants rank."""
+    """A line on what was made of what, and how the candidates rank."""
     report = outputs[0].report
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
     parts = [f"{report['duration']:.2f} s. Conditions used: {used}; missing: {missing}."]

@@ -1,0 +1,52 @@
+"""Raw conditions of a request: voices, stems, feature rates."""
+
+import pytest
+from helpers import fixtures
+from helpers.synthetic_audio import reference_voice
+
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.generation.conditioning import (
+    assign_voices,
+    check_rates,
+    encode_request,
+    read_voices,
+    select_stem,
+)
+from vssflow_jax.generation.request import Request
+from vssflow_jax.text.durations import DurationModel
+
+
+def test_voices_of_a_script_change_between_utterances(tmp_path):
+    media.write_wav(tmp_path / "ada.wav", reference_voice())
+    files = [tmp_path / "ada.wav", None, tmp_path / "ada.wav"]
+    embeddings = read_voices(files, "built-in")
+    voices = assign_voices(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, embeddings)
+    assert len(voices.embeddings) == 2 and voices.embeddings[1] is None
+    assert voices.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
+
+
+def test_a_voice_needs_an_encoder_for_voices(tmp_path):
+    media.write_wav(tmp_path / "ada.wav", reference_voice())
+    with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=built-in\)"):
+        read_voices([tmp_path / "ada.wav"], "clip=built-in")
+
+
+def test_a_stem_has_its_conditions_alone():
+    request = Request.parse(text="set blue at g nine now")
+    encoded = encode_request(request, DurationModel({}), "built-in", {})
+    assert encoded.record["phonemes"].any() and encoded.used == ["phonemes"]
+    assert not select_stem(encoded.record, ("clip",))["phonemes"].any()
+
+
+def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):
+    video = fixtures.clip(tmp_path / "in.mp4", seconds=1.3)
+    encoded = encode_request(Request.parse(video=video), DurationModel({}), "built-in", {})
+    assert encoded.duration == pytest.approx(1.28)  # whole latent frames
+    assert not encoded.record["phonemes"].any() and encoded.used == ["clip", "sync"]
+
+
+def test_feature_rates_other_than_the_models_are_errors():
+    with pytest.raises(InputError, match="sync at 25 a second, expected 24"):
+        check_rates({"sync": 24, "clip": 10}, "built-in")
+    check_rates({"sync": 25.0, "clip": None}, "built-in")

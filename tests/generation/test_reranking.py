@@ -1,0 +1,34 @@
+"""The order of candidates."""
+
+import numpy as np
+from helpers.synthetic_audio import reference_voice
+
+from vssflow_jax import media
+from vssflow_jax.generation.output import Output
+from vssflow_jax.generation.request import Request
+from vssflow_jax.generation.reranking import rerank
+
+RATE = 16_000
+
+
+def test_the_candidate_that_says_the_text_comes_first(tmp_path):
+    media.write_wav(tmp_path / "voice.wav", reference_voice("ada", "lay green in r two soon"))
+    request = Request.parse(text="set blue at g nine now", speaker=tmp_path / "voice.wav")
+
+    def output(wave, seed):
+        report = {"spans": [[0.3, len(wave) / RATE - 0.3]], "seed": seed}
+        return Output(wave, RATE, report)
+
+    wrong = output(reference_voice("ada", "bin red by x six please"), 0)
+    right = output(reference_voice("ada"), 1)
+    ranked = rerank([wrong, right], request, "built-in")
+    assert [one.report["seed"] for one in ranked] == [1, 0]
+    assert ranked[0].report["scores"]["wer"] < ranked[1].report["scores"]["wer"]
+    assert 0 < ranked[0].report["scores"]["speaker_similarity"] <= 1
+
+
+def test_candidates_without_scores_keep_their_order():
+    outputs = [Output(np.zeros(RATE, np.float32), RATE, {"spans": [[0, 1]]}) for _ in range(3)]
+    ranked = rerank(outputs, Request.parse(text="good morning"), "built-in")
+    assert [a is b for a, b in zip(ranked, outputs, strict=True)] == [True] * 3
+    assert ranked[0].report["scores"] == {}

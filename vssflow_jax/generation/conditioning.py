@@ -1,0 +1,209 @@
+"""The raw conditions of a request, computed as those of training data are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vssflow_jax import conditions, media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.features.registry import select_encoders
+from vssflow_jax.generation.request import Request, check_seconds
+from vssflow_jax.preparation import examples
+from vssflow_jax.text.alignment import SPEECH_START, Interval
+from vssflow_jax.text.durations import DurationModel
+from vssflow_jax.text.grid import phonemes_to_frames
+from vssflow_jax.text.script import align_script, find_speaker_changes
+
+STEMS = {  # conditions of a stem
+    "speech": ("phonemes", "speaker", "lips"),
+    "sound": ("clip", "sync"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Voices:
+    """The voices of a clip with several speakers.
+
+    Attributes:
+      embeddings: float16 [256] each; None for an utterance without a reference voice.
+      frames: number of the voice of each latent frame, int [L].
+    """
+
+    embeddings: Sequence[np.ndarray | None]
+    frames: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RequestConditions:
+    """The raw conditions of a request.
+
+    Attributes:
+      record: conditions by name, like a shard's.
+      noise_id: what the noise is drawn from, beside the seed.
+      duration: seconds.
+      intervals: the phonemes' times.
+      spans: first and last second of each utterance.
+      warnings: about the speaking rate or a face that was not found.
+      voices: None with one voice or none.
+    """
+
+    record: dict
+    noise_id: str
+    duration: float
+    intervals: list[Interval]
+    spans: list[tuple[float, float]]
+    warnings: list[str]
+    voices: Voices | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Latent frames."""
+        return conditions.num_latent_frames(self.duration)
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the conditions that the request has."""
+        names = [name for name in conditions.NAMES if name in self.record]
+        return [name for name in names if name != "phonemes" or self.intervals]
+
+    def describe(self) -> dict:
+        """The report of an output, as JSON: times, conditions, warnings."""
+        return {
+            "duration": self.duration,
+            "used": self.used,
+            "missing": [name for name in conditions.NAMES if name not in self.used],
+            "alignment": [list(interval) for interval in self.intervals],
+            "spans": [list(span) for span in self.spans],
+            "warnings": self.warnings,
+        }
+
+
+def encode_request(
+    request: Request,
+    durations: DurationModel,
+    encoder_set: str,
+    rates: Mapping[str, float | None],
+) -> RequestConditions:
+    """Raw conditions of a request.
+
+    Args:
+      request: from `Request.parse`.
+      durations: predicts the times of the phonemes.
+      encoder_set: the encoders (features.registry).
+      rates: of the features that the model was trained on, by condition.
+
+    Raises:
+      InputError: unreadable files, or text that does not fit.
+    """
+    duration = request.duration
+    if request.video is not None:
+        check_rates(rates, encoder_set)
+        if duration is None:
+            duration = round_to_frames(media.probe(request.video).duration)
+    embeddings = read_voices([*request.speakers, request.speaker], encoder_set)
+    line_voices = [embeddings[file] for file in request.speakers]
+    timed = align_script(request.script, duration, durations, line_voices)
+    if duration is None:
+        duration = timed.intervals[-1].end + SPEECH_START
+        check_seconds("duration", duration)
+    num_frames = conditions.num_latent_frames(duration)
+    record = {"phonemes": phonemes_to_frames(timed.intervals, num_frames)}
+    noise_id, warnings = "clip", list(timed.warnings)
+    if request.video is not None:
+        noise_id = examples.hash_media(request.video)
+        visual, notes = encode_video(request, num_frames, encoder_set)
+        record, warnings = record | visual, warnings + notes
+    speakers = request.speakers or [request.speaker]
+    voices = assign_voices(speakers, timed.spans, num_frames, embeddings)
+    known = [embedding for embedding in voices.embeddings if embedding is not None]
+    if known:
+        record["speaker"] = known[0]
+    if request.task == "speech":
+        record = select_stem(record, STEMS["speech"])
+    return RequestConditions(
+        record=record,
+        noise_id=noise_id,
+        duration=duration,
+        intervals=timed.intervals,
+        spans=timed.spans,
+        warnings=warnings,
+        voices=voices if len(voices.embeddings) > 1 and known else None,
+    )
+
+
+def encode_video(request: Request, num_frames: int, encoder_set: str) -> tuple[dict, list[str]]:
+    """Conditions of the first latent frames of a request's video, and a warning without a mouth."""
+    window = examples.Window(id="", start=0.0, frames=num_frames)
+    settings = examples.ExampleSettings(encoder_set=encoder_set)
+    record, notes = examples.encode_video(
+        request.video, None, window, settings, speaks=bool(request.script)
+    )
+    return record, [notes[name] for name in (examples.MOUTH_NOTE,) if name in notes]
+
+
+def select_stem(record: Mapping, names: Sequence[str]) -> dict:
+    """The record with these conditions alone; phonemes remain, as silence unless named."""
+    others = set(conditions.NAMES) - set(names)
+    stem = {name: value for name, value in record.items() if name not in others}
+    return stem if "phonemes" in names else {**stem, "phonemes": np.zeros(0, np.int32)}
+
+
+def read_voices(
+    files: Iterable[Path | None], encoder_set: str
+) -> dict[Path | None, np.ndarray | None]:
+    """The speaker embeddings of audio files; None for None."""
+    return {file: file and read_voice(file, encoder_set) for file in dict.fromkeys(files)}
+
+
+def read_voice(path: str | Path, encoder_set: str) -> np.ndarray:
+    """Speaker embedding float16 [256] of a reference voice.
+
+    Raises:
+      InputError: not audio, or silence.
+    """
+    try:
+        return examples.read_voice(path, encoder_set)
+    except InputError as error:
+        raise InputError(f"--speaker={error}") from None
+
+
+def assign_voices(
+    files: Sequence[Path | None],
+    spans: Sequence[tuple[float, float]],
+    num_frames: int,
+    embeddings: Mapping[Path | None, np.ndarray | None],
+) -> Voices:
+    """The voices of utterances, and the voice of each latent frame.
+
+    Args:
+      files: with the voice of each utterance.
+      spans: first and last second of each utterance.
+      num_frames: latent frames of the clip.
+      embeddings: of the files.
+    """
+    distinct = list(dict.fromkeys(files))
+    frames = np.zeros(num_frames, int)
+    for second, number in find_speaker_changes(files, spans):
+        frames[round(second * conditions.LATENT_RATE) :] = distinct.index(files[number])
+    return Voices(embeddings=[embeddings[file] for file in distinct], frames=frames)
+
+
+def check_rates(rates: Mapping[str, float | None], encoder_set: str) -> None:
+    """Raises an InputError where the encoders' feature rates differ from the model's."""
+    for encoder in select_encoders(encoder_set):
+        rate = rates.get(encoder.condition)
+        if rate is not None and encoder.rate != rate:
+            raise InputError(
+                f"--video: found encoders ({encoder_set}) that compute {encoder.condition} at "
+                f"{encoder.rate:g} a second, expected {rate:g} as this model was trained on; "
+                "use shards with its own features (--shards)"
+            )
+
+
+def round_to_frames(seconds: float) -> float:
+    """The nearest duration of whole latent frames, at least one, in seconds."""
+    return max(conditions.num_latent_frames(seconds), 1) / conditions.LATENT_RATE

@@ -1,0 +1,61 @@
+"""Reranking: the candidates of a request in the order of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.conditions import SAMPLE_RATE
+from vssflow_jax.generation.conditioning import read_voices
+from vssflow_jax.generation.output import Output
+from vssflow_jax.generation.request import Request
+
+MARGIN = 0.25  # seconds around an utterance that are scored with it
+
+
+def rerank(outputs: Sequence[Output], request: Request, encoder_set: str) -> list[Output]:
+    """The outputs, best first, each with its `scores` in the report.
+
+    Fewer word errors come first where the recognizer knows the script's sentences; among equals
+    the voice that is more similar to the reference voice. Scores that do not apply are absent;
+    without any the order stays.
+
+    Raises:
+      InputError: the packages that score are not installed.
+    """
+    try:
+        from vssflow_jax.evaluation.metrics import speaker, speech
+    except ImportError as error:
+        raise InputError(
+            f"--candidates: reranking needs {error.name}, expected vssflow_jax[eval] to be "
+            "installed"
+        ) from None
+    voices = read_voices(request.speakers, encoder_set)
+    keys = []
+    for output in outputs:
+        errors, similarities = [], []
+        lines = zip(request.script, request.speakers, crop_utterances(output), strict=True)
+        for line, file, wave in lines:
+            voice = voices[file]
+            if speech.in_grammar(line.text):
+                errors.append(speech.word_errors(line.text, speech.transcribe_wave(wave)))
+            if voice is not None and encoder_set == "built-in":
+                similarities.append(speaker.similarity(wave, voice) or 0.0)
+        scores = {}
+        if errors:
+            scores["wer"] = sum(count for count, _ in errors) / sum(words for _, words in errors)
+        if similarities:
+            scores["speaker_similarity"] = float(np.mean(similarities))
+        output.report["scores"] = scores
+        keys.append((scores.get("wer", 0.0), -scores.get("speaker_similarity", 0.0)))
+    order = sorted(range(len(outputs)), key=keys.__getitem__)
+    return [outputs[number] for number in order]
+
+
+def crop_utterances(output: Output) -> list[np.ndarray]:
+    """The sound of each utterance, at 16 kHz."""
+    margin = round(MARGIN * SAMPLE_RATE)
+    edges = [[round(second * SAMPLE_RATE) for second in span] for span in output.report["spans"]]
+    return [output.wave[max(start - margin, 0) : end + margin] for start, end in edges]

@@ -1,0 +1,222 @@
+"""Raw conditions to waveforms: windows, noise, solver, codec.
+
+Legend: B clips, W windows a clip, G + 1 guidance branches, L latent frames, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vssflow_jax import conditions
+from vssflow_jax.data import pipeline
+from vssflow_jax.flow import guidance, solvers, windows
+from vssflow_jax.flow.windowed import windowed_velocity
+from vssflow_jax.generation.conditioning import Voices
+from vssflow_jax.generation.sampling import Sampling
+from vssflow_jax.models import folded, vssflow
+
+OVERLAP = 25  # latent frames that neighboring windows share: one second
+MAX_WINDOWS_AT_ONCE = 6  # through the network, but at least one of each clip
+MAX_WINDOWS_IN_MEMORY = 64  # whose conditions are in memory, but at least those of one clip
+Progress = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """Clips of one length that are generated together.
+
+    Attributes:
+      records: raw conditions by name, like a shard's, one a clip.
+      noise_ids: what the noise of each clip is drawn from, beside its seed.
+      seeds: of the noise, one a clip.
+      num_frames: latent frames of each clip, L.
+      voices: of clips with several speakers; None: the voice in each record.
+    """
+
+    records: Sequence[Mapping]
+    noise_ids: Sequence[str]
+    seeds: Sequence[int]
+    num_frames: int
+    voices: Voices | None = None
+
+    def split(self, size: int) -> Iterator[Job]:
+        """Jobs of at most `size` clips."""
+        for first in range(0, len(self.records), size):
+            rows = slice(first, first + size)
+            yield dataclasses.replace(
+                self,
+                records=self.records[rows],
+                noise_ids=self.noise_ids[rows],
+                seeds=self.seeds[rows],
+            )
+
+
+class Synthesizer:
+    """The network and codec of a run, compiled once for each shape of a job.
+
+    Args:
+      config: the run's config.
+      params: of the network.
+      codec: latent to waveform.
+      rates: of the features by condition.
+    """
+
+    def __init__(self, config, params: Mapping, codec, rates: Mapping[str, float | None]):
+        self.codec = jax.device_put(codec)  # once, not at every call
+        self.rates = rates
+        self.max_window = conditions.num_latent_frames(config.data.duration)
+        self.model = vssflow.build_model(config, codec.channels)
+        self.network = folded.folded_network(self.model)
+        self.set_params(params)
+        self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "reports"))
+        self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
+        self._report: Progress | None = None
+
+    def set_params(self, params: Mapping) -> None:
+        """Sets the network's parameters."""
+        self._folded = folded.fold_params(self.model, params)
+
+    def padded_frames(self, num_frames: int) -> int:
+        """Latent frames with which a clip is generated: whole seconds, within as many windows.
+
+        Few lengths need few compilations, and a clip sounds the same alone and among others. A
+        clip of several windows is padded to the end of the last one.
+        """
+        second = conditions.LATENT_RATE
+        if num_frames <= self.max_window:
+            return min(-(-num_frames // second) * second, self.max_window)
+        starts = windows.window_starts(num_frames, self.max_window, OVERLAP)
+        return OVERLAP + len(starts) * int(starts[1])
+
+    def __call__(
+        self, job: Job, sampling: Sampling, progress: Progress | None = None
+    ) -> list[np.ndarray]:
+        """Waveforms, float32 [L * 640] in [-1, 1], of the clips of a job.
+
+        Clips longer than the training clips are denoised in overlapping windows. Clips of many
+        windows are generated one after another, so that memory does not grow with their number.
+        """
+        window = min(job.num_frames, self.max_window)
+        voices = None if job.voices is None else job.voices.frames
+        plan = windows.plan_windows(job.num_frames, window, OVERLAP, voices)
+        parts = list(job.split(max(MAX_WINDOWS_IN_MEMORY // len(plan.first), 1)))
+        waves = []
+        for number, part in enumerate(parts):
+            if progress is not None:
+                self._report = functools.partial(_report_part, progress, number, len(parts))
+            latent = self._solve_job(part, plan, sampling, progress is not None)
+            waves += [
+                np.clip(wave, -1, 1).astype(np.float32) for wave in self._decode_latent(latent)
+            ]
+            if progress is not None:
+                jax.effects_barrier()  # before the reports of the next part
+        if progress is not None:
+            progress(1.0)
+        return waves
+
+    def _solve_job(self, job: Job, plan: windows.WindowPlan, sampling: Sampling, reports: bool):
+        """Latents [B, L, C] of clips whose conditions are in memory together.
+
+        Raises:
+          InputError: the solver did not reach a finite latent.
+        """
+        batch = jax.device_put(stack_windows(job, plan, self.rates))
+        solution = self._solve(
+            self._folded,
+            batch,
+            draw_noises(job, self.codec.channels),
+            plan,
+            np.float32(sampling.scales),
+            sampling=sampling.without_scales(),
+            reports=reports,
+        )
+        solvers.check_solution(solution, sampling.solver)
+        return jax.block_until_ready(solution.x)  # or the memory of both programs would add up
+
+    def _solve_ode(
+        self, params, batch, noise, plan, scales, *, sampling: Sampling, reports: bool
+    ) -> solvers.Solution:
+        """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows.
+
+        Scales and windows are data, so that other ones need no compilation.
+        """
+        count, num_windows = len(noise), len(noise) * len(plan.first)
+        velocity = windowed_velocity(
+            functools.partial(self.network.apply, {"params": params}),
+            functools.partial(folded.count_unconditional, self.model),
+            sampling.branches,
+            (batch["features"], batch["present"]),
+            plan,
+            num_chunks=-(-num_windows // max(MAX_WINDOWS_AT_ONCE, count)),
+        )
+        velocity = guidance.make_guided_velocity(velocity, sampling.groups, scales)
+        if reports:
+            velocity = solvers.report_time(velocity, lambda t: self._report(float(t)))
+        return solvers.integrate(velocity, noise, sampling.solver, sampling.steps)
+
+    def _decode_latent(self, latent: jax.Array) -> np.ndarray:
+        """Waveforms [B, L * 640] of latents [B, L, C]."""
+        return np.asarray(self._decode(self.codec, latent))
+
+
+def _report_part(progress: Progress, number: int, parts: int, fraction: float) -> None:
+    """Reports the progress over all parts, of which one has this fraction."""
+    progress((number + fraction) / parts)
+
+
+def stack_windows(job: Job, plan: windows.WindowPlan, rates: Mapping[str, float | None]) -> dict:
+    """Features, and whether they are present, of every window: [B * W, ...] by name."""
+    window = plan.weight.shape[1]
+    spec = pipeline.BatchSpec.from_duration(window / conditions.LATENT_RATE, rates)
+    batch = pipeline.stack_examples(
+        [
+            pipeline.make_example(
+                crop_record(with_voice(record, job.voices, voice), start, rates), spec
+            )
+            for record in job.records
+            for start, voice in zip(plan.first, plan.voice, strict=True)
+        ]
+    )
+    return {name: batch[name] for name in ("features", "present")}
+
+
+def with_voice(record: Mapping, voices: Voices | None, number: int) -> dict:
+    """The record with one of the voices, if it has a voice at all."""
+    out = dict(record)
+    if voices is not None and out.pop("speaker", None) is not None:
+        embedding = voices.embeddings[number]
+        out |= {} if embedding is None else {"speaker": embedding}
+    return out
+
+
+def crop_record(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
+    """The conditions of a record from latent frame `start` on."""
+    out = dict(record)
+    for name in conditions.NAMES:
+        rate = rates.get(name)
+        if name in record and rate is not None:
+            out[name] = record[name][round(start / conditions.LATENT_RATE * rate) :]
+    return out
+
+
+def draw_noises(job: Job, channels: int) -> jax.Array:
+    """Noise of each clip of a job, float32 [B, L, C]."""
+    pairs = zip(job.noise_ids, job.seeds, strict=True)
+    return jnp.stack([draw_noise(name, seed, job.num_frames, channels) for name, seed in pairs])
+
+
+def draw_noise(noise_id: str, seed: int, num_frames: int, channels: int) -> jax.Array:
+    """Noise of one clip, float32 [L, C], from its id and the seed alone.
+
+    Drawn a frame at a time, so that a clip's noise does not change with its padding.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(noise_id.encode()))
+    keys = jax.vmap(lambda frame: jax.random.fold_in(key, frame))(jnp.arange(num_frames))
+    return jax.vmap(lambda k: jax.random.normal(k, (channels,)))(keys)
