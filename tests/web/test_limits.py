@@ -57,7 +57,7 @@ def test_a_request_leaves_nothing(studio, tmp_path):
             assert found.video.name == "result.mp4" and media.probe(found.video).has_audio
             assert {path.name for path in found.files} == {
                 "result.mp4", "result.wav", "result.speech.wav", "result.sound.wav",
-                "variant2.mp4", "variant2.wav", "variant2.speech.wav", "variant2.sound.wav",
+                "candidate2.mp4", "candidate2.wav", "candidate2.speech.wav", "candidate2.sound.wav",
             }  # fmt: skip
             assert all(path.exists() for path in found.files)
             assert "clip" in found.line and "missing: lips" in found.line and "slow" in found.line

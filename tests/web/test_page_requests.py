@@ -85,7 +85,7 @@ def test_candidates_come_best_first(visit, voices):
     chromium.set_number(page, "Candidates, best first", 3)
     best = made(page)
     files = chromium.downloads(page)
-    assert len({files[f"{name}.wav"] for name in ("result", "variant2", "variant3")}) == 3
+    assert len({files[f"{name}.wav"] for name in ("result", "candidate2", "candidate3")}) == 3
     score = r"seed (\d+), wer (\d+\.\d+), speaker_similarity (-?\d+\.\d+)"
     told = re.findall(score, page.inner_text("#line"))
     assert sorted(seed for seed, *_ in told) == ["5", "6", "7"]
