@@ -28,6 +28,7 @@ def serve(uploads: str) -> None:
     """Loads the model and serves the page until interrupted; uploads lie in a folder of ours."""
     os.environ.update({**ENVIRONMENT, "GRADIO_TEMP_DIR": uploads})
     try:
+        from vssflow_jax.reports.html import render
         from vssflow_jax.web import layout, studio
     except ImportError as error:
         raise InputError(
@@ -48,7 +49,7 @@ def serve(uploads: str) -> None:
             prevent_thread_lock=True,
             max_file_size=round(limits.megabytes * MEGA),
             theme=layout.theme(),
-            css=layout.CSS,
+            css=render("app.css"),
             ssr_mode=False,
             strict_cors=True,
         )

@@ -196,11 +196,10 @@ def keep_compiled(folder: str | Path) -> None:
 def finish(config, workdir: Path) -> None:
     """Scores the run on its test split and writes the report."""
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
-    from vssflow_jax.reports.run import report
+    from vssflow_jax.reports.run import write_report
 
     evaluate(EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips))
-    page = report(workdir)
-    print(f"report: {page}")
+    print(f"report: {write_report(workdir)}")
     print(
         "sample: python -m vssflow_jax.sample "
         f"--workdir={workdir} --video=in.mp4 --text='place red by k two soon' --out=out.mp4"

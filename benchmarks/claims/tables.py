@@ -185,7 +185,7 @@ def main() -> None:
         curve = found["solvers"]["settings"]["curve"]["errors"]
         labels = ("velocity evaluations", "error of the latent")
         with replacing(PAGE.with_name(PICTURE)) as partial:
-            partial.write_bytes(plots.lines(curve, labels, plots.LIGHT))
+            partial.write_bytes(plots.plot_lines(curve, labels, plots.LIGHT))
 
 
 if __name__ == "__main__":

@@ -72,9 +72,9 @@ def test_pictures_are_of_the_windows_own_time(prepared):
     rows = {row.id: row for row in read_source(manifest)[0]}
     whole = media.read_video(manifest.with_name("long.mp4")).frames
     for number, record in enumerate(shards.open_split(out, "test")):
-        frames = dataset._stills(record, rows)
+        frames = dataset.read_frames(record, rows)
         np.testing.assert_array_equal(frames, whole[50 * number : 50 * number + 50])
-        thumbs = dataset._stills(record, {})
+        thumbs = dataset.read_frames(record, {})
         assert thumbs.shape == (len(record["clip"]), 16, 16, 3)
 
 

@@ -18,12 +18,12 @@ def joint(tiny_run):
 def test_conditions_that_are_there_move_the_velocity(tiny_run, joint, tmp_path):
     generator = Generator.from_workdir(tiny_run)
     del joint["clip"]
-    maps = attribution.influence(generator, joint)
+    maps = attribution.measure_attribution(generator, joint)
     assert set(maps) == {"speaker", "lips", "phonemes", "sync"}
     assert all(row.shape == (100,) and np.isfinite(row).all() for row in maps.values())
     # the first layers of an untrained network pass on what is concatenated
     assert all(maps[name].max() > 0 for name in ("lips", "phonemes", "sync"))
-    path = attribution.draw(tmp_path, joint, maps)
+    path = attribution.write_maps(tmp_path, joint, maps)
     assert path.read_bytes()[:4] == b"\x89PNG"
     again = read_arrays(path.with_suffix(".safetensors"))
     np.testing.assert_array_equal(np.asarray(again["sync"]), maps["sync"])

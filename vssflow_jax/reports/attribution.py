@@ -1,6 +1,6 @@
-"""What each condition changes in the velocity, over the time of a clip.
+"""The effect of each condition on the velocity, over the time of a clip.
 
-Source: differences of guided and unguided velocity, averaged over flow times.
+Method: leave one condition out and compare velocities, averaged over flow times.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ from vssflow_jax.generation.synthesis import draw_noise
 from vssflow_jax.reports import plots
 from vssflow_jax.reports.examples import read_records
 
-TIMES = (0.25, 0.5, 0.75)  # of the flow, from noise to data
+TIMES = (0.25, 0.5, 0.75)  # flow times t: 0 is noise, 1 is data
 
 
-def influence(generator: Generator, record: Mapping, seed: int = 0) -> dict[str, np.ndarray]:
-    """How far the velocity moves where one condition alone is taken away.
+def measure_attribution(
+    generator: Generator, record: Mapping, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """How much the velocity changes when one condition is left out.
 
-    At points x_t = (1 - t) x_0 + t x_1 between noise and the clip's own latent: the root mean
-    square over channels and TIMES of v(all conditions) - v(all but one), a latent frame.
+    At points x_t = (1 - t) x_0 + t x_1 between noise and the clip's own latent: for each latent
+    frame the root mean square of v(all conditions) - v(all but one) over channels and TIMES.
 
     Args:
       generator: of the run.
-      record: a clip with sound, no longer than the run was trained on.
+      record: of an example with sound, no longer than those that the run was trained on.
       seed: of the noise.
 
     Returns:
-      float32 [L] by condition, those that the route uses and the clip has.
+      float32 [L] by condition, of those that the route uses and the record has.
     """
     rates = generator.statistics["rates"]
     spec = pipeline.BatchSpec.from_duration(record["meta"]["duration"], rates)
@@ -51,17 +53,17 @@ def influence(generator: Generator, record: Mapping, seed: int = 0) -> dict[str,
         name: jnp.repeat(jnp.asarray(array)[None], branches, 0)
         for name, array in example["features"].items()
     }
-    kept = {
-        name: np.float32([present and name != out for out in (None, *names)])
-        for name, present in example["present"].items()
+    present = {
+        name: np.float32([flag and name != left_out for left_out in (None, *names)])
+        for name, flag in example["present"].items()
     }
 
     @jax.jit
-    def velocities(params, features, kept, latent, noise):  # -> [times, branches, L, C]
+    def velocities(params, features, present, latent, noise):  # -> [times, branches, L, C]
         def apply(*arguments, **options):
             return generator.synthesizer.model.apply({"params": params}, *arguments, **options)
 
-        conditioned = apply(features, kept, latent.shape[1], method="condition")
+        conditioned = apply(features, present, latent.shape[1], method="condition")
         points = [jnp.repeat((1 - t) * noise + t * latent, branches, 0) for t in TIMES]
         return jnp.stack(
             [
@@ -70,29 +72,29 @@ def influence(generator: Generator, record: Mapping, seed: int = 0) -> dict[str,
             ]
         )
 
-    found = np.asarray(velocities(generator.params, features, kept, latent, noise))
-    moved = np.sqrt(np.square(found[:, 1:] - found[:, :1]).mean((0, -1)))  # conditions L
-    return dict(zip(names, moved.astype(np.float32), strict=True))
+    velocity = np.asarray(velocities(generator.params, features, present, latent, noise))
+    change = np.sqrt(np.square(velocity[:, 1:] - velocity[:, :1]).mean((0, -1)))  # conditions L
+    return dict(zip(names, change.astype(np.float32), strict=True))
 
 
-def draw(folder: Path, record: Mapping, maps: Mapping[str, np.ndarray]) -> Path:
-    """Writes the numbers and their picture into a folder; returns the picture's path."""
+def write_maps(folder: Path, record: Mapping, maps: Mapping[str, np.ndarray]) -> Path:
+    """Writes the maps and their plot into a folder; returns the plot's path."""
     meta = record["meta"]
     write_arrays(folder / f"{meta['id']}.safetensors", dict(maps))
     onsets = meta.get("annotation", {}).get("onsets", ())
-    image = plots.influence(maps, meta["duration"], meta.get("alignment") or (), onsets)
+    image = plots.plot_attribution(maps, meta["duration"], meta.get("alignment") or (), onsets)
     path = folder / f"{meta['id']}.png"
     with replacing(path) as partial:
         partial.write_bytes(image)
     return path
 
 
-def write_attribution(workdir: str, clip: str, split: str, shards: str, out: str) -> Path:
-    """Writes numbers and picture of a clip of the run's shards; returns the picture's path.
+def write_attribution(workdir: str, name: str, split: str, shards: str, out: str) -> Path:
+    """Writes maps and plot of a clip of the run's shards; returns the plot's path.
 
     Args:
       workdir: folder of a trained run.
-      clip: id of the clip.
+      name: id of the clip.
       split: of the shards.
       shards: folder of shards; empty: the run's.
       out: folder to write to; empty: RUN/eval/attribution.
@@ -102,8 +104,8 @@ def write_attribution(workdir: str, clip: str, split: str, shards: str, out: str
     """
     generator = Generator.from_workdir(workdir)
     shards = shards or generator.config.data.shards
-    record = read_records(Path(shards), split, {clip}).get(clip)
+    record = read_records(Path(shards), split, {name}).get(name)
     if record is None:
-        raise InputError(f"--clip: found no clip {clip!r} with sound in {shards}, {split}")
+        raise InputError(f"--clip: found no clip {name!r} with sound in {shards}, {split}")
     folder = Path(out or Path(workdir) / "eval" / "attribution")
-    return draw(folder, record, influence(generator, record))
+    return write_maps(folder, record, measure_attribution(generator, record))

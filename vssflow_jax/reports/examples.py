@@ -1,4 +1,4 @@
-"""The clips of a report: pictures, spectrograms and sounds of a few, chosen by a fixed rule."""
+"""The examples in a run's report: a few of each task, selected by a fixed rule."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.features import thumbnails
 from vssflow_jax.reports import plots
-from vssflow_jax.reports.html import escape, figure, picture, player
+from vssflow_jax.reports.html import Card, Figure, Player, embed_image, embed_sound
+from vssflow_jax.reports.stills import features_to_frames, select_evenly
 from vssflow_jax.text.alignment import predict_alignment
 
-CLIPS = 3  # a task
-FRAMES = 8  # pictures a clip
-SHOWN = ("Ground truth", "Generated")  # the waves whose spectrograms are shown
+NUM_EXAMPLES = 3  # of a task
+NUM_STILLS = 8  # frames of an example
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """One clip of a task: its line of examples.csv, its record, three waves (float32 [n])."""
+    """An example of a task.
+
+    Attributes:
+      task: its task.
+      row: its line of eval/examples.csv.
+      record: of the shards.
+      truth: the ground truth, float32 [n].
+      floor: the ground truth through the codec.
+      generated: the model's sound.
+    """
 
     task: str
     row: Mapping[str, str]
@@ -36,40 +45,35 @@ class Example:
     generated: np.ndarray
 
 
-# ---- finding them -------------------------------------------------------------------------
+# ---- reading ------------------------------------------------------------------------------
 
 
-def evenly(rows: Sequence, count: int) -> list:
-    """`count` of the rows: the middles of so many equal parts of the list; all, if fewer."""
-    if len(rows) <= count:
-        return list(rows)
-    return [rows[(2 * k + 1) * len(rows) // (2 * count)] for k in range(count)]
-
-
-def chosen(workdir: Path, task: str) -> list[dict]:
-    """Lines of examples.csv whose clips are shown, of those that have a generated wave."""
+def select_rows(workdir: Path, task: str) -> list[dict]:
+    """The lines of eval/examples.csv to show, of those with a generated wave."""
     path = workdir / "eval" / "examples.csv"
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["task"] == task]
-    return evenly([row for row in rows if generated_path(workdir, row).exists()], CLIPS)
+    return select_evenly([row for row in rows if wave_path(workdir, row).exists()], NUM_EXAMPLES)
 
 
-def generated_path(workdir: Path, row: Mapping) -> Path:
-    """Where evaluation put what was generated for a line of examples.csv."""
+def wave_path(workdir: Path, row: Mapping) -> Path:
+    """The file with the generated wave of a line of eval/examples.csv."""
     return workdir / "eval" / "generated" / row["task"] / f"{row['id']}.wav"
 
 
-def find(workdir: Path, folder: Path, split: str, tasks: Sequence[str]) -> dict[str, list[Example]]:
-    """The clips to show of each task, those whose record is in the split.
+def read_examples(
+    workdir: Path, folder: Path, split: str, tasks: Sequence[str]
+) -> dict[str, list[Example]]:
+    """The examples to show of each task whose records are in the split.
 
     Raises:
-      InputError: the shards are not there, or a wave or the codec cannot be read.
+      InputError: no shards, or a wave or the codec cannot be read.
     """
-    rows = [row for task in tasks for row in chosen(workdir, task)]
+    rows = [row for task in tasks for row in select_rows(workdir, task)]
     records = read_records(folder, split, {row["id"] for row in rows}) if rows else {}
-    found: dict[str, list[Example]] = {}
+    examples: dict[str, list[Example]] = {}
     for row in rows:
         if row["id"] not in records:
             continue
@@ -80,147 +84,150 @@ def find(workdir: Path, folder: Path, split: str, tasks: Sequence[str]) -> dict[
             row=row,
             record=record,
             truth=truth,
-            floor=through_codec(workdir, row["id"], truth),
-            generated=media.read_audio(generated_path(workdir, row)),
+            floor=read_floor(workdir, row["id"], truth),
+            generated=media.read_audio(wave_path(workdir, row)),
         )
-        found.setdefault(row["task"], []).append(example)
-    return found
+        examples.setdefault(row["task"], []).append(example)
+    return examples
 
 
-def read_records(folder: Path, split: str, wanted: set[str]) -> dict[str, dict]:
-    """The records of some clips by id; reads no further than to the last of them."""
-    records = shards.open_split(folder, split, with_wave=True)
-    found: dict[str, dict] = {}
-    for number in range(len(records)):
-        if len(found) == len(wanted):
+def read_records(folder: Path, split: str, ids: set[str]) -> dict[str, dict]:
+    """The records with these ids; reads no further than to the last of them."""
+    split_records = shards.open_split(folder, split, with_wave=True)
+    records: dict[str, dict] = {}
+    for number in range(len(split_records)):
+        if len(records) == len(ids):
             break
-        record = records[number]
-        if record["meta"]["id"] in wanted:
-            found[record["meta"]["id"]] = record
-    return found
+        record = split_records[number]
+        if record["meta"]["id"] in ids:
+            records[record["meta"]["id"]] = record
+    return records
 
 
-def through_codec(workdir: Path, name: str, wave: np.ndarray) -> np.ndarray:
-    """The wave through the codec: as evaluation left it, else made here."""
+def read_floor(workdir: Path, name: str, wave: np.ndarray) -> np.ndarray:
+    """A wave through the codec: evaluation's file, else computed here."""
     path = workdir / "eval" / "floor" / f"{name}.wav"
     if path.exists():
         return media.read_audio(path)
     return np.asarray(reconstruct(load_codec(workdir / "codec"), wave[None])[0])
 
 
-# ---- showing them -------------------------------------------------------------------------
-
-
-def frames(workdir: Path, example: Example) -> list[np.ndarray]:
-    """Pictures uint8 [H, W, 3] spread over the clip, of its video or of its thumbnails."""
-    meta = example.record["meta"]
-    path = workdir / "corpus" / "videos" / f"{meta['id']}.mp4"
+def read_stills(workdir: Path, example: Example) -> list[np.ndarray]:
+    """Frames uint8 [H, W, 3] spread over the example, of its video or of its thumbnails."""
+    path = workdir / "corpus" / "videos" / f"{example.record['meta']['id']}.mp4"
     if path.exists():
-        every = media.read_video(path).frames
+        frames = media.read_video(path).frames
     elif "clip" in example.record and example.record["clip"].shape[1] == thumbnails.WIDTH:
-        thumbs = np.asarray(example.record["clip"], np.float32)
-        every = np.clip(np.round((thumbs + 1) * 127.5), 0, 255).astype(np.uint8)
-        every = every.reshape(-1, thumbnails.SIDE, thumbnails.SIDE, 3)
+        shape = (thumbnails.SIDE, thumbnails.SIDE, 3)
+        frames = features_to_frames(example.record["clip"], shape)
     else:
         return []
-    return [every[(2 * k + 1) * len(every) // (2 * FRAMES)] for k in range(FRAMES)]
+    return select_evenly(frames, NUM_STILLS)
 
 
-def views(
-    workdir: Path,
-    example: Example,
-    durations: Mapping[str, float],
-    spectrograms: Sequence[np.ndarray],
-) -> str:
-    """The strip of pictures and the spectrograms of truth and result, on one time axis."""
-    meta = example.record["meta"]
-    name, seconds = meta["id"], meta["duration"]
-    spoken = meta.get("alignment") or []
-    onsets = meta.get("annotation", {}).get("onsets", [])
-    parts = []
-    stills = frames(workdir, example) if example.task != "text" else []
-    if stills:
-        alt = f"{FRAMES} pictures of {name}, evenly spread over its {seconds:g} seconds"
-        image = picture(plots.strip(stills, seconds), alt, "image/jpeg")
-        parts.append(figure("What the model sees", image))
-    said = spoken
-    if example.task == "text" and durations:
-        said = predict_alignment(meta, durations, example.record.get("speaker"))
-    if example.task == "text" and len(said) == len(spoken):
-        image = plots.phoneme_times({"true": spoken, "asked for": said}, seconds, plots.DARK)
-        alt = f"Phonemes of {name} over {seconds:g} seconds: true times, and predicted ones"
-        parts.append(figure("When each phoneme sounds", picture(image, alt)))
-    levels = plots.limits(*spectrograms)
-    for title, mel, marks in zip(SHOWN, spectrograms, (spoken, said), strict=True):
-        alt = f"Log-mel spectrogram of {name}, {title.lower()}: 0 to 8 kHz over {seconds:g} seconds"
-        image = plots.spectrogram(mel, seconds, levels, marks, onsets)
-        parts.append(figure(title, picture(image, alt)))
-    return (
-        '<div class="views" tabindex="0" role="region" '
-        f'aria-label="Pictures and spectrograms of {escape(name)}">{"".join(parts)}</div>'
-    )
+# ---- on the page --------------------------------------------------------------------------
 
 
-def heard(row: Mapping[str, str], suffix: str = "") -> str:
-    """What the judges made of a wave, as HTML; empty where they did not judge it."""
-    parts = []
-    if row.get(f"words{suffix}"):
-        words = escape(row.get(f"hypothesis{suffix}") or "nothing")
-        wrong = row[f"errors{suffix}"]
-        parts.append(
-            f"heard “{words}”, {escape(wrong)} of {escape(row[f'words{suffix}'])} words wrong"
-        )
-    if row.get(f"onset_f1{suffix}"):
-        parts.append(f"onsets F1 {float(row[f'onset_f1{suffix}']):.2f}")
-    if row.get(f"predicted_class{suffix}"):
-        parts.append(f"sounds like {escape(row[f'predicted_class{suffix}'])}")
-    if row.get(f"predicted_speaker{suffix}"):
-        parts.append(f"voice like {escape(row[f'predicted_speaker{suffix}'])}")
-    return "; ".join(parts)
-
-
-def facts(example: Example) -> str:
-    """What is true of the clip, as HTML."""
-    meta = example.record["meta"]
-    note = meta.get("annotation", {})
-    parts = [f"said: “{escape(meta['text'])}”"] if meta.get("text") else []
-    parts += [f"voice: {escape(note['speaker'])}"] if note.get("speaker") else []
-    parts += [f"events: {escape(note['sound_class'])}"] if note.get("sound_class") else []
-    return "; ".join(parts)
-
-
-def card(
-    workdir: Path, example: Example, durations: Mapping[str, float], mels: Sequence[np.ndarray]
-) -> str:
-    """One clip; `mels` are the log-mels of truth and result."""
-    name = escape(example.record["meta"]["id"])
-    players = (
-        player("Ground truth", example.truth, ""),
-        player("Ground truth through the codec", example.floor, heard(example.row, "_floor")),
-        player("Generated", example.generated, heard(example.row)),
-    )
-    return (
-        f'<article class="card"><h4>{name}</h4><p class="note">{facts(example)}</p>'
-        f"{views(workdir, example, durations, mels)}"
-        f'<div class="players">{"".join(players)}</div></article>'
-    )
-
-
-def cards(
-    workdir: Path, found: Mapping[str, Sequence[Example]], durations: Mapping[str, float]
-) -> dict[str, str]:
-    """The clips of each task as HTML.
+def make_cards(
+    workdir: Path, examples: Mapping[str, Sequence[Example]], durations: Mapping[str, float]
+) -> dict[str, list[Card]]:
+    """The examples of each task as the page shows them.
 
     Args:
       workdir: the run's folder.
-      found: examples by task.
-      durations: mean seconds by phoneme, to tell the times that were predicted.
+      examples: by task.
+      durations: mean seconds by phoneme, from which the alignments of texts are predicted.
     """
-    every = [example for examples in found.values() for example in examples]
-    # All at once: the analysis pads to a batch.
-    mels = log_mels([wave for example in every for wave in (example.truth, example.generated)])
-    pairs = zip(mels[::2], mels[1::2], strict=True)
-    made: dict[str, str] = dict.fromkeys(found, "")
-    for example, pair in zip(every, pairs, strict=True):
-        made[example.task] += card(workdir, example, durations, pair)
-    return made
+    flat = [example for group in examples.values() for example in group]
+    # All in one call, because the analysis pads to a batch.
+    mels = log_mels([wave for example in flat for wave in (example.truth, example.generated)])
+    cards: dict[str, list[Card]] = {task: [] for task in examples}
+    for example, *pair in zip(flat, mels[::2], mels[1::2], strict=True):
+        cards[example.task].append(
+            Card(
+                id=example.record["meta"]["id"],
+                facts=describe_record(example.record),
+                figures=make_figures(workdir, example, durations, pair),
+                players=make_players(example),
+            )
+        )
+    return cards
+
+
+def make_figures(
+    workdir: Path, example: Example, durations: Mapping[str, float], mels: Sequence[np.ndarray]
+) -> list[Figure]:
+    """Frames, alignments and spectrograms on one time axis.
+
+    Args:
+      workdir: the run's folder.
+      example: one example.
+      durations: mean seconds by phoneme.
+      mels: log-mels [T, 64] of the ground truth and of the generated wave.
+    """
+    meta = example.record["meta"]
+    name, seconds = meta["id"], meta["duration"]
+    true_alignment = meta.get("alignment") or []
+    onsets = meta.get("annotation", {}).get("onsets", [])
+    figures = []
+    stills = read_stills(workdir, example) if example.task != "text" else []
+    if stills:
+        alt = f"{len(stills)} pictures of {name}, evenly spread over its {seconds:g} seconds"
+        image = embed_image(plots.plot_strip(stills, seconds), alt, "image/jpeg")
+        figures.append(Figure(caption="What the model sees", image=image))
+    requested = true_alignment
+    if example.task == "text" and durations:
+        requested = predict_alignment(meta, durations, example.record.get("speaker"))
+    if example.task == "text" and len(requested) == len(true_alignment):
+        rows = {"true": true_alignment, "requested": requested}
+        alt = f"Phonemes of {name} over {seconds:g} seconds: true times, and predicted ones"
+        image = embed_image(plots.plot_alignments(rows, seconds, plots.DARK), alt)
+        figures.append(Figure(caption="When each phoneme sounds", image=image))
+    levels = plots.find_levels(*mels)
+    marked = zip(("Ground truth", "Generated"), mels, (true_alignment, requested), strict=True)
+    for caption, mel, phonemes in marked:
+        alt = (
+            f"Log-mel spectrogram of {name}, {caption.lower()}: 0 to 8 kHz over {seconds:g} seconds"
+        )
+        image = embed_image(plots.plot_spectrogram(mel, seconds, levels, phonemes, onsets), alt)
+        figures.append(Figure(caption=caption, image=image))
+    return figures
+
+
+def make_players(example: Example) -> list[Player]:
+    """The three waves of an example, with their scores."""
+    return [
+        embed_sound("Ground truth", example.truth),
+        embed_sound(
+            "Ground truth through the codec",
+            example.floor,
+            describe_scores(example.row, "_floor"),
+        ),
+        embed_sound("Generated", example.generated, describe_scores(example.row)),
+    ]
+
+
+def describe_scores(row: Mapping[str, str], suffix: str = "") -> str:
+    """The scores of a wave in words; empty without any."""
+    parts = []
+    if row.get(f"words{suffix}"):
+        transcript = row.get(f"hypothesis{suffix}") or "nothing"
+        errors, words = row[f"errors{suffix}"], row[f"words{suffix}"]
+        parts.append(f"heard “{transcript}”, {errors} of {words} words wrong")
+    if row.get(f"onset_f1{suffix}"):
+        parts.append(f"onsets F1 {float(row[f'onset_f1{suffix}']):.2f}")
+    if row.get(f"predicted_class{suffix}"):
+        parts.append(f"sounds like {row[f'predicted_class{suffix}']}")
+    if row.get(f"predicted_speaker{suffix}"):
+        parts.append(f"voice like {row[f'predicted_speaker{suffix}']}")
+    return "; ".join(parts)
+
+
+def describe_record(record: Mapping) -> str:
+    """The text, voice and sound class of a record in words."""
+    meta = record["meta"]
+    annotation = meta.get("annotation", {})
+    parts = [f"said: “{meta['text']}”"] if meta.get("text") else []
+    parts += [f"voice: {annotation['speaker']}"] if annotation.get("speaker") else []
+    parts += [f"events: {annotation['sound_class']}"] if annotation.get("sound_class") else []
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""A picture of what the face tracker sees: frames with the box of the mouth, and the crops."""
+"""A contact sheet of face tracking: frames with the box of the mouth, and crops of the mouth."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from vssflow_jax.features import face_tracking
 from vssflow_jax.features.registry import VIDEO_RATE
 
 COLUMNS, ROWS = 10, 3  # of crops
-SHOWN = 5  # pictures with boxes
-FOUND, GUESSED = (60, 220, 90), (230, 60, 60)
+NUM_FRAMES = 5  # with boxes
+DETECTED, INTERPOLATED = (60, 220, 90), (230, 60, 60)  # colors of a box
 
 
-def sheet(frames: Iterable[np.ndarray], mouth: face_tracking.MouthTrack) -> Image.Image:
-    """Pictures with the mouth's box (red where it was interpolated) above crops of the mouth."""
-    last = len(mouth.detected) - 1
-    shown, cropped = (np.linspace(0, last, n).astype(int) for n in (SHOWN, COLUMNS * ROWS))
-    kept = {k: frame for k, frame in enumerate(frames) if k in {*shown, *cropped}}
-    width = COLUMNS * face_tracking.SIDE
-    each = width // SHOWN
-    height = round(each * kept[0].shape[0] / kept[0].shape[1])
-    out = Image.new("RGB", (width, height + ROWS * face_tracking.SIDE))
-    for place, at in enumerate(shown):
-        picture = Image.fromarray(kept[at])
-        colour = FOUND if mouth.detected[at] else GUESSED
-        ImageDraw.Draw(picture).rectangle(tuple(map(float, mouth.boxes[at])), outline=colour)
-        out.paste(picture.resize((each, height)), (place * each, 0))
-    crops = mouth.select(cropped).crop(kept[k] for k in cropped)
-    for place, crop in enumerate(crops):
-        row, column = divmod(place, COLUMNS)
-        out.paste(
-            Image.fromarray(crop), (column * face_tracking.SIDE, height + row * face_tracking.SIDE)
-        )
-    return out
+def draw_contact_sheet(
+    frames: Iterable[np.ndarray], track: face_tracking.MouthTrack
+) -> Image.Image:
+    """Frames with the mouth's box (red where it is interpolated) above crops of the mouth."""
+    last, side = len(track.detected) - 1, face_tracking.SIDE
+    framed, cropped = (np.linspace(0, last, n).astype(int) for n in (NUM_FRAMES, COLUMNS * ROWS))
+    selected = {k: frame for k, frame in enumerate(frames) if k in {*framed, *cropped}}
+    width = COLUMNS * side // NUM_FRAMES
+    height = round(width * selected[0].shape[0] / selected[0].shape[1])
+    sheet = Image.new("RGB", (COLUMNS * side, height + ROWS * side))
+    for column, number in enumerate(framed):
+        image = Image.fromarray(selected[number])
+        color = DETECTED if track.detected[number] else INTERPOLATED
+        ImageDraw.Draw(image).rectangle(tuple(map(float, track.boxes[number])), outline=color)
+        sheet.paste(image.resize((width, height)), (column * width, 0))
+    crops = track.select(cropped).crop(selected[number] for number in cropped)
+    for number, crop in enumerate(crops):
+        row, column = divmod(number, COLUMNS)
+        sheet.paste(Image.fromarray(crop), (column * side, height + row * side))
+    return sheet
 
 
-def point(text: str | None) -> list[float] | None:
-    """Numbers of --face: x,y or x0,y0,x1,y1."""
+def parse_face(text: str | None) -> list[float] | None:
+    """The numbers of --face: x,y or x0,y0,x1,y1; None without the flag."""
+    if text is None:
+        return None
     try:
-        numbers = None if text is None else [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if numbers is not None and len(numbers) not in (2, 4):
+    if len(numbers) not in (2, 4):
         raise InputError(f"--face: found {text!r}, expected x,y or x0,y0,x1,y1 in pixels")
     return numbers
 
 
-def write_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
-    """Writes the contact sheet of a video's face as PNG; returns a sentence on what was found.
+def write_contact_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
+    """Writes the contact sheet of a video's face as PNG; returns a sentence on the coverage.
 
     Args:
       video: file with a face.
@@ -66,12 +67,13 @@ def write_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
     """
     if out.suffix.lower() != ".png":
         raise InputError(f"--out={out}: expected a .png name")
-    pictures = media.FrameReader(video, rate=VIDEO_RATE, max_side=None)
-    mouth = face_tracking.track_mouth(pictures, face)
-    if mouth is None:
-        count = round(pictures.duration * VIDEO_RATE)
+    frames = media.FrameReader(video, rate=VIDEO_RATE, max_side=None)
+    track = face_tracking.track_mouth(frames, face)
+    if track is None:
+        count = round(frames.duration * VIDEO_RATE)
         raise InputError(f"{video}: found no face in {count} pictures, expected one")
     with replacing(out) as partial:
-        sheet(pictures, mouth).save(partial, format="PNG")
-    use = "used as lips" if mouth.coverage >= face_tracking.MIN_COVERAGE else "too few for lips"
-    return f"{out}: a mouth in {mouth.detected.sum()} of {len(mouth.detected)} pictures ({use})"
+        draw_contact_sheet(frames, track).save(partial, format="PNG")
+    enough = track.coverage >= face_tracking.MIN_COVERAGE
+    use = "used as lips" if enough else "too few for lips"
+    return f"{out}: a mouth in {track.detected.sum()} of {len(track.detected)} pictures ({use})"

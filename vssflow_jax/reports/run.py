@@ -1,11 +1,12 @@
 """The report of a run, one HTML file: what was trained, curves, scores, and clips to hear.
 
-The file is whole in itself: sounds and pictures are in it, nothing is fetched, no script runs.
-What a run does not have (scores, a task, pictures) is left out with a sentence.
+The file is self-contained: sounds and pictures are embedded, nothing is fetched, no script runs.
+Where the run lacks something (scores, a task, videos), a sentence says so.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shlex
@@ -18,17 +19,18 @@ from etils import epath
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
+from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.data import shards
 from vssflow_jax.generation.durations import load_duration_model
 from vssflow_jax.reports import examples, plots
-from vssflow_jax.reports.html import data_uri, document, escape, figure
+from vssflow_jax.reports.html import Figure, Image, data_uri, render
 from vssflow_jax.training import checkpoint
 
 FILE = "report.html"
 
 TASKS = {
     "speech": ("Speech", "A silent talker, the words, a reference voice; the model speaks."),
-    "sound": ("Sound", "Silent events; the model makes their sound."),
+    "sound": ("Sound", "Silent events; the model generates their sound."),
     "joint": ("Both at once", "A silent talker and events in one clip, with the words."),
     "text": (
         "Speech without video",
@@ -36,49 +38,92 @@ TASKS = {
         "differ from the ground truth's.",
     ),
 }
-# Key in metrics.json -> what it is called, unit, factor, decimals, which way is better.
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How a score of metrics.json is shown: title, unit, factor, decimals, the better direction."""
+
+    title: str
+    unit: str = ""
+    factor: float = 1
+    decimals: int = 3
+    better: str = ""
+
+    def format_value(self, value: float | None) -> str:
+        """A score with its unit."""
+        return "-" if value is None else f"{value * self.factor:.{self.decimals}f}{self.unit}"
+
+    def format_interval(self, interval: tuple[float, float]) -> str:
+        """Both ends of an interval, without the unit."""
+        return " to ".join(f"{value * self.factor:.{self.decimals}f}" for value in interval)
+
+
 METRICS = {
-    "wer": ("Word errors", " %", 100, 1, "lower"),
-    "onset_f1": ("Onsets found (F1, within 50 ms)", "", 1, 3, "higher"),
-    "onset_mae_ms": ("Error of the found onsets", " ms", 1, 1, "lower"),
-    "sound_class_accuracy": ("Sound class recognised", " %", 100, 1, "higher"),
-    "speaker_accuracy": ("Voice recognised", " %", 100, 1, "higher"),
-    "speaker_similarity": ("Likeness to the reference voice", "", 1, 3, "higher"),
-    "mcd": ("Mel-cepstral distortion", " dB", 1, 2, "lower"),
-    "kl": ("KL divergence from the truth", " nats", 1, 2, "lower"),
-    "frechet": ("Fréchet distance", "", 1, 2, "lower"),
-    "inception_score": ("Inception score", "", 1, 2, "higher"),
-    "dnsmos": ("Opinion predicted by DNSMOS", "", 1, 2, "higher"),
-    "utmos": ("Opinion predicted by UTMOS", "", 1, 2, "higher"),
+    "wer": Metric("Word error rate", " %", 100, 1, "lower"),
+    "onset_f1": Metric("Onset F1 (within 50 ms)", better="higher"),
+    "onset_mae_ms": Metric("Timing error of matched onsets", " ms", 1, 1, "lower"),
+    "sound_class_accuracy": Metric("Sound class recognized", " %", 100, 1, "higher"),
+    "speaker_accuracy": Metric("Voice recognized", " %", 100, 1, "higher"),
+    "speaker_similarity": Metric("Similarity to the reference voice", better="higher"),
+    "mcd": Metric("Mel-cepstral distortion", " dB", 1, 2, "lower"),
+    "kl": Metric("KL divergence from the truth", " nats", 1, 2, "lower"),
+    "frechet": Metric("Fréchet distance", "", 1, 2, "lower"),
+    "inception_score": Metric("Inception score", "", 1, 2, "higher"),
+    "dnsmos": Metric("Predicted MOS (DNSMOS)", "", 1, 2, "higher"),
+    "utmos": Metric("Predicted MOS (UTMOS)", "", 1, 2, "higher"),
 }
+PLOTTED = ("wer", "onset_f1", "sound_class_accuracy", "mcd")  # side by side, above the tables
 CURVES = {
     "loss": "Loss",
-    "grad_norm": "Norm of the gradient",
+    "grad_norm": "Gradient norm",
     "learning_rate": "Learning rate",
     "clips_per_second": "Clips a second",
     "input_wait_fraction": "Share of the time spent waiting for input",
 }
-NOISY = ("loss", "grad_norm")
-DRAWN = ("wer", "onset_f1", "sound_class_accuracy", "mcd")  # scores that are drawn side by side
+SMOOTHED = ("loss", "grad_norm")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One metric in a table of scores."""
+
+    title: str
+    better: str
+    score: str
+    interval: str
+    floor: str
+    ceiling: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """The scores of a task."""
+
+    title: str
+    clips: int
+    skipped: Sequence[Mapping]
+    rows: Sequence[Row]
+
 
 # ---- reading ------------------------------------------------------------------------------
 
 
-def minutes(seconds: float) -> str:
-    """A duration for people."""
+def format_seconds(seconds: float) -> str:
+    """A duration in its two largest units: 1 min 5 s."""
     hours, rest = divmod(round(seconds), 3600)
     parts = ((hours, "h"), (rest // 60, "min"), (rest % 60, "s"))
-    shown = [f"{value} {unit}" for value, unit in parts if value]
-    return " ".join(shown[:2]) or "0 s"
+    nonzero = [f"{value} {unit}" for value, unit in parts if value]
+    return " ".join(nonzero[:2]) or "0 s"
 
 
 def read_json(path: Path) -> dict:
-    """A JSON file, or nothing where it is not there."""
+    """The contents of a JSON file; empty without the file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def read_log(path: Path) -> list[dict]:
-    """The lines of metrics.jsonl; one that was cut short is left out."""
+    """The lines of metrics.jsonl, without one that was cut short."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -88,10 +133,7 @@ def read_log(path: Path) -> list[dict]:
     return [row for row in rows if "step" in row]
 
 
-# ---- what was trained, curves, scores -----------------------------------------------------
-
-
-def parameters(workdir: Path) -> int | None:
+def count_parameters(workdir: Path) -> int | None:
     """Numbers in the newest checkpoint's weights, by its metadata; None without one."""
     folders = [p for p in (workdir / "checkpoints").glob("*/weights") if p.parent.name.isdigit()]
     if not folders:
@@ -101,11 +143,14 @@ def parameters(workdir: Path) -> int | None:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-def trained(workdir: Path, config: Mapping, log: Sequence[Mapping]) -> str:
-    """The paragraph about the run."""
-    model, train, data = config["model"], config["train"], config["data"]
+# ---- what was trained ---------------------------------------------------------------------
+
+
+def describe_run(workdir: Path, config: Mapping, log: Sequence[Mapping]) -> str:
+    """The paragraph about model, training, codec and data."""
+    model, train, data, optim = (config[part] for part in ("model", "train", "data", "optim"))
     width = model["heads"] * model["head_dim"]
-    count = parameters(workdir)
+    count = count_parameters(workdir)
     size = f"{count:,} parameters: " if count else ""
     text = (
         f"A flow-matching transformer, {size}{model['layers']} layers of width {width}, "
@@ -114,200 +159,154 @@ def trained(workdir: Path, config: Mapping, log: Sequence[Mapping]) -> str:
     if log:
         last = log[-1]
         text += f"{last['step']:,} of {train['steps']:,} steps"
-        text += f" in {minutes(last['seconds'])}" if "seconds" in last else ""
+        text += f" in {format_seconds(last['seconds'])}" if "seconds" in last else ""
     else:
         text += "No step has been logged yet"
-    optim = config["optim"]
     text += (
         f", {data['batch_size']} clips of up to {data['duration']:g} s a step, "
         f"learning rate {optim['learning_rate']:g} ({optim['schedule']}), seed {config['seed']}. "
     )
     codec = read_json(workdir / "codec" / "codec.json")
     if codec:
-        text += f"Codec: {codec['kind']}, 25 frames a second. "
+        text += f"Codec: {codec['kind']}, {LATENT_RATE} frames a second. "
     try:
         split = shards.load_dataset_info(data["shards"])["splits"]["train"]
     except InputError:
-        text += "The data that it was trained on are not here any more."
-    else:
-        tasks = ", ".join(f"{number:,} {name}" for name, number in split["tasks"].items())
-        text += f"Trained on {split['clips']:,} clips ({tasks})."
-    everything = escape(json.dumps(config, indent=1))
-    return (
-        f"<p>{escape(text)}</p>"
-        f"<details><summary>The whole config</summary><pre>{everything}</pre></details>"
-    )
+        return text + "The training data is no longer there."
+    tasks = ", ".join(f"{number:,} {name}" for name, number in split["tasks"].items())
+    return text + f"Trained on {split['clips']:,} clips ({tasks})."
 
 
-def themed(steps, values, alt: str, *, wide: bool, smooth: bool) -> str:
-    """A curve in light and in dark; a wide one has a narrow form for narrow windows."""
+# ---- curves and scores --------------------------------------------------------------------
+
+
+def plot_themed(plot, alt: str, *, wide: bool = False) -> Image:
+    """A plot in light and in dark; a wide one also has a narrow form for narrow windows.
+
+    Args:
+      plot: theme and `wide` to the bytes of a PNG.
+      alt: what it shows.
+      wide: over two columns of the page.
+    """
     shapes = ((" and (max-width: 860px)", False), ("", True)) if wide else (("", False),)
-    sources = []
-    for width, broad in shapes:
-        for scheme, theme in (("dark", plots.DARK), ("light", plots.LIGHT)):
-            image = data_uri(
-                plots.curve(steps, values, theme, wide=broad, smooth=smooth), "image/png"
-            )
-            sources.append((f"(prefers-color-scheme: {scheme}){width}", image))
-    *others, (_, last) = sources
-    tags = "".join(f'<source media="{media}" srcset="{uri}">' for media, uri in others)
-    return f'<picture>{tags}<img src="{last}" alt="{escape(alt)}"></picture>'
+    sources = [
+        (
+            f"(prefers-color-scheme: {scheme}){width_query}",
+            data_uri(plot(theme, is_wide), "image/png"),
+        )
+        for width_query, is_wide in shapes
+        for scheme, theme in (("dark", plots.DARK), ("light", plots.LIGHT))
+    ]
+    *alternatives, (_, default) = sources
+    return Image(uri=default, alt=alt, sources=alternatives)
 
 
-def curves(log: Sequence[Mapping]) -> str:
-    """The curves of metrics.jsonl."""
-    panels = []
+def plot_curves(log: Sequence[Mapping]) -> list[Figure]:
+    """The curves of metrics.jsonl that have at least two points."""
+    figures = []
     for name, title in CURVES.items():
         points = [(row["step"], row[name]) for row in log if row.get(name) is not None]
         if len(points) < 2:
             continue
         steps, values = zip(*points, strict=True)
+
+        def plot(theme, wide, steps=steps, values=values, name=name):
+            return plots.plot_curve(steps, values, theme, wide=wide, smooth=name in SMOOTHED)
+
         alt = f"{title} from {values[0]:.3g} at step {steps[0]} to {values[-1]:.3g} at {steps[-1]}"
         wide = name == "loss"
-        body = themed(steps, values, alt, wide=wide, smooth=name in NOISY)
-        panels.append(figure(title, body, "card wide" if wide else "card"))
-    if not panels:
-        return "<p>There are no curves: metrics.jsonl has fewer than two lines.</p>"
-    note = "Thin: as logged, one batch a point; thick: running mean."
-    return f'<p class="note">{note}</p><div class="curves">{"".join(panels)}</div>'
+        figures.append(Figure(caption=title, image=plot_themed(plot, alt, wide=wide), wide=wide))
+    return figures
 
 
-def shown(name: str, value: float | None) -> str:
-    """A score with its unit."""
-    _, unit, factor, decimals, _ = METRICS.get(name, (name, "", 1, 3, ""))
-    return "-" if value is None else f"{value * factor:.{decimals}f}{unit}"
+def plot_scores(metrics: Mapping) -> Image | None:
+    """The main scores of all tasks with floor and ceiling; None without any of them."""
+    names = {
+        name: METRICS[name].title
+        for name in PLOTTED
+        if any(name in scores for scores in metrics.values())
+    }
+    if not names:
+        return None
+    alt = f"{', '.join(names.values())} of {', '.join(metrics)}, as in the tables below"
+    return plot_themed(lambda theme, _: plots.plot_scores(metrics, names, theme), alt)
 
 
-def task_table(task: str, scores: Mapping) -> str:
-    """The card of one task's scores."""
+def make_table(task: str, scores: Mapping) -> Table:
+    """The scores of a task that have an interval."""
     rows = []
     for name in (key for key in scores if f"{key}_ci95" in scores):
-        title, _, factor, decimals, better = METRICS.get(name, (name, "", 1, 3, ""))
-        low, high = (f"{value * factor:.{decimals}f}" for value in scores[f"{name}_ci95"])
-        hint = f" <small>{better} is better</small>" if better else ""
+        metric = METRICS.get(name, Metric(name))
         rows.append(
-            f'<tr><th scope="row">{escape(title)}{hint}</th><td>{shown(name, scores[name])}</td>'
-            f"<td>{low} to {high}</td><td>{shown(name, scores.get(f'{name}_floor'))}</td>"
-            f"<td>{shown(name, scores.get(f'{name}_ceiling'))}</td></tr>"
+            Row(
+                title=metric.title,
+                better=metric.better,
+                score=metric.format_value(scores[name]),
+                interval=metric.format_interval(scores[f"{name}_ci95"]),
+                floor=metric.format_value(scores.get(f"{name}_floor")),
+                ceiling=metric.format_value(scores.get(f"{name}_ceiling")),
+            )
         )
-    skipped = scores.get("skipped", [])
-    left_out = "".join(
-        f"<li>{escape(clip['id'])}: {escape(clip['reason'])}</li>" for clip in skipped
-    )
-    more = (
-        f"<details><summary>{len(skipped)} clips left out</summary><ul>{left_out}</ul></details>"
-        if skipped
-        else ""
-    )
-    head = "".join(
-        f'<th scope="col">{title}</th>'
-        for title in ("", "score", "95 % interval", "codec", "truth")
-    )
-    return (
-        f'<section class="card"><h3>{TASKS[task][0]}</h3>'
-        f'<p class="note">{scores.get("clips", 0)} clips, {len(skipped)} left out</p>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
-        "</section>"
+    return Table(
+        title=TASKS[task][0],
+        clips=scores.get("clips", 0),
+        skipped=scores.get("skipped", []),
+        rows=rows,
     )
 
 
-def score_picture(metrics: Mapping, tasks: Sequence[str]) -> str:
-    """The main scores of all tasks beside floor and ceiling, in light and in dark."""
-    found = {task: metrics[task] for task in tasks}
-    names = {n: METRICS[n][0] for n in DRAWN if any(n in scores for scores in found.values())}
-    if not names:
-        return ""
-    light, dark = (
-        data_uri(plots.scores(found, names, theme), "image/png")
-        for theme in (plots.LIGHT, plots.DARK)
-    )
-    alt = f"{', '.join(names.values())} of {', '.join(found)}, as in the tables below"
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(alt)}"></picture>'
-    )
-
-
-def score_section(metrics: Mapping) -> str:
-    """All tasks' scores."""
-    tasks = [task for task in TASKS if metrics.get(task)]
-    if not tasks:
-        return "<p>The run has not been scored yet (python -m vssflow_jax.evaluate).</p>"
-    run = metrics.get("run", {})
-    how = ""
-    if run:
-        scales = ", ".join(f"{scale:g}" for _, scale in run.get("guidance", [])) or "none"
-        how = (
-            f" Sampled from checkpoint {run.get('checkpoint')} with {run.get('solver')}, "
-            f"{run.get('steps')} steps, guidance {scales}, seed {run.get('seed')}."
-        )
-    missing = [TASKS[task][0].lower() for task in TASKS if task not in tasks]
-    if missing:
-        how += f" Not scored: {', '.join(missing)}."
-    text = (
-        "Clips of the test split, which training never saw. “Codec” is the same score of the "
-        "ground truth sent through the codec and back: what this codec allows at best; “truth” "
-        "is that of the ground truth itself. Intervals are bootstrapped over clips. Words are "
-        "judged by a speech recogniser; onsets, sound classes and voices by small models fitted "
-        "on ground truth; eval/protocol.json has the whole procedure." + how
-    )
-    tables = "".join(task_table(task, metrics[task]) for task in tasks)
-    drawn = score_picture(metrics, tasks)
-    return f'<p>{escape(text)}</p>{drawn}<div class="scores">{tables}</div>'
+def describe_sampling(run: Mapping) -> dict:
+    """How the scored clips were sampled, from the part `run` of metrics.json."""
+    if not run:
+        return {}
+    scales = ", ".join(f"{scale:g}" for _, scale in run.get("guidance", [])) or "none"
+    fields = {name: run.get(name) for name in ("checkpoint", "solver", "steps", "seed")}
+    return fields | {"guidance": scales}
 
 
 # ---- clips --------------------------------------------------------------------------------
 
 
-def clip_section(workdir: Path, config: Mapping, metrics: Mapping) -> str:
-    """A few clips of each task."""
+def make_tasks(workdir: Path, config: Mapping, metrics: Mapping) -> list[dict]:
+    """The tasks with a few examples each.
+
+    Raises:
+      InputError: why there are no examples.
+    """
     folder, split = Path(config["data"]["shards"]), metrics.get("run", {}).get("split", "test")
-    try:
-        found = examples.find(workdir, folder, split, list(TASKS))
-    except InputError as error:
-        return f"<p>No clips are shown: {escape(error)}.</p>"
-    if not found:
-        return "<p>No clips are shown: evaluation has not left any in eval/.</p>"
+    selected = examples.read_examples(workdir, folder, split, list(TASKS))
+    if not selected:
+        raise InputError("evaluation has not left any in eval/")
     durations = load_duration_model(workdir, read_json(workdir / "statistics.json"))
-    made = examples.cards(workdir, found, durations)
-    parts = []
-    for task, (title, about) in TASKS.items():
-        if task not in found:
-            parts.append(f"<h3>{title}</h3><p>No clips of this task.</p>")
-            continue
-        parts.append(f"<section><h3>{title}</h3><p>{escape(about)}</p>{made[task]}</section>")
-    text = (
-        f"Nobody picked these: the list of a task's scored clips is cut into {examples.CLIPS} "
-        "equal parts, and the clip in the middle of each is shown. The two spectrograms of a clip "
-        "share one colour scale. White lines and symbols: phonemes as they were asked for; "
-        "blue dashes and triangles: the onsets of the events in the video. Both are drawn on what "
-        "was generated as well, to compare."
-    )
-    return f"<p>{escape(text)}</p>{''.join(parts)}"
+    cards = examples.make_cards(workdir, selected, durations)
+    return [
+        {"title": title, "about": about, "cards": cards.get(task, [])}
+        for task, (title, about) in TASKS.items()
+    ]
 
 
-def next_command(workdir: Path) -> str:
-    """How to sample from the run: from one of the clips shown, if its video is there."""
+def make_commands(workdir: Path) -> list[tuple[str, str]]:
+    """Sentences and commands to sample from the run, with a video of its corpus if there is one."""
     video, text = "in.mp4", "place red by k two soon"
-    for row in examples.chosen(workdir, "joint"):
+    for row in examples.select_rows(workdir, "joint"):
         path = workdir / "corpus" / "videos" / f"{row['id']}.mp4"
         if path.exists():
             video, text = str(path), row["text"]
             break
     start = f"python -m vssflow_jax.sample --workdir={shlex.quote(str(workdir))} "
-    picture = f"--video={shlex.quote(video)} --text={shlex.quote(text)} --out=out.mp4"
+    with_video = f"--video={shlex.quote(video)} --text={shlex.quote(text)} --out=out.mp4"
     speech = "--text='bin red by k two soon' --out=speech.wav"
-    return (
-        f"<p>Give a video its sound:</p><pre>{escape(start + picture)}</pre>"
-        f"<p>Speak a sentence without a video:</p><pre>{escape(start + speech)}</pre>"
-    )
+    return [
+        ("Give a video its sound:", start + with_video),
+        ("Speak a sentence without a video:", start + speech),
+    ]
 
 
-def report(workdir: str | Path) -> Path:
-    """Writes `workdir`/report.html from what the run's folder holds; returns its path.
+def write_report(workdir: str | Path) -> Path:
+    """Writes `workdir`/report.html from the contents of the run's folder; returns its path.
 
     Raises:
-      InputError: no config.json there: not a run's folder.
+      InputError: no config.json in the folder.
     """
     workdir = Path(workdir)
     if not (workdir / "config.json").is_file():
@@ -317,15 +316,26 @@ def report(workdir: str | Path) -> Path:
     config = checkpoint.read_config(workdir).to_dict()
     log = read_log(workdir / "metrics.jsonl")
     metrics = read_json(workdir / "eval" / "metrics.json")
-    sections = (
-        ("What was trained", trained(workdir, config, log)),
-        ("Curves", curves(log)),
-        ("Scores", score_section(metrics)),
-        ("Clips", clip_section(workdir, config, metrics)),
-        ("What next", next_command(workdir)),
+    scored = {task: metrics[task] for task in TASKS if metrics.get(task)}
+    try:
+        tasks, no_clips = make_tasks(workdir, config, metrics), ""
+    except InputError as error:
+        tasks, no_clips = [], str(error)
+    page = render(
+        "run.html",
+        title=f"vssflow_jax: the run {workdir.resolve().name}",
+        description=describe_run(workdir, config, log),
+        config=json.dumps(config, indent=1),
+        curves=plot_curves(log),
+        tables=[make_table(task, scores) for task, scores in scored.items()],
+        score_plot=plot_scores(scored),
+        sampling=describe_sampling(metrics.get("run", {})),
+        unscored=[title.lower() for task, (title, _) in TASKS.items() if task not in scored],
+        clips_per_task=examples.NUM_EXAMPLES,
+        tasks=tasks,
+        no_clips=no_clips,
+        commands=make_commands(workdir),
     )
-    title = f"vssflow_jax: the run {workdir.resolve().name}"
-    body = "".join(f"<section><h2>{name}</h2>{content}</section>" for name, content in sections)
     path = workdir / FILE
-    write_text(path, document(title, f"<h1>{escape(title)}</h1>{body}"))
+    write_text(path, page)
     return path

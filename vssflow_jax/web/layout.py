@@ -13,17 +13,6 @@ from vssflow_jax.web.limits import Limits
 from vssflow_jax.web.studio import TASKS, Form, Result, Studio
 
 TITLE = "Sound and speech for silent video"
-CSS = """
-.gradio-container{max-width:1240px!important;margin:auto}
-#strip img,#picture img{width:100%;height:auto;display:block}
-#picture .views{overflow-x:auto}
-#picture figure{margin:0 0 10px}
-#status{min-height:3.2em}
-#status progress{width:100%;height:12px;accent-color:#0b62c4}
-#status .wrong{color:#a40000;font-weight:600}
-@media(prefers-color-scheme:dark){#status .wrong{color:#ff9a90}}
-footer,#video button[aria-label^="Trim"]{display:none!important}
-"""
 FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
 LINE = "start,end,text,voice"
@@ -36,18 +25,14 @@ def theme() -> gr.themes.Base:
     return gr.themes.Soft(font=FONT, font_mono=MONO, primary_hue="blue")
 
 
-def told(text: str, kind: str = "") -> str:
-    """The status line: words, announced by screen readers."""
-    return f'<div role="status" aria-live="polite" class="{kind}">{html.escape(text)}</div>'
+def render_status(text: str, *, error: bool = False) -> str:
+    """The status line, announced by screen readers."""
+    return html.render("status.html", text=text, error=error)
 
 
-def bar(fraction: float) -> str:
+def render_progress(fraction: float) -> str:
     """The status line while the solver runs."""
-    percent = round(100 * fraction)
-    return (
-        f'<div role="status"><progress max="100" value="{percent}" aria-label="Progress">'
-        f"</progress><div>{percent} % of the solver's steps</div></div>"
-    )
+    return html.render("progress.html", percent=round(100 * fraction))
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -61,7 +46,7 @@ def build(studio: Studio) -> gr.Blocks:
                 video, strip, form = _fields(limits, sample, studio.generator.config.model.route)
             with gr.Column():
                 go = gr.Button("Generate", variant="primary", elem_id="generate")
-                status = gr.HTML(told("Ready."), elem_id="status")
+                status = gr.HTML(render_status("Ready."), elem_id="status")
                 shown = _results()
         timed = {name: form[name] for name in ("start", "end")}
         video.change(
@@ -172,12 +157,12 @@ def _look(studio: Studio, path: str | None):
     try:
         strip, seconds = studio.look(path)
     except InputError as error:
-        return "", gr.skip(), gr.skip(), told(str(error), "wrong")
+        return "", gr.skip(), gr.skip(), render_status(str(error), error=True)
     if not seconds:
-        return "", gr.skip(), gr.skip(), told("Ready.")
+        return "", gr.skip(), gr.skip(), render_status("Ready.")
     start = gr.Slider(maximum=round(seconds, 2))
     end = gr.Slider(maximum=round(seconds, 2), value=round(seconds, 2))
-    return strip, start, end, told(f"The video lasts {seconds:.2f} s.")
+    return strip, start, end, render_status(f"The video lasts {seconds:.2f} s.")
 
 
 def _make(studio: Studio, path: str | None, values: dict) -> Iterator[list]:
@@ -192,11 +177,11 @@ def _make(studio: Studio, path: str | None, values: dict) -> Iterator[list]:
     try:
         for found in studio.make(form):
             if isinstance(found, Result):
-                yield [told("Done."), *_shown(found)]
+                yield [render_status("Done."), *_shown(found)]
             else:
-                yield [bar(found), *nothing]
+                yield [render_progress(found), *nothing]
     except InputError as error:
-        yield [told(str(error), "wrong"), *nothing]
+        yield [render_status(str(error), error=True), *nothing]
 
 
 def _shown(result: Result) -> list:

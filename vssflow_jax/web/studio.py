@@ -96,8 +96,9 @@ class Studio:
             path = taken(video, folder / "video", self.limits, "The video")
             seconds = self.limits.check_video(path).duration
             frames = media.read_video(path, rate=max(PICTURES / seconds, 0.1)).frames
-            strip = plots.strip(frames[:PICTURES], seconds)
-            return html.picture(strip, "Frames of the video over time", "image/jpeg"), seconds
+            strip = plots.plot_strip(frames[:PICTURES], seconds)
+            image = html.embed_image(strip, "Frames of the video over time", "image/jpeg")
+            return html.render("image.html", image=image), seconds
 
     def make(self, form: Form) -> Iterator[float | Result]:
         """Progress from 0 to 1, then the result, whose files last until the iterator goes on.
@@ -260,19 +261,19 @@ def pictures(output: Output) -> str:
     if len(output.stems) > 1:
         waves |= {f"{name.capitalize()} alone": wave for name, wave in output.stems.items()}
     mels = dict(zip(waves, log_mels(list(waves.values())), strict=True))
-    levels = plots.limits(*mels.values())
+    levels = plots.find_levels(*mels.values())
     seconds, phonemes = output.report["duration"], output.report["alignment"]
     figures = [
-        html.figure(
-            html.escape(name),
-            html.picture(
-                plots.spectrogram(mel, seconds, levels, () if "ound" in name else phonemes),
+        html.Figure(
+            caption=name,
+            image=html.embed_image(
+                plots.plot_spectrogram(mel, seconds, levels, () if "ound" in name else phonemes),
                 f"Spectrogram: {name}",
             ),
         )
         for name, mel in mels.items()
     ]
-    return f'<div class="views">{"".join(figures)}</div>'
+    return html.render("spectrograms.html", figures=figures)
 
 
 def described(outputs: Sequence[Output]) -> str:

@@ -1,0 +1,29 @@
+"""The contact sheet of a face, by the command."""
+
+import pytest
+from helpers import fixtures, tiny_configs
+from PIL import Image
+
+from vssflow_jax.features import face_mesh
+
+needs_networks = pytest.mark.skipif(not face_mesh.is_available(), reason=face_mesh.INSTALL)
+
+
+@needs_networks
+def test_the_command_draws_the_mouth(tmp_path):
+    done = tiny_configs.run("report", f"--video={fixtures.real('carphone_pristine.mp4')}",
+                    f"--out={tmp_path / 'a.png'}")  # fmt: skip
+    assert done.returncode == 0 and done.stderr == ""
+    assert "a mouth in 100 of 100 pictures (used as lips)" in done.stdout
+    assert Image.open(tmp_path / "a.png").size == (960, 431)
+
+
+def test_mistakes_are_one_line(tmp_path):
+    flags = [f"--video={fixtures.clip(tmp_path / 'a.mp4')}", f"--out={tmp_path / 'a.png'}"]
+    wanted = {"--face=1": "--face: found '1'", "--out=a.jpg": "expected a .png name"}
+    if face_mesh.is_available():
+        wanted["--face=1,2"] = "found no face in 50 pictures"
+    for flag, message in wanted.items():
+        done = tiny_configs.run("report", *flags, flag)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: ") and message in done.stderr
