@@ -8,7 +8,7 @@ import librosa
 import numpy as np
 import pytest
 
-from vssflow_jax import media
+from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.corpus import (
     build,
@@ -17,6 +17,7 @@ from vssflow_jax.corpus import (
     props,
     render,
     scenes,
+    sentences,
     sounds,
     visemes,
     voices,
@@ -100,9 +101,9 @@ def test_no_sentence_is_in_two_splits():
     said = {}
     for split in ("train", "valid", "test"):
         rng = np.random.default_rng(0)
-        said[split] = {tuple(voices.sentence(split, rng)) for _ in range(3000)}
+        said[split] = {tuple(sentences.draw_sentence(split, rng)) for _ in range(3000)}
         for words in said[split]:
-            assert all(word in slot for word, slot in zip(words, voices.GRAMMAR, strict=True))
+            assert all(word in slot for word, slot in zip(words, sentences.GRAMMAR, strict=True))
     assert not said["train"] & said["test"]
     assert not said["train"] & said["valid"]
     assert not said["valid"] & said["test"]
@@ -179,7 +180,7 @@ def test_alignment_is_of_the_transcript_and_in_order(corpus, rows):
         if row["text"]:
             spans = alignment.read_alignment(corpus / row["alignment"])
             words = row["text"].split()
-            wanted = [s for word in voices.pronunciation(words) for s in word]
+            wanted = [s for word in voices.pronounce_sentence(words) for s in word]
             assert [span.symbol for span in spans] == wanted
             assert set(wanted) <= set(phonemes.IDS)
             assert all(a.end <= b.start + 1e-3 for a, b in itertools.pairwise(spans))
@@ -200,12 +201,12 @@ def test_alignment_covers_the_energy_of_speech_and_little_else(corpus, rows):
 
 
 def test_every_letter_and_voice_can_be_aligned():
-    for number, letter in enumerate(voices.GRAMMAR[voices.LETTER]):
+    for number, letter in enumerate(sentences.GRAMMAR[sentences.LETTER_PLACE]):
         words = ["set", "white", "with", letter, "zero", "again"]
         spoken = voices.speak(voices.VOICES[number % len(voices.VOICES)], words)
-        assert len(spoken.sounds) == sum(map(len, voices.pronunciation(words)))
+        assert len(spoken.sounds) == sum(map(len, voices.pronounce_sentence(words)))
         assert max(b - a for a, b, _ in spoken.sounds) < 0.5
-        assert len(spoken.wave) / voices.SAMPLE_RATE < 3.2
+        assert len(spoken.wave) / conditions.SAMPLE_RATE < 3.2
 
 
 def test_align_shares_and_merges_times():

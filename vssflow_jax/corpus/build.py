@@ -17,18 +17,17 @@ from vssflow_jax import media
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.conditions import TASKS
-from vssflow_jax.corpus import render, scenes, sounds, voices
+from vssflow_jax.conditions import SAMPLE_RATE, TASKS
+from vssflow_jax.corpus import render, scenes, sentences, sounds, voices
+from vssflow_jax.data.manifest import ANNOTATIONS, COLUMNS
 from vssflow_jax.text import alignment
 
 DURATION = 4.0  # seconds of a clip
-SAMPLE_RATE = 16_000
 SAMPLES, FRAMES = round(DURATION * SAMPLE_RATE), round(DURATION * render.RATE)
 CLIPS, FEWEST = 2400, 9  # default size; the least with every task in every split
 TEST, VALID = 64, 16  # clips a task, in a corpus that is large enough
 VERSION = 2  # of the corpus; part of corpus.json
-COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
-MANIFEST, ANNOTATIONS, SETTINGS = "clips.csv", "annotations.jsonl", "corpus.json"
+MANIFEST, SETTINGS = "clips.csv", "corpus.json"
 JOB = 8  # clips that a process makes at a time
 
 SPEECH_PEAK = (0.45, 0.7)
@@ -141,7 +140,7 @@ def _add_speech(made: Made, clip: Clip, at, peak: float, rng) -> render.Speaker:
 
 def _utterance(clip: Clip, rng: np.random.Generator) -> tuple[list[str], voices.Utterance]:
     """A sentence and how the clip's voice says it, spoken faster if it would not fit."""
-    words = voices.sentence(clip.split, rng)
+    words = sentences.draw_sentence(clip.split, rng)
     voice, tempo = voices.BY_NAME[clip.voice], rng.uniform(*TEMPO)
     spoken = voices.speak(voice, words, tempo)
     while len(spoken.wave) / SAMPLE_RATE > DURATION - LEAD - TAIL - 0.1:

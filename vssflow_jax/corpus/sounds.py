@@ -12,7 +12,8 @@ import dataclasses
 import numpy as np
 from scipy import signal
 
-SAMPLE_RATE = 16_000
+from vssflow_jax.conditions import SAMPLE_RATE
+
 ROOM_NOISE = 7e-4  # standard deviation of the noise of the room, -63 dB of full scale
 ATTACK = 0.0015  # seconds from nothing to full
 

@@ -1,14 +1,12 @@
-"""Who speaks, and what: eSpeak voices chosen by how well a recogniser hears them, GRID sentences.
+"""The speakers of MiniAV: eSpeak voices, chosen by how well a recognizer understands them.
 
 A voice is an eSpeak variant, its pitch, and a factor by which the wave is played faster or
 slower, which moves pitch and formants together as a shorter or longer vocal tract does.
-Sentences follow the grammar of the GRID corpus (Cooke, Barker, Cunningham and Shao 2006).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -16,24 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.corpus import phoneme_times
 from vssflow_jax.corpus.face import Look
+from vssflow_jax.corpus.sentences import LETTER_PLACE
 from vssflow_jax.text import espeak, phonemes
 
-SAMPLE_RATE = 16_000
-GRAMMAR = (
-    ("bin", "lay", "place", "set"),
-    ("blue", "green", "red", "white"),
-    ("at", "by", "in", "with"),
-    tuple("abcdefghijklmnopqrstuvxyz"),
-    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-    ("again", "now", "please", "soon"),
-)
-LETTER = 3  # place of the letter in a sentence
 # The letter A is not the article, and Z is American as in CMUdict, whatever the accent.
 SPOKEN = {"a": "[['eI]]", "z": "[[z'i:]]"}
 LETTER_A = ("EY1",)
-HELD_OUT = {"test": 4000, "valid": 1000}  # sentences that no other split says
 
 REFERENCES = (
     "the morning train was late because of heavy snow",
@@ -106,34 +95,11 @@ VOICES = (
 BY_NAME = {voice.name: voice for voice in VOICES}
 
 
-@functools.cache
-def _shuffled() -> np.ndarray:
-    """All sentences by number, in one fixed random order."""
-    count = int(np.prod([len(slot) for slot in GRAMMAR]))
-    return np.random.default_rng(0).permutation(count)
-
-
-def sentence(split: str, rng: np.random.Generator) -> list[str]:
-    """A random sentence of a split; the splits' sentences are disjoint for every seed."""
-    order, test, valid = _shuffled(), HELD_OUT["test"], HELD_OUT["valid"]
-    first, last = {
-        "test": (0, test),
-        "valid": (test, test + valid),
-        "train": (test + valid, len(order)),
-    }[split]
-    number = int(order[rng.integers(first, last)])
-    words = []
-    for slot in reversed(GRAMMAR):
-        number, choice = divmod(number, len(slot))
-        words.append(slot[choice])
-    return words[::-1]
-
-
-def pronunciation(words: Sequence[str]) -> list[tuple[str, ...]]:
+def pronounce_sentence(words: Sequence[str]) -> list[tuple[str, ...]]:
     """CMUdict symbols of a GRID sentence, with A as the letter."""
     symbols = phonemes.pronounce(words)
-    if words[LETTER] == "a":
-        symbols[LETTER] = LETTER_A
+    if words[LETTER_PLACE] == "a":
+        symbols[LETTER_PLACE] = LETTER_A
     return symbols
 
 
@@ -141,7 +107,7 @@ def speak(voice: Voice, words: Sequence[str], tempo: float = 1.0) -> Utterance:
     """A GRID sentence in a voice, `tempo` times as fast as it usually speaks."""
     spoken = [SPOKEN.get(word, word) for word in words]
     wave, phones = _say(voice, spoken, tempo)
-    sounds = phoneme_times.align_words(phones, pronunciation(words))
+    sounds = phoneme_times.align_words(phones, pronounce_sentence(words))
     return Utterance(wave, [(a / voice.scale, b / voice.scale, s) for a, b, s in sounds])
 
 

@@ -1,9 +1,8 @@
 """Word errors of PocketSphinx's transcripts against the text.
 
 The wheel of PocketSphinx contains its US English acoustic model and dictionary, so nothing is
-downloaded. The search is restricted to the GRID grammar (Cooke, Barker, Cunningham and Shao
-2006, An audio-visual corpus for speech perception): a transcript is one of its sentences or
-empty. The codec floor shows how many errors the recognizer itself makes.
+downloaded. The search is restricted to MiniAV's sentences (corpus/sentences.py): a transcript is
+one of them or empty. The codec floor shows how many errors the recognizer itself makes.
 """
 
 from __future__ import annotations
@@ -18,17 +17,10 @@ from pocketsphinx import Decoder
 
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.corpus.sentences import GRAMMAR
 from vssflow_jax.text import normalize
 
 SAMPLE_RATE = 16_000
-GRAMMAR = (
-    ("bin", "lay", "place", "set"),
-    ("blue", "green", "red", "white"),
-    ("at", "by", "in", "with"),
-    tuple("abcdefghijklmnopqrstuvxyz"),
-    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-    ("again", "now", "please", "soon"),
-)
 EXTRA = (("z(2)", "Z EH D"),)  # British "zed"; the dictionary has only "zee"
 # Settings found on 200 eSpeak sentences of ten voices, five accents: raw 36 % word errors, with
 # the noise 10 %, with these 9.3 %; most of the rest are accents that the model does not know.
