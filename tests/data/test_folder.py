@@ -1,4 +1,4 @@
-"""A folder of ordinary videos: which clips it holds, and what becomes of damaged and odd ones."""
+"""A folder of ordinary videos: which clips it holds, and how damaged and unusual ones fare."""
 
 import collections
 import csv
@@ -20,48 +20,48 @@ from vssflow_jax.data import shards
 from vssflow_jax.features import thumbnails
 
 
-def command(*flags, **options):
+def run_prepare(*flags, **options):
     run = [sys.executable, "-m", "vssflow_jax.prepare", *map(str, flags)]
     return subprocess.run(run, capture_output=True, text=True, check=False, **options)
 
 
-def left_out(out):
+def read_skipped(out):
     with open(out / "skipped.csv", encoding="utf-8", newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def by_id(out):
+def read_records(out):
     names = ("train", "valid", "test")
     return {r["meta"]["id"]: r for name in names for r in shards.open_split(out, name)}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """The odd files and a few of MiniAV, prepared with one command."""
+    """Faulty files and a few of MiniAV, prepared with one command."""
     folder, out = (tmp_path_factory.mktemp("odd") / name for name in ("videos", "shards"))
-    lasts, reasons = fault_cases.fill(folder)
+    seconds_of, reasons = fault_cases.write_faulty_folder(folder)
     corpus = folder / "corpus"
     for clip in build.plan(9)[:3]:
-        made = build.make(clip, 0)
+        example = build.make(clip, 0)
         corpus.mkdir(exist_ok=True)
-        media.write_video(corpus / f"{clip.id}.mp4", made.frames, 25, made.wave)
-        lasts[f"corpus/{clip.id}"] = 4.0
-    done = command(f"--videos={folder}", f"--out={out}", "--workers=2")
+        media.write_video(corpus / f"{clip.id}.mp4", example.frames, 25, example.wave)
+        seconds_of[f"corpus/{clip.id}"] = 4.0
+    done = run_prepare(f"--videos={folder}", f"--out={out}", "--workers=2")
     assert done.returncode == 0, done.stderr
-    return folder, out, lasts, reasons, done
+    return folder, out, seconds_of, reasons, done
 
 
 def test_each_file_is_a_clip_or_listed_with_its_reason(prepared):
-    folder, out, lasts, reasons, done = prepared
+    folder, out, seconds_of, reasons, done = prepared
     rows = {folders._split_ending(os.path.relpath(row.video or row.audio, folder))[0]: row
             for row in folders.read_folder(folder)}  # fmt: skip
-    assert rows.keys() == lasts.keys() | reasons.keys()
-    skipped, records = left_out(out), by_id(out)
+    assert rows.keys() == seconds_of.keys() | reasons.keys()
+    skipped, records = read_skipped(out), read_records(out)
     assert skipped.keys() == {rows[name].id for name in reasons}
     assert [i for i in records if i.startswith("long cut")] == [f"long cut_{k}" for k in range(4)]
     for name, word in reasons.items():
         assert word in skipped[rows[name].id], name
-    for name, seconds in lasts.items():
+    for name, seconds in seconds_of.items():
         own = rows[name].id
         parts = [r for clip, r in records.items() if clip == own or clip[:-1] == f"{own}_"]
         assert sum(r["meta"]["duration"] for r in parts) == pytest.approx(seconds), name
@@ -71,24 +71,26 @@ def test_each_file_is_a_clip_or_listed_with_its_reason(prepared):
         assert row.id.isprintable() and "/" not in row.id and len(row.id.encode()) <= 200, name
 
 
-def test_the_odd_ones_are_read_right(prepared):
+def test_unusual_files_are_read_correctly(prepared):
     folder, out, *_ = prepared
-    records = by_id(out)
+    records = read_records(out)
     upright = media.read_video(folder / "plain.mp4").frames
-    for name, frames in (("plain", upright), ("turned", np.rot90(upright, -1, (1, 2)))):
-        seen = thumbnails.make_thumbnails(np.ascontiguousarray(frames))[::5][:10].astype(np.float16)
-        np.testing.assert_array_equal(records[name]["clip"][::2], seen)
-    peaks = {name: loudest(records[name]["wave"]) for name in ("plain", "narrow", "wide")}
+    for name, frames in (("plain", upright), ("rotated", np.rot90(upright, -1, (1, 2)))):
+        expected = thumbnails.make_thumbnails(np.ascontiguousarray(frames))[::5][:10].astype(
+            np.float16
+        )
+        np.testing.assert_array_equal(records[name]["clip"][::2], expected)
+    peaks = {name: find_peaks(records[name]["wave"]) for name in ("plain", "narrow", "wide")}
     assert peaks["plain"] == peaks["narrow"] == pytest.approx(440, abs=1)
-    assert set(loudest(records["wide"]["wave"], 5)) >= {110, 220, 330, 550}, (
+    assert set(find_peaks(records["wide"]["wave"], 5)) >= {110, 220, 330, 550}, (
         "mixed, not one channel"
     )
-    assert records["said"]["meta"]["text"] == "set blue at g nine now"
-    assert records["said"]["phonemes"].any() and "wave" not in records["mute"]
+    assert records["spoken"]["meta"]["text"] == "set blue at g nine now"
+    assert records["spoken"]["phonemes"].any() and "wave" not in records["mute"]
     assert records["long_6"]["meta"]["duration"] == 5.0
 
 
-def loudest(wave, count=1):
+def find_peaks(wave, count=1):
     """Hertz of the highest peaks of a wave's spectrum; one as a number."""
     spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
     hertz = np.fft.rfftfreq(len(wave), 1 / 16_000)
@@ -116,17 +118,17 @@ if av:
 
 
 def test_a_decoder_that_hangs_or_crashes_costs_one_clip(tmp_path):
-    fixtures.clip(tmp_path / "videos" / "a.mp4")
+    fixtures.write_clip(tmp_path / "videos" / "a.mp4")
     for name in ("b_hang", "c", "d_crash", "e"):
         shutil.copy(tmp_path / "videos" / "a.mp4", tmp_path / "videos" / f"{name}.mp4")
     (tmp_path / "sitecustomize.py").write_text(BAD_DECODER)
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     flags = ("--workers=2", "--limit=6", "--test=0", "--valid=0", f"--out={tmp_path / 'out'}")
     environment = {**os.environ, "PYTHONPATH": paths}
-    done = command(f"--videos={tmp_path / 'videos'}", *flags, env=environment)
+    done = run_prepare(f"--videos={tmp_path / 'videos'}", *flags, env=environment)
     assert done.returncode == 0, done.stderr
-    assert by_id(tmp_path / "out").keys() == {"a", "c", "e"}
-    skipped = left_out(tmp_path / "out")
+    assert read_records(tmp_path / "out").keys() == {"a", "c", "e"}
+    skipped = read_skipped(tmp_path / "out")
     assert "b_hang.mp4: took longer than 6 s" in skipped["b_hang"]
     assert "d_crash.mp4: crashed its process twice (SIGSEGV)" in skipped["d_crash"]
 
@@ -160,7 +162,7 @@ def test_files_of_one_name_belong_together(tmp_path):
     assert len(set(ids)) == 5 and all(i.startswith("x_a-") for i in ids[3:])
 
 
-def test_what_is_wrong_with_a_folder_is_named(tmp_path):
+def test_problems_with_a_folder_are_named(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         folders.read_folder(tmp_path / "none")
     with pytest.raises(InputError, match="found no videos"):
@@ -168,14 +170,14 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path):
     for shares in ((-0.1, 0), (0.6, 0.5), (float("nan"), 0)):
         with pytest.raises(InputError, match="--valid, --test"):
             folders.read_folder(tmp_path, *shares)
-    both = command(f"--videos={tmp_path}", "--manifest=x.csv", f"--out={tmp_path / 'o'}")
+    both = run_prepare(f"--videos={tmp_path}", "--manifest=x.csv", f"--out={tmp_path / 'o'}")
     assert both.returncode == 2 and "expected one of them" in both.stderr
     assert not (tmp_path / "o").exists()
 
 
 def test_names_that_look_like_addresses_are_files(tmp_path):
     """FFmpeg takes what stands before a colon for a protocol."""
-    fixtures.clip(tmp_path / "http:a?b=%20d.mp4")
+    fixtures.write_clip(tmp_path / "http:a?b=%20d.mp4")
     row = folders.read_folder(tmp_path)[0]
     assert media.probe(row.video).duration == pytest.approx(2.0)
     assert av.open(row.video).streams.video

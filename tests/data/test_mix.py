@@ -1,4 +1,4 @@
-"""Joint clips made of speech and sound: contents, chances, and positions that are kept."""
+"""Mixing of speech and sound into joint examples: contents, probabilities, positions."""
 
 import json
 import pickle
@@ -41,7 +41,7 @@ def plan(mode="add", start=0.73, gain=0.5):
 SPEECH, SOUND = clip("speech", 2.0, 3), clip("sound", 4.0, 5)
 
 
-def spans(rows):
+def find_runs(rows):
     """Runs of equal rows: [(value, count), ...]."""
     flat = rows.reshape(len(rows), -1)
     assert (flat == flat[:, :1]).all()
@@ -51,23 +51,23 @@ def spans(rows):
 
 def test_add_sums_features_and_turns_the_sound_down():
     joint = mix.mix_records(SPEECH, SOUND, plan(), RATES)
-    assert spans(joint["clip"]) == [(5, 7), (8, 20), (5, 13)]
-    assert spans(joint["sync"]) == [(5, 17), (8, 48), (5, 31)]
-    assert spans(joint["wave"]) == [(500, 11_680), (550, 32_000), (500, 20_320)]
+    assert find_runs(joint["clip"]) == [(5, 7), (8, 20), (5, 13)]
+    assert find_runs(joint["sync"]) == [(5, 17), (8, 48), (5, 31)]
+    assert find_runs(joint["wave"]) == [(500, 11_680), (550, 32_000), (500, 20_320)]
 
 
 def test_insert_puts_the_speech_in_place():
     joint = mix.mix_records(SPEECH, SOUND, plan("insert"), RATES)
-    assert spans(joint["clip"]) == [(5, 7), (3, 20), (5, 13)]
-    assert spans(joint["sync"]) == [(5, 17), (3, 48), (5, 31)]
-    assert spans(joint["wave"]) == [(500, 11_680), (300, 32_000), (500, 20_320)]
+    assert find_runs(joint["clip"]) == [(5, 7), (3, 20), (5, 13)]
+    assert find_runs(joint["sync"]) == [(5, 17), (3, 48), (5, 31)]
+    assert find_runs(joint["wave"]) == [(500, 11_680), (300, 32_000), (500, 20_320)]
 
 
 @pytest.mark.parametrize("mode", ["add", "insert"])
 def test_words_lips_and_voice_are_the_speech_clips(mode):
     joint = mix.mix_records(SPEECH, SOUND, plan(mode), RATES)
-    assert spans(joint["phonemes"]) == [(0, 18), (3, 50)]
-    assert spans(joint["lips"]) == [(0, 18), (3, 50)]
+    assert find_runs(joint["phonemes"]) == [(0, 18), (3, 50)]
+    assert find_runs(joint["lips"]) == [(0, 18), (3, 50)]
     assert (joint["speaker"] == 3).all()
     silent = mix.mix_records(clip("speech", 2.0, 3, ("lips", "speaker")), SOUND, plan(mode), RATES)
     assert not {"lips", "speaker"} & silent.keys()
@@ -75,8 +75,8 @@ def test_words_lips_and_voice_are_the_speech_clips(mode):
 
 def test_a_longer_speech_sets_the_length():
     joint = mix.mix_records(clip("speech", 3.0, 3), clip("sound", 1.0, 5), plan(start=0.0), RATES)
-    assert spans(joint["clip"]) == [(8, 10), (3, 20)]
-    assert spans(joint["wave"]) == [(550, 16_000), (300, 32_000)]
+    assert find_runs(joint["clip"]) == [(8, 10), (3, 20)]
+    assert find_runs(joint["wave"]) == [(550, 16_000), (300, 32_000)]
     assert joint["meta"]["duration"] == 3.0
 
 
@@ -84,13 +84,13 @@ def test_a_missing_video_is_zeros():
     seen = ("clip", "sync", "lips")
     voice, noise = clip("speech", 2.0, 3, seen), clip("sound", 4.0, 5, seen)
     added = mix.mix_records(voice, SOUND, plan(), RATES)
-    assert spans(added["clip"]) == [(5, 40)]
-    assert spans(mix.mix_records(voice, SOUND, plan("insert"), RATES)["clip"]) == [
+    assert find_runs(added["clip"]) == [(5, 40)]
+    assert find_runs(mix.mix_records(voice, SOUND, plan("insert"), RATES)["clip"]) == [
         (5, 7),
         (0, 20),
         (5, 13),
     ]
-    assert spans(mix.mix_records(SPEECH, noise, plan(), RATES)["sync"]) == [
+    assert find_runs(mix.mix_records(SPEECH, noise, plan(), RATES)["sync"]) == [
         (0, 17),
         (3, 48),
         (0, 31),
@@ -148,21 +148,21 @@ def mixer(ratio=1.0, rates=RATES, by_time=False):
     return mix.make_mixer(mixing, VOICES + NOISES, VOICES, NOISES, rates, by_time)
 
 
-def listed(count=60, **options):
+def list_mixed(count=60, **options):
     clips = pipeline.shuffle_records(VOICES + NOISES, 1, mixer(**options))
     return [clips[number]["meta"] for number in range(count)]
 
 
 def test_all_clips_of_both_kinds_are_mixed_and_listed():
-    mixed = [meta["mixed"] for meta in listed()]
+    mixed = [meta["mixed"] for meta in list_mixed()]
     assert {m["speech"] for m in mixed} == {c["meta"]["id"] for c in VOICES}
     assert {m["sound"] for m in mixed} == {c["meta"]["id"] for c in NOISES}
     assert {m["mode"] for m in mixed} == {"add", "insert"}
 
 
 def test_what_is_mixed_depends_on_seed_and_place_alone():
-    first = listed()
-    assert listed() == first
+    first = list_mixed()
+    assert list_mixed() == first
     clips = pipeline.shuffle_records(VOICES + NOISES, 1, pickle.loads(pickle.dumps(mixer())))
     assert [clips[number]["meta"] for number in reversed(range(60))] == first[::-1]
     other = pipeline.shuffle_records(VOICES + NOISES, 2, mixer())
@@ -171,7 +171,7 @@ def test_what_is_mixed_depends_on_seed_and_place_alone():
 
 
 def test_a_share_of_the_clips_is_mixed():
-    share = np.mean(["mixed" in meta for meta in listed(240, ratio=0.5)])
+    share = np.mean(["mixed" in meta for meta in list_mixed(240, ratio=0.5)])
     assert share == pytest.approx(0.5, abs=0.1)
 
 
@@ -190,29 +190,29 @@ def test_position_is_restored_in_the_midst_of_mixing():
     again = batches()
     again.set_state(position)
     for batch in expected:
-        found = next(again)
-        np.testing.assert_array_equal(found["wave"], batch["wave"])
+        restored = next(again)
+        np.testing.assert_array_equal(restored["wave"], batch["wave"])
         for name in conditions.NAMES:
-            np.testing.assert_array_equal(found["features"][name], batch["features"][name])
+            np.testing.assert_array_equal(restored["features"][name], batch["features"][name])
 
 
 def test_hosts_mix_other_clips():
     """Each host reads its rows of every batch."""
-    whole = [batch for batch, _ in zip(batches(), range(4), strict=False)]
+    all_rows = [batch for batch, _ in zip(batches(), range(4), strict=False)]
     for rows in (range(2), range(2, 4)):
         host = [batch for batch, _ in zip(batches(rows=rows), range(4), strict=False)]
-        for part, batch in zip(host, whole, strict=True):
+        for part, batch in zip(host, all_rows, strict=True):
             np.testing.assert_array_equal(part["wave"], batch["wave"][list(rows)])
 
 
 def test_segments_of_sync_tokens_stay_whole():
     """Speech starts every 8 frames, and its tokens, 8 a segment, start there too."""
-    starts = {meta["mixed"]["start"] for meta in listed(by_time=True)}
+    starts = {meta["mixed"]["start"] for meta in list_mixed(by_time=True)}
     assert all(abs(start / 0.32 - round(start / 0.32)) < 1e-6 for start in starts)
     assert len(starts) > 3
-    made = mixer(by_time=True)
-    joint = mix.mix_records(SPEECH, SOUND, plan("insert", start=0.96), made.rates)
-    assert spans(joint["sync"])[0] == (5, 24)
+    segment_mixer = mixer(by_time=True)
+    joint = mix.mix_records(SPEECH, SOUND, plan("insert", start=0.96), segment_mixer.rates)
+    assert find_runs(joint["sync"])[0] == (5, 24)
     embedded = mixer(rates={**RATES, "sync": 25.0}, by_time=True)
     assert embedded.grid == 0, "one token a frame may start at any frame"
 
@@ -221,13 +221,13 @@ def test_segments_of_sync_tokens_stay_whole():
 
 
 def test_clips_can_be_chosen_by_task(tiny_run):
-    found = {}
+    ids = {}
     for tasks in ((), ("sound",), ("speech", "joint"), ("sound", "speech", "joint")):
         split = shards.open_split(tiny_run / "shards", "train", tasks=tasks)
         metas = [split[row]["meta"] for row in range(len(split))]
-        found[tasks] = [meta["id"] for meta in metas]
+        ids[tasks] = [meta["id"] for meta in metas]
         assert not tasks or {meta["task"] for meta in metas} <= set(tasks)
-    everything, sound, spoken, listed = found.values()
+    everything, sound, spoken, listed = ids.values()
     assert listed == everything == sorted(sound + spoken, key=everything.index)
     with pytest.raises(InputError, match=r"data.tasks: found \['music'\], expected some of"):
         shards.open_split(tiny_run / "shards", "train", tasks=("music",))
@@ -247,9 +247,9 @@ def recipe(tiny_run):
 def test_the_recipe_trains_from_another_run_and_goes_on(tiny_run, tmp_path):
     config = recipe(tiny_run)
     train(config, tmp_path)
-    found, expected = (newest(folder) for folder in (tmp_path, tiny_run))
+    weights, expected = (load_newest_weights(folder) for folder in (tmp_path, tiny_run))
     # The rate of the first step is 0, so that its weights are those that the run starts with.
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    jax.tree.map(np.testing.assert_array_equal, weights, expected)
     codecs = [(folder / "codec" / "codec.json").read_text() for folder in (tmp_path, tiny_run)]
     assert codecs[0] == codecs[1]
     config.train.steps = 3
@@ -259,7 +259,7 @@ def test_the_recipe_trains_from_another_run_and_goes_on(tiny_run, tmp_path):
     assert all(np.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in lines)
 
 
-def newest(folder):
+def load_newest_weights(folder):
     return checkpoint.load_weights(folder)[0]
 
 

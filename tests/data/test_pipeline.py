@@ -24,7 +24,7 @@ def record(number=0, seconds=2.0, **absent):
     return {name: array for name, array in full.items() if not absent.get(name)}
 
 
-def numbers(batch):
+def read_numbers(batch):
     return (batch["wave"][:, 0] * pipeline.INT16_SCALE - 1).round().astype(int).tolist()
 
 
@@ -37,10 +37,10 @@ def test_spec_follows_table_and_rates():
     assert published.frames["sync"] == 240 and published.frames["clip"] == 100
 
 
-def test_whole_and_short_clips():
-    whole, short = (pipeline.make_example(record(seconds=s), SPEC) for s in (2.0, 1.0))
-    assert whole["wave"].shape == short["wave"].shape == (32_000,)
-    assert (whole["frames"], short["frames"]) == (50, 25)
+def test_full_and_short_clips():
+    full, short = (pipeline.make_example(record(seconds=s), SPEC) for s in (2.0, 1.0))
+    assert full["wave"].shape == short["wave"].shape == (32_000,)
+    assert (full["frames"], short["frames"]) == (50, 25)
     assert short["features"]["lips"][:25].all() and not short["features"]["lips"][25:].any()
 
 
@@ -67,7 +67,7 @@ def batches(batch_size=4, **options):
 
 def drain(stream, count):
     """Clip numbers of the next batches."""
-    return [number for _ in range(count) for number in numbers(next(stream))]
+    return [number for _ in range(count) for number in read_numbers(next(stream))]
 
 
 def test_every_epoch_has_every_clip_in_another_order():
@@ -87,10 +87,10 @@ def test_position_can_be_restored():
     for _ in range(4):
         next(stream)
     position = stream.get_state()
-    expected = [numbers(next(stream)) for _ in range(3)]
+    expected = [read_numbers(next(stream)) for _ in range(3)]
     again = batches()
     again.set_state(position)
-    assert [numbers(next(again)) for _ in range(3)] == expected
+    assert [read_numbers(next(again)) for _ in range(3)] == expected
 
 
 @pytest.mark.parametrize("hosts", [2, 4])
@@ -100,23 +100,23 @@ def test_hosts_share_out_each_batch(hosts):
     shares = [batches(rows=range(i * size, (i + 1) * size)) for i in range(hosts)]
     alone = batches()
     for _ in range(5):
-        assert [n for host in shares for n in numbers(next(host))] == numbers(next(alone))
+        assert [n for host in shares for n in read_numbers(next(host))] == read_numbers(next(alone))
     assert {str(host.get_state()) for host in shares} == {str(alone.get_state())}
 
 
-def damaged(folder):
+def write_damaged_shard(folder):
     """A shard of 12 clips of which two are no records."""
     path = folder / "clips"
     writer = ArrayRecordWriter(str(path), shards.WRITER_OPTIONS)
     for number in range(12):
-        made = {**record(number), "meta": {"id": f"clip{number}"}}
-        writer.write(b"x" if number in (3, 7) else shards.encode_record(made))
+        example = {**record(number), "meta": {"id": f"clip{number}"}}
+        writer.write(b"x" if number in (3, 7) else shards.encode_record(example))
     writer.close()
     return shards.Split([str(path)], replace_corrupt=True), [f"{path}, record {n}" for n in (3, 7)]
 
 
 def corrupt_stream(folder, workers=0):
-    records, names = damaged(folder)
+    records, names = write_damaged_shard(folder)
     options = {"batch_size": 4, "seed": 1, "workers": workers}
     return pipeline.iterate_training_batches(records, SPEC, **options), names
 
@@ -131,10 +131,10 @@ def test_corrupt_records_are_named_and_the_position_stays_exact(tmp_path, worker
         batch = next(stream)
         seen |= set(pipeline.list_corrupt_records(batch))
         batch_ids.append(batch[pipeline.IDS].tolist())
-        assert [f"clip{number}" for number in numbers(batch)] == batch_ids[-1]
+        assert [f"clip{number}" for number in read_numbers(batch)] == batch_ids[-1]
     assert seen == set(names)
     flat = [name for ids in batch_ids[:3] for name in ids]
-    assert flat.count("clip4") == flat.count("clip8") == 2  # the next ones stand in
+    assert flat.count("clip4") == flat.count("clip8") == 2  # the next ones replace them
     assert not {"clip3", "clip7"} & set(flat)
     for start in (2, 4):
         again, _ = corrupt_stream(tmp_path, workers)
@@ -142,10 +142,10 @@ def test_corrupt_records_are_named_and_the_position_stays_exact(tmp_path, worker
         assert [next(again)[pipeline.IDS].tolist() for _ in range(6 - start)] == batch_ids[start:]
 
 
-def test_validation_batches_are_whole_and_come_again():
+def test_validation_batches_are_full_and_repeatable():
     records = [record(number) for number in range(6)]
     options = {"batch_size": 4, "max_examples": 99}
-    made = list(pipeline.iterate_validation_batches(records, SPEC, rows=range(4), **options))
-    assert [numbers(batch) for batch in made] == [[0, 1, 2, 3], [4, 5, 0, 1]]
+    full = list(pipeline.iterate_validation_batches(records, SPEC, rows=range(4), **options))
+    assert [read_numbers(batch) for batch in full] == [[0, 1, 2, 3], [4, 5, 0, 1]]
     half = list(pipeline.iterate_validation_batches(records, SPEC, rows=range(2, 4), **options))
-    assert [numbers(batch) for batch in half] == [[2, 3], [0, 1]]
+    assert [read_numbers(batch) for batch in half] == [[2, 3], [0, 1]]

@@ -1,3 +1,5 @@
+"""Shards: records and their bytes, splits, damage, and ids that are no file names."""
+
 import json
 import pickle
 
@@ -15,21 +17,23 @@ from vssflow_jax.features.registry import BUILT_IN
 def record(seed=0, without=()):
     """A record with all keys but `without`, of 1 second."""
     generator = np.random.default_rng(seed)
-    made = {"wave": generator.integers(-9999, 9999, 16_000).astype(np.int16)}
+    example = {"wave": generator.integers(-9999, 9999, 16_000).astype(np.int16)}
     for encoder in BUILT_IN:
         rows = () if encoder.rate is None else (round(encoder.rate),)
-        made[encoder.condition] = generator.normal(size=(*rows, encoder.width)).astype(np.float16)
-    made["phonemes"] = generator.integers(0, 71, 25).astype(np.int32)
-    made["meta"] = {
+        example[encoder.condition] = generator.normal(size=(*rows, encoder.width)).astype(
+            np.float16
+        )
+    example["phonemes"] = generator.integers(0, 71, 25).astype(np.int32)
+    example["meta"] = {
         "id": f"clip{seed}",
         "task": "speech",
         "text": "naïve “ö”",
         "alignment": [[0.1, 0.2, "S"]],
     }
-    return {name: value for name, value in made.items() if name not in without}
+    return {name: value for name, value in example.items() if name not in without}
 
 
-def same(one, other):
+def assert_same(one, other):
     assert one.keys() == other.keys() and one["meta"] == other["meta"]
     for name in one.keys() - {"meta"}:
         assert one[name].dtype == other[name].dtype
@@ -57,14 +61,14 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("without", [(), ("wave",), ("lips", "phonemes", "speaker")])
 def test_a_record_comes_back_as_it_was(without):
-    made = record(0, without)
-    data = shards.encode_record(made)
-    same(shards.decode_record(data), made)
+    example = record(0, without)
+    data = shards.encode_record(example)
+    assert_same(shards.decode_record(data), example)
     assert shards.encode_record(shards.decode_record(data)) == data
 
 
 def test_a_record_of_another_schema_is_refused():
-    for name, array in {"clip": np.zeros(3), "colour": np.zeros(3, np.float16)}.items():
+    for name, array in {"clip": np.zeros(3), "color": np.zeros(3, np.float16)}.items():
         with pytest.raises(ValueError, match="expected"):
             shards.encode_record({**record(), name: array})
 
@@ -82,16 +86,16 @@ def test_a_split_is_a_sequence(folder):
     split = shards.open_split(folder, "test")
     assert len(split) == 5
     for index in (0, 4, 2, 1, 3):
-        same(split[index], record(index, ("wave",) if index == 1 else ()))
-    same(split[-1], record(4))
+        assert_same(split[index], record(index, ("wave",) if index == 1 else ()))
+    assert_same(split[-1], record(4))
     for index in (5, -6):
         with pytest.raises(IndexError):
             split[index]
     copy = pickle.loads(pickle.dumps(split))
-    same(copy[3], record(3))
+    assert_same(copy[3], record(3))
 
 
-def damage(path, share):
+def damage_file(path, share):
     """Spoils eight bytes at a share of a file's length."""
     data = bytearray(path.read_bytes())
     at = int(share * len(bytes(data).rstrip(b"\0")))
@@ -99,23 +103,23 @@ def damage(path, share):
     path.write_bytes(data)
 
 
-def test_a_corrupt_record_is_named_or_the_next_good_one_stands_in(folder):
+def test_a_corrupt_record_is_named_or_replaced_by_the_next_good_one(folder):
     """Damage that the file format notices; reading goes on behind it."""
     path = folder / "test-00001.array_record"  # clips 2, 3, 4
     for share in (0.15, 0.45):
-        damage(path, share)
-    strict, mended = (
-        shards.open_split(folder, "test", replace_corrupt=mend) for mend in (False, True)
+        damage_file(path, share)
+    strict, replacing = (
+        shards.open_split(folder, "test", replace_corrupt=replace) for replace in (False, True)
     )
     with pytest.raises(InputError, match=rf"{path.name}, record 0: corrupt \(.*prepare again"):
         strict[2]
-    same(strict[4], record(4))
+    assert_same(strict[4], record(4))
     names = [f"{path}, record {number}" for number in (0, 1)]
-    for split in (mended, pickle.loads(pickle.dumps(mended))):
-        for index, stands_in, corrupt in ((1, 1, None), (2, 4, names), (3, 4, names[1:])):
-            found = split[index]
-            assert found["meta"].pop("corrupt", None) == corrupt
-            same(found, record(stands_in, ("wave",) if stands_in == 1 else ()))
+    for split in (replacing, pickle.loads(pickle.dumps(replacing))):
+        for index, replacement, corrupt in ((1, 1, None), (2, 4, names), (3, 4, names[1:])):
+            example = split[index]
+            assert example["meta"].pop("corrupt", None) == corrupt
+            assert_same(example, record(replacement, ("wave",) if replacement == 1 else ()))
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage" * 9, b"\xff" * 99])
@@ -127,10 +131,10 @@ def test_bytes_that_are_no_record_are_corrupt(tmp_path, data):
     writer.close()
     with pytest.raises(shards.CorruptRecord, match="record 0"):
         shards.Split([str(path)])[0]
-    mended = shards.Split([str(path)], replace_corrupt=True)
-    assert mended[0]["meta"]["corrupt"] == [f"{path}, record 0"]
+    replacing = shards.Split([str(path)], replace_corrupt=True)
+    assert replacing[0]["meta"]["corrupt"] == [f"{path}, record 0"]
     # At the end the first is next.
-    assert mended[2]["meta"]["corrupt"] == [f"{path}, record 2", f"{path}, record 0"]
+    assert replacing[2]["meta"]["corrupt"] == [f"{path}, record 2", f"{path}, record 0"]
     with pytest.raises(InputError, match="found corrupt records only"):
         shards.Split([str(path)], rows=[0, 2], replace_corrupt=True)[0]
     path.write_bytes(path.read_bytes()[:100])
@@ -161,7 +165,7 @@ def test_shards_are_the_same_bytes_each_time(tmp_path):
     assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
 
 
-def test_a_shard_appears_only_when_it_is_whole(tmp_path):
+def test_a_shard_appears_when_it_is_complete(tmp_path):
     with pytest.raises(KeyError), shards.open_shard_writer(tmp_path / "a") as write:
         write(record())
         assert not (tmp_path / "a").exists()
@@ -179,7 +183,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_wrong_with_shards_is_named(folder):
+def test_problems_with_shards_are_named(folder):
     with pytest.raises(InputError, match=r"split: found 'tests', expected one of \['test'\]"):
         shards.open_split(folder, "tests")
     shard = folder / "test-00001.array_record"

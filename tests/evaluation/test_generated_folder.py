@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.fixtures import tone
+from helpers.fixtures import make_tone
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
@@ -16,13 +16,13 @@ def records(*names, seconds=2.0):
 @pytest.fixture
 def mixed_folder(tmp_path):
     """Good files of other rates, lengths and formats, and every kind of bad one."""
-    media.write_wav(tmp_path / "good.wav", tone(2.0))
-    media.write_wav(tmp_path / "fast.wav", tone(2.0, sample_rate=44_100), 44_100)
-    media.write_wav(tmp_path / "long.wav", tone(3.0))
-    media.write_wav(tmp_path / "nearly.wav", tone(1.95))
-    media.write_wav(tmp_path / "short.wav", tone(0.5))
-    media.write_wav(tmp_path / "stranger.wav", tone(2.0))
-    media.write_wav(tmp_path / "hollow.wav", tone(0.0))
+    media.write_wav(tmp_path / "good.wav", make_tone(2.0))
+    media.write_wav(tmp_path / "fast.wav", make_tone(2.0, sample_rate=44_100), 44_100)
+    media.write_wav(tmp_path / "long.wav", make_tone(3.0))
+    media.write_wav(tmp_path / "nearly.wav", make_tone(1.95))
+    media.write_wav(tmp_path / "short.wav", make_tone(0.5))
+    media.write_wav(tmp_path / "stranger.wav", make_tone(2.0))
+    media.write_wav(tmp_path / "hollow.wav", make_tone(0.0))
     (tmp_path / "empty.wav").touch()
     (tmp_path / "corrupt.wav").write_bytes(bytes(range(256)) * 20)
     (tmp_path / "torn.wav").write_bytes((tmp_path / "good.wav").read_bytes()[:20_000])
@@ -65,7 +65,7 @@ def test_files_of_no_clip_are_extra(mixed_folder):
 
 
 def test_a_second_file_of_a_clip_is_extra(tmp_path):
-    media.write_wav(tmp_path / "a.wav", tone(1.0))
+    media.write_wav(tmp_path / "a.wav", make_tone(1.0))
     (tmp_path / "a.flac").write_bytes((tmp_path / "a.wav").read_bytes())
     files = generated_folder.find_files(tmp_path)
     assert files == {"a": tmp_path / "a.wav"}
@@ -76,7 +76,7 @@ def test_a_second_file_of_a_clip_is_extra(tmp_path):
 
 def test_a_manifest_maps_ids_to_files(tmp_path):
     for name in ("1", "2", "3"):
-        media.write_wav(tmp_path / f"{name}.wav", tone(1.0))
+        media.write_wav(tmp_path / f"{name}.wav", make_tone(1.0))
     (tmp_path / "manifest.csv").write_text("id,audio\na,1.wav\nb,2.wav\nc,4.wav\n")
     files = generated_folder.find_files(tmp_path)
     assert files["a"] == tmp_path / "1.wav"

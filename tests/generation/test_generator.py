@@ -51,13 +51,13 @@ def test_a_clip_sounds_the_same_in_any_batch(generator, records):
     assert np.corrcoef(together[1], alone)[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("name", [*fixtures.REAL, "short.mp4", "said.mp4"])
+@pytest.mark.parametrize("name", [*fixtures.REAL_VIDEOS, "short.mp4", "said.mp4"])
 def test_a_media_file_and_its_shard_have_the_same_sound(generator, name, tmp_path):
     """Conditions and noise depend on the file, and not on the row's id."""
     text = "set blue at g nine now" if name == "said.mp4" else ""
-    source = fixtures.real(name) if name in fixtures.REAL else tmp_path / name
+    source = fixtures.find_real_video(name) if name in fixtures.REAL_VIDEOS else tmp_path / name
     if not source.exists():
-        fixtures.clip(source, 1.3 if name == "short.mp4" else 4.0, sound=False)
+        fixtures.write_clip(source, 1.3 if name == "short.mp4" else 4.0, sound=False)
     (tmp_path / "clips.csv").write_text(f"id,split,video,text\nx,test,{source},{text}\n")
     prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
     (record,) = shards.open_split(tmp_path / "shards", "test")
@@ -67,7 +67,7 @@ def test_a_media_file_and_its_shard_have_the_same_sound(generator, name, tmp_pat
 
 
 def test_a_clip_sounds_the_same_among_longer_ones(generator, records, tmp_path):
-    source = fixtures.clip(tmp_path / "short.mp4", 1.3)
+    source = fixtures.write_clip(tmp_path / "short.mp4", 1.3)
     (tmp_path / "clips.csv").write_text(f"id,split,video\nx,test,{source}\n")
     prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
     short = shards.open_split(tmp_path / "shards", "test")[0]
@@ -82,9 +82,9 @@ def test_seed_and_text_matter(generator):
     assert np.abs(one - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", fixtures.REAL)
+@pytest.mark.parametrize("name", fixtures.REAL_VIDEOS)
 def test_real_videos_keep_their_packets_and_length(generator, name, tmp_path):
-    source, out = fixtures.real(name), tmp_path / "out.mp4"
+    source, out = fixtures.find_real_video(name), tmp_path / "out.mp4"
     text = "set blue at g nine now" if name.startswith("carphone") else None
     output = generator(video=source, text=text)
     output.save(out)
@@ -179,7 +179,7 @@ def test_each_line_has_its_voice(generator, tiny_run):
 
 
 def test_stems_and_progress(generator, tmp_path):
-    video, fractions = fixtures.clip(tmp_path / "in.mp4", seconds=4), []
+    video, fractions = fixtures.write_clip(tmp_path / "in.mp4", seconds=4), []
     output = generator(
         video=video, text="bin red by k two soon", stems=True, steps=4, progress=fractions.append
     )

@@ -35,10 +35,10 @@ def corpus(tmp_path_factory):
     """A folder of media: good clips, a voice, an alignment, and broken files."""
     folder = tmp_path_factory.mktemp("corpus")
     for number in range(4):
-        fixtures.clip(folder / f"{number}.mp4", 2.0, seed=number)
-    fixtures.clip(folder / "silent.mp4", 2.0, sound=False)
-    fixtures.clip(folder / "long.mp4", 5.0)
-    media.write_wav(folder / "voice.wav", fixtures.tone(2.0, 150.0))
+        fixtures.write_clip(folder / f"{number}.mp4", 2.0, seed=number)
+    fixtures.write_clip(folder / "silent.mp4", 2.0, sound=False)
+    fixtures.write_clip(folder / "long.mp4", 5.0)
+    media.write_wav(folder / "voice.wav", fixtures.make_tone(2.0, 150.0))
     media.write_wav(folder / "silence.wav", np.zeros(16_000, np.float32))
     alignment.write_alignment(folder / "0.csv", TIMES)
     spoken = [s for word in phonemes.pronounce(SENTENCE.split()) for s in word]
@@ -247,7 +247,7 @@ def test_long_speech_is_cut_where_it_pauses(corpus, tmp_path):
 
 def test_files_may_have_odd_lengths(tmp_path):
     """29.97 frames a second and 4.004 s become whole latent frames."""
-    source = fixtures.real("carphone_pristine.mp4")
+    source = fixtures.find_real_video("carphone_pristine.mp4")
     path = write_manifest(tmp_path, [f"x,{source},,,,,test,"])
     prepare(path, tmp_path / "out", workers=0, progress=False)
     record = records(tmp_path / "out")["x"]

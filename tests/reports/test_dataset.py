@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 import pytest
-from helpers.fixtures import tone
+from helpers.fixtures import make_tone
 from helpers.html_pages import HOSTILE, Page, add_hostile, assert_self_contained
 
 from vssflow_jax import media
@@ -27,7 +27,7 @@ def report(tmp_path):
     }  # fmt: skip
     record = {
         "meta": meta,
-        "wave": media.to_int16(tone(SECONDS)),
+        "wave": media.to_int16(make_tone(SECONDS)),
         "phonemes": np.zeros(25, np.int32),
     }
     for encoder in BUILT_IN:

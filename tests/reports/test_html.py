@@ -6,7 +6,7 @@ import av
 import jinja2
 import numpy as np
 import pytest
-from helpers.fixtures import tone
+from helpers.fixtures import make_tone
 from helpers.html_pages import HOSTILE, Page
 
 from vssflow_jax.reports import html
@@ -31,7 +31,7 @@ def test_a_missing_value_is_an_error():
 
 
 def test_a_sound_survives_the_page():
-    wave = tone(1.5, 330)
+    wave = make_tone(1.5, 330)
     data = html.encode_mp3(wave)
     with av.open(io.BytesIO(data)) as container:
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]

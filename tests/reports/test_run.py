@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers.fixtures import tone
+from helpers.fixtures import make_tone
 from helpers.html_pages import HOSTILE, Page, add_hostile_values, assert_self_contained
 from PIL import Image
 
@@ -40,7 +40,7 @@ def write_shards(folder, rng, suffix=""):
                 meta["annotation"] = {"onsets": [0.5], "sound_class": "wood" + suffix}
                 if task != "sound":
                     meta |= {"text": "bin" + suffix, "alignment": MARKS}
-                wave = media.to_int16(tone(SECONDS, 200 + 50 * number))
+                wave = media.to_int16(make_tone(SECONDS, 200 + 50 * number))
                 clip = rng.uniform(-1, 1, (10, 768)).astype(np.float16)
                 add({"wave": wave, "clip": clip, "meta": meta})
     split = {"files": ["test.array_record"], "silent": [], "clips": 3 * CLIPS}
@@ -70,7 +70,7 @@ def write_scores(workdir, tasks, suffix=""):
                 writer.writerow((task, name, "bin", HOSTILE, errors, errors))
                 for folder in (f"generated/{task}", *(("floor",) if suffix else ())):
                     path = workdir / "eval" / folder / f"{name}.wav"
-                    media.write_wav(path, tone(SECONDS, 300))
+                    media.write_wav(path, make_tone(SECONDS, 300))
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_unknown_characters_and_broken_models_are_named(model):
 def manifest(folder, texts):
     rows = []
     for k, text in enumerate(texts):
-        media.write_wav(folder / f"{k}.wav", fixtures.tone(4.0), 16_000)
+        media.write_wav(folder / f"{k}.wav", fixtures.make_tone(4.0), 16_000)
         rows.append(f'{k},{k}.wav,"{text}",{"test" if k == 0 else "train"},speech')
     (folder / "clips.csv").write_text("\n".join(["id,audio,text,split,task", *rows]) + "\n")
     return folder / "clips.csv"

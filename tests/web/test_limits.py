@@ -49,7 +49,7 @@ def left(tmp_path):
 
 
 def test_a_request_leaves_nothing(studio, tmp_path):
-    upload = fixtures.clip(tmp_path / "..%2f..%2fetc passwd.mp4")
+    upload = fixtures.write_clip(tmp_path / "..%2f..%2fetc passwd.mp4")
     steps = []
     for found in studio.make(Form(video=str(upload), text="set blue", candidates=2)):
         steps.append(found)
@@ -76,10 +76,10 @@ def test_a_request_that_is_given_up_leaves_nothing(studio, tmp_path):
 def wrong_forms(folder):
     (folder / "text.mp4").write_text("not a video")
     (folder / "large.mp4").write_bytes(bytes(600_000))
-    media.write_wav(folder / "sound.mp4", fixtures.tone())
+    media.write_wav(folder / "sound.mp4", fixtures.make_tone())
     long, wide = folder / "long.mp4", folder / "wide.mp4"
-    media.write_video(long, fixtures.pictures(6 * 25), 25)
-    media.write_video(wide, fixtures.pictures(10, width=160), 25)
+    media.write_video(long, fixtures.make_frames(6 * 25), 25)
+    media.write_video(wide, fixtures.make_frames(10, width=160), 25)
     yield Form(video=str(folder / "text.mp4")), "The video: "
     yield Form(video=str(folder / "large.mp4")), "1 MB; this page takes up to 0.5"
     yield Form(video=str(folder / "sound.mp4")), "The video: "
@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said_in_a_sentence(studio, tmp_path):
 
 def test_lines_call_voices_by_their_numbers(studio, tmp_path):
     voice = tmp_path / "voice.wav"
-    media.write_wav(voice, fixtures.tone())
+    media.write_wav(voice, fixtures.make_tone())
     list(studio.make(Form(lines="0,1,set\n1,,lay,3", voices=[voice, None, voice])))
     (request,) = studio.generator.requests
     names = [line.speaker and line.speaker.name for line in request.script]
@@ -131,6 +131,6 @@ def test_errors_of_the_library_speak_of_fields(tmp_path):
 
 
 def test_a_look_at_the_video(studio, tmp_path):
-    strip, seconds = studio.look(str(fixtures.clip(tmp_path / "in.mp4")))
+    strip, seconds = studio.look(str(fixtures.write_clip(tmp_path / "in.mp4")))
     assert "<img" in strip and seconds == pytest.approx(2.0, abs=0.05)
     assert studio.look(None) == ("", 0.0)

@@ -30,11 +30,11 @@ def media_duration(path):
     return media.probe(path).duration
 
 
-@pytest.mark.parametrize("name", ["miniav", *fixtures.REAL])
+@pytest.mark.parametrize("name", ["miniav", *fixtures.REAL_VIDEOS])
 def test_a_video_gets_its_sound(visit, tiny_run, tmp_path, name):
     """Progress is seen, the result plays to its length, and the download is a whole file."""
     source = next((tiny_run / "corpus" / "videos").glob("*.mp4"))
-    source = source if name == "miniav" else fixtures.real(name)
+    source = source if name == "miniav" else fixtures.find_real_video(name)
     page = visit()
     drop(page, source)
     say(page, "bin red by k two soon")
@@ -57,8 +57,8 @@ def test_a_video_gets_its_sound(visit, tiny_run, tmp_path, name):
 def wrong_files(folder):
     (folder / "text.mp4").write_text("not a video")
     (folder / "large.mp4").write_bytes(bytes(200_000_000))
-    media.write_wav(folder / "sound.mp4", fixtures.tone())
-    media.write_video(folder / "long.mp4", fixtures.pictures(1200), 1)
+    media.write_wav(folder / "sound.mp4", fixtures.make_tone())
+    media.write_video(folder / "long.mp4", fixtures.make_frames(1200), 1)
     return {"text.mp4": "The video", "long.mp4": "lasts 1200 s", "sound.mp4": "The video"}
 
 
@@ -74,7 +74,7 @@ def test_wrong_files_are_refused_and_the_page_goes_on(visit, tmp_path):
     page.reload()
     page.wait_for_selector("#generate")
     evil = tmp_path / "..%2f..%2f..%2ftmp%2fevil.mp4"
-    fixtures.clip(evil)
+    fixtures.write_clip(evil)
     drop(page, evil)
     generate(page)
     assert not list(Path("/tmp").glob("evil*"))
