@@ -57,8 +57,8 @@ def ensure_shards(config, workdir: Path) -> Path:
     from vssflow_jax.preparation.prepare import prepare
 
     print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
-    count = build.CLIPS if config.data.corpus_clips is None else config.data.corpus_clips
-    manifest = build.build(workdir / "corpus", clips=count, seed=config.seed)
+    count = build.DEFAULT_CLIPS if config.data.corpus_clips is None else config.data.corpus_clips
+    manifest = build.build_corpus(workdir / "corpus", clips=count, seed=config.seed)
     prepare(manifest, folder, max_seconds=config.data.duration)
     return folder
 

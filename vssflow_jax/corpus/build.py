@@ -1,4 +1,4 @@
-"""Writes the corpus: clips by number, shared out to processes, and the manifest at the end."""
+"""Building MiniAV: its clips, by number and in several processes, then its tables."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from vssflow_jax.text import alignment
 
 DURATION = 4.0  # seconds of a clip
 SAMPLES, FRAMES = round(DURATION * SAMPLE_RATE), round(DURATION * render.RATE)
-CLIPS, FEWEST = 2400, 9  # default size; the least with every task in every split
-TEST, VALID = 64, 16  # clips a task, in a corpus that is large enough
+DEFAULT_CLIPS = 2400
+MIN_CLIPS = 9  # for every task in every split
+NUM_TEST, NUM_VALID = 64, 16  # clips of a task, in a corpus that is large enough
 VERSION = 2  # of the corpus; part of corpus.json
 MANIFEST, SETTINGS = "clips.csv", "corpus.json"
-JOB = 8  # clips that a process makes at a time
+JOB_SIZE = 8  # clips that a process makes at a time
 
 SPEECH_PEAK = (0.45, 0.7)
 EVENT_PEAK = (0.4, 0.7)
@@ -43,8 +44,8 @@ LEAD, TAIL = 0.1, 0.15  # silence at least before and behind a sentence, seconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
-    """What a clip is, before any of it is made."""
+class Plan:
+    """The content of one clip: its task and split, who speaks, what sounds."""
 
     id: str
     number: int
@@ -56,92 +57,96 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """Clips for one process."""
+    """Clips for one process to write into folder `out`."""
 
     out: pathlib.Path
     seed: int
-    clips: tuple[Clip, ...]
+    plans: tuple[Plan, ...]
 
 
-def plan(clips: int) -> list[Clip]:
-    """The corpus' clips: tasks take turns; in each, classes and voices do, splits in blocks.
+def plan_corpus(clips: int) -> list[Plan]:
+    """The plans of a corpus: tasks alternate; in each, classes and voices do; splits in blocks.
 
-    Raises InputError if `clips` cannot give every task a clip in every split.
+    Raises:
+      InputError: too few clips for every task to be in every split.
     """
-    if clips < FEWEST:
-        raise InputError(f"--clips: found {clips}, expected at least {FEWEST}")
-    each = clips // len(TASKS)
-    test, valid = max(1, min(TEST, each // 5)), max(1, min(VALID, each // 10))
-    found = []
+    if clips < MIN_CLIPS:
+        raise InputError(f"--clips: found {clips}, expected at least {MIN_CLIPS}")
+    per_task = clips // len(TASKS)
+    test, valid = max(1, min(NUM_TEST, per_task // 5)), max(1, min(NUM_VALID, per_task // 10))
+    plans = []
     for number in range(clips):
-        turn, task = number // len(TASKS), TASKS[number % len(TASKS)]
-        split = "test" if turn < test else "valid" if turn < test + valid else "train"
-        voice = voices.VOICES[(turn + turn // len(sounds.CLASSES)) % len(voices.VOICES)].name
-        found.append(Clip(
-            id=f"{task}-{turn:05d}", number=number, task=task, split=split,
+        index, task = number // len(TASKS), TASKS[number % len(TASKS)]
+        split = "test" if index < test else "valid" if index < test + valid else "train"
+        voice = voices.VOICES[(index + index // len(sounds.CLASSES)) % len(voices.VOICES)].name
+        sound_class = sounds.CLASSES[index % len(sounds.CLASSES)]
+        plans.append(Plan(
+            id=f"{task}-{index:05d}", number=number, task=task, split=split,
             voice=None if task == "sound" else voice,
-            sound_class=None if task == "speech" else sounds.CLASSES[turn % len(sounds.CLASSES)],
+            sound_class=None if task == "speech" else sound_class,
         ))  # fmt: skip
-    return found
+    return plans
 
 
 @dataclasses.dataclass(kw_only=True)
-class Made:
+class Example:
     """A clip in memory.
 
     Attributes:
       wave: float [n] at 16 kHz, in [-1, 1].
-      row: its line of the manifest; note: its annotation.
+      row: its row of the manifest.
+      annotation: its line of annotations.jsonl.
       intervals: its phonemes' times; empty without speech.
       frames: uint8 [T, 128, 128, 3] at 25 a second.
     """
 
     wave: np.ndarray
     row: dict
-    note: dict
+    annotation: dict
     intervals: list[alignment.Interval] = dataclasses.field(default_factory=list)
     frames: np.ndarray | None = None
 
 
-def make(clip: Clip, seed: int) -> Made:
-    """One clip, from its number and the seed alone."""
-    rng = np.random.default_rng((seed, clip.number))
-    row = {"id": clip.id, "video": f"videos/{clip.id}.mp4", "split": clip.split, "task": clip.task}
-    made = Made(wave=sounds.room(SAMPLES, rng), row=row, note={"id": clip.id})
-    at, box = render.place(clip.task, rng)
-    peak = rng.uniform(*(SPEECH_PEAK if clip.voice else EVENT_PEAK))
-    speaker = _add_speech(made, clip, at, peak, rng) if clip.voice else None
-    if clip.sound_class and clip.voice:
-        peak *= BESIDE_SPEECH[clip.sound_class]
-    source = _add_event(made, clip, box, peak, rng) if clip.sound_class else None
-    made.wave = np.clip(made.wave, -0.99, 0.99).astype(np.float32)
-    made.frames = render.render(speaker, source, FRAMES, rng)
-    return made
+def make_example(plan: Plan, seed: int) -> Example:
+    """One clip; it depends on its plan and the seed alone."""
+    rng = np.random.default_rng((seed, plan.number))
+    row = {"id": plan.id, "video": f"videos/{plan.id}.mp4", "split": plan.split, "task": plan.task}
+    wave = sounds.synthesize_room(SAMPLES, rng)
+    example = Example(wave=wave, row=row, annotation={"id": plan.id})
+    position, box = render.draw_layout(plan.task, rng)
+    peak = rng.uniform(*(SPEECH_PEAK if plan.voice else EVENT_PEAK))
+    speaker = _add_speech(example, plan, position, peak, rng) if plan.voice else None
+    if plan.sound_class and plan.voice:
+        peak *= BESIDE_SPEECH[plan.sound_class]
+    source = _add_event(example, plan, box, peak, rng) if plan.sound_class else None
+    example.wave = np.clip(example.wave, -0.99, 0.99).astype(np.float32)
+    example.frames = render.render_frames(speaker, source, FRAMES, rng)
+    return example
 
 
-def _add_speech(made: Made, clip: Clip, at, peak: float, rng) -> render.Speaker:
-    words, spoken = _utterance(clip, rng)
+def _add_speech(example: Example, plan: Plan, position, peak: float, rng) -> render.Speaker:
+    words, spoken = _draw_utterance(plan, rng)
     last = SAMPLES - len(spoken.wave) - round(TAIL * SAMPLE_RATE)
     first = int(rng.integers(round(LEAD * SAMPLE_RATE), last))
-    made.wave[first : first + len(spoken.wave)] += peak * spoken.wave
+    example.wave[first : first + len(spoken.wave)] += peak * spoken.wave
     shift = first / SAMPLE_RATE
-    made.intervals = [alignment.Interval(a + shift, b + shift, s) for a, b, s in spoken.sounds]
-    x, y, scale = at
-    look = voices.BY_NAME[clip.voice].look
-    speaker = render.Speaker(look=look, sounds=made.intervals, x=x, y=y, scale=scale)
-    made.row |= {
+    example.intervals = [alignment.Interval(a + shift, b + shift, s) for a, b, s in spoken.sounds]
+    x, y, scale = position
+    look = voices.BY_NAME[plan.voice].look
+    speaker = render.Speaker(look=look, sounds=example.intervals, x=x, y=y, scale=scale)
+    example.row |= {
         "text": " ".join(words),
-        "alignment": f"alignments/{clip.id}.csv",
-        "speaker_audio": f"voices/{clip.voice}_{rng.integers(len(voices.REFERENCES))}.wav",
+        "alignment": f"alignments/{plan.id}.csv",
+        "speaker_audio": f"voices/{plan.voice}_{rng.integers(len(voices.REFERENCES))}.wav",
     }
-    made.note |= {"speaker": clip.voice, "mouth": list(speaker.mouth)}
+    example.annotation |= {"speaker": plan.voice, "mouth": list(speaker.mouth)}
     return speaker
 
 
-def _utterance(clip: Clip, rng: np.random.Generator) -> tuple[list[str], voices.Utterance]:
-    """A sentence and how the clip's voice says it, spoken faster if it would not fit."""
-    words = sentences.draw_sentence(clip.split, rng)
-    voice, tempo = voices.BY_NAME[clip.voice], rng.uniform(*TEMPO)
+def _draw_utterance(plan: Plan, rng: np.random.Generator) -> tuple[list[str], voices.Utterance]:
+    """A sentence in the plan's voice, spoken faster if it would not fit."""
+    words = sentences.draw_sentence(plan.split, rng)
+    voice, tempo = voices.BY_NAME[plan.voice], rng.uniform(*TEMPO)
     spoken = voices.speak(voice, words, tempo)
     while len(spoken.wave) / SAMPLE_RATE > DURATION - LEAD - TAIL - 0.1:
         tempo *= 1.1
@@ -149,94 +154,99 @@ def _utterance(clip: Clip, rng: np.random.Generator) -> tuple[list[str], voices.
     return words, spoken
 
 
-def _add_event(made: Made, clip: Clip, box, peak: float, rng) -> render.Source:
-    scene = scenes.plan(clip.sound_class, DURATION, render.RATE, rng)
-    made.wave += peak * scenes.sound(scene, SAMPLES, render.RATE, rng)
-    made.note["sound_class"] = clip.sound_class
+def _add_event(example: Example, plan: Plan, box, peak: float, rng) -> render.Source:
+    scene = scenes.draw_scene(plan.sound_class, DURATION, render.RATE, rng)
+    example.wave += peak * scenes.synthesize_scene(scene, SAMPLES, render.RATE, rng)
+    example.annotation["sound_class"] = plan.sound_class
     if scene.density is None:
-        made.note["onsets"] = [round(float(time), 4) for time in scene.onsets]
+        example.annotation["onsets"] = [round(float(time), 4) for time in scene.onsets]
     return render.Source(scene=scene, box=box)
 
 
-def _write(job: Job) -> list[tuple[int, dict, dict]]:
+# ---- files --------------------------------------------------------------------------------
+
+
+def _write_clips(job: Job) -> list[tuple[int, dict, dict]]:
     """Makes and writes the clips of a job: their numbers, rows and annotations."""
-    done = []
-    for clip in job.clips:
-        made = make(clip, job.seed)
-        if made.intervals:
-            alignment.write_alignment(job.out / made.row["alignment"], made.intervals)
-        path = job.out / made.row["video"]
-        media.write_video(path, made.frames, render.RATE, made.wave, SAMPLE_RATE)
-        done.append((clip.number, made.row, made.note))
-    return done
+    entries = []
+    for plan in job.plans:
+        example = make_example(plan, job.seed)
+        if example.intervals:
+            path = job.out / example.row["alignment"]
+            alignment.write_alignment(path, example.intervals)
+        path = job.out / example.row["video"]
+        media.write_video(path, example.frames, render.RATE, example.wave, SAMPLE_RATE)
+        entries.append((plan.number, example.row, example.annotation))
+    return entries
 
 
 def _write_references(out: pathlib.Path) -> None:
     for voice in voices.VOICES:
         for number in range(len(voices.REFERENCES)):
-            wave = 0.6 * voices.reference(voice, number)
-            noise = sounds.room(len(wave), np.random.default_rng(number))
+            wave = 0.6 * voices.speak_reference(voice, number)
+            noise = sounds.synthesize_room(len(wave), np.random.default_rng(number))
             media.write_wav(out / f"voices/{voice.name}_{number}.wav", wave + noise, SAMPLE_RATE)
 
 
-def _complete(out: pathlib.Path, settings: dict) -> bool:
-    """Whether `out` holds this corpus already; InputError if it holds another."""
+def _is_complete(out: pathlib.Path, settings: dict) -> bool:
+    """Whether `out` already holds this corpus; InputError if it holds another."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: found the file {out}, expected a folder")
     if not (out / MANIFEST).exists():
         return False
     try:
-        found = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+        existing = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = "other clips"
-    if found != settings:
+        existing = "other clips"
+    if existing != settings:
         raise InputError(
-            f"--out: found {out / MANIFEST} of {found}, expected {settings} or a "
+            f"--out: found {out / MANIFEST} of {existing}, expected {settings} or a "
             "folder without a corpus"
         )
     return True
 
 
-def build(
+def build_corpus(
     out: str | os.PathLike,
-    clips: int = CLIPS,
+    clips: int = DEFAULT_CLIPS,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
 ) -> pathlib.Path:
     """Writes the corpus into folder `out` and returns its manifest, `out`/clips.csv.
 
-    The same `clips` and `seed` give the same files, however many `workers` (None: all cores)
-    there are. The manifest is written last, so a folder without one is not whole, and is made
-    anew; a whole corpus is left as it is.
+    The same `clips` and `seed` give the same files for any number of `workers` (None: all cores).
+    The manifest is written last: a folder without one is incomplete and is written again; a
+    complete corpus is left as it is.
 
-    Raises InputError for too few clips, or where `out` is a file or holds another corpus.
+    Raises:
+      InputError: too few clips, or `out` is a file or holds another corpus.
     """
     out = pathlib.Path(out)
     settings = {"corpus": "MiniAV", "version": VERSION, "clips": clips, "seed": seed}
-    planned = plan(clips)
-    if _complete(out, settings):
-        print(f"{out / MANIFEST}: all {clips} clips are there already", file=sys.stderr)
+    plans = plan_corpus(clips)
+    if _is_complete(out, settings):
+        print(f"{out / MANIFEST}: all {clips} clips are already there", file=sys.stderr)
         return out / MANIFEST
     out.mkdir(parents=True, exist_ok=True)
     _write_references(out)
-    jobs = [Job(out=out, seed=seed, clips=tuple(planned[k : k + JOB]))
-            for k in range(0, clips, JOB)]  # fmt: skip
-    made = []
+    jobs = [Job(out=out, seed=seed, plans=tuple(plans[first : first + JOB_SIZE]))
+            for first in range(0, clips, JOB_SIZE)]  # fmt: skip
+    entries = []
     with tqdm(total=clips, desc="MiniAV", unit="clip", disable=not progress) as bar:
-        for done in process_pool.unordered(_write, jobs, workers):
-            made += done
-            bar.update(len(done))
-    _write_tables(out, sorted(made, key=lambda m: m[0]), settings)
+        for written in process_pool.unordered(_write_clips, jobs, workers):
+            entries += written
+            bar.update(len(written))
+    _write_tables(out, sorted(entries, key=lambda entry: entry[0]), settings)
     return out / MANIFEST
 
 
-def _write_tables(out: pathlib.Path, made: list[tuple[int, dict, dict]], settings: dict) -> None:
-    lines = [json.dumps(note, sort_keys=True) for _, _, note in made]
+def _write_tables(out: pathlib.Path, entries: list[tuple[int, dict, dict]], settings: dict) -> None:
+    lines = [json.dumps(annotation, sort_keys=True) for _, _, annotation in entries]
     write_text(out / ANNOTATIONS, "\n".join(lines) + "\n")
     write_text(out / SETTINGS, json.dumps(settings) + "\n")
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row for _, row, _ in made)
+    writer.writerows(row for _, row, _ in entries)
     write_text(out / MANIFEST, table.getvalue())

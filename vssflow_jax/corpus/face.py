@@ -16,30 +16,30 @@ HEAD, WIDE = 42, 33  # half height and half width of the head
 MOUTH_Y = 19  # the mouth below the middle of the head
 MOUTH_X, MOUTH_UP, MOUTH_DOWN = 21, 13, 17  # from the mouth's middle to its patch's edges
 SWAY = 2  # largest shift of the head by its slow motion, pixels
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Look:
-    """Colours of skin, hair and shirt; hair style; build (width of the head over the usual)."""
+    """Colors of skin, hair and shirt; hair style; build (width of the head over the usual)."""
 
-    skin: Colour
-    hair: Colour
-    shirt: Colour
+    skin: Color
+    hair: Color
+    shirt: Color
     style: str  # short | long | bun | bald | curly
     build: float = 1.0
     beard: bool = False
     glasses: bool = False
 
 
-def _mixed(a: Colour, b: Colour, share: float) -> Colour:
+def _mix_colors(a: Color, b: Color, share: float) -> Color:
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
 
 
 class _Canvas:
     """A transparent picture around a middle point, drawn at `SUPER` times its size."""
 
-    def __init__(self, left, up, right, down, scale: float, ground: Colour):
+    def __init__(self, left, up, right, down, scale: float, ground: Color):
         self.left, self.up = left * scale, up * scale
         self.zoom = SUPER * scale
         size = (round((left + right) * scale), round((up + down) * scale))
@@ -51,14 +51,14 @@ class _Canvas:
         origin = (self.left * SUPER, self.up * SUPER)
         return [origin[k % 2] + p * self.zoom for k, p in enumerate(points)]
 
-    def ellipse(self, x, y, rx, ry, colour):
-        self.draw.ellipse(self.xy(x - rx, y - ry, x + rx, y + ry), fill=colour)
+    def ellipse(self, x, y, rx, ry, color):
+        self.draw.ellipse(self.xy(x - rx, y - ry, x + rx, y + ry), fill=color)
 
-    def done(self) -> Image.Image:
+    def reduce(self) -> Image.Image:
         return self.image.reduce(SUPER)
 
 
-def _hair_behind(c: _Canvas, look: Look, wide: float) -> None:
+def _draw_hair_behind(c: _Canvas, look: Look, wide: float) -> None:
     if look.style == "long":
         box = c.xy(-wide - 6, -HEAD - 5, wide + 6, HEAD + 8)
         c.draw.rounded_rectangle(box, radius=30 * c.zoom, fill=look.hair)
@@ -69,7 +69,7 @@ def _hair_behind(c: _Canvas, look: Look, wide: float) -> None:
             c.ellipse(x * wide / 2.6, -HEAD + 8 + 3 * x * x, 13, 13, look.hair)
 
 
-def _hair_before(c: _Canvas, look: Look, wide: float) -> None:
+def _draw_hair_before(c: _Canvas, look: Look, wide: float) -> None:
     if look.style == "bald":
         return
     c.draw.chord(c.xy(-wide - 2, -HEAD - 4, wide + 2, HEAD - 4), 196, 344, fill=look.hair)
@@ -78,7 +78,7 @@ def _hair_before(c: _Canvas, look: Look, wide: float) -> None:
             c.draw.rectangle(c.xy(x, -14, x + 4, 0), fill=look.hair)
 
 
-def head(look: Look, scale: float, closed: bool) -> tuple[Image.Image, tuple[float, float]]:
+def draw_head(look: Look, scale: float, closed: bool) -> tuple[Image.Image, tuple[float, float]]:
     """The head without its mouth, with open or `closed` eyes.
 
     Returns:
@@ -86,18 +86,18 @@ def head(look: Look, scale: float, closed: bool) -> tuple[Image.Image, tuple[flo
     """
     wide = WIDE * look.build
     c = _Canvas(62, 62, 62, 90, scale, look.shirt)
-    shadow = _mixed(look.skin, (40, 10, 0), 0.28)
-    _hair_behind(c, look, wide)
+    shadow = _mix_colors(look.skin, (40, 10, 0), 0.28)
+    _draw_hair_behind(c, look, wide)
     c.draw.rounded_rectangle(c.xy(-54, HEAD + 12, 54, 130), radius=22 * c.zoom, fill=look.shirt)
     c.draw.rectangle(c.xy(-11, 28, 11, HEAD + 16), fill=shadow)
     for side in (-1, 1):
         c.ellipse(side * wide, 2, 5, 8, shadow)
     c.ellipse(0, 0, wide, HEAD, look.skin)
     if look.beard:
-        jaw = _mixed(look.hair, look.skin, 0.15)
+        jaw = _mix_colors(look.hair, look.skin, 0.15)
         c.draw.chord(c.xy(-wide, -HEAD, wide, HEAD), 12, 168, fill=jaw)
         c.ellipse(0, MOUTH_Y - 1, 19, 12.5, look.skin)
-    _hair_before(c, look, wide)
+    _draw_hair_before(c, look, wide)
     for side in (-1, 1):
         x = side * wide * 0.44
         if closed:
@@ -105,20 +105,20 @@ def head(look: Look, scale: float, closed: bool) -> tuple[Image.Image, tuple[flo
         else:
             c.ellipse(x, -6, 7, 5, (250, 250, 250))
             c.ellipse(x, -6, 3.6, 4.2, (40, 30, 30))
-        brow = _mixed(look.hair, (30, 20, 10), 0.4)
+        brow = _mix_colors(look.hair, (30, 20, 10), 0.4)
         c.draw.line(c.xy(x - 8, -15, x + 8, -16), fill=brow, width=round(2.5 * c.zoom))
         if look.glasses:
             box = c.xy(x - 11, -14, x + 11, 3)
             c.draw.rectangle(box, outline=(20, 20, 20), width=round(1.6 * c.zoom))
     c.draw.polygon(c.xy(-3, 7, 3, 7, 0, -5), fill=shadow)
-    return c.done(), (c.left, c.up)
+    return c.reduce(), (c.left, c.up)
 
 
-def mouth(look: Look, scale: float, shape: np.ndarray) -> Image.Image:
+def draw_mouth(look: Look, scale: float, shape: np.ndarray) -> Image.Image:
     """The mouth of one frame on a transparent patch. shape: [5], columns of `visemes.CHANNELS`."""
     opened, width, teeth, tongue, bite = (float(v) for v in shape)
     skin = look.skin
-    lips = _mixed((190, 50, 60), skin, 0.2)
+    lips = _mix_colors((190, 50, 60), skin, 0.2)
     c = _Canvas(MOUTH_X, MOUTH_UP, MOUTH_X, MOUTH_DOWN, scale, lips)
     rx = 12.5 + 4.5 * width
     up, down = 1.0 + 5.5 * opened, 1.0 + 10.5 * opened
@@ -136,10 +136,10 @@ def mouth(look: Look, scale: float, shape: np.ndarray) -> Image.Image:
     if bite > 0.3:  # the upper teeth on the lower lip
         c.ellipse(0, lip, rx * 0.9, lip + 0.6, lips)
         c.draw.rectangle(c.xy(-rx * 0.6, -1.6, rx * 0.6, 1.4), fill=(250, 250, 245))
-    return c.done()
+    return c.reduce()
 
 
-def mouth_box(x: float, y: float, scale: float) -> tuple[int, int, int, int]:
+def locate_mouth(x: float, y: float, scale: float) -> tuple[int, int, int, int]:
     """Pixels [x0, y0, x1, y1] that hold the mouth of a head at (x, y) through all its sway."""
     return (
         int(np.floor(x - MOUTH_X * scale)) - SWAY,
@@ -149,7 +149,7 @@ def mouth_box(x: float, y: float, scale: float) -> tuple[int, int, int, int]:
     )
 
 
-def sway(frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+def draw_sway(frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Slow motion of the head: whole pixels, int [frames, 2], at most `SWAY` each way."""
     t = np.arange(frames)[:, None] / rate
     speed, phase = rng.uniform(0.15, 0.5, 2), rng.uniform(0, 2 * np.pi, 2)
@@ -157,7 +157,7 @@ def sway(frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
     return np.round(reach * np.sin(2 * np.pi * speed * t + phase)).astype(int)
 
 
-def blinks(frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+def draw_blinks(frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Frames with closed eyes, every two to four seconds for an eighth of one: bool [frames]."""
     closed = np.zeros(frames, bool)
     time = rng.uniform(0.3, 3.0)

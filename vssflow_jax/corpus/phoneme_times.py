@@ -1,4 +1,4 @@
-"""From the synthesiser's sounds to CMUdict's symbols: each symbol of a text gets its interval.
+"""Times of a text's phonemes, transferred from the synthesizer's sounds to CMUdict's symbols.
 
 eSpeak's accents say other sounds than CMUdict lists (no R in "four", a flap in "at"), while a
 model is asked for words by CMUdict. Both sequences of one word are aligned by dynamic programming
@@ -19,18 +19,18 @@ BREAK = 0.08  # seconds
 Sound = tuple[float, float, str]  # start and end in seconds, ARPAbet symbol
 
 
-def sounds(phones: Sequence[espeak.Phone]) -> list[Sound]:
+def list_sounds(phones: Sequence[espeak.Phone]) -> list[Sound]:
     """ARPAbet symbols with times; a mnemonic that stands for two symbols is cut in the middle."""
-    found = []
+    spans = []
     for phone in phones:
         symbols = espeak.to_arpabet(phone.mnemonic)
         step = (phone.end - phone.start) / max(len(symbols), 1)
         for k, symbol in enumerate(symbols):
-            found.append((phone.start + k * step, phone.start + (k + 1) * step, symbol))
-    return found
+            spans.append((phone.start + k * step, phone.start + (k + 1) * step, symbol))
+    return spans
 
 
-def distance(a: str, b: str) -> float:
+def measure_distance(a: str, b: str) -> float:
     """Cost of hearing `a` for `b`: none if only the stress differs, more across vowel/consonant."""
     a, b = a.rstrip("012"), b.rstrip("012")
     if a == b:
@@ -38,17 +38,19 @@ def distance(a: str, b: str) -> float:
     return SAME_KIND if (a in VOWELS) == (b in VOWELS) else OTHER_KIND
 
 
-def pairs(heard: Sequence[str], wanted: Sequence[str]) -> list[tuple[int | None, int | None]]:
-    """Cheapest alignment: indices in `heard` and in `wanted`, in order; None: skipped."""
-    rows, columns = len(heard) + 1, len(wanted) + 1
+def align_symbols(
+    spoken: Sequence[str], expected: Sequence[str]
+) -> list[tuple[int | None, int | None]]:
+    """Cheapest alignment: indices in `spoken` and in `expected`, in order; None: skipped."""
+    rows, columns = len(spoken) + 1, len(expected) + 1
     cost = [[(i + j) * SKIP for j in range(columns)] for i in range(rows)]
     for i in range(1, rows):
         for j in range(1, columns):
-            both = cost[i - 1][j - 1] + distance(heard[i - 1], wanted[j - 1])
+            both = cost[i - 1][j - 1] + measure_distance(spoken[i - 1], expected[j - 1])
             cost[i][j] = min(both, cost[i - 1][j] + SKIP, cost[i][j - 1] + SKIP)
-    i, j, path = len(heard), len(wanted), []
+    i, j, path = len(spoken), len(expected), []
     while i or j:
-        matched = i and j and cost[i - 1][j - 1] + distance(heard[i - 1], wanted[j - 1])
+        matched = i and j and cost[i - 1][j - 1] + measure_distance(spoken[i - 1], expected[j - 1])
         if i and j and cost[i][j] == matched:
             i, j = i - 1, j - 1
             path.append((i, j))
@@ -61,25 +63,25 @@ def pairs(heard: Sequence[str], wanted: Sequence[str]) -> list[tuple[int | None,
     return path[::-1]
 
 
-def align(heard: Sequence[Sound], wanted: Sequence[str]) -> list[Sound]:
-    """`wanted` symbols of one word with the times of its `heard` sounds.
+def align_word(spoken: Sequence[Sound], expected: Sequence[str]) -> list[Sound]:
+    """`expected` symbols of one word with the times of its `spoken` sounds.
 
     A sound without a symbol lengthens the symbol before it (the one after it, at the start); a
     symbol without a sound shares the time of the one before it (after it, at the start).
     """
     groups: list[tuple[list[int], list[int]]] = []  # sounds and symbols that share their time
-    for sound, symbol in pairs([s[2] for s in heard], wanted):
-        whole = bool(groups) and bool(groups[-1][0]) and bool(groups[-1][1])
-        if not groups or (whole and sound is not None and symbol is not None):
+    for sound, symbol in align_symbols([s[2] for s in spoken], expected):
+        complete = bool(groups) and bool(groups[-1][0]) and bool(groups[-1][1])
+        if not groups or (complete and sound is not None and symbol is not None):
             groups.append(([], []))
         groups[-1][0].extend([] if sound is None else [sound])
         groups[-1][1].extend([] if symbol is None else [symbol])
     spans = []
     for indices, symbols in groups:
-        start, end = heard[indices[0]][0], heard[indices[-1]][1]
+        start, end = spoken[indices[0]][0], spoken[indices[-1]][1]
         step = (end - start) / len(symbols)
         for k, symbol in enumerate(symbols):
-            spans.append((start + k * step, start + (k + 1) * step, wanted[symbol]))
+            spans.append((start + k * step, start + (k + 1) * step, expected[symbol]))
     return spans
 
 
@@ -92,14 +94,14 @@ def align_words(
     through which the sound before them goes on.
 
     Raises:
-      ValueError: the synthesiser said nothing for a word.
+      ValueError: the synthesizer said nothing for a word.
     """
     spans: list[Sound] = []
-    for index, wanted in enumerate(pronunciations):
-        heard = sounds([phone for phone in phones if phone.word == index])
-        if not heard:
+    for index, expected in enumerate(pronunciations):
+        spoken = list_sounds([phone for phone in phones if phone.word == index])
+        if not spoken:
             raise ValueError(f"no sound for word {index} of the utterance")
-        spans += align(heard, wanted)
+        spans += align_word(spoken, expected)
     for k, (before, after) in enumerate(itertools.pairwise(spans)):
         if after[0] - before[1] < BREAK:
             spans[k] = (before[0], after[0], before[2])

@@ -1,4 +1,4 @@
-"""The picture of a clip: background, face and event source, put together frame by frame."""
+"""Frames of a clip: background, face and event source, composed frame by frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vssflow_jax.corpus import backgrounds, face, props, visemes
-from vssflow_jax.corpus.scenes import Scene, moment
+from vssflow_jax.corpus.scenes import Scene, describe_moment
 
 SIDE = 128  # pixels of the square picture
 RATE = 25.0  # frames a second
@@ -31,7 +31,7 @@ class Speaker:
     @property
     def mouth(self) -> Box:
         """Pixels that hold the mouth in every frame: x0, y0, x1, y1."""
-        return face.mouth_box(self.x, self.y, self.scale)
+        return face.locate_mouth(self.x, self.y, self.scale)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Source:
     box: Box
 
 
-def place(task: str, rng: np.random.Generator) -> tuple[tuple[int, int, float], Box]:
+def draw_layout(task: str, rng: np.random.Generator) -> tuple[tuple[int, int, float], Box]:
     """Where face (x, y, scale) and event box lie; side by side in a joint clip."""
     if task == "joint":
         left = bool(rng.integers(2))
@@ -58,9 +58,9 @@ def place(task: str, rng: np.random.Generator) -> tuple[tuple[int, int, float], 
     return at, (x0, y0, x0 + wide, y0 + wide)
 
 
-def render(speaker: Speaker | None, source: Source | None, frames: int, rng) -> np.ndarray:
+def render_frames(speaker: Speaker | None, source: Source | None, frames: int, rng) -> np.ndarray:
     """Draws a clip: uint8 [frames, 128, 128, 3] at 25 a second."""
-    background = backgrounds.draw(frames, SIDE, RATE, rng)
+    background = backgrounds.draw_background(frames, SIDE, RATE, rng)
     actors = []
     if speaker:
         actors.append(_Talker(speaker, frames, rng))
@@ -72,7 +72,7 @@ def render(speaker: Speaker | None, source: Source | None, frames: int, rng) -> 
         picture = background.picture.crop((x, y, x + SIDE, y + SIDE))
         for actor in actors:
             actor.draw(picture, frame)
-        pictures[frame] = backgrounds.finish(background, frame, np.asarray(picture))
+        pictures[frame] = backgrounds.finish_frame(background, frame, np.asarray(picture))
     return pictures
 
 
@@ -81,10 +81,12 @@ class _Talker:
 
     def __init__(self, speaker: Speaker, frames: int, rng: np.random.Generator):
         self.speaker = speaker
-        self.shapes = visemes.path(speaker.sounds, frames, RATE)
-        self.sway = face.sway(frames, RATE, rng)
-        self.closed = face.blinks(frames, RATE, rng)
-        self.heads = [face.head(speaker.look, speaker.scale, closed) for closed in (False, True)]
+        self.shapes = visemes.trace_mouth(speaker.sounds, frames, RATE)
+        self.sway = face.draw_sway(frames, RATE, rng)
+        self.closed = face.draw_blinks(frames, RATE, rng)
+        self.heads = [
+            face.draw_head(speaker.look, speaker.scale, closed) for closed in (False, True)
+        ]
         self.patches: dict[tuple, Image.Image] = {}
 
     def draw(self, picture: Image.Image, frame: int) -> None:
@@ -92,16 +94,16 @@ class _Talker:
         x, y, scale = speaker.x + dx, speaker.y + dy, speaker.scale
         head, (left, up) = self.heads[int(self.closed[frame])]
         picture.paste(head, (round(x - left), round(y - up)), head)
-        patch = self._mouth(frame)
+        patch = self._draw_mouth(frame)
         corner = (x - face.MOUTH_X * scale, y + (face.MOUTH_Y - face.MOUTH_UP) * scale)
         picture.paste(patch, (round(corner[0]), round(corner[1])), patch)
 
-    def _mouth(self, frame: int) -> Image.Image:
+    def _draw_mouth(self, frame: int) -> Image.Image:
         """The mouth of a frame; equal shapes (the closed mouth, mostly) are drawn once."""
         shape = np.round(self.shapes[frame], 2)
         key = tuple(shape.tolist())
         if key not in self.patches:
-            self.patches[key] = face.mouth(self.speaker.look, self.speaker.scale, shape)
+            self.patches[key] = face.draw_mouth(self.speaker.look, self.speaker.scale, shape)
         return self.patches[key]
 
 
@@ -110,7 +112,7 @@ class _Prop:
 
     def __init__(self, source: Source, rng: np.random.Generator):
         self.source, self.rng = source, rng
-        self.colour = props.colour_of(source.scene.name, rng)
+        self.color = props.pick_color(source.scene.name, rng)
 
     def draw(self, picture: Image.Image, frame: int) -> None:
         box, scene = self.source.box, self.source.scene
@@ -118,7 +120,7 @@ class _Prop:
         layer = picture.crop(box).resize((wide, tall), Image.Resampling.NEAREST)
         pen = props.Pen(ImageDraw.Draw(layer), (0, 0, wide, tall))
         if scene.density is not None:
-            props.rain(pen, scene, float(scene.density[frame]), self.colour, self.rng)
+            props.draw_rain(pen, scene, float(scene.density[frame]), self.color, self.rng)
         else:
-            props.PROPS[scene.name](pen, scene, moment(scene, frame / RATE), self.colour)
+            props.PROPS[scene.name](pen, scene, describe_moment(scene, frame / RATE), self.color)
         picture.paste(layer.reduce(SUPER), box[:2])

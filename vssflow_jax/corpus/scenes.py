@@ -1,7 +1,7 @@
-"""What happens in a clip's event half: which thing, how large, and when it is touched.
+"""The events of a clip: which object sounds, how large it is, and when it is struck.
 
 Times, strengths and densities are drawn here once; `sounds` makes them audible and `props`
-visible, so that both tell the same story.
+visible, so that picture and sound agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from vssflow_jax.corpus import sounds
 
-SIZES = (0.8, 1.25)  # of things; a larger one sounds lower
+SIZES = (0.8, 1.25)  # of objects; a larger one sounds lower
 GAP = 0.26  # shortest time between two contacts, seconds
 FIRST, LAST = 0.2, 0.18  # no contact earlier than FIRST or within LAST of the end, seconds
 
@@ -34,7 +34,7 @@ class Scene:
 
     Attributes:
       name: one of `sounds.CLASSES`.
-      size: of the thing, about 1.
+      size: of the object, about 1.
       onsets: times of contact in seconds, float64 [n], at least `GAP` apart; none for rain.
       strengths: of the contacts, in (0, 1], float64 [n].
       density: of rain at every frame, in [0, 1]; None for all else.
@@ -47,20 +47,20 @@ class Scene:
     density: np.ndarray | None = None
 
 
-def plan(name: str, duration: float, rate: float, rng: np.random.Generator) -> Scene:
+def draw_scene(name: str, duration: float, rate: float, rng: np.random.Generator) -> Scene:
     """Draws a scene of class `name`, `duration` seconds at `rate` frames a second."""
     size = float(np.exp(rng.uniform(*np.log(SIZES))))
     if name == sounds.RAIN:
         none = np.zeros(0)
-        density = _density(round(duration * rate), rng)
+        density = _draw_density(round(duration * rate), rng)
         return Scene(name=name, size=size, onsets=none, strengths=none, density=density)
-    onsets = _rhythm(name, duration, rng)
+    onsets = _draw_onsets(name, duration, rng)
     low = 0.8 if RHYTHMS[name][1] else 0.55
     strengths = rng.uniform(low, 1.0, len(onsets))
     return Scene(name=name, size=size, onsets=onsets, strengths=strengths)
 
 
-def _rhythm(name: str, duration: float, rng: np.random.Generator) -> np.ndarray:
+def _draw_onsets(name: str, duration: float, rng: np.random.Generator) -> np.ndarray:
     (low, high), steady = RHYTHMS[name]
     most = int(duration / GAP) + 1
     if steady:
@@ -72,7 +72,7 @@ def _rhythm(name: str, duration: float, rng: np.random.Generator) -> np.ndarray:
     return times[times < duration - LAST]
 
 
-def _density(frames: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_density(frames: int, rng: np.random.Generator) -> np.ndarray:
     """A slow random curve between drizzle and downpour: [frames]."""
     knots = rng.uniform(0.1, 1.0, 5)
     places = np.linspace(0, len(knots) - 1, frames)
@@ -81,11 +81,15 @@ def _density(frames: int, rng: np.random.Generator) -> np.ndarray:
     return knots[left] * (1 - share) + knots[left + 1] * share
 
 
-def sound(scene: Scene, samples: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+def synthesize_scene(
+    scene: Scene, samples: int, rate: float, rng: np.random.Generator
+) -> np.ndarray:
     """The scene's waveform at 16 kHz, the strongest contact at about 1: float64 [samples]."""
     if scene.density is not None:
-        return sounds.rain(scene.density, rate, scene.size, samples, rng)
-    return sounds.struck(scene.name, scene.onsets, scene.strengths, scene.size, samples, rng)
+        return sounds.synthesize_rain(scene.density, rate, scene.size, samples, rng)
+    return sounds.synthesize_contacts(
+        scene.name, scene.onsets, scene.strengths, scene.size, samples, rng
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,12 +113,12 @@ class Moment:
 
     @property
     def flash(self) -> float:
-        """How bright the touched thing still is: 1 at contact, falling to 1/e in 90 ms."""
+        """Brightness of the struck object: 1 at contact, falling to 1/e in 90 ms."""
         return float(np.exp(-self.since / 0.09)) if np.isfinite(self.since) else 0.0
 
 
-def moment(scene: Scene, time: float) -> Moment:
-    """Where `time` lies between the scene's contacts."""
+def describe_moment(scene: Scene, time: float) -> Moment:
+    """The scene at `time`: the contacts before and after it."""
     index = int(np.searchsorted(scene.onsets, time + 1e-9))
     before, after = index > 0, index < len(scene.onsets)
     since = time - scene.onsets[index - 1] if before else np.inf

@@ -1,6 +1,6 @@
-"""What each kind of event sounds like: modal synthesis, filtered noise, and the mix of a clip.
+"""Sounds of the event classes: modal synthesis and filtered noise.
 
-A struck thing is a sum of decaying sinusoids, its modes (the frequency ratios of bars, shells and
+A struck object is a sum of decaying sinusoids, its modes (the frequency ratios of bars, shells and
 membranes are those of Fletcher and Rossing, The Physics of Musical Instruments), behind a short
 noise burst, the contact. Samples start exactly at the time of contact: the nearest sample.
 """
@@ -20,10 +20,10 @@ ATTACK = 0.0015  # seconds from nothing to full
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Material:
-    """How a struck thing rings.
+    """How a struck object rings.
 
     Attributes:
-      pitch: lowest mode in Hz of a thing of size 1; it goes with 1 / size.
+      pitch: lowest mode in Hz of an object of size 1; it goes with 1 / size.
       ratios, levels: the modes' frequencies over the lowest, and their amplitudes.
       decay: seconds in which the lowest mode falls to 1/e; higher modes fall faster.
       click: amplitude of the contact's noise; click_decay in seconds; click_band in Hz.
@@ -68,7 +68,7 @@ RAIN = "rain"
 CLASSES = (*MATERIALS, RAIN)
 
 
-def strike(material: Material, size: float, rng: np.random.Generator) -> np.ndarray:
+def synthesize_strike(material: Material, size: float, rng: np.random.Generator) -> np.ndarray:
     """One contact, peak 1: float64 [samples], silent at its end (-50 dB)."""
     count = int(SAMPLE_RATE * max(5.8 * material.decay, 0.12))
     t = np.arange(count) / SAMPLE_RATE
@@ -81,38 +81,38 @@ def strike(material: Material, size: float, rng: np.random.Generator) -> np.ndar
             envelope = np.exp(-t / (material.decay / ratio**0.6))
             wave += level * rng.uniform(0.85, 1.15) * envelope * np.sin(2 * np.pi * ratio * cycles)
     wave /= sum(material.levels)
-    wave += material.click * _click(material, rng, t)
+    wave += material.click * _synthesize_click(material, rng, t)
     wave *= np.minimum(t / ATTACK, 1.0)
     return wave / np.abs(wave).max()
 
 
-def _click(material: Material, rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
+def _synthesize_click(material: Material, rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
     burst = rng.standard_normal(len(t)) * np.exp(-t / material.click_decay)
-    return signal.sosfilt(_band(*material.click_band), burst)
+    return signal.sosfilt(_design_band(*material.click_band), burst)
 
 
-def _band(low: float, high: float) -> np.ndarray:
+def _design_band(low: float, high: float) -> np.ndarray:
     return signal.butter(2, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos")
 
 
-def struck(name: str, times, strengths, size: float, samples: int, rng) -> np.ndarray:
+def synthesize_contacts(name: str, times, strengths, size: float, samples: int, rng) -> np.ndarray:
     """All contacts of a clip. times in seconds, strengths in (0, 1]: float64 [samples]."""
-    wave, hit = np.zeros(samples), strike(MATERIALS[name], size, rng)
+    wave, hit = np.zeros(samples), synthesize_strike(MATERIALS[name], size, rng)
     for time, strength in zip(times, strengths, strict=True):
         start = round(time * SAMPLE_RATE)
-        heard = hit[: samples - start]
-        wave[start : start + len(heard)] += strength * heard
+        tail = hit[: samples - start]
+        wave[start : start + len(tail)] += strength * tail
     return wave
 
 
-def rain(density: np.ndarray, rate: float, size: float, samples: int, rng) -> np.ndarray:
+def synthesize_rain(density: np.ndarray, rate: float, size: float, samples: int, rng) -> np.ndarray:
     """Noise whose loudness follows `density`, values in [0, 1] at `rate` a second."""
     times = np.arange(samples) / SAMPLE_RATE
     level = np.interp(times, np.arange(len(density)) / rate, density)
-    hiss = signal.sosfilt(_band(1200 / size, 7000), rng.standard_normal(samples))
+    hiss = signal.sosfilt(_design_band(1200 / size, 7000), rng.standard_normal(samples))
     return 0.25 * level * hiss / hiss.std()
 
 
-def room(samples: int, rng: np.random.Generator) -> np.ndarray:
+def synthesize_room(samples: int, rng: np.random.Generator) -> np.ndarray:
     """The faint steady noise under every clip: float64 [samples]."""
     return ROOM_NOISE * rng.standard_normal(samples)

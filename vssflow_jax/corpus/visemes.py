@@ -1,4 +1,4 @@
-"""The mouth of each phoneme, and its path through a sentence."""
+"""Mouth shapes of phonemes (visemes), and their course through a sentence."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ SHAPES = {symbol: shape for group, shape in _SHAPES.items() for symbol in group.
 GLIDES = {"AY": "IY", "OY": "IY", "EY": "IY", "AW": "UW", "OW": "UW"}  # where a diphthong ends
 
 FINE = 200  # times a second at which the path is drawn before it is sampled
-SMOOTH = 0.022  # standard deviation of the smoothing between neighbours, seconds
-AHEAD = 0.02  # lips move a little before the sound, seconds
+SMOOTH = 0.022  # standard deviation of the smoothing between neighbors, seconds
+LEAD = 0.02  # lips move a little before the sound, seconds
 
 
-def path(sounds: Sequence[tuple[float, float, str]], frames: int, rate: float) -> np.ndarray:
+def trace_mouth(sounds: Sequence[tuple[float, float, str]], frames: int, rate: float) -> np.ndarray:
     """Mouth shapes of a clip.
 
     Args:
@@ -54,7 +54,7 @@ def path(sounds: Sequence[tuple[float, float, str]], frames: int, rate: float) -
     count = int(np.ceil(frames / rate * FINE)) + 1
     track = np.tile(np.array(REST), (count, 1))
     for start, end, symbol in sounds:
-        first, last = (round((t - AHEAD) * FINE) for t in (start, end))
+        first, last = (round((t - LEAD) * FINE) for t in (start, end))
         first, last = max(first, 0), min(last, count)
         symbol = symbol.rstrip("012")
         track[first:last] = SHAPES[symbol]

@@ -62,7 +62,7 @@ class Utterance(NamedTuple):
 PALE, FAIR, TAN, BROWN, DARK = (
     (250, 222, 205), (238, 196, 165), (205, 155, 115), (150, 100, 70), (95, 62, 45),
 )  # fmt: skip
-BLACK, AUBURN, BLOND, GREY, RED = (
+BLACK, AUBURN, BLOND, GRAY, RED = (
     (30, 25, 25), (90, 50, 25), (225, 190, 95), (170, 170, 175), (190, 75, 25),
 )  # fmt: skip
 
@@ -81,9 +81,9 @@ VOICES = (
     Voice(name="flora", base="en-us+f5", rate=155, pitch=20, scale=0.85,
           look=Look(skin=TAN, hair=AUBURN, shirt=(110, 60, 150), style="bun", build=1.08)),
     Voice(name="gus", base="en-us+klatt4", rate=135, pitch=50, scale=1.0,
-          look=Look(skin=FAIR, hair=GREY, shirt=(150, 40, 40), style="bald", glasses=True)),
+          look=Look(skin=FAIR, hair=GRAY, shirt=(150, 40, 40), style="bald", glasses=True)),
     Voice(name="hugo", base="en-us+Henrique", rate=132, pitch=75, scale=1.05,
-          look=Look(skin=DARK, hair=GREY, shirt=(225, 225, 215), style="bald", build=1.12,
+          look=Look(skin=DARK, hair=GRAY, shirt=(225, 225, 215), style="bald", build=1.12,
                     beard=True)),
     Voice(name="iris", base="gmw/en-GB-x-gbclan+f5", rate=135, pitch=60, scale=1.0,
           look=Look(skin=PALE, hair=RED, shirt=(30, 140, 150), style="long", build=0.95,
@@ -106,17 +106,17 @@ def pronounce_sentence(words: Sequence[str]) -> list[tuple[str, ...]]:
 def speak(voice: Voice, words: Sequence[str], tempo: float = 1.0) -> Utterance:
     """A GRID sentence in a voice, `tempo` times as fast as it usually speaks."""
     spoken = [SPOKEN.get(word, word) for word in words]
-    wave, phones = _say(voice, spoken, tempo)
+    wave, phones = _synthesize(voice, spoken, tempo)
     sounds = phoneme_times.align_words(phones, pronounce_sentence(words))
     return Utterance(wave, [(a / voice.scale, b / voice.scale, s) for a, b, s in sounds])
 
 
-def reference(voice: Voice, number: int) -> np.ndarray:
+def speak_reference(voice: Voice, number: int) -> np.ndarray:
     """Recording `number` of a voice, another text than any clip's: float32 [n], peak 1."""
-    return _say(voice, REFERENCES[number].split(), 1.0)[0]
+    return _synthesize(voice, REFERENCES[number].split(), 1.0)[0]
 
 
-def _say(voice: Voice, spoken: Sequence[str], tempo: float):
+def _synthesize(voice: Voice, spoken: Sequence[str], tempo: float):
     rate = round(voice.rate * tempo)
     speech = espeak.speak(spoken, voice.base, rate, voice.pitch)
     ratio = SAMPLE_RATE / (espeak.SAMPLE_RATE * voice.scale)
