@@ -64,7 +64,7 @@ def read(folder: str, split: str) -> list[Clip]:
 def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
     """A network after some steps on batches of the clips."""
     config = load_recipe("quickstart")
-    network, rule = duration_model.build_network(config), optim.optimizer(config.optim, steps)
+    network, rule = duration_model.build_network(config), optim.make_optimizer(config.optim, steps)
     params = {duration_model.PARAMS_KEY: duration_model.init_params(network, jax.random.key(seed))}
     state, rng = (params, params, rule.init(params)), np.random.default_rng(seed)
 
@@ -76,7 +76,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
         gradient = {duration_model.PARAMS_KEY: jax.grad(loss)(params[duration_model.PARAMS_KEY])}
         updates, rest = rule.update(gradient, rest, params)
         params = optax.apply_updates(params, updates)
-        return params, optim.average(ema, params, number, config.optim.ema_decay), rest
+        return params, optim.update_ema(ema, params, number, config.optim.ema_decay), rest
 
     for number in range(steps):
         rows = rng.integers(len(clips), size=config.data.batch_size)

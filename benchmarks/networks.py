@@ -128,15 +128,17 @@ def training(config, mesh, clips: int) -> tuple[Callable[[], None], int]:
     model = build(config)
 
     def initial():
-        return state.initial(parameters(model), config)
+        return state.init_state(parameters(model), config)
 
     everywhere = jax.NamedSharding(mesh, jax.P())
-    places = sharding.shardings(jax.eval_shape(initial), mesh)
+    places = sharding.make_shardings(jax.eval_shape(initial), mesh)
     current = jax.jit(initial, out_shardings=places)()
     codec = jax.device_put(Latents(config.codec.channels), everywhere)
     given = sharding.place_batch(batch(config, clips), mesh)
     advance = jax.jit(
-        step.make_step(model, config, mesh), donate_argnums=0, out_shardings=(places, everywhere)
+        step.make_flow_train_step(model, config, mesh),
+        donate_argnums=0,
+        out_shardings=(places, everywhere),
     )
     run = advance.lower(current, codec, given).compile()
     needs = run.memory_analysis()

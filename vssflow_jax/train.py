@@ -34,10 +34,10 @@ from vssflow_jax.training import (
     sharding,
     state,
 )
-from vssflow_jax.training.codec_setup import START, ensure_codec, write_codec
+from vssflow_jax.training.codec_setup import FITTED_FIELDS, ensure_codec, write_codec
 
 SCHEDULING = ("remat", "unroll")  # fields of config.model that change no number
-TASKS = {"flow": loop.flow, "codec": codec_step.task}
+TASKS = {"flow": loop.flow_task, "codec": codec_step.codec_task}
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -67,7 +67,7 @@ def check(config, workdir: Path) -> None:
     """Raises an InputError for what can be known to be wrong before anything is made."""
     fields.check(config)
     if config.train.task == "codec":
-        codec_step.check(config)
+        codec_step.check_config(config)
     start = config.train.init_from
     if start and not bundled.locate(start).is_dir():
         raise InputError(
@@ -80,7 +80,7 @@ def check(config, workdir: Path) -> None:
 def model_identity(config) -> dict:
     """What the checkpoints of this run's network must have been made with."""
     if config.train.task == "codec":
-        return {k: v for k, v in config.codec.to_dict().items() if k not in START}
+        return {k: v for k, v in config.codec.to_dict().items() if k not in FITTED_FIELDS}
     return {k: v for k, v in config.model.to_dict().items() if k not in SCHEDULING}
 
 
@@ -112,12 +112,12 @@ def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
     workdir, began = Path(workdir), time.perf_counter()
     check(config, workdir)
-    checkpoint.refuse_conversion(workdir)
+    checkpoint.check_no_conversion(workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
     keep_compiled(config.train.compilation_cache or workdir / "compiled")
     mesh = sharding.make_mesh(dict(config.mesh))
-    sharding.check(config, mesh)
-    with distributed.first_goes_before("shards and codec"):
+    sharding.check_config(config, mesh)
+    with distributed.main_process_first("shards and codec"):
         folder = ensure_shards(config, workdir)
         records = training_clips(config, folder, config.data.tasks)
         codec = ensure_codec(config, records, workdir)
@@ -146,7 +146,7 @@ def train(config, workdir: str | Path) -> None:
     trains = TASKS[config.train.task]
     run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records), trains)
     if (
-        distributed.first()
+        distributed.is_main_process()
     ):  # only now is it known that the config fits what the run has made so far
         write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
         write_text(workdir / "config.json", config.to_json(indent=1))
@@ -172,9 +172,11 @@ def train(config, workdir: str | Path) -> None:
         lambda step, current: sample(step, current) or score(step, current),
         validation if len(valid) else None,
     )
-    weights = distributed.whole(run.state.weights) if config.train.task == "codec" else None
-    distributed.part()
-    if not distributed.first():
+    weights = (
+        distributed.gather_to_host(run.state.weights) if config.train.task == "codec" else None
+    )
+    distributed.shutdown()
+    if not distributed.is_main_process():
         return
     if weights is not None:
         write_codec(config, workdir, codec, weights, records)
@@ -183,7 +185,7 @@ def train(config, workdir: str | Path) -> None:
         flush=True,
     )
     if config.train.evaluate:
-        preemption.end_at_once()
+        preemption.exit_on_signals()
         finish(config, workdir)
 
 
@@ -224,7 +226,7 @@ def main() -> None:
     """Flags in, a trained run out."""
     if flags.FLAGS.config is None or flags.FLAGS.workdir is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
-    preemption.end_at_once()
+    preemption.exit_on_signals()
     config = command_line.loaded(flags.FLAGS.config)
     distributed.connect(
         flags.FLAGS.coordinator_address,
@@ -232,7 +234,7 @@ def main() -> None:
         flags.FLAGS.process_id,
         flags.FLAGS.heartbeat_seconds,
     )
-    with distributed.together():
+    with distributed.crash_guard():
         train(config, flags.FLAGS.workdir)
 
 

@@ -26,7 +26,7 @@ def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips:
     """
     config = generator.config.copy_and_resolve_references()
     config.seed = 0
-    loss = jax.jit(step.make_validation(generator.synthesizer.model, config))
+    loss = jax.jit(step.make_validation_loss(generator.synthesizer.model, config))
     spec = pipeline.BatchSpec.from_duration(config.data.duration, generator.statistics["rates"])
     found = {}
     for task in tasks:

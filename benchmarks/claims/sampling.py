@@ -194,7 +194,7 @@ def main() -> None:
 
 def model(folder: Path, generator: Generator) -> dict:
     """What model it was: step and, of an export, the hash of its weights."""
-    weights = folder / checkpoint.CONVERTED
+    weights = folder / checkpoint.WEIGHTS_FILE
     known = {"step": generator.step, "folder": folder.name}
     if weights.exists():
         known["weights"] = hash_file(weights)

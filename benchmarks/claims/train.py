@@ -93,7 +93,7 @@ def main() -> None:
         raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
     recipe, folder = command_line.loaded(config), Path(workdir)
     train.keep_compiled(folder / "compiled")
-    preemption.end_at_once()
+    preemption.exit_on_signals()
     data = train.ensure_shards(recipe, folder)
     with recipe.unlocked():
         recipe.data.shards = str(data)

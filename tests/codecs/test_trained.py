@@ -146,7 +146,7 @@ def test_crops_lie_within_their_clips():
     wave = np.arange(10 * codec_step.FRAME, dtype=np.float32)[None].repeat(3, 0)
     frames, length = jnp.asarray([10, 6, 2]), 4 * codec_step.FRAME
     found = {int(f): [] for f in frames}
-    cuts = jax.jit(lambda key: codec_step.crops(wave, frames, length, key))
+    cuts = jax.jit(lambda key: codec_step.random_crops(wave, frames, length, key))
     for seed in range(20):
         cut = np.asarray(cuts(jax.random.key(seed)))
         assert cut.shape == (3, length)
@@ -161,12 +161,12 @@ def test_crops_lie_within_their_clips():
 def test_divergence_is_that_of_a_normal_distribution():
     mean, deviation = jnp.asarray([0.0, 1.0]), jnp.asarray([1.0, 0.5])
     expected = (0 + (0.5 * (1 + 0.25 - 1) + np.log(2))) / 2
-    assert codec_step.divergence(mean, deviation) == pytest.approx(expected, rel=1e-6)
+    assert codec_step.kl_divergence(mean, deviation) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_loss_falls_on_chirps():
     config = small(train__steps=80, codec__width=32, optim__learning_rate=5e-3)
-    task = codec_step.task(config, SPEC, start(), mesh())
+    task = codec_step.codec_task(config, SPEC, start(), mesh())
     state, step, validate = task.make(), jax.jit(task.step), jax.jit(task.validation)
     before = validate(state.ema, start(), batch(99), 0)
     for number in range(config.train.steps):
@@ -252,4 +252,4 @@ def test_what_a_codecs_run_cannot_do_is_an_error(changes, message, tmp_path):
 
 def test_training_starts_from_the_embedded_codec_alone(tmp_path):
     with pytest.raises(InputError, match="found a codec 'trained', expected the embedded one"):
-        codec_step.task(small(), SPEC, drawn(), mesh())
+        codec_step.codec_task(small(), SPEC, drawn(), mesh())

@@ -17,7 +17,7 @@ from vssflow_jax.config.recipes import recipe_module
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.training import sharding, step
-from vssflow_jax.training.loop import initial_state
+from vssflow_jax.training.loop import make_init_state
 from vssflow_jax.training.state import count_parameters
 
 PAPERS = ("joint", "v2s", "visualtts", "tts", "joint_synthetic")
@@ -51,7 +51,7 @@ def sizes(model: str) -> tuple[int, int]:
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     channels = config.codec.channels
-    make = initial_state(vssflow.build_model(config, channels), config, spec, channels, mesh)
+    make = make_init_state(vssflow.build_model(config, channels), config, spec, channels, mesh)
     params = jax.eval_shape(make).params
     return count_parameters(params["dit"]), count_parameters(params)
 
@@ -116,7 +116,7 @@ def frames_kept(ratios, granularity, seed=0, batch=400, length=50):
     dropout.update(frame_ratios=ratios, granularity=granularity)
     keep = {name: jnp.ones(batch) for name in conditions.NAMES}
     keep["lips"] = keep["lips"].at[0].set(0)
-    return step.keep_frames(jax.random.key(seed), keep, length, dropout)
+    return step.sample_frame_masks(jax.random.key(seed), keep, length, dropout)
 
 
 def test_masked_frames_are_the_share_that_was_asked():

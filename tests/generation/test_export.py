@@ -74,10 +74,10 @@ def test_a_changed_weight_is_found(exported, tmp_path):
     bad.mkdir()
     for path in exported.iterdir():
         (bad / path.name).symlink_to(path)
-    data = bytearray((exported / checkpoint.CONVERTED).read_bytes())
+    data = bytearray((exported / checkpoint.WEIGHTS_FILE).read_bytes())
     data[-1] ^= 1
-    (bad / checkpoint.CONVERTED).unlink()
-    (bad / checkpoint.CONVERTED).write_bytes(data)
+    (bad / checkpoint.WEIGHTS_FILE).unlink()
+    (bad / checkpoint.WEIGHTS_FILE).write_bytes(data)
     with pytest.raises(InputError, match="SHA-256"):
         Generator.from_workdir(bad)
 
@@ -124,5 +124,5 @@ def test_scores_of_a_model_of_the_package_need_clips_and_a_place(name, tiny_run,
 @pytest.mark.parametrize("name", bundled.names())
 def test_every_model_of_the_package_loads(name):
     generator = Generator.from_pretrained(name)
-    assert (bundled.folder(name) / checkpoint.CONVERTED).stat().st_size < 40e6
+    assert (bundled.folder(name) / checkpoint.WEIGHTS_FILE).stat().st_size < 40e6
     assert np.isfinite(generator(text="bin red by k two soon").wave).all()

@@ -84,8 +84,8 @@ def start(config, mesh):
     """First state, compiled step, codec."""
     codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
     model = loop.vssflow.build_model(config, CHANNELS)
-    make = loop.initial_state(model, config, SPEC, CHANNELS, mesh)
-    return make(), jax.jit(step.make_step(model, config, mesh)), codec
+    make = loop.make_init_state(model, config, SPEC, CHANNELS, mesh)
+    return make(), jax.jit(step.make_flow_train_step(model, config, mesh)), codec
 
 
 def losses(sizes, steps=10, **changes):
@@ -94,7 +94,7 @@ def losses(sizes, steps=10, **changes):
     config = small(train__grad_accumulation=pieces, **changes)
     devices = jax.devices()[: int(np.prod(shape))]
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
-    sharding.check(config, mesh)
+    sharding.check_config(config, mesh)
     state, advance, codec = start(config, mesh)
     found = []
     for number in range(steps):

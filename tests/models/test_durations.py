@@ -139,7 +139,7 @@ def toy(rng, voice):
 
 def test_it_learns_the_next_phonemes_influence_and_the_voices():
     config = train_steps.small(train__steps=200, optim__warmup_steps=10)
-    rng, rule = np.random.default_rng(0), optim.optimizer(config.optim, config.train.steps)
+    rng, rule = np.random.default_rng(0), optim.make_optimizer(config.optim, config.train.steps)
     network = duration_model.DurationNetwork(16)
     params = {duration_model.PARAMS_KEY: duration_model.init_params(network, jax.random.key(0))}
     state, losses = rule.init(params), []
@@ -206,7 +206,7 @@ def test_the_main_network_moves_as_without_it(kind):
 
 def test_other_gradients_do_not_reach_the_clipping():
     config = train_steps.small(optim__name="adamw").optim
-    rule = optim.optimizer(config, 10)
+    rule = optim.make_optimizer(config, 10)
     params = {"dit": jnp.ones(3), duration_model.PARAMS_KEY: jnp.ones(3)}
     gradient = {"dit": jnp.ones(3)}
     small, large = (
@@ -269,7 +269,7 @@ def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
             lambda x: x + 1, run(tmp_path / name, model__duration_width=width).state
         )
         flat = {path: np.asarray(x) for path, x in safetensors_io.flatten(params.ema).items()}
-        safetensors_io.write_arrays(tmp_path / name / checkpoint.CONVERTED, flat)
+        safetensors_io.write_arrays(tmp_path / name / checkpoint.WEIGHTS_FILE, flat)
 
     def begun(name, width):
         folder = str(tmp_path / name)

@@ -34,7 +34,7 @@ STEPS = 40
     ],
 )
 def test_environment_of_several_processes(environment, expected):
-    assert distributed.several(environment) is expected
+    assert distributed.has_several_processes(environment) is expected
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_flags_that_do_not_go_together(flags, said):
 def test_alone_without_flags():
     distributed.connect(None, None, None, 5)
     assert jax.process_count() == 1
-    with distributed.together(), distributed.first_goes_before("x"):
-        distributed.part()
+    with distributed.crash_guard(), distributed.main_process_first("x"):
+        distributed.shutdown()
     tree = {"a": np.ones(2)}
-    assert distributed.whole(tree) is tree
+    assert distributed.gather_to_host(tree) is tree
 
 
 def test_a_process_torn_down_from_within_says_so():
@@ -68,14 +68,14 @@ def test_a_process_torn_down_from_within_says_so():
 import os, jax
 from vssflow_jax.training import distributed
 jax.process_count = lambda: 2
-with distributed.together():
+with distributed.crash_guard():
     if {}: os.abort()
 """
     for torn in (True, False):
         command = [sys.executable, "-c", code.format(torn)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert (done.returncode != 0) == torn
-        assert (distributed.LOST in done.stderr) == torn
+        assert (distributed.LOST_PROCESS in done.stderr) == torn
 
 
 def start(workdir, devices, *flags):
@@ -160,7 +160,7 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
     since = time.monotonic()
     assert first.wait(timeout=120) not in (0, 2, 75)
     assert time.monotonic() - since < 60
-    assert said(first).splitlines()[-1] == distributed.LOST
+    assert said(first).splitlines()[-1] == distributed.LOST_PROCESS
 
     first, second = pair(shared, *mesh)
     until_checkpoint(shared, 12, (first, second))

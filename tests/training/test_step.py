@@ -15,8 +15,8 @@ from helpers import tiny_configs, train_steps
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.models import duration_model
 from vssflow_jax.training import loop, sharding, step
-from vssflow_jax.training.nan_guard import Tally
-from vssflow_jax.training.state import initial
+from vssflow_jax.training.nan_guard import NanGuard
+from vssflow_jax.training.state import init_state
 
 PLAIN = {"optim__name": "adamw", "model__layers": 1}
 
@@ -29,7 +29,7 @@ def on_devices(*names, **changes):
         "CHANGES": json.dumps(changes),
     }
     done = subprocess.run(
-        [sys.executable, str(tiny_configs.ROOT / "tests" / "stepping.py"), *names],
+        [sys.executable, str(tiny_configs.ROOT / "tests" / "helpers" / "train_steps.py"), *names],
         capture_output=True,
         text=True,
         check=False,
@@ -71,7 +71,7 @@ def test_pieces_give_the_whole_batchs_gradient():
             train__grad_accumulation=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN
         )
         model = loop.vssflow.build_model(config, train_steps.CHANNELS)
-        made = loop.initial_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)()
+        made = loop.make_init_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)()
         params = jax.tree.map(shaken, made.params)
         batch = sharding.place_batch(train_steps.batch(0), mesh)
         compute = jax.jit(functools.partial(step.loss_and_gradient, model, config=config))
@@ -91,10 +91,12 @@ def test_the_state_changes_in_place():
     config = train_steps.small(**{**PLAIN, **wide})
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     model = loop.vssflow.build_model(config, train_steps.CHANNELS)
-    make = loop.initial_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)
+    make = loop.make_init_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)
     state, codec = jax.eval_shape(make), train_steps.Slices(jnp.float32(3.0))
     batch = sharding.place_batch(jax.tree.map(lambda x: x[:1], train_steps.batch(0)), mesh)
-    compiled = jax.jit(step.make_step(model, config), donate_argnums=0).lower(state, codec, batch)
+    compiled = jax.jit(step.make_flow_train_step(model, config), donate_argnums=0).lower(
+        state, codec, batch
+    )
     needs = compiled.compile().memory_analysis()
     gradient = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
     assert needs.alias_size_in_bytes > 3.9 * gradient
@@ -167,8 +169,8 @@ def test_a_gradient_of_a_network_beside_counts_as_well():
         del key
         return jnp.sum(params) * batch
 
-    advance = step.advancing(compute, config, {duration_model.PARAMS_KEY: beside})
-    first = initial(params, config).replace(step=jnp.int32(3))
+    advance = step.make_train_step(compute, config, {duration_model.PARAMS_KEY: beside})
+    first = init_state(params, config).replace(step=jnp.int32(3))
     kept, metrics = advance(first, None, jnp.float32(jnp.nan))
     assert metrics["skipped"] and kept.step == 4
     jax.tree.map(np.testing.assert_array_equal, kept.params, params)
@@ -200,20 +202,20 @@ def test_the_next_batch_is_placed_while_a_step_runs(tmp_path, monkeypatch):
     made._step = advance
     monkeypatch.setattr(sharding, "place_batch", watched)
     for _ in range(4):
-        made._advance(loop.Window(1, 0.0))
+        made._advance(loop.StepTimer(1, 0.0))
     assert under_way == [False, True, True, True]
     made.checkpoints.close()
 
 
 def test_tally_counts_rows_and_names_each_record_once(capsys):
-    tally = Tally(max_skipped=2, max_corrupt=2)
+    tally = NanGuard(max_skipped=2, max_corrupt=2)
     for number, skipped in enumerate((True, False, True, False, False)):
         tally.step(number, np.bool_(skipped), ["a"])
     tally.records(["x, record 1", "x, record 2"])
     tally.records(["x, record 1"])
     assert tally.state() == {"skipped": 2, "row": 0, "corrupt": ["x, record 1", "x, record 2"]}
     assert capsys.readouterr().err.count("x, record 1: corrupt") == 1
-    again = Tally(max_skipped=2, max_corrupt=2, found=tally.state())
+    again = NanGuard(max_skipped=2, max_corrupt=2, found=tally.state())
     assert again.values() == {"skipped_steps": 2, "corrupt_records": 2}
     with pytest.raises(InputError, match=r"found 3 .* at most 2: x, record 1; x, record 2; y"):
         again.records(["y, record 1"])

@@ -29,7 +29,8 @@ def masks(batch=4000, present=1.0, **changes):
     dropout.update(changes)
     everywhere = {name: jnp.full(batch, present) for name in conditions.NAMES}
     return {
-        n: np.asarray(m) for n, m in step.keep_masks(jax.random.key(0), everywhere, dropout).items()
+        n: np.asarray(m)
+        for n, m in step.sample_keep_masks(jax.random.key(0), everywhere, dropout).items()
     }
 
 
@@ -65,21 +66,21 @@ def test_absent_conditions_stay_absent():
 
 def test_schedule_warms_up_and_ends():
     config = load_recipe("quickstart").optim
-    rate = optim.schedule(config, 1000)
+    rate = optim.learning_rate_schedule(config, 1000)
     assert rate(0) == 0
     assert rate(config.warmup_steps) == pytest.approx(config.learning_rate)
     assert rate(1000) == pytest.approx(0, abs=1e-8)
     config.schedule = "constant"
-    assert optim.schedule(config, 1000)(900) == pytest.approx(config.learning_rate)
+    assert optim.learning_rate_schedule(config, 1000)(900) == pytest.approx(config.learning_rate)
     config.schedule = "staircase"
     with pytest.raises(ValueError, match="cosine"):
-        optim.schedule(config, 1000)
+        optim.learning_rate_schedule(config, 1000)
 
 
 def test_clipping_bounds_the_gradient_that_the_optimiser_sees():
     config = load_recipe("quickstart").optim
     config.name = "adamw"
-    clip = optim.optimizer(config, 10)
+    clip = optim.make_optimizer(config, 10)
     params = {"w": jnp.ones(3)}
     small, large = (
         clip.update({"w": jnp.full(3, size)}, clip.init(params), params)[1] for size in (1e3, 1e6)
@@ -104,9 +105,9 @@ def test_muon_orthogonalises_each_head_and_leaves_vectors_to_adam():
         jax.tree.map(lambda shape: jnp.asarray(draw(shape), jnp.float32), shapes, is_leaf=is_shape)
         for _ in range(2)
     )
-    axes = optim.matrices(params)
+    axes = optim.muon_dimension_numbers(params)
     assert axes["norm"]["scale"] is None
-    rule = optim.optimizer(config, 10)
+    rule = optim.make_optimizer(config, 10)
     updates, _ = rule.update(gradient, rule.init(params), params)
     per_head = {
         "query": np.moveaxis(updates["query"]["kernel"], 2, 1).reshape(-1, 32, 8),
@@ -123,7 +124,7 @@ def test_muon_orthogonalises_each_head_and_leaves_vectors_to_adam():
 def test_average_follows_and_ends_at_the_parameters():
     ema = {"w": jnp.zeros(2)}
     for number in range(2000):
-        ema = optim.average(ema, {"w": jnp.ones(2)}, jnp.asarray(number), 0.99)
+        ema = optim.update_ema(ema, {"w": jnp.ones(2)}, jnp.asarray(number), 0.99)
     np.testing.assert_allclose(ema["w"], 1, atol=1e-5)
 
 
@@ -169,13 +170,13 @@ def test_what_does_not_split_evenly_is_named():
     config, mesh = fields.default_config(), jax.sharding.AbstractMesh((4, 2, 5), sharding.AXES)
     config.data.batch_size, config.train.grad_accumulation = 24, 2
     with pytest.raises(InputError, match="batch_size: found 24, expected a multiple of 16"):
-        sharding.check(config, mesh)
+        sharding.check_config(config, mesh)
     config.data.batch_size = 32
     with pytest.raises(InputError, match=r"mesh.tensor: found 5, expected a divisor of .* 24"):
-        sharding.check(config, mesh)
+        sharding.check_config(config, mesh)
     config.train.grad_accumulation = 0
     with pytest.raises(InputError, match=r"train.grad_accumulation: found 0"):
-        sharding.check(config, mesh)
+        sharding.check_config(config, mesh)
 
 
 def test_identity_mismatch_names_both_sides():
@@ -215,7 +216,7 @@ def test_a_run_leaves_its_folder(tiny_run):
         "loss", "grad_norm", "learning_rate", "clips_per_second", "input_wait_fraction",
         "skipped_steps", "corrupt_records",
     } <= set(lines[0])  # fmt: skip
-    assert checkpoint.require_checkpoint(tiny_run)[1] == 6
+    assert checkpoint.open_newest(tiny_run)[1] == 6
 
 
 def test_killed_run_ends_with_the_same_weights(tiny_run, tmp_path):
@@ -306,7 +307,7 @@ def test_a_signal_at_any_stage_ends_with_75_and_the_next_start_goes_on(tiny_run,
     # The first step is being compiled: it is made, and saved. Ctrl-C is no different.
     status, said = terminated(workdir, "parameters", 0.5, steps, number=signal.SIGINT)
     assert (status, "step 1 is saved" in said) == (75, True), said
-    assert checkpoint.require_checkpoint(workdir)[1] == 1
+    assert checkpoint.open_newest(workdir)[1] == 1
     evaluate = ("--config.train.evaluate=True", "--config.train.evaluate_clips=1")
     status, said = terminated(workdir, "trained 6 steps", 0.2, steps, *evaluate)
     assert (status, "nothing to save" in said) == (75, True), said
@@ -355,7 +356,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tiny_run, small_disk, noticed):
     assert not noticed or "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: ") and line.endswith("no space left on the disk")
-    _, last = checkpoint.require_checkpoint(workdir)
+    _, last = checkpoint.open_newest(workdir)
     assert last in (4, 6)
     shutil.move(workdir, moved)
     done = tiny_configs.train(moved, *flags, f"--config.train.steps={last + 2}")

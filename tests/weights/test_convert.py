@@ -39,7 +39,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import checkpoint, loop
-from vssflow_jax.training.state import initial
+from vssflow_jax.training.state import init_state
 from vssflow_jax.weights import mapping, network, vssflow_names
 from vssflow_jax.weights.torch_files import read_tensors
 
@@ -112,7 +112,7 @@ def test_training_starts_from_a_conversion_elsewhere(tmp_path):
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vssflow_names.parameter_shapes(built())
     )
-    first = loop.started(initial(zeros, recipe()), str(ours), "any codec")
+    first = loop.init_from_weights(init_state(zeros, recipe()), str(ours), "any codec")
     expected = safetensors_io.flatten(checkpoint.load_weights(ours)[0])
     for found in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in safetensors_io.flatten(found).items()}, expected)
@@ -249,7 +249,7 @@ def test_reverse_says_what_is_wrong(tmp_path):
         network.revert(tmp_path / "nowhere", tmp_path / "back.safetensors")
     params, _, _ = checkpoint.load_weights(ours)
     params["dit"]["extra"] = np.zeros(3, np.float32)
-    safetensors_io.write_arrays(ours / checkpoint.CONVERTED, safetensors_io.flatten(params))
+    safetensors_io.write_arrays(ours / checkpoint.WEIGHTS_FILE, safetensors_io.flatten(params))
     with pytest.raises(InputError, match="without an official name dit/extra"):
         network.revert(ours, tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()

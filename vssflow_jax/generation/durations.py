@@ -27,7 +27,9 @@ def build_duration_model(config, params: Mapping, statistics: Mapping) -> Durati
 
 def load_duration_model(workdir: Path, statistics: Mapping) -> DurationModel:
     """The duration model that sampling from a run uses; the means alone without its weights."""
-    trained = (workdir / checkpoint.FOLDER).is_dir() or (workdir / checkpoint.CONVERTED).is_file()
+    trained = (workdir / checkpoint.FOLDER).is_dir() or (
+        workdir / checkpoint.WEIGHTS_FILE
+    ).is_file()
     if not trained or not (config := checkpoint.read_config(workdir)).model.duration_width:
         return DurationModel.from_statistics(statistics)
     return build_duration_model(config, checkpoint.load_weights(workdir)[0], statistics)

@@ -66,14 +66,14 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     save_codec(codec, out / "codec")
     write_text(out / "config.json", config.to_json(indent=1))
     write_text(out / "statistics.json", (workdir / "statistics.json").read_text())
-    write_arrays(out / checkpoint.CONVERTED, weights)
+    write_arrays(out / checkpoint.WEIGHTS_FILE, weights)
     facts = {
         "name": name or out.resolve().name,
         "step": step,
         "init_from": source,
         "parameters": sum(array.size for array in weights.values()),
         "dtype": dtype,
-        "weights": hash_file(out / checkpoint.CONVERTED),
+        "weights": hash_file(out / checkpoint.WEIGHTS_FILE),
         "codec": hash_codec(codec),
         "dataset": identity.get("dataset"),
     }
@@ -81,8 +81,8 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     if scores:
         write_text(out / "metrics.json", json.dumps(scores, indent=1))
     write_text(out / "README.md", card(facts, config, scores))
-    write_text(out / checkpoint.EXPORT, json.dumps(facts, indent=1))
-    size = (out / checkpoint.CONVERTED).stat().st_size / 1e6
+    write_text(out / checkpoint.EXPORT_FILE, json.dumps(facts, indent=1))
+    size = (out / checkpoint.WEIGHTS_FILE).stat().st_size / 1e6
     return f"{out}: {facts['parameters']:,} parameters of step {step}, {size:.1f} MB as {dtype}"
 
 

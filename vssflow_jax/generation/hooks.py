@@ -20,8 +20,8 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     def hook(step: int, current: state.TrainState) -> None:
         if not rows or step % every:
             return
-        weights = distributed.whole(current.weights)
-        if not distributed.first():
+        weights = distributed.gather_to_host(current.weights)
+        if not distributed.is_main_process():
             return
         generator = Generator(config, weights, codec, statistics, step)
         for record, wave in zip(rows, generator.generate_batch(rows), strict=True):
@@ -48,13 +48,13 @@ def evaluate_periodically(config, folder: Path, codec, statistics) -> loop.Hook:
             f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
         ) from None
     evaluation = None
-    if distributed.first():
+    if distributed.is_main_process():
         evaluation = scoring.PeriodicEvaluation.from_shards(folder, codec)
 
     def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
         if step % every:
             return None
-        weights = distributed.whole(current.weights)
+        weights = distributed.gather_to_host(current.weights)
         return evaluation and evaluation(Generator(config, weights, codec, statistics, step))
 
     return hook

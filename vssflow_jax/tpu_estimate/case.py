@@ -41,7 +41,7 @@ class Case:
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
         if clips:
             config = with_fields(config, {"data.batch_size": clips * parts})
-        sharding.check(config, mesh)
+        sharding.check_config(config, mesh)
         clips = config.data.batch_size // parts
         return cls(config=config, topology=name, mesh=mesh, chip=chip, clips=clips)
 

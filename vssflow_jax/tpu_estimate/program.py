@@ -84,7 +84,7 @@ def step_arguments(config, mesh) -> tuple:
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     try:
         model = vssflow.build_model(config, codec.channels)
-        make = loop.initial_state(model, config, spec, codec.channels, mesh)
+        make = loop.make_init_state(model, config, spec, codec.channels, mesh)
         state = jax.eval_shape(make)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"--config: found a value that makes no model: {error}") from None
@@ -97,8 +97,8 @@ def step_arguments(config, mesh) -> tuple:
 
     example = pipeline.make_example({}, spec)
     example = {name: array for name, array in example.items() if name not in pipeline.HOST_KEYS}
-    batch = everywhere(example, sharding.BATCH, (config.data.batch_size,))
-    state = checkpoint.shapes(state, sharding.shardings(state, mesh))
+    batch = everywhere(example, sharding.BATCH_SPEC, (config.data.batch_size,))
+    state = checkpoint.abstract_arrays(state, sharding.make_shardings(state, mesh))
     return model, state, everywhere(codec, jax.P()), batch
 
 
@@ -109,13 +109,13 @@ def compile_step(config, mesh) -> Program:
       OutOfMemory: it does not fit.
       InputError: the config's batch or model cannot be.
     """
-    sharding.check(config, mesh)
+    sharding.check_config(config, mesh)
     model, *shapes = step_arguments(config, mesh)
     began = time.perf_counter()
     with jax.default_matmul_precision(config.precision.matmul):
         places = jax.tree.map(lambda leaf: leaf.sharding, shapes[0])
         jitted = jax.jit(
-            step.make_step(model, config, mesh),
+            step.make_flow_train_step(model, config, mesh),
             donate_argnums=0,
             out_shardings=(places, jax.NamedSharding(mesh, jax.P())),
         )
@@ -178,7 +178,9 @@ def count_model_flops(config, shapes, mesh) -> int:
     """FLOPs of the step's matrix products over all devices, with nothing recomputed."""
     plain = with_fields(config, {"model.remat": "none"})
     model = step_arguments(plain, mesh)[0]
-    return count_traced_flops(jax.make_jaxpr(step.make_step(model, plain, mesh))(*shapes).jaxpr)
+    return count_traced_flops(
+        jax.make_jaxpr(step.make_flow_train_step(model, plain, mesh))(*shapes).jaxpr
+    )
 
 
 def count_traced_flops(jaxpr) -> int:

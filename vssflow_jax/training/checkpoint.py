@@ -27,8 +27,8 @@ from vssflow_jax.config import fields, migration
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
-CONVERTED = "weights.safetensors"  # in the folder of a conversion or export: its weights
-EXPORT = "export.json"  # in the folder of an export: step and hashes
+WEIGHTS_FILE = "weights.safetensors"  # in the folder of a conversion or export: its weights
+EXPORT_FILE = "export.json"  # in the folder of an export: step and hashes
 
 
 class Checkpoints:
@@ -53,10 +53,14 @@ class Checkpoints:
             preservation_policy=self,
             create=False,
             cleanup_tmp_directories=writes,
-            multiprocessing_options=ocp.options.MultiprocessingOptions() if writes else _alone(),
+            multiprocessing_options=ocp.options.MultiprocessingOptions()
+            if writes
+            else _single_process(),
         )
         self._manager = ocp.CheckpointManager(
-            self.folder, options=options, item_handlers=_handlers(options.multiprocessing_options)
+            self.folder,
+            options=options,
+            item_handlers=_make_handlers(options.multiprocessing_options),
         )
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
@@ -96,11 +100,11 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict]:
         """State and data position of a step; `like` gives shapes and shardings."""
         items = {
-            "state": _restored(like.replace(ema=None)),
+            "state": _restore_args(like.replace(ema=None)),
             "position": ocp.args.JsonRestore(),
         }
         if like.ema is not None:
-            items["weights"] = _restored(like.ema)
+            items["weights"] = _restore_args(like.ema)
         found = self._manager.restore(step, args=ocp.args.Composite(**items))
         return found.state.replace(ema=found.get("weights")), found.position
 
@@ -111,7 +115,7 @@ class Checkpoints:
         like = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), found.tree
         )
-        items = ocp.args.Composite(weights=_restored(like))
+        items = ocp.args.Composite(weights=_restore_args(like))
         return self._manager.restore(step, args=items).weights
 
     def identity(self, step: int) -> dict:
@@ -148,7 +152,7 @@ class Checkpoints:
         self.close()
 
 
-def _handlers(processes: ocp.options.MultiprocessingOptions) -> dict:
+def _make_handlers(processes: ocp.options.MultiprocessingOptions) -> dict:
     """What reads and writes each item of a checkpoint.
 
     Arrays are not compressed: zstd makes them a twelfth smaller, in four times the time.
@@ -158,12 +162,12 @@ def _handlers(processes: ocp.options.MultiprocessingOptions) -> dict:
     return {"state": arrays, "weights": arrays, "position": facts, "identity": facts}
 
 
-def _restored(like) -> ocp.args.PyTreeRestore:
+def _restore_args(like) -> ocp.args.PyTreeRestore:
     """Arrays of these shapes and shardings."""
     return ocp.args.PyTreeRestore(like, ocp.checkpoint_utils.construct_restore_args(like))
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
+def _single_process() -> ocp.options.MultiprocessingOptions:
     """For a process that does without the others."""
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
@@ -173,7 +177,7 @@ def _alone() -> ocp.options.MultiprocessingOptions:
     )
 
 
-def require_checkpoint(workdir: str | Path) -> tuple[Checkpoints, int]:
+def open_newest(workdir: str | Path) -> tuple[Checkpoints, int]:
     """The run's checkpoints and the newest step.
 
     Raises:
@@ -207,13 +211,13 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
       InputError: there is none, or the file is damaged.
     """
     workdir = bundled.locate(workdir)
-    file = workdir / CONVERTED
+    file = workdir / WEIGHTS_FILE
     if file.is_file():
         facts = read_export(workdir)
         arrays = {path: np.asarray(array) for path, array in read_arrays(file).items()}
         params = nest({path: array.astype(np.float32) for path, array in arrays.items()})
         return params, facts.pop("step", 0), facts
-    checkpoints, newest = require_checkpoint(workdir)
+    checkpoints, newest = open_newest(workdir)
     step = step or newest
     found = checkpoints.weights(step), step, checkpoints.identity(step)
     checkpoints.close()
@@ -226,27 +230,28 @@ def read_export(workdir: Path) -> dict:
     Raises:
       InputError: not such a file, or weights other than it says.
     """
-    path = workdir / EXPORT
+    path = workdir / EXPORT_FILE
     if not path.is_file():
         return {}
     try:
         facts = dict(json.loads(path.read_text()))
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not the facts of an export: {error}") from None
-    found = hash_file(workdir / CONVERTED)
+    found = hash_file(workdir / WEIGHTS_FILE)
     if found != facts.get("weights"):
         raise InputError(
-            f"{workdir / CONVERTED}: SHA-256 is {found}, {EXPORT} says {facts.get('weights')}"
+            f"{workdir / WEIGHTS_FILE}: found SHA-256 {found}, expected {facts.get('weights')} as "
+            f"{EXPORT_FILE} says"
         )
     return facts
 
 
-def refuse_conversion(workdir: str | Path) -> None:
+def check_no_conversion(workdir: str | Path) -> None:
     """Raises an `InputError` if the folder is a conversion's, which training would not start from.
 
     Nor would sampling take the new weights while the converted ones are there.
     """
-    if (Path(workdir) / CONVERTED).exists():
+    if (Path(workdir) / WEIGHTS_FILE).exists():
         raise InputError(
             f"--workdir={workdir}: found converted weights, expected a folder for the run alone; "
             f"start from them with --config.train.init_from={workdir}"
@@ -288,7 +293,7 @@ def check_identity(found: dict, expected: dict, where: str) -> None:
             raise InputError(f"{where}: {key} was {before} when it was saved, and is {value} now")
 
 
-def shapes(tree, shardings):
+def abstract_arrays(tree, shardings):
     """Abstract arrays with shardings, to restore onto any mesh."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

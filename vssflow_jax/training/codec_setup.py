@@ -13,13 +13,14 @@ from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.codecs.pca import fit_pca
 from vssflow_jax.data import pipeline
 
-CODEC_CLIPS = 400  # training clips that the embedded codec is fitted on
+CODEC_EXAMPLES = 400  # training clips that the embedded codec is fitted on
 
 
-START = ("folder", "channels", "whitening", "iterations")  # of config.codec, not of its network
+# Fields of config.codec that a fitted codec has; the others are of a trained codec's networks.
+FITTED_FIELDS = ("folder", "channels", "whitening", "iterations")
 
 
-FIRST_CODEC = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
+FIRST_CODEC_FOLDER = {"flow": "codec", "codec": "start"}  # in the run's folder, that training takes
 
 
 def ensure_codec(config, records, workdir: Path):
@@ -30,12 +31,12 @@ def ensure_codec(config, records, workdir: Path):
     Raises:
       InputError: the folder that the config names holds no codec.
     """
-    folder, start = workdir / FIRST_CODEC[config.train.task], config.train.init_from
+    folder, start = workdir / FIRST_CODEC_FOLDER[config.train.task], config.train.init_from
     given = config.codec.folder or (start and bundled.locate(start) / "codec")
     if not (folder / "codec.json").exists() and given:
         save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():
-        waves = some_waves(config, records)
+        waves = read_waves(config, records)
         codec = fit_pca(
             waves,
             channels=config.codec.channels,
@@ -46,16 +47,16 @@ def ensure_codec(config, records, workdir: Path):
     return load_codec(folder)
 
 
-def some_waves(config, records) -> Iterator[np.ndarray]:
+def read_waves(config, records) -> Iterator[np.ndarray]:
     """The sound of training clips that a codec is fitted on, the same each time."""
-    rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_CLIPS]
+    rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_EXAMPLES]
     return (pipeline.read_wave(records[row]) for row in rows)
 
 
 def write_codec(config, workdir: Path, start, params, records) -> None:
     """Writes the trained codec into WORKDIR/codec, its latents centred and scaled."""
     codec = trained.normalize_latents(
-        trained.init_from_pca(start, config.codec, params), some_waves(config, records)
+        trained.init_from_pca(start, config.codec, params), read_waves(config, records)
     )
     save_codec(codec, workdir / "codec")
     print(f"codec: {workdir / 'codec'}, {hash_codec(codec)}", flush=True)

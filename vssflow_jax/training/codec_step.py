@@ -18,13 +18,13 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.training import sharding, state, step
 
 FRAME = STACK * mels.HOP  # samples of a latent frame
-QUIETEST = 5e-3  # magnitude of a bin under which all is silence to the loss
-FLOW_ALONE = {"grad_accumulation": 1, "init_from": "", "sample_every": 0, "evaluate_every": 0}
+MIN_MAGNITUDE = 5e-3  # magnitude of a bin under which all is silence to the loss
+FLOW_ONLY = {"grad_accumulation": 1, "init_from": "", "sample_every": 0, "evaluate_every": 0}
 
 
-def check(config) -> None:
+def check_config(config) -> None:
     """Raises an InputError where the config asks for what only training a flow can do."""
-    for name, expected in FLOW_ALONE.items():
+    for name, expected in FLOW_ONLY.items():
         if config.train[name] != expected:
             raise InputError(
                 f"train.{name}: found {config.train[name]!r}, expected {expected!r} where "
@@ -39,7 +39,7 @@ def check(config) -> None:
         )
 
 
-def crops(wave: jax.Array, frames: jax.Array, length: int, key: jax.Array) -> jax.Array:
+def random_crops(wave: jax.Array, frames: jax.Array, length: int, key: jax.Array) -> jax.Array:
     """A stretch of each clip from anywhere in it: [B, n] -> [B, m].
 
     Args:
@@ -53,7 +53,7 @@ def crops(wave: jax.Array, frames: jax.Array, length: int, key: jax.Array) -> ja
     return jax.vmap(lambda row, at: jax.lax.dynamic_slice(row, (at,), (length,)))(wave, starts)
 
 
-def divergence(mean: jax.Array, deviation: jax.Array) -> jax.Array:
+def kl_divergence(mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """Mean over all numbers of KL(N(mean, deviation^2) || N(0, 1)), in nats."""
     return jnp.mean(0.5 * (mean**2 + deviation**2 - 1) - jnp.log(deviation))
 
@@ -64,15 +64,15 @@ def codec_loss(codec: trained.TrainedCodec, wave: jax.Array, noise: jax.Array, w
     L1 over bins, L1 over mel bands, and `weight` times the divergence of the latent, which is
     drawn from its posterior with `noise` [B, L, C].
     """
-    target = jnp.maximum(jnp.abs(mels.stft(wave)), QUIETEST)
+    target = jnp.maximum(jnp.abs(mels.stft(wave)), MIN_MAGNITUDE)
     mean, deviation = codec.encode(wave)
-    found = jnp.maximum(codec.log_magnitude(mean + deviation * noise), jnp.log(QUIETEST))
+    found = jnp.maximum(codec.log_magnitude(mean + deviation * noise), jnp.log(MIN_MAGNITUDE))
     bins = jnp.mean(jnp.abs(found - jnp.log(target)))
     heard, wanted = (mels.magnitude_to_log_mel(m, codec.floor) for m in (jnp.exp(found), target))
-    return bins + jnp.mean(jnp.abs(heard - wanted)) + weight * divergence(mean, deviation)
+    return bins + jnp.mean(jnp.abs(heard - wanted)) + weight * kl_divergence(mean, deviation)
 
 
-def task(config, spec, codec: PcaCodec, mesh) -> step.Task:
+def codec_task(config, spec, codec: PcaCodec, mesh) -> step.Task:
     """The task of a run that trains a codec.
 
     Args:
@@ -91,22 +91,22 @@ def task(config, spec, codec: PcaCodec, mesh) -> step.Task:
     def loss(params, codec, batch, key):
         place, draw = jax.random.split(key)
         batch = sharding.constrain({name: batch[name] for name in ("wave", "frames")}, mesh)
-        wave = crops(batch["wave"], batch["frames"], length, place)
+        wave = random_crops(batch["wave"], batch["frames"], length, place)
         noise = jax.random.normal(draw, (len(wave), length // FRAME, codec.channels))
         made = trained.init_from_pca(codec, config.codec, params)
         return codec_loss(made, wave, noise, config.codec.kl_weight)
 
     def validation(params, codec, batch, number):
-        key = jax.random.fold_in(jax.random.key(config.seed), step.VALIDATION)
+        key = jax.random.fold_in(jax.random.key(config.seed), step.VALIDATION_STREAM)
         return loss(params, codec, batch, jax.random.fold_in(key, number))
 
     def init():
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        return state.initial(trained.init_from_pca(codec, config.codec).init(key), config)
+        return state.init_state(trained.init_from_pca(codec, config.codec).init(key), config)
 
-    places = sharding.shardings(jax.eval_shape(init), mesh)
+    places = sharding.make_shardings(jax.eval_shape(init), mesh)
     return step.Task(
         make=jax.jit(init, out_shardings=places),
-        step=step.advancing(jax.value_and_grad(loss), config),
+        step=step.make_train_step(jax.value_and_grad(loss), config),
         validation=validation,
     )

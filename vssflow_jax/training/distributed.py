@@ -20,15 +20,16 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 
 AUTO = "auto"
-LOST = (
+LOST_PROCESS = (
     "error: a process of this run died or cannot be reached, so all of them end; the same "
     "command goes on from the newest checkpoint"
 )
 
-GONE = ("Gloo", "UNAVAILABLE", "closed by peer")  # words of a collective that lost a process
+# Words in the error of a collective operation that lost a process.
+LOST_PROCESS_WORDS = ("Gloo", "UNAVAILABLE", "closed by peer")
 
 
-def several(environment: Mapping[str, str]) -> bool:
+def has_several_processes(environment: Mapping[str, str]) -> bool:
     """Whether the environment is one of several processes: srun's, or a TPU slice's hosts."""
     slurm = {"SLURM_PROCID", "SLURM_STEP_NODELIST"} <= environment.keys()
     tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1)) if slurm else 1
@@ -54,7 +55,7 @@ def connect(address: str | None, processes: int | None, process: int | None, sec
         given = [f"{name}={value}" for name, value in flags.items() if value is not None]
         if given:
             raise InputError(f"found {' '.join(given)}, expected --coordinator_address=HOST:PORT")
-        if address is None and not several(os.environ):
+        if address is None and not has_several_processes(os.environ):
             return
         address = None
     elif None in flags.values() or not 0 <= process < processes:
@@ -78,7 +79,7 @@ def connect(address: str | None, processes: int | None, process: int | None, sec
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def crash_guard() -> Iterator[None]:
     """While several processes work as one: a last line on stderr if this one is torn down.
 
     JAX ends a process whose others are lost from within, without a word from Python; a small
@@ -87,12 +88,12 @@ def together() -> Iterator[None]:
     if jax.process_count() == 1:
         yield
         return
-    command = ["sh", "-c", 'trap "" TERM INT; read -r word || echo "$0" >&2', LOST]
+    command = ["sh", "-c", 'trap "" TERM INT; read -r word || echo "$0" >&2', LOST_PROCESS]
     witness = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
     try:
         yield
     except Exception as error:
-        status = _report(error)
+        status = _report_error(error)
         witness.communicate("farewell\n")
         sys.stdout.flush()
         os._exit(status)  # the usual way out waits for the others, who wait for this one
@@ -101,14 +102,16 @@ def together() -> Iterator[None]:
             witness.communicate("farewell\n")
 
 
-def _report(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Says on stderr what ends this process; its status."""
 
     def again():
         raise error
 
-    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in str(error) for word in GONE):
-        print(LOST, file=sys.stderr)
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(
+        word in str(error) for word in LOST_PROCESS_WORDS
+    ):
+        print(LOST_PROCESS, file=sys.stderr)
         return 1
     try:
         return command_line.guarded(again, ())
@@ -117,34 +120,34 @@ def _report(error: Exception) -> int:
         return 1
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes what is written once."""
     return jax.process_index() == 0
 
 
-def meet(name: str) -> None:
+def barrier(name: str) -> None:
     """Waits until all processes are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 @contextlib.contextmanager
-def first_goes_before(name: str) -> Iterator[None]:
+def main_process_first(name: str) -> Iterator[None]:
     """A block that process 0 does before the others do."""
-    if not first():
-        meet(name)
+    if not is_main_process():
+        barrier(name)
     yield
-    if first():
-        meet(name)
+    if is_main_process():
+        barrier(name)
 
 
-def whole(tree):
+def gather_to_host(tree):
     """Arrays that lie on several hosts, on each of them; collective. Others stay as they are."""
     return multihost_utils.process_allgather(tree, tiled=True) if jax.process_count() > 1 else tree
 
 
-def part() -> None:
+def shutdown() -> None:
     """Ends the common work, when all have come here; each process goes on by itself."""
     if jax.process_count() > 1:
-        meet("part")
+        barrier("part")
         jax.distributed.shutdown()

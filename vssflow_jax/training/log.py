@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 from vssflow_jax.common.files import write_text
 
 
-class MetricsLog:
+class MetricsWriter:
     """Appends scalars by step to `metrics.jsonl` and `tb/` of a run's folder.
 
     Args:
@@ -38,7 +38,7 @@ class MetricsLog:
         self._board.close()
 
 
-class Silent:
+class NullWriter:
     """The log of processes that write none."""
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

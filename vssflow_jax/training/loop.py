@@ -17,14 +17,14 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import checkpoint, distributed, preemption, sharding, state, step
-from vssflow_jax.training.log import MetricsLog, Silent
-from vssflow_jax.training.nan_guard import Tally
+from vssflow_jax.training.log import MetricsWriter, NullWriter
+from vssflow_jax.training.nan_guard import NanGuard
 
-RUN = "run"  # beside the data iterator's position: what else a run goes on with
+RUN_KEY = "run"  # beside the data iterator's position: what else a run goes on with
 Hook = Callable[[int, state.TrainState], Mapping[str, float] | None]
 
 
-def initial_state(model, config, spec, channels: int, mesh):
+def make_init_state(model, config, spec, channels: int, mesh):
     """The jitted function that makes the first state from the config's seed, in its places.
 
     Args:
@@ -53,19 +53,19 @@ def initial_state(model, config, spec, channels: int, mesh):
             params[duration_model.PARAMS_KEY] = duration_model.init_params(
                 timer, jax.random.fold_in(key, 1)
             )
-        return state.initial(params, config)
+        return state.init_state(params, config)
 
-    places = sharding.shardings(jax.eval_shape(init), mesh)
+    places = sharding.make_shardings(jax.eval_shape(init), mesh)
     return jax.jit(init, out_shardings=places)
 
 
-def flow(config, spec, codec, mesh) -> step.Task:
+def flow_task(config, spec, codec, mesh) -> step.Task:
     """The task of a run that trains the model of the flow."""
     model = vssflow.build_model(config, codec.channels)
     return step.Task(
-        make=initial_state(model, config, spec, codec.channels, mesh),
-        step=step.make_step(model, config, mesh),
-        validation=step.make_validation(model, config, mesh),
+        make=make_init_state(model, config, spec, codec.channels, mesh),
+        step=step.make_flow_train_step(model, config, mesh),
+        validation=step.make_validation_loss(model, config, mesh),
     )
 
 
@@ -94,14 +94,14 @@ class Run:
         spec,
         identity: dict,
         clips: int,
-        trains: Callable[..., step.Task] = flow,
+        trains: Callable[..., step.Task] = flow_task,
     ):
         self.config, self.workdir, self.mesh, self.batches = config, workdir, mesh, batches
         self.identity = identity
         self.codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
         task = trains(config, spec, self.codec, mesh)
         self._make = task.make
-        self._places = sharding.shardings(jax.eval_shape(self._make), mesh)
+        self._places = sharding.make_shardings(jax.eval_shape(self._make), mesh)
         self.checkpoints = checkpoint.Checkpoints(
             workdir, config.train.keep_checkpoints, writes=True
         )
@@ -109,7 +109,7 @@ class Run:
         self.done = self._saved = newest or 0  # not asked of the state: it may be in the making
         self.state, found = self._restore(newest)
         most = config.data.max_corrupt_fraction * clips
-        self.tally = Tally(config.train.max_skipped_steps, most, found.get("tally"))
+        self.tally = NanGuard(config.train.max_skipped_steps, most, found.get("tally"))
         self.checkpoints.best = found.get("best")
         self._step = jax.jit(
             task.step,
@@ -121,12 +121,12 @@ class Run:
     def _restore(self, newest: int | None) -> tuple[state.TrainState, dict]:
         if newest is None:
             made, start = self._make(), self.config.train.init_from
-            return (started(made, start, self.identity["codec"]) if start else made), {}
+            return (init_from_weights(made, start, self.identity["codec"]) if start else made), {}
         found = self.checkpoints.identity(newest)
         checkpoint.check_identity(found, self.identity, f"{self.workdir}: checkpoint {newest}")
-        like = checkpoint.shapes(jax.eval_shape(self._make), self._places)
+        like = checkpoint.abstract_arrays(jax.eval_shape(self._make), self._places)
         restored, position = self.checkpoints.restore(newest, like)
-        found = position.pop(RUN, {})
+        found = position.pop(RUN_KEY, {})
         self.batches.set_state(position)
         return restored, found
 
@@ -136,7 +136,7 @@ class Run:
             return
         self._saved = self.done
         run = {"tally": self.tally.state(), "best": self.checkpoints.best}
-        position = {**self.batches.get_state(), RUN: run}
+        position = {**self.batches.get_state(), RUN_KEY: run}
         self.checkpoints.save(self.done, self.state, position, self.identity)
 
     def train(self, hook: Hook, validation: Callable[[], Iterable[dict]] | None = None) -> None:
@@ -147,21 +147,27 @@ class Run:
           validation: gives the batches of the validation loss; None: there are none.
         """
         train = self.config.train
-        log = MetricsLog(self.workdir, self.done) if distributed.first() else Silent()
+        log = (
+            MetricsWriter(self.workdir, self.done)
+            if distributed.is_main_process()
+            else NullWriter()
+        )
         bar = tqdm(total=train.steps, initial=self.done, unit="step", desc="train")
-        bar.disable = bar.disable or not distributed.first()
-        with preemption.watched() as asked, contextlib.closing(log), bar:
+        bar.disable = bar.disable or not distributed.is_main_process()
+        with preemption.watch_signals() as asked, contextlib.closing(log), bar:
             with self.checkpoints.finishing():
                 self._steps(hook, validation, asked, log, bar)
                 self.tally.settle()
             stop = asked(self.done)
         if stop:
-            preemption.end(stop, f"step {self.done} is saved")
+            preemption.exit_for_restart(stop, f"step {self.done} is saved")
 
     def _steps(self, hook: Hook, validation, asked, log, bar) -> None:
         """Steps until the last, or until `asked` to stop."""
         train = self.config.train
-        window = Window(self.config.data.batch_size, already(self.workdir / "metrics.jsonl"))
+        window = StepTimer(
+            self.config.data.batch_size, logged_seconds(self.workdir / "metrics.jsonl")
+        )
         for number in range(self.done + 1, train.steps + 1):
             metrics = self._advance(window)
             bar.update()
@@ -186,7 +192,7 @@ class Run:
                 log.write(number, {**scores, "seconds": window.seconds})
                 window.since = time.perf_counter()
 
-    def _advance(self, window: Window) -> dict:
+    def _advance(self, window: StepTimer) -> dict:
         """One step; its metrics, on the devices."""
         with window.waiting():
             read = next(self.batches)
@@ -198,7 +204,7 @@ class Run:
         self.tally.step(self.done, metrics.pop("skipped"), read[pipeline.IDS].tolist())
         return metrics
 
-    def _values(self, metrics: dict, window: Window) -> dict[str, float]:
+    def _values(self, metrics: dict, window: StepTimer) -> dict[str, float]:
         """A line of the log."""
         values = {name: float(value) for name, value in metrics.items()}
         self.tally.settle()
@@ -217,7 +223,7 @@ class Run:
         return loss
 
 
-def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState:
+def init_from_weights(made: state.TrainState, folder: str, codec: str) -> state.TrainState:
     """The first state with the weights of the run or conversion in `folder`.
 
     Args:
@@ -242,7 +248,7 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     }
     if own:
         weights.setdefault(duration_model.PARAMS_KEY, own)
-    found, expected = (shapes(tree) for tree in (weights, made.params))
+    found, expected = (parameter_shapes(tree) for tree in (weights, made.params))
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise InputError(
@@ -254,13 +260,13 @@ def started(made: state.TrainState, folder: str, codec: str) -> state.TrainState
     return made.replace(params=params, ema=ema)
 
 
-def shapes(params) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(params) -> dict[str, tuple[int, ...]]:
     """Shapes of a tree's arrays by path."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): a.shape for path, a in leaves}
 
 
-class Window:
+class StepTimer:
     """Times the steps between two lines of the log."""
 
     def __init__(self, clips: int, seconds: float):
@@ -285,7 +291,7 @@ class Window:
 
 
 class _Stopwatch:
-    def __init__(self, window: Window):
+    def __init__(self, window: StepTimer):
         self._window = window
 
     def __enter__(self):
@@ -295,7 +301,7 @@ class _Stopwatch:
         self._window.waited += time.perf_counter() - self._start
 
 
-def already(log: Path) -> float:
+def logged_seconds(log: Path) -> float:
     """Seconds of training that the log of a resumed run has counted."""
     lines = log.read_text().splitlines() if log.exists() else ()
     return json.loads(lines[-1])["seconds"] if lines else 0.0

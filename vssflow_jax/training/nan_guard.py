@@ -13,7 +13,7 @@ from vssflow_jax.common.errors import InputError
 SKIPPED, CORRUPT = "skipped_steps", "corrupt_records"
 
 
-class Tally:
+class NanGuard:
     """Counts, and stops the run at too many.
 
     Whether a step was skipped is looked at when the next one is under way, so that the device

@@ -10,13 +10,13 @@ import optax.contrib
 from vssflow_jax.models import duration_model
 
 MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
-DURATIONS_RATE = 2e-3  # largest learning rate of the network of durations
-DURATIONS_NORM = 1.0  # largest norm of its gradient
+DURATION_LEARNING_RATE = 2e-3  # largest learning rate of the network of durations
+DURATION_MAX_GRAD_NORM = 1.0  # largest norm of its gradient
 EPSILON = 1e-8  # of Adam
 NEWTON_SCHULZ_STEPS = 3  # enough after the preconditioning; 5 are usual without
 
 
-def schedule(optim, steps: int, peak: float | None = None) -> optax.Schedule:
+def learning_rate_schedule(optim, steps: int, peak: float | None = None) -> optax.Schedule:
     """Learning rate by step: linear warm-up from 0, then constant or a cosine to 0.
 
     Args:
@@ -37,14 +37,14 @@ def schedule(optim, steps: int, peak: float | None = None) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [optim.warmup_steps])
 
 
-def optimizer(optim, steps: int) -> optax.GradientTransformation:
+def make_optimizer(optim, steps: int) -> optax.GradientTransformation:
     """The rule of `optim.name` under global-norm clipping; Adam for the network of durations.
 
     "adamw" is the published one, with weight decay on everything. "muon" (Jordan et al. 2024)
     orthogonalises the updates of matrices, scales them to AdamW's size (Liu et al. 2025, arXiv
     2502.16982), and leaves all that is no matrix to AdamW.
     """
-    rate = schedule(optim, steps)
+    rate = learning_rate_schedule(optim, steps)
     clip = (
         clip_by_norm(optim.max_grad_norm) if optim.max_grad_norm is not None else optax.identity()
     )
@@ -60,15 +60,15 @@ def optimizer(optim, steps: int) -> optax.GradientTransformation:
             adam_b1=optim.b1,
             adam_b2=optim.b2,
             adam_weight_decay=optim.weight_decay,
-            muon_weight_dimension_numbers=matrices,
+            muon_weight_dimension_numbers=muon_dimension_numbers,
             consistent_rms=MUON_RMS,
         )
     else:
         raise ValueError(f"optim.name: found {optim.name!r}, expected 'adamw' or 'muon'")
-    own = optax.adam(schedule(optim, steps, DURATIONS_RATE))
+    own = optax.adam(learning_rate_schedule(optim, steps, DURATION_LEARNING_RATE))
     return apart(
         optax.chain(clip, rule),
-        optax.chain(clip_by_norm(DURATIONS_NORM), own),
+        optax.chain(clip_by_norm(DURATION_MAX_GRAD_NORM), own),
         duration_model.PARAMS_KEY,
     )
 
@@ -137,7 +137,7 @@ def adam(b1: float, b2: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(rule.init, update)
 
 
-def matrices(params):
+def muon_dimension_numbers(params):
     """The input and output axes of each matrix in `params`; None for what is no matrix.
 
     Kernels are [in, out], [in, heads, h] or, at the attention's end, [heads, h, out]; stacked
@@ -154,7 +154,7 @@ def matrices(params):
     return jax.tree_util.tree_map_with_path(axes, params)
 
 
-def average(ema, params, step: jax.Array, decay: float):
+def update_ema(ema, params, step: jax.Array, decay: float):
     """Exponential moving average of the parameters.
 
     Early on the decay is (1 + step) / (10 + step), so that the first weights do not linger.

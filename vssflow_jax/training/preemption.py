@@ -19,13 +19,13 @@ STATUS = os.EX_TEMPFAIL
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def end(number: int, saved: str) -> None:
+def exit_for_restart(number: int, saved: str) -> None:
     """Ends the process by SystemExit, with a line on the signal and what is saved."""
     _say(number, saved)
     raise SystemExit(STATUS)
 
 
-def end_at_once() -> None:
+def exit_on_signals() -> None:
     """From now on both signals end the process where it stands, and its workers with it."""
 
     def leave(number, _):
@@ -45,7 +45,7 @@ def _say(number: int, saved: str) -> None:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Callable[[int], int]]:
+def watch_signals() -> Iterator[Callable[[int], int]]:
     """While steps are made: gives a function of the step, the signal to save and end for, or 0.
 
     A second Ctrl-C does not wait. Of several processes, JAX has one's SIGTERM known to all, and

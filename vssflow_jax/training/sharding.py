@@ -20,11 +20,11 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.data.pipeline import HOST_KEYS
 
 AXES = ("data", "fsdp", "tensor")
-BATCH = P(("data", "fsdp"))
+BATCH_SPEC = P(("data", "fsdp"))
 
 # Path pattern -> axes of the array's last dimensions; the first match counts. A leading
 # axis of stacked layers is never split.
-PARAMETERS = (
+PARAMETER_SPECS = (
     (r"durations/", ()),  # too small to be worth it
     (r"(query|key|value)/kernel$", ("fsdp", "tensor", None)),  # [in, heads, h]
     (r"(attention|cross)/out/kernel$", ("tensor", None, "fsdp")),  # [heads, h, out]
@@ -36,10 +36,10 @@ PARAMETERS = (
 
 # Path pattern of a module -> where its output lies. Without it the compiler may split channels
 # as the fsdp axis splits the parameters, instead of gathering those.
-ACTIVATIONS = (
-    (r"(query|key|value)$", P(*BATCH, None, "tensor", None)),  # [B, T, heads, h]
-    (r"feed_forward/in$", P(*BATCH, None, "tensor")),  # [B, T, hidden]
-    (r"", BATCH),
+ACTIVATION_SPECS = (
+    (r"(query|key|value)$", P(*BATCH_SPEC, None, "tensor", None)),  # [B, T, heads, h]
+    (r"feed_forward/in$", P(*BATCH_SPEC, None, "tensor")),  # [B, T, hidden]
+    (r"", BATCH_SPEC),
 )
 
 
@@ -76,7 +76,7 @@ def _divides(mesh: Mesh, axis: str | None, size: int) -> bool:
 
 def parameter_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     """Where an array lies; a dimension that its axis does not divide is not split."""
-    axes = next(axes for pattern, axes in PARAMETERS if re.search(pattern, path))
+    axes = next(axes for pattern, axes in PARAMETER_SPECS if re.search(pattern, path))
     axes = axes[: len(shape)]
     lead = len(shape) - len(axes)
     placed = [
@@ -86,7 +86,7 @@ def parameter_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     return P(*[None] * lead, *placed)
 
 
-def shardings(tree, mesh: Mesh):
+def make_shardings(tree, mesh: Mesh):
     """NamedShardings for a pytree of arrays or shapes, by the paths of its leaves."""
 
     def place(path, leaf):
@@ -96,7 +96,7 @@ def shardings(tree, mesh: Mesh):
     return jax.tree_util.tree_map_with_path(place, tree)
 
 
-def check(config, mesh: Mesh) -> None:
+def check_config(config, mesh: Mesh) -> None:
     """Raises an InputError unless batch and heads split evenly over the mesh."""
     batch, pieces = config.data.batch_size, config.train.grad_accumulation
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
@@ -113,7 +113,7 @@ def check(config, mesh: Mesh) -> None:
         )
 
 
-def constrain(tree, mesh: Mesh | None, spec: P = BATCH):
+def constrain(tree, mesh: Mesh | None, spec: P = BATCH_SPEC):
     """Holds arrays to a placement; dimensions that their axes do not divide are left whole."""
 
     def place(array):
@@ -130,7 +130,7 @@ def _names(axes) -> tuple[str, ...]:
     return axes if isinstance(axes, tuple) else (axes,) if axes else ()
 
 
-def activations(mesh: Mesh | None):
+def constrain_activations(mesh: Mesh | None):
     """Context in which the network's activations are traced with their places in the mesh."""
     if mesh is None or mesh.size == 1:
         return contextlib.nullcontext()
@@ -141,7 +141,7 @@ def activations(mesh: Mesh | None):
             return out
         path = "/".join(context.module.path)
         return constrain(
-            out, mesh, next(s for pattern, s in ACTIVATIONS if re.search(pattern, path))
+            out, mesh, next(s for pattern, s in ACTIVATION_SPECS if re.search(pattern, path))
         )
 
     return nn.intercept_methods(intercept)
@@ -149,7 +149,7 @@ def activations(mesh: Mesh | None):
 
 def local_rows(batch_size: int, mesh: Mesh) -> range:
     """Which rows of a batch this process reads: those that its devices hold."""
-    places = NamedSharding(mesh, BATCH).addressable_devices_indices_map((batch_size,))
+    places = NamedSharding(mesh, BATCH_SPEC).addressable_devices_indices_map((batch_size,))
     bounds = [index[0].indices(batch_size)[:2] for index in places.values()]
     return range(min(low for low, _ in bounds), max(high for _, high in bounds))
 
@@ -162,7 +162,7 @@ def place_batch(batch, mesh: Mesh, batch_size: int | None = None):
       mesh: the devices.
       batch_size: rows over all processes; None: there is one process.
     """
-    sharding = NamedSharding(mesh, BATCH)
+    sharding = NamedSharding(mesh, BATCH_SPEC)
 
     def place(array):
         rows = len(array) if batch_size is None else batch_size

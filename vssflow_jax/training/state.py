@@ -24,9 +24,9 @@ class TrainState:
         return self.params if self.ema is None else self.ema
 
 
-def initial(params, config) -> TrainState:
+def init_state(params, config) -> TrainState:
     """The state before the first step."""
-    optimizer = optim.optimizer(config.optim, config.train.steps)
+    optimizer = optim.make_optimizer(config.optim, config.train.steps)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

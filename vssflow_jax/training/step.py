@@ -19,9 +19,9 @@ from vssflow_jax.models import duration_model
 from vssflow_jax.training import optim, sharding
 from vssflow_jax.training.state import TrainState
 
-MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
-VALIDATION = 2**32 - 1  # stream of random numbers that is no step's
-HIDING = 2**32 - 2  # stream of a step that is none of its draws'
+FRAME_MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
+VALIDATION_STREAM = 2**32 - 1  # stream of random numbers that is no step's
+AUXILIARY_STREAM = 2**32 - 2  # stream of a step that is none of its draws'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,9 @@ class Task:
     validation: Callable
 
 
-def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dict[str, jax.Array]:
+def sample_keep_masks(
+    key: jax.Array, present: Mapping[str, jax.Array], dropout
+) -> dict[str, jax.Array]:
     """Which conditions each clip keeps, [B] of 0 or 1 by name.
 
     Args:
@@ -60,7 +62,7 @@ def keep_masks(key: jax.Array, present: Mapping[str, jax.Array], dropout) -> dic
     return keep
 
 
-def keep_frames(
+def sample_frame_masks(
     key: jax.Array, keep: Mapping[str, jax.Array], length: int, dropout
 ) -> dict[str, jax.Array]:
     """Drops single frames of lips and sync, apart from each other: `keep` by frame [B, length].
@@ -68,12 +70,12 @@ def keep_frames(
     The share of frames that go is one of `dropout.frame_ratios`, drawn once an example or once
     a batch.
     """
-    batch = keep[MASKED[0]].shape[0]
+    batch = keep[FRAME_MASKED[0]].shape[0]
     count = {"example": batch, "batch": 1}[dropout.granularity]
-    ratio_key, *keys = jax.random.split(key, 1 + len(MASKED))
+    ratio_key, *keys = jax.random.split(key, 1 + len(FRAME_MASKED))
     ratio = jax.random.choice(ratio_key, jnp.asarray(dropout.frame_ratios), (count, 1))
     by_frame = dict(keep)
-    for name, key in zip(MASKED, keys, strict=True):
+    for name, key in zip(FRAME_MASKED, keys, strict=True):
         by_frame[name] = keep[name][:, None] * (jax.random.uniform(key, (batch, length)) >= ratio)
     return by_frame
 
@@ -83,16 +85,16 @@ def frame_mask(frames: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length) < frames[:, None]).astype(jnp.float32)
 
 
-def draws(codec, batch, key: jax.Array, config) -> dict:
+def sample_noise_and_masks(codec, batch, key: jax.Array, config) -> dict:
     """All that is random about a step: noise, times and what is kept, of the whole batch.
 
     Drawn together, so that they do not depend on the pieces that the batch is worked off in.
     """
     time_key, noise_key, posterior_key, drop_key = jax.random.split(key, 4)
     shape = jax.eval_shape(codec.encode, batch["wave"])[0].shape  # [B, L, C]
-    keep = keep_masks(drop_key, batch["present"], config.dropout)
+    keep = sample_keep_masks(drop_key, batch["present"], config.dropout)
     if config.dropout.frame_ratios:
-        keep = keep_frames(jax.random.fold_in(drop_key, 1), keep, shape[1], config.dropout)
+        keep = sample_frame_masks(jax.random.fold_in(drop_key, 1), keep, shape[1], config.dropout)
     return {
         "posterior": jax.random.normal(posterior_key, shape),
         "x0": jax.random.normal(noise_key, shape),
@@ -116,15 +118,15 @@ def flow_loss(model, params, codec, batch, drawn, config) -> jax.Array:
     return path.flow_matching_loss(velocity, path.velocity_target(x0, x1), counted)
 
 
-def shares(batch, config, pieces: int) -> jax.Array:
+def part_weights(batch, config, pieces: int) -> jax.Array:
     """The weight of each piece's mean in the whole batch's: [pieces], of sum 1."""
     if not config.flow.mask_padding:
         return jnp.full(pieces, 1 / pieces)
-    frames = jnp.sum(cut(batch["frames"], pieces), axis=1)
+    frames = jnp.sum(split_batch(batch["frames"], pieces), axis=1)
     return frames / jnp.maximum(jnp.sum(frames), 1)
 
 
-def cut(tree, pieces: int):
+def split_batch(tree, pieces: int):
     """Arrays [B, ..] as [pieces, B / pieces, ..]: piece i has rows i, i + pieces, ..
 
     A device's neighbouring rows thus go to all pieces, and none moves to another device.
@@ -134,10 +136,13 @@ def cut(tree, pieces: int):
 
 def loss_and_gradient(model, params, codec, batch, key: jax.Array, config, mesh=None):
     """The loss of a batch and its gradient, in `train.grad_accumulation` pieces, one by one."""
-    pieces, drawn = config.train.grad_accumulation, draws(codec, batch, key, config)
+    pieces, drawn = (
+        config.train.grad_accumulation,
+        sample_noise_and_masks(codec, batch, key, config),
+    )
 
     def loss(params, batch, drawn, share=1.0):
-        with sharding.activations(mesh):
+        with sharding.constrain_activations(mesh):
             return share * flow_loss(model, params, codec, batch, drawn, config)
 
     if pieces == 1:
@@ -150,11 +155,11 @@ def loss_and_gradient(model, params, codec, batch, key: jax.Array, config, mesh=
         return jax.tree.map(jnp.add, total, found), None
 
     nothing = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
-    parts = (*cut((batch, drawn), pieces), shares(batch, config, pieces))
+    parts = (*split_batch((batch, drawn), pieces), part_weights(batch, config, pieces))
     return jax.lax.scan(add, nothing, parts)[0]
 
 
-def make_validation(model, config, mesh=None):
+def make_validation_loss(model, config, mesh=None):
     """The function (params, codec, batch, number) -> loss, nothing dropped, the same each time.
 
     Args:
@@ -164,17 +169,17 @@ def make_validation(model, config, mesh=None):
     """
 
     def loss(params, codec, batch, number):
-        key = jax.random.fold_in(jax.random.key(config.seed), VALIDATION)
+        key = jax.random.fold_in(jax.random.key(config.seed), VALIDATION_STREAM)
         batch = sharding.constrain(batch, mesh)
-        drawn = draws(codec, batch, jax.random.fold_in(key, number), config)
+        drawn = sample_noise_and_masks(codec, batch, jax.random.fold_in(key, number), config)
         drawn = sharding.constrain({**drawn, "keep": batch["present"]}, mesh)
-        with sharding.activations(mesh):
+        with sharding.constrain_activations(mesh):
             return flow_loss(model, params, codec, batch, drawn, config)
 
     return loss
 
 
-def make_step(model, config, mesh=None):
+def make_flow_train_step(model, config, mesh=None):
     """The step function (state, codec, batch) -> (state, metrics), ready for `jax.jit`.
 
     The network of durations, if there is one, learns from the same batch.
@@ -191,10 +196,10 @@ def make_step(model, config, mesh=None):
         if timer is None
         else {duration_model.PARAMS_KEY: functools.partial(duration_model.duration_loss, timer)}
     )
-    return advancing(compute, config, beside)
+    return make_train_step(compute, config, beside)
 
 
-def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None = None):
+def make_train_step(compute: Callable, config, beside: Mapping[str, Callable] | None = None):
     """The step function of any loss.
 
     Randomness is `fold_in(seed, step)`: nothing about it needs saving. Where the loss or a
@@ -206,13 +211,13 @@ def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None =
       beside: by name of their parameters, networks that learn by losses of their own,
         (params, batch, key) -> loss.
     """
-    optimizer = optim.optimizer(config.optim, config.train.steps)
-    rate = optim.schedule(config.optim, config.train.steps)
+    optimizer = optim.make_optimizer(config.optim, config.train.steps)
+    rate = optim.learning_rate_schedule(config.optim, config.train.steps)
 
     def updated(state: TrainState, gradient) -> TrainState:
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = jax.lax.optimization_barrier(optax.apply_updates(state.params, updates))
-        ema = optim.average(state.ema, params, state.step, config.optim.ema_decay)
+        ema = optim.update_ema(state.ema, params, state.step, config.optim.ema_decay)
         return state.replace(params=params, ema=ema, opt_state=opt_state)
 
     def step(state: TrainState, codec, batch):
@@ -222,7 +227,7 @@ def advancing(compute: Callable, config, beside: Mapping[str, Callable] | None =
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         metrics = {"loss": loss, "grad_norm": norm, "learning_rate": rate(state.step)}
         for name, loss_of in (beside or {}).items():
-            hiding = jax.random.fold_in(key, HIDING)
+            hiding = jax.random.fold_in(key, AUXILIARY_STREAM)
             found = jax.value_and_grad(loss_of)(state.params[name], batch, hiding)
             metrics[f"{name}_loss"], gradient[name] = found
             finite &= jnp.isfinite(optax.tree.norm(gradient[name]))
