@@ -28,11 +28,12 @@ def sample(workdir, out, *flags):
     return tiny_configs.run("sample", f"--workdir={workdir}", f"--out={out}", "--steps=2", *flags)
 
 
-@pytest.mark.parametrize("command", ["sample", "corpus", "mouths"])
+@pytest.mark.parametrize("command", ["sample", "corpus", "prepare"])
 def test_help_is_no_error(command):
     done = tiny_configs.run(command, "--help")
     assert done.returncode == 0 and done.stderr == ""
     assert f"vssflow_jax.{command} --" in done.stdout and "  --out " in done.stdout
+    assert ("  --config " in done.stdout) == (command == "prepare")
     assert str(tiny_configs.ROOT) not in done.stdout and "absl" not in done.stdout
 
 

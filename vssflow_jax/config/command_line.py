@@ -16,6 +16,7 @@ from vssflow_jax.config import recipes
 
 INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
 HELP = {"--help", "-help", "-h"}
+flags.disclaim_key_flags()  # a flag defined here is its command's: --help lists it
 
 
 def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
