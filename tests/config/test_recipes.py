@@ -1,7 +1,6 @@
-"""Recipes: sizes, what they change, and the page that puts equations beside functions."""
+"""Recipes: sizes, and what they change."""
 
 import functools
-import importlib
 import json
 import re
 
@@ -135,38 +134,3 @@ def test_all_or_nothing_is_drawn_a_batch_or_an_example():
     an_example = frames_kept((0.0, 1.0), "example")["sync"].mean(-1)
     assert set(an_example.tolist()) == {0.0, 1.0}
     assert an_example.mean() == pytest.approx(0.5, abs=0.1)
-
-
-# ---- the page of equations ----------------------------------------------------------------
-
-PAGE = (ROOT / "docs" / "equations.md").read_text()
-DOTTED = sorted(set(re.findall(r"`((?:[a-z_]\w*\.)+\w+)`", PAGE)))
-FIELDS = [name for name in DOTTED if re.match(r"config\.(?!fields\.)", name)]
-FUNCTIONS = [name for name in DOTTED if name not in FIELDS]
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_function_of_the_page_exists(name):
-    parts = name.split(".")
-    for cut in range(len(parts) - 1, 0, -1):
-        try:
-            found = importlib.import_module(".".join(["vssflow_jax", *parts[:cut]]))
-            break
-        except ModuleNotFoundError:
-            continue
-    for part in parts[cut:]:
-        found = getattr(found, part)
-    assert callable(found)
-
-
-def test_every_field_of_the_page_exists():
-    found = base.flatten(base.default_config())
-    fields = [name.removeprefix("config.") for name in FIELDS]
-    assert len(fields) > 10 and set(fields) <= set(found)
-    assert len(FUNCTIONS) > 30
-    assert "(equations.md)" in (ROOT / "docs" / "architecture.md").read_text()
-
-
-@pytest.mark.parametrize("name", sorted(IMPROVED_FIELDS))
-def test_every_mended_field_is_on_the_page(name):
-    assert f"`config.{name}`" in PAGE
