@@ -4,12 +4,12 @@
     python -m vssflow_jax.convert --kind=codec --src=audioldm --out=DIR/codec
     python -m vssflow_jax.convert --kind=vssflow --reverse --src=DIR --out=model.safetensors
 
-DIR is then sampled like a run's folder, and `--config.train.init_from=DIR` trains on from it. The
+DIR is then sampled like a run's folder, and `--config.train.start=DIR` trains on from it. The
 recipe says what model the checkpoint is of: the paper's joint one, or with
 `--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
-at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips` and
-`speaker`, embeddings for evaluation `vggish` and `cnn14`; where their files are from stands in
-docs/weights.md:
+at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips`,
+`speaker` and `dvector`, embeddings for evaluation `vggish` and `cnn14`; where their files are from
+stands in docs/weights.md:
 
     python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
 """
@@ -17,6 +17,7 @@ docs/weights.md:
 from __future__ import annotations
 
 from absl import flags
+from ml_collections import config_flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, recipes
@@ -31,8 +32,12 @@ def define_flags() -> None:
     flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
     flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
     flags.DEFINE_bool("reverse", False, "From our weights to published names.")
-    command_line.define_config(
-        recipes.locate("configs/joint.py"), "Recipe of the model (kind vssflow)."
+    flags.DEFINE_enum("dtype", "float32", ("float32", "float16"), "Of an encoder's stored weights.")
+    config_flags.DEFINE_config_file(
+        "config",
+        recipes.locate("configs/joint.py"),
+        "Recipe of the model (kind vssflow).",
+        lock_config=True,
     )
 
 
@@ -41,8 +46,10 @@ def main() -> None:
     if not (flags.FLAGS.kind and flags.FLAGS.src and flags.FLAGS.out):
         raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
     kind, src, out = flags.FLAGS.kind, flags.FLAGS.src, flags.FLAGS.out
-    if kind in published.KINDS:
-        told = (published.revert if flags.FLAGS.reverse else published.convert)(kind, src, out)
+    if kind in published.KINDS and flags.FLAGS.reverse:
+        told = published.revert(kind, src, out)
+    elif kind in published.KINDS:
+        told = published.convert(kind, src, out, flags.FLAGS.dtype)
     elif kind != "vssflow":
         told = (codec.revert if flags.FLAGS.reverse else codec.convert)(kind, src, out)
     elif flags.FLAGS.reverse:

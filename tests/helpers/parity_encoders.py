@@ -1,21 +1,24 @@
 """Parity of the published encoders: each kind of fixture and the check that answers to it."""
 
 import functools
+import importlib.util
+import pathlib
 
 import jax
 import numpy as np
 
 from helpers import unseen_sizes
 from helpers.parity_measures import drawn, parameters, relative
-from vssflow_jax.encoders import avhubert, preprocessing, vggish
+from vssflow_jax.encoders import avhubert, dvector, preprocessing, vggish
 from vssflow_jax.encoders.avhubert import AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
 from vssflow_jax.encoders.rawnet3 import Rawnet3, Rawnet3Config
 from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig, split_segments
-from vssflow_jax.weights import encoder_names
+from vssflow_jax.weights import encoder_names, published, torch_files
 from vssflow_jax.weights.mapping import import_params
 
 BOUND, RAWNET = 5e-5, 1e-3  # a logarithm near zero: float32 itself is good to 3e-4 there
+HALF = 2e-3  # of weights that are stored in float16
 
 
 def last(array):
@@ -207,6 +210,70 @@ def check_avhubert_encoder(tensors, sidecar):
         assert relative(blocks[layer], tensors[f"out.after_layer_{layer}"]) <= BOUND
 
 
+def check_dvector_tiny(tensors, sidecar):
+    sizes, state = sidecar["config"], parameters(tensors)
+    config = encoder_names.dvector_config(state)
+    assert (config.bands, config.hidden) == (sizes["mel"], sizes["hidden"])
+    assert (config.layers, config.width) == (sizes["layers"], sizes["embedding"])
+    params = converted(encoder_names.dvector_entries(config), 1, state, lambda name: False)
+    embedding, probes = run(dvector.Dvector(config), params, tensors["in.mel"])
+    assert relative(embedding, tensors["out.embed"]) <= BOUND
+    assert relative(given(probes, f"layer_{config.layers - 1}"), tensors["out.lstm"]) <= BOUND
+    for layer in range(config.layers):
+        hidden = given(probes, f"layer_{layer}")[:, -1]
+        assert relative(hidden, tensors["out.hidden"][layer]) <= BOUND
+    assert relative(given(probes, "out"), tensors["out.linear"]) <= BOUND
+
+
+def dvector_weights():
+    """Config and parameters of the real network, and the bound that their precision supports.
+
+    Those of Resemblyzer's wheel, where it is installed beside torch; else those of the package.
+    """
+    wheel = importlib.util.find_spec("resemblyzer")
+    if wheel and importlib.util.find_spec("torch"):
+        file = pathlib.Path(wheel.origin).parent / "pretrained.pt"
+        state = torch_files.read_tensors(file)
+        config, params, _ = published.from_official("dvector", state)
+        return config, params, BOUND
+    bundled = published.load_encoder(published.find_weights("dvector"), "dvector")
+    return bundled.config, bundled.params, HALF
+
+
+def check_dvector(tensors, sidecar):
+    config, params, bound = dvector_weights()
+    model = dvector.Dvector(config)
+    utterances = []
+    for number in range(sidecar["config"]["n_waves"]):
+        expected = {
+            name: tensors[f"out.{name}_{number}"]
+            for name in ("norm_gain", "vad_flags", "vad_keep", "pre_len", "slices", "mel",
+                         "partials", "embed", "embed_novad")
+        }  # fmt: skip
+        wave = (tensors[f"in.wave_{number}"] / 32768).astype(np.float32)
+        louder = dvector.amplify(wave)
+        assert relative(louder, wave * expected["norm_gain"]) <= BOUND
+        flags = expected["vad_flags"]
+        np.testing.assert_array_equal(dvector.smooth_flags(flags), expected["vad_keep"])
+        speech = dvector.cut_pauses(louder, flags)
+        assert len(speech) == expected["pre_len"][0]
+        starts = dvector.find_starts(len(speech))
+        np.testing.assert_array_equal(starts, expected["slices"][:, 0])
+        windows = dvector.split_windows(speech)
+        for start, window in zip(starts, windows, strict=True):
+            assert relative(window, expected["mel"][start : start + len(window)]) <= BOUND
+        partials, _ = run(model, params, windows)
+        assert relative(partials, expected["partials"]) <= bound
+        utterances.append(dvector.mean_direction(np.asarray(partials)))
+        assert relative(utterances[-1], expected["embed"]) <= bound
+        with_pauses, _ = run(model, params, dvector.split_windows(louder))
+        with_pauses = dvector.mean_direction(np.asarray(with_pauses))
+        assert relative(with_pauses, expected["embed_novad"]) <= bound
+    utterances = np.stack(utterances)
+    assert relative(dvector.mean_direction(utterances), tensors["out.speaker"]) <= bound
+    assert relative(utterances @ utterances.T, tensors["out.similarity"]) <= bound
+
+
 def check_unseen(tensors, sidecar):
     assert tensors.keys() == {f"out.{name}" for name in (*unseen_sizes.CASES, "vggish_mels")}
     (mels,) = vggish.log_mel_patches(unseen_sizes.rumble(1.1))
@@ -224,5 +291,7 @@ CHECKS = {
     "rawnet3": check_rawnet3,
     "avhubert_resnet": check_avhubert_resnet,
     "avhubert_encoder": check_avhubert_encoder,
+    "dvector": check_dvector,
+    "dvector_tiny": check_dvector_tiny,
     "unseen": check_unseen,
 }

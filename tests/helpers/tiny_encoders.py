@@ -7,6 +7,7 @@ from safetensors.numpy import save_file
 from vssflow_jax.encoders.avhubert import AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
+from vssflow_jax.encoders.dvector import DvectorConfig
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
 from vssflow_jax.encoders.vggish import VggishConfig
@@ -22,6 +23,7 @@ SMALL = {
     "speaker": Rawnet3Config(
         filters=16, taps=21, channels=32, slices=4, pooled=24, attention=8, width=12
     ),
+    "dvector": DvectorConfig(bands=8, hidden=6, layers=2, width=5),
     "vggish": VggishConfig(widths=(2, 3, 4, 4, 5, 5), hidden=8, width=6),
     "cnn14": Cnn14Config(widths=(2, 3, 4, 5, 6, 7), features=8, classes=5, bands=64, window=64),
 }

@@ -16,6 +16,7 @@ from vssflow_jax.common.safetensors_io import flatten
 from vssflow_jax.encoders.avhubert import AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
+from vssflow_jax.encoders.dvector import DvectorConfig
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
 from vssflow_jax.encoders.vggish import VggishConfig
@@ -79,6 +80,7 @@ LAST = {
     "sync": "vfeat_extractor.norm.bias",
     "lips": "encoder.layer_norm.bias",
     "speaker": "fc6.bias",
+    "dvector": "linear.bias",
     "vggish": "embeddings.4.bias",
     "cnn14": "fc_audioset.bias",
 }
@@ -138,7 +140,7 @@ def test_weights_are_looked_for_locally_then_on_the_hub(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"dvector"}))
 def test_absent_weights_say_what_to_put_where(kind, tmp_path, monkeypatch):
     class Hub:
         def hf_hub_download(self, *_, **__):
@@ -155,6 +157,15 @@ def test_absent_weights_say_what_to_put_where(kind, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=f"encoder {kind}"):
         published.find_weights(kind)
+
+
+def test_weights_of_the_package_serve_where_the_user_has_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
+    bundled = published.load_encoder(published.find_weights("dvector"), "dvector")
+    assert bundled.config == DvectorConfig()
+    assert {array.dtype for array in flatten(bundled.params).values()} == {np.dtype("float32")}
+    tiny_encoders.convert("dvector", tmp_path)
+    assert published.find_weights("dvector") == tmp_path / "dvector"
 
 
 def test_the_document_has_the_table():
@@ -230,6 +241,7 @@ FULL = {
     ),
     "lips": (AvhubertConfig(), "encoder.layers.23.fc1.weight", (4096, 1024)),
     "speaker": (Rawnet3Config(), "layer3.convs.6.weight", (128, 128, 3)),
+    "dvector": (DvectorConfig(), "lstm.weight_hh_l2", (1024, 256)),
     "vggish": (VggishConfig(), "embeddings.0.weight", (4096, 12_288)),
     "cnn14": (Cnn14Config(), "conv_block6.conv2.weight", (2048, 2048, 3, 3)),
 }

@@ -1,12 +1,13 @@
 """Which encoder makes which condition, and the encoding of an example by all of them.
 
-A set of encoders is chosen by name: `built-in` (no weights), `published` (weights are listed in
+A set of encoders is chosen by name: `built-in` (no weights), `bundled` (the speaker encoder whose
+weights come with the package, the others built-in), `published` (weights are listed in
 docs/weights.md), or one encoder by condition, `clip=published,sync=built-in`; conditions without
 an encoder are absent. Each encoder has a version, which enters the hash that shards and
 checkpoints carry together with the hash of its weights: increase it when the features change.
 
-Built-in encoders run in many processes at once, without an accelerator runtime. A published
-encoder prepares its input here and calls `process_pool.together(run, input)`: the main process,
+Built-in encoders run in many processes at once, without an accelerator runtime. An encoder with
+weights prepares its input here and calls `process_pool.together(run, input)`: the main process,
 which holds the device, runs all waiting inputs in one batch while the others decode.
 """
 
@@ -28,7 +29,7 @@ from vssflow_jax.features.face_tracking import MouthTrack
 VIDEO_RATE = 25.0  # frames a second at which videos are decoded for the encoders
 CLIP_RATE = float(conditions.BY_NAME["clip"].rate)
 # Pixels of the longer side of the frames.
-FRAME_SIDE = {"built-in": 256, "published": 640}
+FRAME_SIDE = {"built-in": 256, "bundled": 256, "published": 640}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,8 +134,10 @@ BUILT_IN = (
 )  # fmt: skip
 
 
-# ---- published encoders -------------------------------------------------------------------
+# ---- encoders with weights ----------------------------------------------------------------
 
+# Encoders by condition and their names; `bundled` ones by the kind of their weights too.
+BUNDLED = {"speaker": ("dvector", "d-vector")}
 PUBLISHED = {
     "clip": "clip-vit-b16",
     "speaker": "rawnet3",
@@ -143,8 +146,8 @@ PUBLISHED = {
 }
 
 
-def find_published(condition: str) -> Encoder:
-    """The encoder of a condition with published weights.
+def load_encoder(condition: str, kind: str, name: str) -> Encoder:
+    """The encoder of a condition with weights of a kind.
 
     Raises:
       InputError: the weights are not installed.
@@ -153,20 +156,28 @@ def find_published(condition: str) -> Encoder:
     from vssflow_jax.features import runner
     from vssflow_jax.weights.published import find_weights, read_description
 
-    description = read_description(find_weights(condition), condition)
+    description = read_description(find_weights(kind), kind)
     return Encoder(
         condition=condition,
-        name=PUBLISHED[condition],
+        name=name,
         rate=runner.RATES[condition],
         width=description["config"].width,
         version=1,
-        encode=lambda inputs: runner.encode_condition(condition, [inputs])[0],
-        encode_many=functools.partial(runner.encode_condition, condition),
+        encode=lambda inputs: runner.encode_condition(kind, [inputs])[0],
+        encode_many=functools.partial(runner.encode_condition, kind),
         weights=description["hash"],
     )
 
 
 # ---- sets of encoders ---------------------------------------------------------------------
+
+
+def _select_encoder(condition: str, choice: str) -> Encoder:
+    if choice == "published":
+        return load_encoder(condition, condition, PUBLISHED[condition])
+    if choice == "bundled" and condition in BUNDLED:
+        return load_encoder(condition, *BUNDLED[condition])
+    return next(encoder for encoder in BUILT_IN if encoder.condition == condition)
 
 
 def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
@@ -184,9 +195,8 @@ def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
             f"encoders: found {encoder_set!r}, expected one of {sorted(FRAME_SIDE)}, or one by "
             f"condition ({', '.join(PUBLISHED)}) like clip=published,sync=built-in"
         )
-    built_in = {encoder.condition: encoder for encoder in BUILT_IN}
     return tuple(
-        built_in[condition] if choice[condition] == "built-in" else find_published(condition)
+        _select_encoder(condition, choice[condition])
         for condition in PUBLISHED
         if condition in choice
     )
@@ -209,7 +219,7 @@ def encode_example(
 
     Args:
       frames: uint8 [T, H, W, 3] at 25 a second; with a duration and a `MouthTrack` also T frames
-        that can be iterated repeatedly, such as `media.FrameReader`.
+        that can be iterated repeatedly, such as `media.Pictures`.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
       mouth: its track in the frames, or one box (x0, y0, x1, y1) in their pixels.
       duration: seconds that the conditions cover; default: the length of the frames.
@@ -230,7 +240,7 @@ def encode_example(
 def encode_examples(
     inputs: Sequence[EncoderInputs], encoder_set: str = "built-in"
 ) -> list[dict[str, np.ndarray]]:
-    """Conditions of several examples, as `encode_example`; published encoders batch them."""
+    """Conditions of several examples, as `encode_example`; encoders with weights batch them."""
     examples: list[dict[str, np.ndarray]] = [{} for _ in inputs]
     for encoder in select_encoders(encoder_set):
         encode_many = encoder.encode_many or functools.partial(map, encoder.encode)

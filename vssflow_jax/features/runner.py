@@ -1,4 +1,4 @@
-"""Published encoders on a device: jitted, batched over many examples, features by example.
+"""Encoders with weights on a device: jitted, batched over many examples, features by example.
 
 Batches have fixed shapes, so that each encoder is compiled once a process (lips: once a length,
 in steps of a second). Accelerators compute in bfloat16, processors in float32.
@@ -21,15 +21,18 @@ from einops import rearrange
 from vssflow_jax.common import process_pool
 from vssflow_jax.conditions import BY_NAME
 from vssflow_jax.conditions import num_frames as num_frames
-from vssflow_jax.encoders import avhubert, preprocessing, rawnet3, synchformer
+from vssflow_jax.encoders import avhubert, dvector, preprocessing, rawnet3, synchformer
 from vssflow_jax.features import speaker
 from vssflow_jax.features.registry import PUBLISHED, VIDEO_RATE, EncoderInputs
 from vssflow_jax.weights import published
 
 # Features a second of each encoder: the table's, as floats, which enter the encoders' hashes.
 RATES = {name: BY_NAME[name].rate and float(BY_NAME[name].rate) for name in PUBLISHED}
-# Items a batch on a processor and on an accelerator.
-BATCH = {"clip": (32, 256), "sync": (2, 32), "lips": (1, 8), "speaker": (10, 80)}
+# Items a batch on a processor and on an accelerator, by kind of weights: a condition's published
+# ones, or the d-vector's.
+BATCH = {
+    "clip": (32, 256), "sync": (2, 32), "lips": (1, 8), "speaker": (10, 80), "dvector": (8, 256),
+}  # fmt: skip
 
 
 # ---- networks and batches -----------------------------------------------------------------
@@ -81,6 +84,7 @@ MODEL_INPUTS: dict[str, Callable] = {
     ),
     "lips": lambda x: _mask_crops(*x),
     "speaker": lambda x: (x,),
+    "dvector": lambda x: (x,),
 }
 
 
@@ -219,17 +223,30 @@ def encode_crops(crops: Sequence[np.ndarray], length: int, size: int) -> np.ndar
     return np.asarray(load_encoder("lips")[1]((batch, mask)))
 
 
-# ---- RawNet3 ------------------------------------------------------------------------------
+# ---- speakers: RawNet3, d-vector ----------------------------------------------------------
 
 
-def _encode_speaker(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+def _read_waves(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    """Reference voices; InputError for one that is silent or too short."""
     waves = [one.speaker_wave for one in inputs]
     for wave in waves:
         if wave is not None:
             speaker.check_voice(wave)
+    return waves
+
+
+def _encode_speaker(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    waves = _read_waves(inputs)
     windows = [None if wave is None else rawnet3.split_windows(wave) for wave in waves]
     features = _encode_items("speaker", windows)
     return [None if rows is None else rows.mean(0) for rows in features]
+
+
+def _encode_dvector(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
+    waves = _read_waves(inputs)
+    windows = [None if wave is None else dvector.prepare_windows(wave) for wave in waves]
+    features = _encode_items("dvector", windows)
+    return [None if rows is None else dvector.mean_direction(rows) for rows in features]
 
 
 ENCODE = {
@@ -237,4 +254,5 @@ ENCODE = {
     "sync": _encode_sync,
     "lips": _encode_lips,
     "speaker": _encode_speaker,
+    "dvector": _encode_dvector,
 }

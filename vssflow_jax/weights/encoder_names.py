@@ -14,6 +14,7 @@ import numpy as np
 from vssflow_jax.common.safetensors_io import ArrayLike, Lazy
 from vssflow_jax.encoders.avhubert import AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViTConfig
+from vssflow_jax.encoders.dvector import DvectorConfig
 from vssflow_jax.encoders.rawnet3 import DILATIONS, Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
 from vssflow_jax.weights.mapping import Entry
@@ -364,4 +365,29 @@ def speaker_config(state: Mapping[str, ArrayLike]) -> Rawnet3Config:
         pooled=state["layer4.weight"].shape[0],
         attention=state["attention.0.weight"].shape[0],
         width=state["fc6.weight"].shape[0],
+    )
+
+
+# ---- d-vector -----------------------------------------------------------------------------
+
+
+def dvector_entries(config: DvectorConfig) -> Iterator[Entry]:
+    """The map of Resemblyzer's network."""
+    for layer in range(config.layers):
+        theirs, ours = f"lstm.{{}}_l{layer}", f"layer_{layer}"
+        yield entry(theirs.format("weight_ih"), f"{ours}/input/kernel", REVERSED)
+        yield entry(theirs.format("bias_ih"), f"{ours}/input/bias")
+        yield entry(theirs.format("weight_hh"), f"{ours}/recurrent_kernel", REVERSED)
+        yield entry(theirs.format("bias_hh"), f"{ours}/recurrent_bias")
+    yield from linear_entries("linear", "out")
+
+
+def dvector_config(state: Mapping[str, ArrayLike]) -> DvectorConfig:
+    """The network's size, from its tensors."""
+    gates, bands = state["lstm.weight_ih_l0"].shape
+    return DvectorConfig(
+        bands=bands,
+        hidden=gates // 4,
+        layers=count_numbered(state, "lstm.bias_hh_l#"),
+        width=state["linear.weight"].shape[0],
     )

@@ -29,10 +29,11 @@ from vssflow_jax.common.safetensors_io import (
     read_arrays,
     write_arrays,
 )
-from vssflow_jax.encoders import vggish
+from vssflow_jax.encoders import dvector, vggish
 from vssflow_jax.encoders.avhubert import CROP, Avhubert, AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
 from vssflow_jax.encoders.cnn14 import SHORTEST, Cnn14, Cnn14Config
+from vssflow_jax.encoders.dvector import Dvector, DvectorConfig
 from vssflow_jax.encoders.rawnet3 import WINDOW, Rawnet3, Rawnet3Config
 from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig
 from vssflow_jax.encoders.vggish import Vggish, VggishConfig
@@ -103,6 +104,14 @@ KINDS = {
         sizes=encoder_names.speaker_config,
         entries=encoder_names.speaker_entries,
         unused=r"bn[16]\.|.*\.num_batches_tracked$",
+    ),
+    "dvector": EncoderKind(
+        model=Dvector,
+        config=DvectorConfig,
+        shape=lambda config: (1, dvector.WINDOW, config.bands),
+        sizes=encoder_names.dvector_config,
+        entries=encoder_names.dvector_entries,
+        unused=r"similarity_(weight|bias)$",
     ),
     "vggish": EncoderKind(
         model=Vggish,
@@ -191,8 +200,8 @@ def parameter_shapes(kind: str, config) -> dict:
     return jax.eval_shape(about.model(config).init, jax.random.key(0), stand_in)["params"]
 
 
-def convert(kind: str, src: str | Path, out: str | Path) -> str:
-    """Official file `src` to the folder `out`.
+def convert(kind: str, src: str | Path, out: str | Path, dtype: str = "float32") -> str:
+    """Official file `src` to the folder `out`, its numbers stored in `dtype`.
 
     Returns:
       What was done, in a sentence.
@@ -209,6 +218,7 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     digest = _digest(src)
     known = {source.sha256 for source in sources.list_sources(kind)} - {None}
     source = {"file": src.name, "sha256": digest, "as_published": digest in known}
+    params = jax.tree.map(lambda array: np.asarray(array, dtype), params)
     save_encoder(kind, config, params, source, out)
     count = sum(array.size for array in flatten(params).values())
     beside = f"; left out: {len(left)} tensors of other parts" if left else ""
@@ -291,23 +301,28 @@ def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
     expected = {
         k: tuple(a.shape) for k, a in flatten(parameter_shapes(kind, about["config"])).items()
     }
-    check(lazy, expected, str(path))
+    check(_widen_half(lazy), expected, str(path))
     flat = {name: np.asarray(array) for name, array in lazy.items()}
     found = hash_encoder(kind, about["sizes"], flat)
     if found != about["hash"]:
         raise InputError(f"{path}: hash is {found}, {sources.DESCRIPTION} says {about['hash']}")
-    return EncoderWeights(kind=kind, config=about["config"], params=nest(flat), hash=found)
+    params = nest({k: np.asarray(array) for k, array in _widen_half(flat).items()})
+    return EncoderWeights(kind=kind, config=about["config"], params=params, hash=found)
 
 
 def find_weights(kind: str) -> Path:
-    """The folder of a kind's converted weights; made from the hub's file if there is none.
+    """The folder of a kind's converted weights: the user's, else the package's.
+
+    Where there is neither, the hub's file is converted into the user's folder.
 
     Raises:
       InputError: there are none, and the hub does not give them: says what to put where.
     """
     folder = sources.weights_folder(kind)
-    if not (folder / sources.DESCRIPTION).exists():
-        convert(kind, sources.fetch_published(kind), folder)
+    for place in (folder, sources.BUNDLED / kind):
+        if (place / sources.DESCRIPTION).exists():
+            return place
+    convert(kind, sources.fetch_published(kind), folder)
     return folder
 
 

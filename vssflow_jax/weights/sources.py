@@ -1,7 +1,7 @@
 """External weights: the table of all of them, and where those of the encoders are looked for.
 
 Converted weights of a kind lie in the folder KIND of the weights' folder: `weights`, or what
-VSSFLOW_WEIGHTS says.
+VSSFLOW_WEIGHTS says. Small ones with a free licence come with the package, in `bundled`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from vssflow_jax.common.errors import InputError, one_line
 
 VARIABLE, DEFAULT = "VSSFLOW_WEIGHTS", "weights"
 DESCRIPTION, ARRAYS = "encoder.json", "encoder.safetensors"
+BUNDLED = Path(__file__).parent / "bundled"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,14 @@ SOURCES = (
         licence="MIT",
         sha256="1ab283bcdf776bfceceea18240e56a8756835b1911b04f9c44f347d47c09f90c",
         hub=("jungjee/RawNet3", "model.pt"),
+    ),
+    Source(
+        kind="dvector",
+        what="Resemblyzer's voice encoder (comes with this package, in float16)",
+        file="pretrained.pt",
+        where="https://pypi.org/project/Resemblyzer/0.1.4 (resemblyzer/pretrained.pt in the wheel)",
+        licence="Apache-2.0",
+        sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
     ),
     Source(
         kind="vggish",

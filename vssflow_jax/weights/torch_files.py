@@ -18,7 +18,7 @@ from vssflow_jax.common.safetensors_io import Lazy, read_arrays
 
 SAFETENSORS = (".safetensors",)
 PYTORCH = (".ckpt", ".pt", ".pth", ".bin")
-NESTED = ("state_dict", "model")  # where checkpoints keep their state dict
+NESTED = ("state_dict", "model", "model_state")  # where checkpoints keep their state dict
 COMPILED = "constants.pkl"  # in TorchScript's archives alone
 
 
