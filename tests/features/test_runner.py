@@ -29,7 +29,7 @@ def voice(seed, seconds):
 
 
 def clip(count, seconds=None, seed=0):
-    frames = fixtures.pictures(count)
+    frames = fixtures.make_frames(count)
     mouth = MouthTrack.from_boxes(np.broadcast_to([5.0, 5.0, 25.0, 25.0], (count, 4)))
     return EncoderInputs(
         duration=seconds or count / 25, frames=frames, mouth=mouth, speaker_wave=voice(seed, 1.0)
@@ -55,7 +55,7 @@ def test_clips_together_are_as_each_alone(weights):
 
 
 def test_what_is_missing_stays_missing(weights):
-    assert registry.encode_example(fixtures.pictures(10), encoder_set="published").keys() == {
+    assert registry.encode_example(fixtures.make_frames(10), encoder_set="published").keys() == {
         "clip", "sync",
     }  # fmt: skip
     assert registry.encode_example(speaker_wave=voice(0, 1), encoder_set="published").keys() == {
@@ -68,7 +68,7 @@ def test_what_is_missing_stays_missing(weights):
 
 def test_a_set_may_be_chosen_by_condition(weights):
     made = registry.encode_example(
-        fixtures.pictures(25), voice(0, 1), encoder_set="clip=built-in,sync=published"
+        fixtures.make_frames(25), voice(0, 1), encoder_set="clip=built-in,sync=published"
     )
     assert made["clip"].shape == (10, 768) and made["sync"].shape == (24, 64)
     assert made.keys() == {"clip", "sync"}
@@ -110,7 +110,7 @@ def test_processes_ask_the_one_that_holds_the_device(weights, tmp_path):
     """Workers decode and the main process encodes; the shards are those of one process."""
     rows = ["id,video,text,split"]
     for number in range(4):
-        fixtures.clip(tmp_path / f"{number}.mp4", 1.0 + number / 2, seed=number)
+        fixtures.write_clip(tmp_path / f"{number}.mp4", 1.0 + number / 2, seed=number)
         rows.append(f"c{number},{number}.mp4,{'set blue' if number % 2 else ''},train")
     (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "annotations.jsonl").write_text('{"id": "c1", "mouth": [5, 5, 25, 25]}\n')

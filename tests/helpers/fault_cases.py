@@ -1,4 +1,4 @@
-"""Damaged and odd media files, written with real encoders."""
+"""Damaged and unusual media files, written with real encoders."""
 
 import fractions
 import os
@@ -13,7 +13,7 @@ from vssflow_jax import media
 QUARTER_TURN = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
 
 
-def video(path, frames, times=None, rate=25, kind="yuv420p", sound=None, sample_rate=16_000,
+def write_video(path, frames, times=None, rate=25, kind="yuv420p", sound=None, sample_rate=16_000,
           layout="mono"):  # fmt: skip
     """An mp4 of `frames` (None: no pictures) with `sound` float32 [channels, n] (None: none).
 
@@ -43,47 +43,57 @@ def video(path, frames, times=None, rate=25, kind="yuv420p", sound=None, sample_
     return path
 
 
-def turned(source, path):
-    """A copy of an mp4 with the note that telephones leave: to be shown turned by a quarter."""
+def write_rotated(source, path):
+    """A copy of an mp4 with the rotation flag that phones write: a quarter turn when shown."""
     data = bytearray(source.read_bytes())
-    at = data.index(b"tkhd") + 4 + 40  # the track's matrix: 16.16, 16.16, 2.30 fixed point
-    data[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in QUARTER_TURN)
+    start = data.index(b"tkhd") + 4 + 40  # the track's matrix: 16.16, 16.16, 2.30 fixed point
+    data[start : start + 36] = b"".join(
+        value.to_bytes(4, "big", signed=True) for value in QUARTER_TURN
+    )
     path.write_bytes(data)
     return path
 
 
-def fill(folder):
-    """Fills a folder; gives what must become of each file: its seconds, or a word of the reason.
+def write_faulty_folder(folder):
+    """Fills a folder with files that `prepare` reads or skips.
 
-    Clips by their path within the folder, without the ending.
+    Returns the seconds of each clip that is read, and a part of the reason for each that is
+    skipped, both by path within the folder without the ending.
     """
     seconds = np.arange(96_000) / 48_000
     surround = np.stack([0.2 * np.sin(2 * np.pi * 110 * (k + 1) * seconds) for k in range(6)])
-    pictures = fixtures.pictures
+    pictures = fixtures.make_frames
     folder.mkdir()
-    plain = fixtures.clip(folder / "plain.mp4", 2.0)
-    for name in fixtures.REAL:
-        shutil.copy(fixtures.real(name), folder)
+    plain = fixtures.write_clip(folder / "plain.mp4", 2.0)
+    for name in fixtures.REAL_VIDEOS:
+        shutil.copy(fixtures.find_real_video(name), folder)
     shutil.copy(plain, folder / "truncated.mp4")
     os.truncate(folder / "truncated.mp4", plain.stat().st_size // 2)
     (folder / "zero.mp4").touch()
     (folder / "text.mp4").write_text("this is not a film\n" * 99)
     (folder / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(50_000))
     uneven = np.cumsum([0, *np.random.default_rng(0).uniform(0.01, 0.12, 39)])
-    video(folder / "uneven.mp4", pictures(40), uneven, sound=fixtures.tone(uneven[-1])[None])
-    turned(plain, folder / "turned.mp4")
-    narrow = fixtures.tone(2.0, 440, 8000)[None]
-    video(folder / "narrow.mp4", pictures(50), sound=narrow, sample_rate=8000)
-    video(folder / "wide.mp4", pictures(50), sound=surround.astype(np.float32),
+    write_video(
+        folder / "uneven.mp4", pictures(40), uneven, sound=fixtures.make_tone(uneven[-1])[None]
+    )
+    write_rotated(plain, folder / "rotated.mp4")
+    narrow = fixtures.make_tone(2.0, 440, 8000)[None]
+    write_video(folder / "narrow.mp4", pictures(50), sound=narrow, sample_rate=8000)
+    write_video(folder / "wide.mp4", pictures(50), sound=surround.astype(np.float32),
           sample_rate=48_000, layout="5.1")  # fmt: skip
-    fixtures.clip(folder / "mute.mp4", 2.0, sound=False)
-    video(folder / "blind.mp4", None, sound=fixtures.tone()[None])
-    fixtures.clip(folder / "blink.mp4", 0.1)
-    fixtures.clip(folder / "long.mp4", 65.0)
-    video(folder / "long cut.mp4", pictures(1625))
+    fixtures.write_clip(folder / "mute.mp4", 2.0, sound=False)
+    write_video(folder / "blind.mp4", None, sound=fixtures.make_tone()[None])
+    fixtures.write_clip(folder / "blink.mp4", 0.1)
+    fixtures.write_clip(folder / "long.mp4", 65.0)
+    write_video(folder / "long cut.mp4", pictures(1625))
     os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
-    video(folder / "huge.mp4", pictures(10, 3840, 2160), sound=fixtures.tone(0.4)[None])
-    video(folder / "odd.mp4", pictures(50, 65, 49), kind="yuv444p", sound=fixtures.tone()[None])
+    write_video(folder / "huge.mp4", pictures(10, 3840, 2160), sound=fixtures.make_tone(0.4)[None])
+    write_video(
+        folder / "odd sizes.mp4",
+        pictures(50, 65, 49),
+        kind="yuv444p",
+        sound=fixtures.make_tone()[None],
+    )
     names = ["Müller — 視頻 🎬", "x" * 251, 'it\'s "quoted"', "two\nlines", "..", "..dots..", " "]
     for name in names:
         shutil.copy(plain, folder / f"{name}.mp4")
@@ -92,18 +102,18 @@ def fill(folder):
     (folder / "nowhere.mp4").symlink_to("gone.mp4")
     (folder / "sub" / "sub").mkdir(parents=True)
     shutil.copy(plain, folder / "sub" / "sub" / "plain.MP4")
-    shutil.copy(plain, folder / "said.mp4")
-    (folder / "said.txt").write_text("set blue at g nine\nnow\n")
+    shutil.copy(plain, folder / "spoken.mp4")
+    (folder / "spoken.txt").write_text("set blue at g nine\nnow\n")
     shutil.copy(plain, folder / "mumbled.mp4")
     (folder / "mumbled.txt").write_bytes(b"caf\xe9")
-    media.write_wav(folder / "voice.wav", fixtures.tone())
+    media.write_wav(folder / "voice.wav", fixtures.make_tone())
     (folder / "voice.txt").write_text("place red in a two please")
     (folder / "notes.md").write_text("these are my films")
-    lasts = dict.fromkeys([*names, "not \udcff text", "sub/sub/plain"], 2.0)
-    for name in ("plain", "turned", "narrow", "wide", "mute", "odd", "said", "voice"):
-        lasts[name] = 2.0
-    lasts |= {"carphone_pristine": 4.0, "bikes": 10.0, "bigbuckbunny": 5.28, "huge": 0.4}
-    lasts |= {"long": 65.0, "uneven": round((uneven[-1] + 0.04) * 25) / 25}
+    seconds_of = dict.fromkeys([*names, "not \udcff text", "sub/sub/plain"], 2.0)
+    for name in ("plain", "rotated", "narrow", "wide", "mute", "odd sizes", "spoken", "voice"):
+        seconds_of[name] = 2.0
+    seconds_of |= {"carphone_pristine": 4.0, "bikes": 10.0, "bigbuckbunny": 5.28, "huge": 0.4}
+    seconds_of |= {"long": 65.0, "uneven": round((uneven[-1] + 0.04) * 25) / 25}
     reasons = {
         "truncated": "or truncated",
         "zero": "the file is empty",
@@ -115,4 +125,4 @@ def fill(folder):
         "nowhere": "no such file",
         "mumbled": "mumbled.txt: not UTF-8",
     }
-    return lasts, reasons
+    return seconds_of, reasons

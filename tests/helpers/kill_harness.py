@@ -40,7 +40,7 @@ def begin(workdir, steps, flags):
     ]
     sys.argv += ["--config.train.checkpoint_every=25", *flags]
     try:
-        command_line.run(train.main)
+        command_line.run(train.main, train.define_flags)
     except SystemExit as error:
         sys.stdout.flush()
         os._exit(error.code or 0)

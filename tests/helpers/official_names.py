@@ -24,13 +24,13 @@ SIZES = {  # our fields of a fixture's sizes
     "model.layers": "num_layers",
     "model.heads": "heads",
     "model.kv_heads": "kv_heads",
-    "model.head_width": "head_dim",
+    "model.head_dim": "head_dim",
     "model.time_features": "time_proj_dim",
-    "model.projected.clip": "cond_feat_dim",
-    "model.projected.speaker": "cond_feat_dim",
-    "model.projected.phonemes": "phone_ebd_dim",
-    "model.projected.lips": "lip_feat_dim",
-    "model.projected.sync": "synch_feat_dim",
+    "model.projected_widths.clip": "cond_feat_dim",
+    "model.projected_widths.speaker": "cond_feat_dim",
+    "model.projected_widths.phonemes": "phone_ebd_dim",
+    "model.projected_widths.lips": "lip_feat_dim",
+    "model.projected_widths.sync": "synch_feat_dim",
 }
 
 

@@ -10,15 +10,23 @@ SENTENCE = "set blue at g nine now"
 
 def spoken(text=SENTENCE, name="ada", seconds=4.0):
     wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
-    out = sounds.room(round(seconds * RATE), np.random.default_rng(0)).astype(np.float32)
+    out = sounds.synthesize_room(round(seconds * RATE), np.random.default_rng(0)).astype(np.float32)
     out[4000 : 4000 + len(wave)] += 0.5 * wave
     return out
 
 
+def reference_voice(name="ada", text=SENTENCE):
+    """A voice alone, with half a second of digital silence at both ends."""
+    wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
+    return np.pad(0.5 * wave, (RATE // 2, RATE // 2)).astype(np.float32)
+
+
 def struck(name, onsets, seed=0, seconds=3.0):
     rng = np.random.default_rng(seed)
-    wave = sounds.struck(name, onsets, np.full(len(onsets), 0.6), 1.0, round(seconds * RATE), rng)
-    return (wave + sounds.room(len(wave), rng)).astype(np.float32)
+    wave = sounds.synthesize_contacts(
+        name, onsets, np.full(len(onsets), 0.6), 1.0, round(seconds * RATE), rng
+    )
+    return (wave + sounds.synthesize_room(len(wave), rng)).astype(np.float32)
 
 
 def times(seed, seconds=3.0):

@@ -47,10 +47,10 @@ class Slices:
 def small(**changes):
     """The quickstart's config, small; `changes` by dotted name with two underscores for dots."""
     config = load_recipe("quickstart")
-    config.model.update(layers=2, unroll=1, heads=8, kv_heads=4, head_width=8)
-    config.model.projected.update(clip=8, speaker=8, phonemes=8, lips=8, sync=8)
+    config.model.update(layers=2, unroll=1, heads=8, kv_heads=4, head_dim=8)
+    config.model.projected_widths.update(clip=8, speaker=8, phonemes=8, lips=8, sync=8)
     config.data.batch_size = BATCH
-    config.optim.warmup = 2
+    config.optim.warmup_steps = 2
     config.train.steps = 10
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
@@ -84,17 +84,17 @@ def start(config, mesh):
     """First state, compiled step, codec."""
     codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
     model = loop.vssflow.build_model(config, CHANNELS)
-    make = loop.initial_state(model, config, SPEC, CHANNELS, mesh)
-    return make(), jax.jit(step.make_step(model, config, mesh)), codec
+    make = loop.make_init_state(model, config, SPEC, CHANNELS, mesh)
+    return make(), jax.jit(step.make_flow_train_step(model, config, mesh)), codec
 
 
 def losses(sizes, steps=10, **changes):
     """The losses of some steps on a mesh of the first devices."""
     *shape, pieces = sizes
-    config = small(train__accumulate=pieces, **changes)
+    config = small(train__grad_accumulation=pieces, **changes)
     devices = jax.devices()[: int(np.prod(shape))]
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
-    sharding.check(config, mesh)
+    sharding.check_config(config, mesh)
     state, advance, codec = start(config, mesh)
     found = []
     for number in range(steps):

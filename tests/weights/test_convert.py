@@ -39,7 +39,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import checkpoint, loop
-from vssflow_jax.training.state import initial
+from vssflow_jax.training.state import init_state
 from vssflow_jax.weights import mapping, network, vssflow_names
 from vssflow_jax.weights.torch_files import read_tensors
 
@@ -102,7 +102,7 @@ def test_conversion_with_a_codec_makes_sound(tmp_path):
     with pytest.raises(InputError, match="codec"):
         Generator.from_workdir(ours)
     waves = np.random.default_rng(0).standard_normal((4, 64_000), np.float32)
-    save_codec(fit_pca(waves, channels=recipe().codec.channels, whiten=0.5), ours / "codec")
+    save_codec(fit_pca(waves, channels=recipe().codec.channels, whitening=0.5), ours / "codec")
     made = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
     assert made.wave.shape == (16_000,) and np.isfinite(made.wave).all() and made.wave.std() > 0
 
@@ -112,12 +112,12 @@ def test_training_starts_from_a_conversion_elsewhere(tmp_path):
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vssflow_names.parameter_shapes(built())
     )
-    first = loop.started(initial(zeros, recipe()), str(ours), "any codec")
+    first = loop.init_from_weights(init_state(zeros, recipe()), str(ours), "any codec")
     expected = safetensors_io.flatten(checkpoint.load_weights(ours)[0])
     for found in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in safetensors_io.flatten(found).items()}, expected)
     done = tiny_configs.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
-    assert done.returncode == 2 and f"--config.train.start={ours}" in done.stderr
+    assert done.returncode == 2 and f"--config.train.init_from={ours}" in done.stderr
 
 
 @pytest.mark.slow
@@ -249,7 +249,7 @@ def test_reverse_says_what_is_wrong(tmp_path):
         network.revert(tmp_path / "nowhere", tmp_path / "back.safetensors")
     params, _, _ = checkpoint.load_weights(ours)
     params["dit"]["extra"] = np.zeros(3, np.float32)
-    safetensors_io.write_arrays(ours / checkpoint.CONVERTED, safetensors_io.flatten(params))
+    safetensors_io.write_arrays(ours / checkpoint.WEIGHTS_FILE, safetensors_io.flatten(params))
     with pytest.raises(InputError, match="without an official name dit/extra"):
         network.revert(ours, tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()

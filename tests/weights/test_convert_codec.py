@@ -100,7 +100,7 @@ def test_halves_that_do_not_fit_are_refused(published, tmp_path):
 
 def test_other_codecs_have_no_halves(published, tmp_path):
     waves = np.random.default_rng(0).standard_normal((3, 64_000), np.float32)
-    save_codec(fit_pca(waves, channels=8, whiten=0.5), tmp_path / "codec")
+    save_codec(fit_pca(waves, channels=8, whitening=0.5), tmp_path / "codec")
     before = contents(tmp_path / "codec")
     with pytest.raises(InputError, match="pca"):
         codec.convert("vae", published / "vae", tmp_path / "codec")

@@ -219,7 +219,7 @@ def encode_example(
 
     Args:
       frames: uint8 [T, H, W, 3] at 25 a second; with a duration and a `MouthTrack` also T frames
-        that can be iterated repeatedly, such as `media.Pictures`.
+        that can be iterated repeatedly, such as `media.FrameReader`.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
       mouth: its track in the frames, or one box (x0, y0, x1, y1) in their pixels.
       duration: seconds that the conditions cover; default: the length of the frames.

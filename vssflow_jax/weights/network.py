@@ -2,7 +2,7 @@
 
 The folder has `weights.safetensors`, our parameters under their paths, `statistics.json` and
 `config.json`. With a codec in its `codec/` it is sampled like a run; a run starts from it by
-`train.start`.
+`train.init_from`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
         raise InputError(f"{src}: {error}") from None
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
     statistics = {"phoneme_durations": {}, "rates": rates}
-    write_arrays(out / checkpoint.CONVERTED, params)
+    write_arrays(out / checkpoint.WEIGHTS_FILE, params)
     write_text(out / "statistics.json", json.dumps(statistics, indent=1))
     write_text(out / "config.json", config.to_json(indent=1))
     count = sum(array.size for array in params.values())
