@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -10,11 +9,11 @@ import jax.numpy as jnp
 
 from vssflow_jax.data import pipeline
 from vssflow_jax.flow import guidance, solvers, windows
-from vssflow_jax.flow.windowed import windowed_velocity
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.sampling import SamplingOptions
 from vssflow_jax.generation.synthesis import draw_noise
 from vssflow_jax.models import folded
+from vssflow_jax.models.windowed import windowed_velocity
 
 EVALUATIONS = (4, 8, 16, 32)
 FINE = ("rk4", 32)  # the solution that all are compared with
@@ -57,7 +56,7 @@ def guided(generator: Generator, records: Sequence[Mapping]):
     batch = pipeline.stack_examples([pipeline.make_example(record, spec) for record in records])
     length = spec.latent_frames
     inputs = {name: batch[name] for name in ("features", "present")}
-    model, network = generator.synthesizer.model, generator.synthesizer.network
+    model = generator.synthesizer.model
     params = folded.fold_params(model, generator.params)
     ids = [record["meta"]["id"] for record in records]
     noise = jnp.stack([draw_noise(name, 0, length, generator.codec.channels) for name in ids])
@@ -65,12 +64,11 @@ def guided(generator: Generator, records: Sequence[Mapping]):
     @jax.jit
     def velocity(params, inputs, x, t):
         windowed = windowed_velocity(
-            functools.partial(network.apply, {"params": params}),
-            functools.partial(folded.count_unconditional, model),
+            model,
+            params,
             sampling.branches,
             (inputs["features"], inputs["present"]),
             windows.plan_windows(length, length, overlap=0),
-            num_chunks=1,
         )
         return guidance.make_guided_velocity(windowed, sampling.groups)(x, t)
 

@@ -17,10 +17,10 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.data import pipeline
 from vssflow_jax.flow import guidance, solvers, windows
-from vssflow_jax.flow.windowed import windowed_velocity
 from vssflow_jax.generation.conditioning import Voices
 from vssflow_jax.generation.sampling import Sampling
 from vssflow_jax.models import folded, vssflow
+from vssflow_jax.models.windowed import windowed_velocity
 
 OVERLAP = 25  # latent frames that neighboring windows share: one second
 MAX_WINDOWS_AT_ONCE = 6  # through the network, but at least one of each clip
@@ -73,7 +73,6 @@ class Synthesizer:
         self.rates = rates
         self.max_window = conditions.num_latent_frames(config.data.duration)
         self.model = vssflow.build_model(config, codec.channels)
-        self.network = folded.folded_network(self.model)
         self.set_params(params)
         self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "reports"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
@@ -149,8 +148,8 @@ class Synthesizer:
         """
         count, num_windows = len(noise), len(noise) * len(plan.first)
         velocity = windowed_velocity(
-            functools.partial(self.network.apply, {"params": params}),
-            functools.partial(folded.count_unconditional, self.model),
+            self.model,
+            params,
             sampling.branches,
             (batch["features"], batch["present"]),
             plan,
