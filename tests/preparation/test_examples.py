@@ -1,0 +1,189 @@
+"""Rows of a manifest as records: contents, lengths, windows, and times of phonemes."""
+
+import numpy as np
+import pytest
+from helpers import fixtures
+from helpers.manifests import GOOD, SENTENCE, TIMES, read_records, write_manifest
+
+from vssflow_jax import conditions, media
+from vssflow_jax.corpus import voices
+from vssflow_jax.data import shards
+from vssflow_jax.data.manifest import read_manifest
+from vssflow_jax.features import lips
+from vssflow_jax.preparation import examples
+from vssflow_jax.preparation.prepare import prepare
+from vssflow_jax.text import aligner, alignment, phonemes
+from vssflow_jax.text.alignment import Interval
+from vssflow_jax.text.durations import measure_durations
+from vssflow_jax.text.grid import phonemes_to_frames
+
+
+def test_records_contain_what_the_row_has(prepared):
+    out, info = prepared
+    by_id = read_records(out)
+    video = {"clip", "sync"}
+    assert {name: record.keys() - {"meta"} for name, record in by_id.items()} == {
+        "a": {"wave", "speaker", "phonemes", "lips"} | video,
+        "b": {"wave"} | video,
+        "c": {"wave", "speaker", "phonemes"} | video,
+        "d": {"wave", "speaker", "phonemes"},
+        "e": {"speaker", "phonemes"} | video,
+        "f": {"wave"} | video,
+    }
+    assert [by_id[name]["meta"]["task"] for name in "abcdef"] == (
+        ["speech", "sound", "joint", "speech", "speech", "sound"]
+    )
+    assert shards.load_dataset_info(out) == info
+    assert info["splits"]["train"]["tasks"] == {"joint": 1, "sound": 1, "speech": 1}
+    assert info["splits"]["train"]["missing"] == {"lips": 2, "phonemes": 1, "speaker": 1}
+    assert info["splits"]["test"]["missing"] == {"lips": 2, "phonemes": 1, "speaker": 1, "wave": 1}
+    assert info["splits"]["test"]["silent"] == [0] and info["skipped"] == 0
+    assert info["splits"]["train"]["seconds"] == {"joint": 2.0, "sound": 2.0, "speech": 2.0}
+    assert info["splits"]["valid"]["files"] == ["valid-00000.array_record"]
+
+
+def test_voices_are_missing_without_an_encoder_for_them(corpus, tmp_path):
+    manifest = write_manifest(corpus, GOOD[:1], "voiced.csv")
+    options = {"workers": 0, "progress": False}
+    info = prepare(manifest, tmp_path, encoder_set="clip=built-in,sync=built-in", **options)
+    assert info["splits"]["train"]["missing"] == {"lips": 1, "speaker": 1}
+    assert read_records(tmp_path)["a"].keys() == {"wave", "phonemes", "clip", "sync", "meta"}
+
+
+def test_lengths_are_those_of_the_clip(prepared):
+    out, info = prepared
+    for record in read_records(out).values():
+        duration = record["meta"]["duration"]
+        assert duration == 2.0
+        for name, feature in info["features"].items():
+            if name not in record:
+                continue
+            rows = conditions.num_frames(name, duration, feature["rate"])
+            width = () if name == "phonemes" else (feature["width"],)
+            expected = width if feature["rate"] is None else (rows, *width)
+            assert record[name].shape == expected and record[name].dtype == feature["dtype"]
+        if "wave" in record:
+            assert record["wave"].shape == (32_000,) and record["wave"].dtype == np.int16
+
+
+def test_phonemes_follow_the_alignment_or_are_predicted(prepared):
+    out, info = prepared
+    by_id = read_records(out)
+    aligned = by_id["a"]["meta"]["alignment"]
+    assert [row[2] for row in aligned] == ["S", "EH1", "T"]
+    np.testing.assert_array_equal(by_id["a"]["phonemes"], phonemes_to_frames(TIMES, 50))
+    assert info["statistics"]["phoneme_durations"] == pytest.approx(
+        measure_durations([TIMES]), abs=1e-4
+    )
+    assert "alignment" not in by_id["c"]["meta"], "predicted times are no alignment"
+    spoken = np.flatnonzero(by_id["c"]["phonemes"])
+    assert (
+        len(spoken) == spoken[-1] - spoken[0] + 1 and len(set(by_id["c"]["phonemes"][spoken])) > 8
+    )
+
+
+def test_records_contain_annotations_and_lips(prepared, corpus):
+    out, _ = prepared
+    by_id = read_records(out)
+    assert by_id["a"]["meta"]["annotation"]["speaker"] == "v"
+    assert "annotation" not in by_id["b"]["meta"]
+    frames = media.read_video(corpus / "0.mp4").frames
+    expected = lips.crop_mouth(frames, (10, 10, 30, 30)).astype(np.float16)
+    np.testing.assert_array_equal(by_id["a"]["lips"], expected)
+
+
+def test_long_sounds_are_cut_into_windows(corpus, tmp_path):
+    path = write_manifest(corpus, ["long,long.mp4,,,,,train,"], "long.csv")
+    prepare(path, tmp_path, workers=0, max_seconds=2.0, progress=False)
+    by_id = read_records(tmp_path)
+    assert {name: r["meta"]["duration"] for name, r in by_id.items()} == {
+        "long_0": 2.0,
+        "long_1": 2.0,
+        "long_2": 1.0,
+    }
+    wave = media.to_int16(media.read_audio(corpus / "long.mp4"))
+    np.testing.assert_array_equal(np.concatenate([r["wave"] for r in by_id.values()]), wave)
+    onsets = [r["meta"]["annotation"]["onsets"] for r in by_id.values()]
+    assert onsets == [[1], [], [0]]
+
+
+def test_long_speech_is_cut_where_it_pauses(corpus, tmp_path):
+    """Three words before 1.9 s, two from 2.5 s on, one at the end; then silence."""
+    spoken = []
+    for text, start, end in (("set blue at", 0.3, 1.9), ("g nine", 2.5, 3.2), ("now", 3.4, 3.8)):
+        symbols = [s for word in phonemes.pronounce(text.split()) for s in word]
+        spoken += alignment.place_phonemes(symbols, start, end, {})
+    alignment.write_alignment(corpus / "pauses.csv", spoken)
+    rows = [f"x,long.mp4,,{SENTENCE},voice.wav,pauses.csv,train,joint"]
+    path = write_manifest(corpus, rows, "pauses.csv.csv")
+    prepare(path, tmp_path, workers=0, max_seconds=2.2, progress=False)
+    by_id = read_records(tmp_path)
+    texts = {name: (r["meta"].get("text"), r["meta"]["task"]) for name, r in by_id.items()}
+    assert texts == {
+        "x_0": ("set blue at", "joint"),
+        "x_1": ("g nine now", "joint"),
+        "x_2": (None, "sound"),
+    }
+    durations = [r["meta"]["duration"] for r in by_id.values()]
+    assert sum(durations) == pytest.approx(5.0) and durations[:2] == [2.2, 2.2]
+    wave = media.to_int16(media.read_audio(corpus / "long.mp4"))
+    np.testing.assert_array_equal(np.concatenate([r["wave"] for r in by_id.values()]), wave)
+    again = [
+        (start + shift, end + shift, symbol)
+        for record, shift in zip(by_id.values(), np.cumsum([0, *durations]), strict=False)
+        for start, end, symbol in record["meta"].get("alignment", [])
+    ]
+    assert [row[2] for row in again] == [i.symbol for i in spoken]
+    np.testing.assert_allclose([r[:2] for r in again], [i[:2] for i in spoken], atol=2e-4)
+    assert "speaker" in by_id["x_1"] and "phonemes" in by_id["x_1"]
+    assert not {"speaker", "phonemes"} & by_id["x_2"].keys()
+
+
+def test_odd_lengths_become_latent_frames(tmp_path):
+    """29.97 frames a second and 4.004 s become whole latent frames."""
+    source = fixtures.find_real_video("carphone_pristine.mp4")
+    path = write_manifest(tmp_path, [f"x,{source},,,,,test,"])
+    prepare(path, tmp_path / "out", workers=0, progress=False)
+    record = read_records(tmp_path / "out")["x"]
+    assert record["meta"]["duration"] == 4.0
+    assert record["clip"].shape == (40, 768) and record["sync"].shape == (100, 768)
+
+
+# ---- texts without an alignment -------------------------------------------------------------
+
+
+def write_speech(folder, wave, text):
+    """The row of a manifest with one sound and its text."""
+    media.write_wav(folder / "a.wav", wave, 16_000)
+    path = write_manifest(folder, [f'a,,a.wav,"{text}",,,train,'])
+    (row,) = read_manifest(path)
+    return row
+
+
+def test_a_clip_without_an_alignment_is_aligned(tmp_path):
+    pytest.importorskip("pocketsphinx")
+    speech, sounds = voices.speak(voices.VOICES[0], SENTENCE.split())
+    wave = np.zeros(56_000, np.float32)
+    wave[6400:][: len(speech)] = 0.5 * speech
+    expected = [Interval(start + 0.4, end + 0.4, symbol) for start, end, symbol in sounds]
+    row = write_speech(tmp_path, wave, SENTENCE)
+    (record,) = examples.make_records(row, None, examples.ExampleSettings())
+    assert record["meta"]["times"] == "heard"
+    times = np.array([interval[:2] for interval in record["meta"]["alignment"]])
+    assert np.median(np.abs(times - [i[:2] for i in expected])) < 0.02
+    frames = phonemes_to_frames(expected, len(record["phonemes"]))
+    assert np.mean(record["phonemes"] == frames) > 0.8
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_times_are_predicted_where_alignment_fails(tmp_path, monkeypatch, installed):
+    pytest.importorskip("pocketsphinx")
+    if not installed:
+        monkeypatch.setattr(aligner, "is_available", lambda: False)
+    wave = np.random.default_rng(0).normal(0, 0.2, 32_000).astype(np.float32)
+    text = "the morning train was late because of heavy snow" + " and rain" * installed
+    row = write_speech(tmp_path, wave, text)
+    (record,) = examples.make_records(row, None, examples.ExampleSettings())
+    assert record["meta"]["times"] == "predicted" and "alignment" not in record["meta"]
+    assert record["meta"]["times_note"].startswith("aligner: found" if installed else "aligner: P")
+    assert record["phonemes"].any()
