@@ -1,5 +1,6 @@
 """Bad input on the real command lines: one line, exit status 2, nothing left behind."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from helpers import fixtures, tiny_configs
 
 from vssflow_jax import media
+from vssflow_jax.data import shards
 
 
 def refused(done, *words, out: Path | None = None):
@@ -132,6 +134,34 @@ def test_split_of_shards(tiny_run, tmp_path):
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "all" / "manifest.csv").read_text().splitlines()
     assert len(rows) == 1 + len(list((tmp_path / "all").glob("*.wav")))
+
+
+def write_shards_with_id(source, folder, bad_id):
+    """A copy of prepared shards whose first test record has another id."""
+    shutil.copytree(source, folder)
+    info = shards.load_dataset_info(folder)
+    split = info["splits"]["test"]
+    path = folder / split["files"][0]
+    records = list(shards.iterate_shard(path))
+    records[0]["meta"]["id"] = bad_id
+    with shards.open_shard_writer(path) as write:
+        for record in records:
+            write(record)
+    split["bytes"][0] = path.stat().st_size
+    (folder / shards.DATASET).write_text(json.dumps(info))
+    return path
+
+
+def test_an_id_that_is_a_path_writes_nothing_outside_the_folder(tiny_run, tmp_path):
+    bad_id = "../../escaped"
+    path = write_shards_with_id(tiny_run / "shards", tmp_path / "shards", bad_id)
+    flags = (f"--shards={tmp_path / 'shards'}", "--split=test")
+    out = tmp_path / "a" / "b"
+    done = sample(tiny_run, out, *flags)
+    refused(done, f"{path}, record 0: found the id '{bad_id}', expected a file name")
+    done = tiny_configs.run("evaluate", f"--workdir={tiny_run}", f"--out={out}", *flags)
+    refused(done, f"{path}, record 0: found the id '{bad_id}', expected a file name")
+    assert not list(tmp_path.rglob("*escaped*")) and not list(tmp_path.rglob("*.wav"))
 
 
 @pytest.fixture

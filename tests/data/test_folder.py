@@ -1,38 +1,21 @@
 """A folder of ordinary videos: which clips it holds, and how damaged and unusual ones fare."""
 
 import collections
-import csv
 import os
 import shutil
-import subprocess
 import sys
 
 import av
 import numpy as np
 import pytest
 from helpers import fault_cases, fixtures
+from helpers.manifests import read_records, read_skipped, run_prepare
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.corpus import build
 from vssflow_jax.data import folder as folders
-from vssflow_jax.data import shards
 from vssflow_jax.features import thumbnails
-
-
-def run_prepare(*flags, **options):
-    run = [sys.executable, "-m", "vssflow_jax.prepare", *map(str, flags)]
-    return subprocess.run(run, capture_output=True, text=True, check=False, **options)
-
-
-def read_skipped(out):
-    with open(out / "skipped.csv", encoding="utf-8", newline="") as file:
-        return {row["id"]: row["reason"] for row in csv.DictReader(file)}
-
-
-def read_records(out):
-    names = ("train", "valid", "test")
-    return {r["meta"]["id"]: r for name in names for r in shards.open_split(out, name)}
 
 
 @pytest.fixture(scope="module")

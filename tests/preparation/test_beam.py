@@ -1,4 +1,4 @@
-"""Apache Beam does the same work: the same shards as the local processes, byte for byte."""
+"""Apache Beam writes the same shards as local processes, byte for byte."""
 
 import importlib.util
 import os
@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from helpers import fixtures, tiny_configs
+from helpers.manifests import read_files
 
 from vssflow_jax import media
 from vssflow_jax.preparation.prepare import prepare
@@ -34,10 +35,6 @@ def manifest(tmp_path_factory):
     return folder / "clips.csv"
 
 
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @needs_beam
 @pytest.mark.parametrize(
     "options", ["", "--direct_num_workers=2 --direct_running_mode=multi_processing"]
@@ -49,8 +46,8 @@ def test_beam_and_the_processes_make_the_same_shards(manifest, tmp_path, options
     assert "prepared 6 clips" in done.stdout
     prepare(manifest, tmp_path / "pool", workers=2, max_seconds=2, clips_per_shard=2,
             progress=False)  # fmt: skip
-    made = contents(tmp_path / "beam")
-    assert made == contents(tmp_path / "pool") and len(made) == 10
+    files = read_files(tmp_path / "beam")
+    assert files == read_files(tmp_path / "pool") and len(files) == 10
     done = tiny_configs.run(
         "prepare", *flags, f"--out={tmp_path / 'beam'}", "--beam=--runner=Nothing"
     )

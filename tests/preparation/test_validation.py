@@ -1,4 +1,4 @@
-"""The check of a data set: a good one passes, each kind of damage is named, the page is whole."""
+"""Validation of a data set: a good one passes, and each kind of damage is named."""
 
 import json
 import re
@@ -70,15 +70,15 @@ def test_good_shards_pass_and_are_shown(prepared):
 def test_pictures_are_of_the_windows_own_time(prepared):
     manifest, out = prepared
     rows = {row.id: row for row in read_source(manifest)[0]}
-    whole = media.read_video(manifest.with_name("long.mp4")).frames
+    video = media.read_video(manifest.with_name("long.mp4")).frames
     for number, record in enumerate(shards.open_split(out, "test")):
         frames = dataset.read_frames(record, rows)
-        np.testing.assert_array_equal(frames, whole[50 * number : 50 * number + 50])
+        np.testing.assert_array_equal(frames, video[50 * number : 50 * number + 50])
         thumbs = dataset.read_frames(record, {})
         assert thumbs.shape == (len(record["clip"]), 16, 16, 3)
 
 
-def problems(folder):
+def find_problems(folder):
     return validation.validate_shards(folder, progress=False).problems
 
 
@@ -94,11 +94,13 @@ def test_damaged_files_are_named(copy):
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    assert any("train-00000.array_record: found sha256" in p for p in problems(copy))
+    assert any("train-00000.array_record: found sha256" in p for p in find_problems(copy))
     shard.write_bytes(data[:-10])
-    assert any(f"found {len(data) - 10} bytes, expected {len(data)}" in p for p in problems(copy))
+    assert any(
+        f"found {len(data) - 10} bytes, expected {len(data)}" in p for p in find_problems(copy)
+    )
     shard.unlink()
-    assert problems(copy) == ["train-00000.array_record: no such file"]
+    assert find_problems(copy) == ["train-00000.array_record: no such file"]
     done = tiny_configs.run("prepare", "--check", copy)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {copy}: found 1 problems")
@@ -115,8 +117,8 @@ def test_a_record_that_cannot_be_decoded_is_named(copy):
         split["bytes"], split["sha256"] = [shard.stat().st_size], [hash_file(shard)]
 
     edit(copy, change)
-    found = problems(copy)
-    assert any("train-00000.array_record record 0: cannot be decoded" in p for p in found)
+    listed = find_problems(copy)
+    assert any("train-00000.array_record record 0: cannot be decoded" in p for p in listed)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +137,13 @@ def test_a_record_that_cannot_be_decoded_is_named(copy):
 )
 def test_a_description_that_is_wrong_is_named(copy, change, message):
     edit(copy, change)
-    assert any(message in problem for problem in problems(copy))
+    assert any(message in problem for problem in find_problems(copy))
 
 
 def test_a_broken_description_is_an_error(copy):
     edit(copy, lambda info: info.pop("features"))
     with pytest.raises(InputError, match=r"dataset\.json: broken"):
-        problems(copy)
+        find_problems(copy)
 
 
 def not_finite(record):
@@ -155,9 +157,10 @@ def not_finite(record):
         (lambda r: r.update(wave=r["wave"][:-1]), "wave: found int16 (31999,)"),
         (lambda r: r.update(clip=r["clip"].astype(np.float32)), "clip: found float32"),
         (lambda r: r["phonemes"].__setitem__(0, 200), "found ids from 0 to 200"),
-        (lambda r: r.update(colour=r["clip"]), "colour: expected wave or one of"),
+        (lambda r: r.update(color=r["clip"]), "color: expected wave or one of"),
         (lambda r: r["meta"].update(duration="2"), "duration: found '2'"),
         (lambda r: r["meta"].update(task="song"), "task: found 'song'"),
+        (lambda r: r["meta"].update(id="../x"), "meta: found the id '../x', expected a file name"),
         (lambda r: r["meta"]["alignment"][-1].__setitem__(1, 2.5), "to 2.5 s, expected times"),
         (lambda r: r["meta"]["alignment"].reverse(), "expected times in order"),
     ],
