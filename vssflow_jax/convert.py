@@ -1,17 +1,20 @@
-"""Published weights to ours and back.
+"""Converts published weights to ours and back.
 
     python -m vssflow_jax.convert --kind=vssflow --src=model.ckpt --out=DIR
     python -m vssflow_jax.convert --kind=codec --src=audioldm --out=DIR/codec
     python -m vssflow_jax.convert --kind=vssflow --reverse --src=DIR --out=model.safetensors
 
 DIR is then sampled like a run's folder, and `--config.train.init_from=DIR` trains on from it. The
-recipe says what model the checkpoint is of: the paper's joint one, or with
-`--config=configs/ablations/none.py` and the like another. A codec's halves are also taken one
-at a time, by the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips`,
-`speaker` and `dvector`, embeddings for evaluation `vggish` and `cnn14`; where their files are from
-stands in docs/weights.md:
+recipe names the model of the checkpoint: the paper's joint model, or an ablation's with
+`--config=configs/ablations/none.py`. A codec's two parts can also be converted one at a time, with
+the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips`, `speaker` and
+`dvector`, embeddings for evaluation `vggish` and `cnn14`; docs/weights.md lists where their files
+come from:
 
     python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
+
+A file of an encoder whose SHA-256 is not the published one is an error, unless `--unverified` is
+passed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, recipes
 from vssflow_jax.weights import codec, network, published
 
-KINDS = ("vssflow", "codec", *codec.HALVES, *published.KINDS)
+KINDS = ("vssflow", "codec", *codec.PARTS, *published.KINDS)
 
 
 def define_flags() -> None:
@@ -32,6 +35,11 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
     flags.DEFINE_bool("reverse", False, "From our weights to published names.")
     flags.DEFINE_enum("dtype", "float32", ("float32", "float16"), "Of an encoder's stored weights.")
+    flags.DEFINE_bool(
+        "unverified",
+        False,
+        "Convert an encoder's file with another SHA-256 than the published one.",
+    )
     command_line.define_config(
         recipes.locate("configs/joint.py"), "Recipe of the model (kind vssflow)."
     )
@@ -42,17 +50,23 @@ def main() -> None:
     if not (flags.FLAGS.kind and flags.FLAGS.src and flags.FLAGS.out):
         raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
     kind, src, out = flags.FLAGS.kind, flags.FLAGS.src, flags.FLAGS.out
-    if kind in published.KINDS and flags.FLAGS.reverse:
-        told = published.revert(kind, src, out)
+    if flags.FLAGS.reverse:
+        summary = _revert(kind, src, out)
     elif kind in published.KINDS:
-        told = published.convert(kind, src, out, flags.FLAGS.dtype)
-    elif kind != "vssflow":
-        told = (codec.revert if flags.FLAGS.reverse else codec.convert)(kind, src, out)
-    elif flags.FLAGS.reverse:
-        told = network.revert(src, out)
+        summary = published.convert(
+            kind, src, out, dtype=flags.FLAGS.dtype, unverified=flags.FLAGS.unverified
+        )
+    elif kind == "vssflow":
+        summary = network.convert(src, out, flags.FLAGS.config)
     else:
-        told = network.convert(src, out, flags.FLAGS.config)
-    print(told)
+        summary = codec.convert(kind, src, out)
+    print(summary)
+
+
+def _revert(kind: str, src: str, out: str) -> str:
+    if kind == "vssflow":
+        return network.revert(src, out)
+    return (published if kind in published.KINDS else codec).revert(kind, src, out)
 
 
 if __name__ == "__main__":

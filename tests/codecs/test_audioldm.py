@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from helpers import tiny_configs
 from safetensors.numpy import load_file, save_file
 
@@ -15,7 +16,6 @@ from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.vae import VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.safetensors_io import flatten
 from vssflow_jax.weights import audioldm
 
 VAE = VaeConfig(widths=(4, 4, 8), blocks=1, groups=2, latent_channels=3)
@@ -203,8 +203,8 @@ def test_weight_norm_is_folded(codec, folder, names):
         base, size = name.removesuffix("weight"), rng.uniform(0.5, 2)
         state[base + names[0]], state[base + names[1]] = norm, np.float32(size) * array
     save_file(state, folder / VOCODER_FILE)
-    again = flatten(audioldm.read_codec(folder).vocoder)
-    for path, array in flatten(codec.vocoder).items():
+    again = flatten_dict(audioldm.read_codec(folder).vocoder, sep="/")
+    for path, array in flatten_dict(codec.vocoder, sep="/").items():
         np.testing.assert_allclose(again[path], array, rtol=1e-5, atol=1e-7, err_msg=path)
     lost = {name: array for name, array in state.items() if name != f"conv_pre.{names[0]}"}
     save_file(lost, folder / VOCODER_FILE)

@@ -37,9 +37,3 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(InputError):
         safetensors_io.write_arrays(tmp_path / "a.safetensors", bad)
     assert not list(tmp_path.iterdir())
-
-
-def test_flat_paths_nest_again():
-    tree = {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
-    assert safetensors_io.flatten(tree) == {"a/b/c": 1, "a/d": 2, "e": 3}
-    assert safetensors_io.nest(safetensors_io.flatten(tree)) == tree

@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from vssflow_jax.common import safetensors_io
 from vssflow_jax.generation.conditioning import encode_request
@@ -123,7 +124,7 @@ def test_weights_without_a_network_use_the_means(tiny_run, generator, tmp_path):
     for name in ("config.json", "statistics.json"):
         shutil.copy(tiny_run / name, out)
     weights = {k: v for k, v in generator.params.items() if k != duration_model.PARAMS_KEY}
-    safetensors_io.write_arrays(out / checkpoint.WEIGHTS_FILE, safetensors_io.flatten(weights))
+    safetensors_io.write_arrays(out / checkpoint.WEIGHTS_FILE, flatten_dict(weights, sep="/"))
     model = Generator.from_workdir(out).durations
     assert model.network is None and dict(model) == dict(generator.durations)
     assert load_duration_model(out, {"phoneme_durations": {"B": 0.1}}).network is None

@@ -1,4 +1,4 @@
-"""Small published encoders with random weights, and their official state dicts."""
+"""Small encoders of the published kinds with random weights, and their official state dicts."""
 
 import jax
 import numpy as np
@@ -28,6 +28,8 @@ SMALL = {
     "cnn14": Cnn14Config(widths=(2, 3, 4, 5, 6, 7), features=8, classes=5, bands=64, window=64),
 }
 
+POSITIVE = ("scale", "variance", "window", "low", "band", "gain", "filters")  # arrays near 1
+
 
 def parameters(kind, config=None, seed=0):
     """Random parameters of a small encoder."""
@@ -35,10 +37,9 @@ def parameters(kind, config=None, seed=0):
 
     def draw(path, leaf):
         noise = 0.2 * rng.standard_normal(leaf.shape).astype(np.float32)
-        offset = path[-1].key in ("scale", "variance", "window", "low", "band", "gain", "filters")
         if path[-1].key == "time":
             return -np.linspace(0.05, 0.001, *leaf.shape).astype(np.float32)
-        return np.abs(1 + noise) if offset else noise
+        return np.abs(1 + noise) if path[-1].key in POSITIVE else noise
 
     shapes = published.parameter_shapes(kind, config or SMALL[kind])
     return jax.tree_util.tree_map_with_path(draw, shapes)
@@ -47,9 +48,9 @@ def parameters(kind, config=None, seed=0):
 def official(kind, config=None, seed=0, **naming):
     """The official state dict of `parameters`."""
     config = config or SMALL[kind]
-    rows = published.KINDS[kind].entries(config, **naming)
+    entries = published.KINDS[kind].entries(config, **naming)
     layers = getattr(config, "layers", 1)
-    state = encoder_names.join_qkv(export_params(rows, layers, parameters(kind, config, seed)))
+    state = encoder_names.join_qkv(export_params(entries, layers, parameters(kind, config, seed)))
     return {name: np.ascontiguousarray(array) for name, array in state.items()}
 
 
@@ -57,5 +58,5 @@ def convert(kind, folder, seed=0):
     """Converts a small encoder into `folder / kind`."""
     file = folder / f"{kind}.safetensors"
     save_file(official(kind, seed=seed), file)
-    published.convert(kind, file, folder / kind)
+    published.convert(kind, file, folder / kind, unverified=True)
     return folder / kind

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 from helpers import train_steps
 
 from vssflow_jax.common import safetensors_io
@@ -268,7 +269,7 @@ def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
         params = jax.tree.map(
             lambda x: x + 1, run(tmp_path / name, model__duration_width=width).state
         )
-        flat = {path: np.asarray(x) for path, x in safetensors_io.flatten(params.ema).items()}
+        flat = {path: np.asarray(x) for path, x in flatten_dict(params.ema, sep="/").items()}
         safetensors_io.write_arrays(tmp_path / name / checkpoint.WEIGHTS_FILE, flat)
 
     def begun(name, width):

@@ -1,4 +1,4 @@
-"""Official weights in and out: bit-exact round trips, and damage that is named and runs nothing."""
+"""Official weights in and out: bit-exact round trips; damaged files are named and run no code."""
 
 import os
 import pickle
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from helpers import tiny_configs
 from helpers.official_names import (
     QUERY,
@@ -53,11 +54,11 @@ def test_round_trip_is_bit_exact(fixture, tmp_path):
     network.revert(ours, tmp_path / "back.safetensors")
     assert_same(load_file(tmp_path / "back.safetensors"), state)
     params, step, _ = checkpoint.load_weights(ours)
-    count = sum(array.size for array in safetensors_io.flatten(params).values())
+    count = sum(array.size for array in flatten_dict(params, sep="/").values())
     assert (step, count) == (0, sum(array.size for array in state.values()))
 
 
-def test_command_there_and_back(tmp_path):
+def test_command_round_trip(tmp_path):
     """The real command; a folder for --out gets a file of a fixed name."""
     state = official()
     save_file(state, tmp_path / "official.safetensors")
@@ -80,8 +81,8 @@ def test_frozen_models_in_a_checkpoint_are_left_out_and_told(tmp_path):
         "image_encoder.model.count": np.zeros((), np.int64),
     }
     save_file({**official(), **carried}, tmp_path / "official.safetensors")
-    told = network.convert(tmp_path / "official.safetensors", tmp_path / "ours", recipe())
-    assert told.endswith("left out: image_encoder (1 tensors), vae (1 tensors)")
+    summary = network.convert(tmp_path / "official.safetensors", tmp_path / "ours", recipe())
+    assert summary.endswith("left out: image_encoder (1 tensors), vae (1 tensors)")
     network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
     assert_same(load_file(tmp_path / "back.safetensors"), official())
 
@@ -91,10 +92,10 @@ def test_run_becomes_official_weights(tiny_run, tmp_path):
     network.revert(tiny_run, tmp_path / "official.safetensors")
     config = checkpoint.read_config(tiny_run)
     network.convert(tmp_path / "official.safetensors", tmp_path / "ours", config)
-    found, trained = (checkpoint.load_weights(f)[0] for f in (tmp_path / "ours", tiny_run))
+    converted, trained = (checkpoint.load_weights(f)[0] for f in (tmp_path / "ours", tiny_run))
     trained.pop(duration_model.PARAMS_KEY)
-    trained = {path: np.asarray(array) for path, array in safetensors_io.flatten(trained).items()}
-    assert_same(safetensors_io.flatten(found), trained)
+    trained = {path: np.asarray(array) for path, array in flatten_dict(trained, sep="/").items()}
+    assert_same(flatten_dict(converted, sep="/"), trained)
 
 
 def test_conversion_with_a_codec_makes_sound(tmp_path):
@@ -103,19 +104,21 @@ def test_conversion_with_a_codec_makes_sound(tmp_path):
         Generator.from_workdir(ours)
     waves = np.random.default_rng(0).standard_normal((4, 64_000), np.float32)
     save_codec(fit_pca(waves, channels=recipe().codec.channels, whitening=0.5), ours / "codec")
-    made = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
-    assert made.wave.shape == (16_000,) and np.isfinite(made.wave).all() and made.wave.std() > 0
+    output = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
+    assert (
+        output.wave.shape == (16_000,) and np.isfinite(output.wave).all() and output.wave.std() > 0
+    )
 
 
-def test_training_starts_from_a_conversion_elsewhere(tmp_path):
+def test_training_starts_from_a_conversion_in_another_folder(tmp_path):
     ours = convert(tmp_path, official())
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vssflow_names.parameter_shapes(built())
     )
     first = loop.init_from_weights(init_state(zeros, recipe()), str(ours), "any codec")
-    expected = safetensors_io.flatten(checkpoint.load_weights(ours)[0])
+    expected = flatten_dict(checkpoint.load_weights(ours)[0], sep="/")
     for found in (first.params, first.weights):
-        assert_same({k: np.asarray(v) for k, v in safetensors_io.flatten(found).items()}, expected)
+        assert_same({k: np.asarray(v) for k, v in flatten_dict(found, sep="/").items()}, expected)
     done = tiny_configs.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
     assert done.returncode == 2 and f"--config.train.init_from={ours}" in done.stderr
 
@@ -125,7 +128,7 @@ def test_full_size_round_trip(tmp_path):
     """463,565,184 parameters: bit-exact, under two minutes and three times the file's size."""
     config = load_recipe("joint")
     model = vssflow.build_model(config, config.codec.channels)
-    flat = safetensors_io.flatten(vssflow_names.parameter_shapes(model))
+    flat = flatten_dict(vssflow_names.parameter_shapes(model), sep="/")
     shapes = mapping.official_shapes(vssflow_names.model_entries(model), config.model.layers, flat)
 
     def draw(name):
@@ -152,10 +155,10 @@ def test_full_size_round_trip(tmp_path):
         print(f"{flags}: peak memory {peak:.2f} x file, {time.perf_counter() - began:.0f} s")
         assert process.returncode == 0 and peak < 3
     assert time.perf_counter() - began < 120
-    found = safetensors_io.read_arrays(back)
-    assert set(found) == set(shapes)
+    arrays = safetensors_io.read_arrays(back)
+    assert set(arrays) == set(shapes)
     for name in shapes:
-        np.testing.assert_array_equal(np.asarray(found[name]), draw(name), err_msg=name)
+        np.testing.assert_array_equal(np.asarray(arrays[name]), draw(name), err_msg=name)
 
 
 # ---- damage -------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ def test_reverse_says_what_is_wrong(tmp_path):
         network.revert(tmp_path / "nowhere", tmp_path / "back.safetensors")
     params, _, _ = checkpoint.load_weights(ours)
     params["dit"]["extra"] = np.zeros(3, np.float32)
-    safetensors_io.write_arrays(ours / checkpoint.WEIGHTS_FILE, safetensors_io.flatten(params))
+    safetensors_io.write_arrays(ours / checkpoint.WEIGHTS_FILE, flatten_dict(params, sep="/"))
     with pytest.raises(InputError, match="without an official name dit/extra"):
         network.revert(ours, tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()

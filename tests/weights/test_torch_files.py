@@ -31,13 +31,13 @@ def lightning(tmp_path):
     def write(state, **beside):
         tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in state.items()}
         moments = {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(4)}}
-        whole = {
+        checkpoint = {
             "epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.4.0",
             "state_dict": tensors, "loops": {"fit_loop": {"state_dict": {}}},
             "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4}]}],
             "hyper_parameters": {"dit_num_layers": 2}, **beside,
         }  # fmt: skip
-        torch.save(whole, tmp_path / "official.ckpt")
+        torch.save(checkpoint, tmp_path / "official.ckpt")
         return tmp_path / "official.ckpt"
 
     return write
@@ -55,8 +55,8 @@ def test_bare_state_dict_is_read_too(lightning, tmp_path):
     state = torch.load(lightning(official()), weights_only=True)["state_dict"]
     for zipped in (True, False):
         torch.save(state, tmp_path / "bare.pth", _use_new_zipfile_serialization=zipped)
-        found = read_tensors(tmp_path / "bare.pth")
-        assert_same({k: np.asarray(v) for k, v in found.items()}, official())
+        tensors = read_tensors(tmp_path / "bare.pth")
+        assert_same({k: np.asarray(v) for k, v in tensors.items()}, official())
 
 
 @pytest.mark.parametrize("damage", [without, renamed, transposed, halved, with_nan])
@@ -94,7 +94,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(plain, lightning, tmp_path)
         assert (tmp_path / "sprung").exists()  # the trap was a real one
 
 
-def test_what_is_no_tensor_is_named(lightning, tmp_path):
+def test_an_entry_that_is_not_a_tensor_is_named(lightning, tmp_path):
     import torch
 
     torch.save({"state_dict": {"vaflow.proj_in.weight": 3}}, tmp_path / "official.ckpt")

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -24,7 +25,7 @@ from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.codecs.trained import TrainedCodec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.common.safetensors_io import flatten, nest, write_arrays
+from vssflow_jax.common.safetensors_io import write_arrays
 
 
 class Codec(Protocol):
@@ -60,7 +61,7 @@ def codec_arrays(codec: Codec) -> dict[str, np.ndarray]:
         for field in dataclasses.fields(codec)
         if field.metadata.get("pytree_node", True)
     }
-    return {name: np.asarray(array) for name, array in flatten(fields).items()}
+    return {name: np.asarray(array) for name, array in flatten_dict(fields, sep="/").items()}
 
 
 def codec_settings(codec: Codec) -> dict:
@@ -112,7 +113,7 @@ def load_codec(folder: str | Path) -> Codec:
             f"{folder}/codec.json, kind: found {kind!r}, expected one of {sorted(CODECS)}"
         )
     try:
-        codec = CODECS[kind](**nest(tensors), **description)
+        codec = CODECS[kind](**unflatten_dict(tensors, sep="/"), **description)
     except (InputError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: not a codec of the kind {kind}: {error}") from None
     if hash_codec(codec) != expected:

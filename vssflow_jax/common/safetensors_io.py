@@ -124,21 +124,3 @@ def listed(words: Iterable[str], between: str = ", ") -> str:
     words = list(words)
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return between.join(words[:SHOWN]) + more if words else "none"
-
-
-def flatten(tree: Mapping, prefix: str = "") -> dict[str, ArrayLike]:
-    """Leaves of nested dictionaries by path, `a/b/c`."""
-    out = {}
-    for key, value in tree.items():
-        nested = isinstance(value, Mapping)
-        out |= flatten(value, f"{prefix}{key}/") if nested else {f"{prefix}{key}": value}
-    return out
-
-
-def nest(flat: Mapping[str, ArrayLike]) -> dict:
-    """The inverse of `flatten`."""
-    tree: dict = {}
-    for path, value in flat.items():
-        *folders, name = path.split("/")
-        functools.reduce(lambda at, key: at.setdefault(key, {}), folders, tree)[name] = value
-    return tree

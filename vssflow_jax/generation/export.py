@@ -8,11 +8,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file, write_text
-from vssflow_jax.common.safetensors_io import flatten, write_arrays
+from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.training import checkpoint
 
@@ -27,7 +28,7 @@ def rounded(params: Mapping, dtype: str) -> dict[str, np.ndarray]:
       InputError: a number that the type cannot hold.
     """
     out = {}
-    for path, array in flatten(params).items():
+    for path, array in flatten_dict(params, sep="/").items():
         array = np.asarray(array)
         if float(np.abs(array).max(initial=0.0)) > float(jnp.finfo(dtype).max):
             raise InputError(f"{path}: found numbers beyond {dtype}, expected --dtype=bfloat16")

@@ -17,12 +17,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
-from vssflow_jax.common.safetensors_io import nest, read_arrays
+from vssflow_jax.common.safetensors_io import read_arrays
 from vssflow_jax.config import fields, migration
 from vssflow_jax.training.state import TrainState
 
@@ -215,7 +216,9 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
     if file.is_file():
         facts = read_export(workdir)
         arrays = {path: np.asarray(array) for path, array in read_arrays(file).items()}
-        params = nest({path: array.astype(np.float32) for path, array in arrays.items()})
+        params = unflatten_dict(
+            {path: array.astype(np.float32) for path, array in arrays.items()}, sep="/"
+        )
         return params, facts.pop("step", 0), facts
     checkpoints, newest = open_newest(workdir)
     step = step or newest

@@ -1,7 +1,7 @@
-"""AudioLDM's `vae/` and `vocoder/` folders, as diffusers and transformers write them, and ours.
+"""AudioLDM's `vae/` and `vocoder/` folders, as diffusers and transformers write them.
 
-Each of our parameters has one official name, made from its path word by word; so the map
-has exactly one row a parameter, whatever the sizes.
+The official name of each of our parameters is translated from its path word by word, so the map
+has exactly one entry a parameter, whatever the sizes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from vssflow_jax.codecs import audioldm, mel
 from vssflow_jax.codecs.audioldm import AudioldmCodec
@@ -22,9 +23,10 @@ from vssflow_jax.codecs.vae import Vae, VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.common.safetensors_io import ArrayLike, check, flatten, write_arrays
-from vssflow_jax.weights.mapping import Entry, export_params, import_params
+from vssflow_jax.common.safetensors_io import ArrayLike, check, write_arrays
+from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
+from vssflow_jax.weights.transforms import KERNEL, SAME, TRANSPOSED_CONVOLUTION
 
 VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 VOCODER_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -45,7 +47,7 @@ VOCODER_FIELDS = {
     "slope": "leaky_relu_slope",
     "normalize": "normalize_before",
 }
-# What else these files may say, and the one value of it that our modules know.
+# Other fields of these files, with the only values that our modules implement.
 VAE_FIXED = {
     "in_channels": 1,
     "out_channels": 1,
@@ -89,13 +91,6 @@ WEIGHT_NORM = (
     ("parametrizations.weight.original0", "parametrizations.weight.original1"),
 )
 
-# Official array -> ours, and back.
-SAME = (np.asarray, np.asarray)
-REVERSED = (np.transpose, np.transpose)  # [out, in] <-> [in, out], [out, in, k] <-> [k, in, out]
-IMAGE = (lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
-# [in, out, k] <-> [k, in, out]; ours is an ordinary convolution, so time runs the other way.
-TRANSPOSED = (lambda a: a.transpose(2, 0, 1)[::-1], lambda a: a[::-1].transpose(1, 2, 0))
-
 
 @functools.cache
 def vae_shapes(config: VaeConfig) -> dict:
@@ -111,21 +106,21 @@ def vocoder_shapes(config: VocoderConfig) -> dict:
     return jax.eval_shape(Vocoder(config).init, jax.random.key(0), frame)["params"]
 
 
-def vae_entries(config: VaeConfig) -> Iterator[Entry]:
+def vae_entries(config: VaeConfig) -> Iterator[ParamEntry]:
     """The map of the autoencoder."""
-    for path, array in flatten(vae_shapes(config)).items():
+    for path, array in flatten_dict(vae_shapes(config), sep="/").items():
         way = "down" if path.startswith("encoder") else "up"
         words = {**VAE_WORDS, "level": f"{way}_blocks", "resample": f"{way}samplers.0.conv"}
-        turn = {4: IMAGE, 2: REVERSED, 1: SAME}[len(array.shape)]
-        yield Entry(translate_path(path, words), tuple(path.split("/")), *turn)
+        transform = KERNEL if len(array.shape) > 1 else SAME
+        yield ParamEntry(translate_path(path, words), path, transform)
 
 
-def vocoder_entries(config: VocoderConfig) -> Iterator[Entry]:
+def vocoder_entries(config: VocoderConfig) -> Iterator[ParamEntry]:
     """The map of the vocoder, weight norm folded."""
-    for path, array in flatten(vocoder_shapes(config)).items():
-        turn = TRANSPOSED if path.startswith("stage") else REVERSED
-        turn = turn if len(array.shape) > 1 else SAME
-        yield Entry(translate_path(path, VOCODER_WORDS), tuple(path.split("/")), *turn)
+    for path, array in flatten_dict(vocoder_shapes(config), sep="/").items():
+        kernel = TRANSPOSED_CONVOLUTION if path.startswith("stage") else KERNEL
+        transform = kernel if len(array.shape) > 1 else SAME
+        yield ParamEntry(translate_path(path, VOCODER_WORDS), path, transform)
 
 
 def translate_path(path: str, words: Mapping[str, str]) -> str:
@@ -138,7 +133,7 @@ def translate_path(path: str, words: Mapping[str, str]) -> str:
 
 
 def vae_from_official(config: VaeConfig, state: Mapping[str, ArrayLike]) -> dict:
-    """The autoencoder's parameters from AutoencoderKL's state dict; see `mapping.collect`."""
+    """The autoencoder's parameters from AutoencoderKL's state dict; see `import_params`."""
     return import_params(vae_entries(config), 1, rename_attention(state), vae_shapes(config))
 
 
@@ -160,24 +155,25 @@ def vocoder_to_official(config: VocoderConfig, params: Mapping) -> dict[str, np.
 
 
 def rename_attention(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
-    """A state dict with the attention's newer names; a name that is there already stays."""
+    """A state dict with the attention's newer names; where both names exist, none is renamed."""
     pattern = re.compile(rf"(\.attentions\.\d+\.)({'|'.join(OLD_WORDS)})(?=\.)")
-    out = {}
+    renamed = {}
     for name, array in state.items():
-        newer = pattern.sub(lambda found: found[1] + OLD_WORDS[found[2]], name)
-        out[name if newer in state else newer] = array
-    return out
+        newer = pattern.sub(lambda match: match[1] + OLD_WORDS[match[2]], name)
+        renamed[name if newer in state else newer] = array
+    return renamed
 
 
 def fold_weight_norm(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     """A state dict without weight norm: weight = g v / |v|, the norm over all axes but the first.
 
-    A magnitude without its direction, or beside a plain weight, is left for others to refuse.
+    A magnitude without its direction, or one beside a plain weight, stays; `import_params` then
+    lists it as unknown.
 
     Raises:
       InputError: names a magnitude or direction of another shape or type.
     """
-    out = dict(state)
+    folded = dict(state)
     for magnitude, direction in WEIGHT_NORM:
         for name in (name for name in state if name.endswith(f".{direction}")):
             base = name.removesuffix(direction)
@@ -190,15 +186,15 @@ def fold_weight_norm(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
                 {base + magnitude: (*v.shape[:1], *ones), name: v.shape},
                 "state dict",
             )
-            del out[base + magnitude], out[name]
-            out[base + "weight"] = _fold(np.asarray(g), np.asarray(v))
-    return out
+            del folded[base + magnitude], folded[name]
+            folded[base + "weight"] = _fold(np.asarray(g), np.asarray(v))
+    return folded
 
 
 def _fold(g: np.ndarray, v: np.ndarray) -> np.ndarray:
     v = v.astype(np.float64)
     norm = np.sqrt(np.sum(v**2, axis=tuple(range(1, v.ndim)), keepdims=True))
-    with np.errstate(invalid="ignore"):  # of a direction of zeros; refused by its name later
+    with np.errstate(invalid="ignore"):  # of a direction of zeros: NaN, an error later
         return (g * v / norm).astype(np.float32)
 
 
@@ -206,13 +202,13 @@ def vae_config(published: Mapping) -> VaeConfig:
     """The autoencoder's size from diffusers' `config.json`.
 
     Raises:
-      InputError: names a field that is missing, or whose value our module does not know.
+      InputError: names a field that is missing, or whose value our module does not implement.
     """
     _check_fixed(published, VAE_FIXED)
     for way, kind in (("down", "DownEncoderBlock2D"), ("up", "UpDecoderBlock2D")):
-        found = published.get(f"{way}_block_types", [kind])
-        if not isinstance(found, list) or set(map(str, found)) != {kind}:
-            raise InputError(f"{way}_block_types: found {found!r}, expected {kind} alone")
+        types = published.get(f"{way}_block_types", [kind])
+        if not isinstance(types, list) or set(map(str, types)) != {kind}:
+            raise InputError(f"{way}_block_types: found {types!r}, expected {kind} alone")
     return audioldm.parse_config(VaeConfig, published, VAE_FIELDS)
 
 
@@ -220,10 +216,10 @@ def vocoder_config(published: Mapping) -> VocoderConfig:
     """The vocoder's size from transformers' `config.json`.
 
     Raises:
-      InputError: names a field that is missing, or whose value our module does not know.
+      InputError: names a field that is missing, or whose value our module does not implement.
     """
     _check_fixed(published, VOCODER_FIXED)
-    # Transformers normalises unless the file says otherwise.
+    # Transformers normalizes unless the file says otherwise.
     return audioldm.parse_config(
         VocoderConfig, {"normalize_before": True, **published}, VOCODER_FIELDS
     )
@@ -271,10 +267,10 @@ def read_codec(folder: str | Path) -> AudioldmCodec:
 def _read_config(folder: Path, parse):
     path = folder / "config.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise InputError(f"found {found!r}, expected an object")
-        return parse(found)
+        published = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(published, dict):
+            raise InputError(f"found {published!r}, expected an object")
+        return parse(published)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file, expected the model's config") from None
     except (InputError, ValueError) as error:
@@ -295,10 +291,10 @@ def _read_state(folder: Path, names: tuple[str, ...], convert, config) -> dict:
 def write_vae(config: VaeConfig, params: Mapping, folder: str | Path) -> None:
     """Writes the autoencoder as diffusers reads it.
 
-    The scaling factor written is VSSFlow's, 1: ours keeps no other.
+    The scaling factor is written as 1, VSSFlow's: our codec applies none.
     """
     levels = len(config.widths)
-    about = {
+    fields = {
         "_class_name": "AutoencoderKL",
         **VAE_FIXED,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
@@ -306,14 +302,14 @@ def write_vae(config: VaeConfig, params: Mapping, folder: str | Path) -> None:
         "scaling_factor": 1.0,
     }
     tensors = vae_to_official(config, params)
-    _write(Path(folder), about, config, VAE_FIELDS, VAE_FILES[0], tensors)
+    _write(Path(folder), fields, config, VAE_FIELDS, VAE_FILES[0], tensors)
 
 
 def write_vocoder(config: VocoderConfig, params: Mapping, folder: str | Path) -> None:
     """Writes the vocoder as transformers reads it, its weight norm folded."""
-    about = {"architectures": ["SpeechT5HifiGan"], "model_type": "hifigan", **VOCODER_FIXED}
+    fields = {"architectures": ["SpeechT5HifiGan"], "model_type": "hifigan", **VOCODER_FIXED}
     tensors = vocoder_to_official(config, params)
-    _write(Path(folder), about, config, VOCODER_FIELDS, VOCODER_FILES[0], tensors)
+    _write(Path(folder), fields, config, VOCODER_FIELDS, VOCODER_FILES[0], tensors)
 
 
 def write_codec(codec: AudioldmCodec, folder: str | Path) -> None:
@@ -322,7 +318,7 @@ def write_codec(codec: AudioldmCodec, folder: str | Path) -> None:
     write_vocoder(codec.vocoder_config, codec.vocoder, Path(folder) / "vocoder")
 
 
-def _write(folder: Path, about: dict, config, keys: dict, name: str, tensors: dict) -> None:
+def _write(folder: Path, fields: dict, config, keys: dict, name: str, tensors: dict) -> None:
     sizes = {key: getattr(config, field) for field, key in keys.items()}
     write_arrays(folder / name, tensors)
-    write_text(folder / "config.json", json.dumps({**about, **sizes}, indent=2))
+    write_text(folder / "config.json", json.dumps({**fields, **sizes}, indent=2))

@@ -1,7 +1,8 @@
-"""A conversion of the codec: AudioLDM's autoencoder and vocoder to a codec's folder, and back.
+"""Conversion of the codec: AudioLDM's autoencoder and vocoder to a codec's folder, and back.
 
-Both come in one AudioLDM folder (kind `codec`), or one at a time (kinds `vae` and `vocoder`):
-the first then waits in the codec's folder for the other, and either may be exchanged later.
+Both are converted at once from an AudioLDM folder (kind `codec`), or one at a time (kinds `vae`
+and `vocoder`): the first one is stored in the codec's folder until the other one is there too,
+and either can be replaced later.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vssflow_jax.codecs import audioldm
 from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import load_codec, save_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.common.safetensors_io import flatten, nest, read_arrays, write_arrays
+from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
 from vssflow_jax.weights.audioldm import (
     VAE_FILES,
     VOCODER_FILES,
@@ -30,7 +32,7 @@ from vssflow_jax.weights.audioldm import (
     write_vocoder,
 )
 
-HALVES = ("vae", "vocoder")
+PARTS = ("vae", "vocoder")
 FILES = {"vae": VAE_FILES, "vocoder": VOCODER_FILES}
 READERS = {"vae": read_vae, "vocoder": read_vocoder}
 WRITERS = {"vae": write_vae, "vocoder": write_vocoder}
@@ -40,8 +42,8 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     """Published weights in `src` to the codec's folder `out`.
 
     Args:
-      kind: "codec", or one of its halves.
-      src: AudioLDM's folder; for a half its `vae/` or `vocoder/`, or the weights in there.
+      kind: "codec", "vae" or "vocoder".
+      src: AudioLDM's folder; for one part its `vae/` or `vocoder/`, or the weights in there.
       out: the codec's folder.
 
     Returns:
@@ -55,14 +57,14 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
         save_codec(read_codec(src), out)
         return f"{out}: a codec"
     config, params = READERS[kind](_folder(kind, Path(src)))
-    half = {kind: params, f"{kind}_config": dataclasses.asdict(config)}
-    (missing,) = (other for other in HALVES if other != kind)
-    other = _half_of_codec(missing, out) or _waiting(missing, out)
+    part = {kind: params, f"{kind}_config": dataclasses.asdict(config)}
+    (missing,) = (other for other in PARTS if other != kind)
+    other = _part_of_codec(missing, out) or _stored_part(missing, out)
     if other is None:
-        write_arrays(out / f"{kind}.safetensors", flatten(params))
-        write_text(out / f"{kind}.json", json.dumps(half[f"{kind}_config"], indent=1))
+        write_arrays(out / f"{kind}.safetensors", flatten_dict(params, sep="/"))
+        write_text(out / f"{kind}.json", json.dumps(part[f"{kind}_config"], indent=1))
         return f"{out}: the {kind}, and no codec until the {missing} is converted to there too"
-    save_codec(audioldm.restore_codec(**half, **other), out)
+    save_codec(audioldm.restore_codec(**part, **other), out)
     for ending in ("json", "safetensors"):
         (out / f"{missing}.{ending}").unlink(missing_ok=True)
     return f"{out}: a codec"
@@ -101,21 +103,22 @@ def _audioldm(folder: Path) -> AudioldmCodec:
     return codec
 
 
-def _half_of_codec(half: str, folder: Path) -> Mapping | None:
+def _part_of_codec(part: str, folder: Path) -> Mapping | None:
     if not (folder / "codec.json").exists():
         return None
     codec = _audioldm(folder)
-    sizes = dataclasses.asdict(getattr(codec, f"{half}_config"))
-    return {half: getattr(codec, half), f"{half}_config": sizes}
+    sizes = dataclasses.asdict(getattr(codec, f"{part}_config"))
+    return {part: getattr(codec, part), f"{part}_config": sizes}
 
 
-def _waiting(half: str, folder: Path) -> Mapping | None:
-    description, weights = folder / f"{half}.json", folder / f"{half}.safetensors"
+def _stored_part(part: str, folder: Path) -> Mapping | None:
+    description, weights = folder / f"{part}.json", folder / f"{part}.safetensors"
     if not description.exists():
         return None
     try:
         sizes = json.loads(description.read_text())
     except ValueError as error:
-        raise InputError(f"{description}: not a {half}'s sizes: {error}") from None
-    params = nest({path: np.asarray(array) for path, array in read_arrays(weights).items()})
-    return {half: params, f"{half}_config": sizes}
+        raise InputError(f"{description}: not the sizes of a {part}: {error}") from None
+    arrays = {path: np.asarray(array) for path, array in read_arrays(weights).items()}
+    params = unflatten_dict(arrays, sep="/")
+    return {part: params, f"{part}_config": sizes}

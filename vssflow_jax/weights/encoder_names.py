@@ -1,13 +1,12 @@
-"""Names of the published encoders' tensors, and what each of ours is there.
+"""The maps of names between the published encoders' state dicts and our parameters.
 
-Each kind of encoder has the maps of its official file; CLIP has Hugging Face's beside OpenAI's.
-Sizes are read from the tensors' shapes.
+CLIP has two maps, OpenAI's and Hugging Face's. Sizes are read from the shapes of the tensors.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -17,78 +16,37 @@ from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.dvector import DvectorConfig
 from vssflow_jax.encoders.rawnet3 import DILATIONS, Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
-from vssflow_jax.weights.mapping import Entry
-
-HEAD = 64  # channels of an attention head, in every published file
-
-# Official array -> ours, and back.
-ParamTransform = tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
-SAME: ParamTransform = (np.asarray, np.asarray)
-REVERSED: ParamTransform = (np.transpose, np.transpose)  # [out, in], [out, in, k] <-> [k, in, out]
-POINT: ParamTransform = (
-    lambda a: a[..., 0].T,
-    lambda a: a.T[..., None],
-)  # [out, in, 1] <-> [in, out]
-KERNEL: ParamTransform = (  # [out, in, ..] <-> [.., in, out]
-    lambda a: np.moveaxis(a, (0, 1), (-1, -2)),
-    lambda a: np.moveaxis(a, (-1, -2), (0, 1)),
+from vssflow_jax.weights.mapping import (
+    ParamEntry,
+    batch_norm_entries,
+    linear_entries,
+    norm_entries,
+)
+from vssflow_jax.weights.transforms import (
+    KERNEL,
+    POINTWISE,
+    ROW,
+    reshaping,
+    to_heads,
+    to_heads_bias,
 )
 
-
-def shaped(ours: tuple[int, ...], theirs: tuple[int, ...]) -> ParamTransform:
-    """Only the shape differs, by axes of 1."""
-    return lambda a: a.reshape(ours), lambda a: a.reshape(theirs)
-
-
-def to_heads(heads: int) -> tuple[ParamTransform, ParamTransform]:
-    """[heads h, in] <-> [in, heads, h], and biases [heads h] <-> [heads, h]."""
-    return (
-        lambda a: a.T.reshape(a.shape[1], heads, -1),
-        lambda a: a.reshape(a.shape[0], -1).T,
-    ), (lambda a: a.reshape(heads, -1), lambda a: a.reshape(-1))
-
-
-def entry(official: str, ours: str, turn: ParamTransform = SAME) -> Entry:
-    """A row of a map."""
-    return Entry(official, tuple(ours.split("/")), *turn)
-
-
-def linear_entries(
-    official: str, ours: str, turn: ParamTransform = REVERSED, bias: bool = True
-) -> Iterator[Entry]:
-    """Weight and bias of a linear layer, or of a convolution."""
-    yield entry(f"{official}.weight", f"{ours}/kernel", turn)
-    if bias:
-        yield entry(f"{official}.bias", f"{ours}/bias")
-
-
-def norm_entries(official: str, ours: str) -> Iterator[Entry]:
-    """Scale and bias of a layer norm."""
-    yield entry(f"{official}.weight", f"{ours}/scale")
-    yield entry(f"{official}.bias", f"{ours}/bias")
-
-
-def batch_norm_entries(official: str, ours: str) -> Iterator[Entry]:
-    """Scale, bias and statistics of a batch norm."""
-    yield from norm_entries(official, ours)
-    yield entry(f"{official}.running_mean", f"{ours}/mean")
-    yield entry(f"{official}.running_var", f"{ours}/variance")
+HEAD = 64  # channels of an attention head, in every published file
 
 
 def attention_entries(
     official: str, ours: str, heads: int, names: Mapping[str, str]
-) -> Iterator[Entry]:
+) -> Iterator[ParamEntry]:
     """Query, key and value by the official names that hold `@` for weight and bias; output."""
-    weight, bias = to_heads(heads)
-    for ours_name in ("query", "key", "value"):
-        theirs = f"{official}.{names[ours_name]}"
-        yield entry(theirs.replace("@", "weight"), f"{ours}/heads/{ours_name}/kernel", weight)
-        yield entry(theirs.replace("@", "bias"), f"{ours}/heads/{ours_name}/bias", bias)
+    for part in PARTS:
+        name, path = f"{official}.{names[part]}", f"{ours}/heads/{part}"
+        yield ParamEntry(name.replace("@", "weight"), f"{path}/kernel", to_heads(heads))
+        yield ParamEntry(name.replace("@", "bias"), f"{path}/bias", to_heads_bias(heads))
     yield from linear_entries(f"{official}.{names['out']}", f"{ours}/out")
 
 
-# How files name queries, keys and values (@: weight or bias): apart, or as parts of one tensor.
-APART = {"query": "q_proj.@", "key": "k_proj.@", "value": "v_proj.@", "out": "out_proj"}
+# Names of queries, keys, values and output (@: weight or bias): separate tensors, or parts of one.
+SEPARATE = {"query": "q_proj.@", "key": "k_proj.@", "value": "v_proj.@", "out": "out_proj"}
 IN_PROJ = {
     "query": "in_proj_@[query]",
     "key": "in_proj_@[key]",
@@ -96,41 +54,41 @@ IN_PROJ = {
     "out": "out_proj",
 }
 QKV = {"query": "qkv.@[query]", "key": "qkv.@[key]", "value": "qkv.@[value]", "out": "proj"}
-STACKED = re.compile(r"(in_proj_(weight|bias)|qkv\.(weight|bias))$")
+COMBINED = re.compile(r"(in_proj_(weight|bias)|qkv\.(weight|bias))$")
 PARTS = ("query", "key", "value")
 
 
 def split_qkv(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
-    """A state dict with each stacked tensor [3 D, ..] as three, `name[query]` and so on."""
-    out: dict[str, ArrayLike] = {}
+    """A state dict with each combined tensor [3 D, ..] as three, `name[query]` and so on."""
+    separate: dict[str, ArrayLike] = {}
     for name, array in state.items():
-        if not STACKED.search(name) or not array.shape or array.shape[0] % 3:
-            out[name] = array
+        if not COMBINED.search(name) or not array.shape or array.shape[0] % 3:
+            separate[name] = array
             continue
         shape = (array.shape[0] // 3, *array.shape[1:])
         for i, part in enumerate(PARTS):
-            out[f"{name}[{part}]"] = Lazy(
+            separate[f"{name}[{part}]"] = Lazy(
                 shape, str(array.dtype), lambda a=array, i=i: np.split(np.asarray(a), 3)[i]
             )
-    return out
+    return separate
 
 
 def join_qkv(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inverse of `split`."""
-    out = {}
+    """The inverse of `split_qkv`."""
+    combined = {}
     for name, array in state.items():
         base, _, part = name.partition("[")
         if not part:
-            out[name] = array
+            combined[name] = array
         elif part == "query]":
-            out[base] = np.concatenate([state[f"{base}[{part}]"] for part in PARTS])
-    return out
+            combined[base] = np.concatenate([state[f"{base}[{part}]"] for part in PARTS])
+    return combined
 
 
 def count_numbered(state: Mapping[str, ArrayLike], pattern: str) -> int:
-    """One more than the largest number that takes the place of `#` in a name; 0 if none does."""
-    found = re.compile(re.escape(pattern).replace(r"\#", r"(\d+)"))
-    return max((int(m[1]) + 1 for m in map(found.match, state) if m), default=0)
+    """One more than the largest number in the place of `#` in the names; 0 if no name fits."""
+    numbered = re.compile(re.escape(pattern).replace(r"\#", r"(\d+)"))
+    return max((int(match[1]) + 1 for match in map(numbered.match, state) if match), default=0)
 
 
 # ---- CLIP ---------------------------------------------------------------------------------
@@ -163,26 +121,26 @@ HUGGING_FACE = {
 }
 
 
-def clip_entries(config: ClipViTConfig, names: Mapping[str, str] = OPENAI) -> Iterator[Entry]:
-    """The map of the image tower."""
+def clip_entries(config: ClipViTConfig, names: Mapping[str, str] = OPENAI) -> Iterator[ParamEntry]:
+    """The map of CLIP's image encoder."""
     layer = names["layer"]
-    apart = APART if names is HUGGING_FACE else IN_PROJ
-    yield entry(names["token"], "class_token")
-    yield entry(names["positions"], "positions")
-    yield entry(names["patches"], "patches/kernel", KERNEL)
+    attention = SEPARATE if names is HUGGING_FACE else IN_PROJ
+    yield ParamEntry(names["token"], "class_token")
+    yield ParamEntry(names["positions"], "positions")
+    yield ParamEntry(names["patches"], "patches/kernel", KERNEL)
     for ours in ("norm_in", "norm_out"):
         yield from norm_entries(names[ours], ours)
     for ours in ("norm1", "norm2"):
         yield from norm_entries(f"{layer}.{names[ours]}", f"blocks/{ours}")
     yield from attention_entries(
-        f"{layer}.{names['attention']}", "blocks/attention", config.heads, apart
+        f"{layer}.{names['attention']}", "blocks/attention", config.heads, attention
     )
     for ours in ("in", "out"):
         yield from linear_entries(f"{layer}.{names[ours]}", f"blocks/feed_forward/{ours}")
 
 
 def clip_config(state: Mapping[str, ArrayLike], names: Mapping[str, str] = OPENAI) -> ClipViTConfig:
-    """The tower's size, from its tensors."""
+    """The encoder's size, from its tensors."""
     width, _, patch, _ = state[names["patches"]].shape
     places = state[names["positions"]].shape[0] - 1
     return ClipViTConfig(
@@ -199,15 +157,14 @@ def clip_config(state: Mapping[str, ArrayLike], names: Mapping[str, str] = OPENA
 SYNC = "vfeat_extractor"
 
 
-def sync_entries(config: SynchformerConfig) -> Iterator[Entry]:
-    """The map of the visual encoder."""
+def sync_entries(config: SynchformerConfig) -> Iterator[ParamEntry]:
+    """The map of Synchformer's visual encoder."""
     width, block, pool = config.width, f"{SYNC}.blocks.{{layer}}", f"{SYNC}.spatial_attn_agg"
-    one = shaped((width,), (1, 1, width))
-    rows = (lambda a: a[0], lambda a: a[None])
-    yield entry(f"{SYNC}.cls_token", "class_token", one)
-    yield entry(f"{SYNC}.pos_embed", "positions", rows)
-    yield entry(f"{SYNC}.temp_embed", "moments", rows)
-    yield from linear_entries(f"{SYNC}.patch_embed_3d.proj", "patches", KERNEL)
+    token = reshaping((1, 1, width), (width,))
+    yield ParamEntry(f"{SYNC}.cls_token", "class_token", token)
+    yield ParamEntry(f"{SYNC}.pos_embed", "positions", ROW)
+    yield ParamEntry(f"{SYNC}.temp_embed", "moments", ROW)
+    yield from linear_entries(f"{SYNC}.patch_embed_3d.proj", "patches")
     for official, ours in (("norm1", "space"), ("norm2", "forward"), ("norm3", "time")):
         yield from norm_entries(f"{block}.{official}", f"blocks/norm_{ours}")
     for official, ours in (("attn", "space"), ("timeattn", "time")):
@@ -215,7 +172,7 @@ def sync_entries(config: SynchformerConfig) -> Iterator[Entry]:
     for official, ours in (("fc1", "in"), ("fc2", "out")):
         yield from linear_entries(f"{block}.mlp.{official}", f"blocks/feed_forward/{ours}")
     yield from norm_entries(f"{SYNC}.norm", "norm_out")
-    yield entry(f"{pool}.cls_token", "pool_token", one)
+    yield ParamEntry(f"{pool}.cls_token", "pool_token", token)
     yield from attention_entries(f"{pool}.self_attn", "pool/attention", config.heads, IN_PROJ)
     for official, ours in (("linear1", "in"), ("linear2", "out")):
         yield from linear_entries(f"{pool}.{official}", f"pool/feed_forward/{ours}")
@@ -240,12 +197,12 @@ def sync_config(state: Mapping[str, ArrayLike]) -> SynchformerConfig:
 # ---- AV-HuBERT ----------------------------------------------------------------------------
 
 
-def resnet_entries(config: AvhubertConfig, official: str, ours: str) -> Iterator[Entry]:
+def resnet_entries(config: AvhubertConfig, official: str, ours: str) -> Iterator[ParamEntry]:
     """The map of the residual network under the two prefixes, which may be empty."""
-    yield entry(f"{official}frontend3D.0.weight", f"{ours}stem/kernel", KERNEL)
+    yield ParamEntry(f"{official}frontend3D.0.weight", f"{ours}stem/kernel", KERNEL)
     yield from batch_norm_entries(f"{official}frontend3D.1", f"{ours}stem_norm")
     if config.prelu:
-        yield entry(f"{official}frontend3D.2.weight", f"{ours}stem_rectifier/slope")
+        yield ParamEntry(f"{official}frontend3D.2.weight", f"{ours}stem_rectifier/slope")
     before = config.widths[0]
     for i, (width, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
         for j in range(count):
@@ -256,7 +213,7 @@ def resnet_entries(config: AvhubertConfig, official: str, ours: str) -> Iterator
                 )
                 yield from batch_norm_entries(f"{theirs}.bn{k}", f"{mine}/conv{k}_norm")
                 if config.prelu:
-                    yield entry(f"{theirs}.relu{k}.weight", f"{mine}/rectifier{k}/slope")
+                    yield ParamEntry(f"{theirs}.relu{k}.weight", f"{mine}/rectifier{k}/slope")
             if j == 0 and (i > 0 or before != width):
                 yield from linear_entries(
                     f"{theirs}.downsample.0", f"{mine}/shortcut", KERNEL, bias=False
@@ -264,18 +221,18 @@ def resnet_entries(config: AvhubertConfig, official: str, ours: str) -> Iterator
                 yield from batch_norm_entries(f"{theirs}.downsample.1", f"{mine}/shortcut_norm")
 
 
-def lip_transformer_entries(config: AvhubertConfig, ours: str) -> Iterator[Entry]:
+def lip_transformer_entries(config: AvhubertConfig, ours: str) -> Iterator[ParamEntry]:
     """The map of the transformer, its positions' weight norm not folded."""
     position, layer = "encoder.pos_conv.0", "encoder.layers.{layer}"
     yield from linear_entries("feature_extractor_video.proj", f"{ours}video")
     yield from norm_entries("layer_norm", f"{ours}fused_norm")
     yield from linear_entries("post_extract_proj", f"{ours}fused")
-    gain = shaped((config.reach,), (1, 1, config.reach))
-    yield entry(f"{position}.weight_g", f"{ours}position/gain", gain)
-    yield entry(f"{position}.weight_v", f"{ours}position/direction", REVERSED)
-    yield entry(f"{position}.bias", f"{ours}position/bias")
+    gain = reshaping((1, 1, config.reach), (config.reach,))
+    yield ParamEntry(f"{position}.weight_g", f"{ours}position/gain", gain)
+    yield ParamEntry(f"{position}.weight_v", f"{ours}position/direction", KERNEL)
+    yield ParamEntry(f"{position}.bias", f"{ours}position/bias")
     yield from attention_entries(
-        f"{layer}.self_attn", f"{ours}blocks/attention", config.heads, APART
+        f"{layer}.self_attn", f"{ours}blocks/attention", config.heads, SEPARATE
     )
     yield from norm_entries(f"{layer}.self_attn_layer_norm", f"{ours}blocks/norm1")
     yield from norm_entries(f"{layer}.final_layer_norm", f"{ours}blocks/norm2")
@@ -284,8 +241,8 @@ def lip_transformer_entries(config: AvhubertConfig, ours: str) -> Iterator[Entry
     yield from norm_entries("encoder.layer_norm", f"{ours}norm_out")
 
 
-def lips_entries(config: AvhubertConfig) -> Iterator[Entry]:
-    """The map of both halves."""
+def lips_entries(config: AvhubertConfig) -> Iterator[ParamEntry]:
+    """The map of AV-HuBERT's video branch."""
     yield from resnet_entries(config, "feature_extractor_video.resnet.", "resnet/")
     yield from lip_transformer_entries(config, "transformer/")
 
@@ -322,35 +279,37 @@ def lips_config(state: Mapping[str, ArrayLike]) -> AvhubertConfig:
 # ---- RawNet3 ------------------------------------------------------------------------------
 
 
-def speaker_entries(config: Rawnet3Config) -> Iterator[Entry]:
-    """The map of the network."""
+def speaker_entries(config: Rawnet3Config) -> Iterator[ParamEntry]:
+    """The map of RawNet3."""
     bank, half, taps = "conv1.filterbank", config.filters // 2, config.taps // 2
-    yield entry("preprocess.0.flipped_filter", "emphasis", shaped((2,), (1, 1, 2)))
-    yield entry("preprocess.1.weight", "scale")
-    yield entry("preprocess.1.bias", "bias")
+    yield ParamEntry("preprocess.0.flipped_filter", "emphasis", reshaping((1, 1, 2), (2,)))
+    yield ParamEntry("preprocess.1.weight", "scale")
+    yield ParamEntry("preprocess.1.bias", "bias")
     for official, ours in (("low_hz_", "low"), ("band_hz_", "band")):
-        yield entry(f"{bank}.{official}", f"sinc/bank/{ours}", shaped((half,), (half, 1)))
-    yield entry(f"{bank}.window_", "sinc/bank/window")
-    yield entry(f"{bank}.n_", "sinc/bank/time", shaped((taps,), (1, taps)))
+        yield ParamEntry(f"{bank}.{official}", f"sinc/bank/{ours}", reshaping((half, 1), (half,)))
+    yield ParamEntry(f"{bank}.window_", "sinc/bank/window")
+    yield ParamEntry(f"{bank}.n_", "sinc/bank/time", reshaping((1, taps), (taps,)))
     before = config.filters
     for i in range(len(DILATIONS)):
         theirs, ours = f"layer{i + 1}", f"block_{i}"
         for k, name in ((1, "in"), (3, "out")):
-            yield from linear_entries(f"{theirs}.conv{k}", f"{ours}/{name}", POINT)
+            yield from linear_entries(f"{theirs}.conv{k}", f"{ours}/{name}", POINTWISE)
             yield from batch_norm_entries(f"{theirs}.bn{k}", f"{ours}/norm_{name}")
         for k in range(config.slices - 1):
             yield from linear_entries(f"{theirs}.convs.{k}", f"{ours}/conv_{k}")
             yield from batch_norm_entries(f"{theirs}.bns.{k}", f"{ours}/norm_{k}")
         if before != config.channels:
-            yield from linear_entries(f"{theirs}.residual.0", f"{ours}/shortcut", POINT, bias=False)
+            yield from linear_entries(
+                f"{theirs}.residual.0", f"{ours}/shortcut", POINTWISE, bias=False
+            )
         before = config.channels
-        offset = shaped((config.channels,), (config.channels, 1))
-        yield entry(f"{theirs}.afms.alpha", f"{ours}/offset", offset)
+        offset = reshaping((config.channels, 1), (config.channels,))
+        yield ParamEntry(f"{theirs}.afms.alpha", f"{ours}/offset", offset)
         yield from linear_entries(f"{theirs}.afms.fc", f"{ours}/gate")
-    yield from linear_entries("layer4", "join", POINT)
-    yield from linear_entries("attention.0", "attend_in", POINT)
+    yield from linear_entries("layer4", "join", POINTWISE)
+    yield from linear_entries("attention.0", "attend_in", POINTWISE)
     yield from batch_norm_entries("attention.2", "attend_norm")
-    yield from linear_entries("attention.3", "attend_out", POINT)
+    yield from linear_entries("attention.3", "attend_out", POINTWISE)
     yield from batch_norm_entries("bn5", "norm_out")
     yield from linear_entries("fc6", "out")
 
@@ -371,14 +330,14 @@ def speaker_config(state: Mapping[str, ArrayLike]) -> Rawnet3Config:
 # ---- d-vector -----------------------------------------------------------------------------
 
 
-def dvector_entries(config: DvectorConfig) -> Iterator[Entry]:
+def dvector_entries(config: DvectorConfig) -> Iterator[ParamEntry]:
     """The map of Resemblyzer's network."""
     for layer in range(config.layers):
         theirs, ours = f"lstm.{{}}_l{layer}", f"layer_{layer}"
-        yield entry(theirs.format("weight_ih"), f"{ours}/input/kernel", REVERSED)
-        yield entry(theirs.format("bias_ih"), f"{ours}/input/bias")
-        yield entry(theirs.format("weight_hh"), f"{ours}/recurrent_kernel", REVERSED)
-        yield entry(theirs.format("bias_hh"), f"{ours}/recurrent_bias")
+        yield ParamEntry(theirs.format("weight_ih"), f"{ours}/input/kernel", KERNEL)
+        yield ParamEntry(theirs.format("bias_ih"), f"{ours}/input/bias")
+        yield ParamEntry(theirs.format("weight_hh"), f"{ours}/recurrent_kernel", KERNEL)
+        yield ParamEntry(theirs.format("bias_hh"), f"{ours}/recurrent_bias")
     yield from linear_entries("linear", "out")
 
 

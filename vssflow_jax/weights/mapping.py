@@ -1,95 +1,120 @@
-"""Strict maps between published state dicts and our parameters: every tensor used once.
+"""Strict maps between published state dicts and our parameters: every tensor is used once.
 
-A map is a table: official name, our path, and how the array is turned. Layers are separate
-there; here they may be stacked.
+A map is a table: official name, our path, and the transform of the array. Layers are separate
+tensors there; here they may be stacked.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.safetensors_io import ArrayLike, check, flatten, listed, nest
+from vssflow_jax.common.safetensors_io import ArrayLike, check, listed
+from vssflow_jax.weights.transforms import KERNEL, SAME, ParamTransform
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """One row of the map.
+class ParamEntry:
+    """One row of a map.
 
     Attributes:
-      official: state-dict name; `{layer}` stands for the block's number.
-      path: our path below `params`.
-      ours: official array -> our array.
-      theirs: our array -> official array.
+      official: state-dict name; `{layer}` stands for the number of the layer.
+      path: our path below `params`, `module/array`.
+      transform: of the array.
     """
 
     official: str
-    path: tuple[str, ...]
-    ours: Callable[[np.ndarray], np.ndarray]
-    theirs: Callable[[np.ndarray], np.ndarray]
+    path: str
+    transform: ParamTransform = SAME
 
     @property
-    def stacked(self) -> bool:
+    def is_stacked(self) -> bool:
         """Whether our array holds all layers."""
         return "{layer}" in self.official
 
-    def names(self, layers: int) -> list[str]:
-        """Official names that this row stands for."""
-        return [self.official.format(layer=layer) for layer in range(layers if self.stacked else 1)]
+    def official_names(self, layers: int) -> list[str]:
+        """The state-dict names of this row: one, or one a layer."""
+        count = layers if self.is_stacked else 1
+        return [self.official.format(layer=layer) for layer in range(count)]
+
+
+def linear_entries(
+    official: str, path: str, transform: ParamTransform = KERNEL, bias: bool = True
+) -> Iterator[ParamEntry]:
+    """Kernel and bias of a linear layer or a convolution."""
+    yield ParamEntry(f"{official}.weight", f"{path}/kernel", transform)
+    if bias:
+        yield ParamEntry(f"{official}.bias", f"{path}/bias")
+
+
+def norm_entries(official: str, path: str) -> Iterator[ParamEntry]:
+    """Scale and bias of a layer norm."""
+    yield ParamEntry(f"{official}.weight", f"{path}/scale")
+    yield ParamEntry(f"{official}.bias", f"{path}/bias")
+
+
+def batch_norm_entries(official: str, path: str) -> Iterator[ParamEntry]:
+    """Scale, bias and statistics of a batch norm."""
+    yield from norm_entries(official, path)
+    yield ParamEntry(f"{official}.running_mean", f"{path}/mean")
+    yield ParamEntry(f"{official}.running_var", f"{path}/variance")
 
 
 def import_params(
-    rows: Iterable[Entry],
+    entries: Iterable[ParamEntry],
     layers: int,
     state: Mapping[str, ArrayLike],
-    like: Mapping | None = None,
+    shapes: Mapping | None = None,
 ) -> dict:
-    """Parameters by the rows of a map, every tensor of `state` used exactly once.
+    """Our parameters from an official state dict, every tensor of which is used exactly once.
 
     Args:
-      rows: of the map.
-      layers: what `{layer}` counts to.
+      entries: the map.
+      layers: number of layers that `{layer}` stands for.
       state: official tensors; they are read one at a time.
-      like: our parameters' shapes, which the tensors must fit; None: whatever they have.
+      shapes: our parameters' shapes, which the tensors must fit; None: any shapes.
 
     Raises:
       InputError: lists missing and unknown names; names tensors of another shape or type, or
         with a number in it that is not finite.
     """
-    rows = list(rows)
-    if like is None:
-        expected = {name: None for row in rows for name in row.names(layers)}
+    entries = list(entries)
+    if shapes is None:
+        expected = {name: None for entry in entries for name in entry.official_names(layers)}
     else:
-        expected = official_shapes(rows, layers, flatten(like))
+        expected = official_shapes(entries, layers, flatten_dict(shapes, sep="/"))
     check(state, expected, "state dict")
-    return nest({"/".join(row.path): _import_array(row, layers, state) for row in rows})
+    arrays = {entry.path: _import_array(entry, layers, state) for entry in entries}
+    return unflatten_dict(arrays, sep="/")
 
 
 def official_shapes(
-    rows: Iterable[Entry], layers: int, flat: Mapping[str, ArrayLike]
+    entries: Iterable[ParamEntry], layers: int, flat: Mapping[str, ArrayLike]
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the official tensors that go with our arrays (or their shapes) by path."""
     shapes = {}
-    for row in rows:
-        ours = flat["/".join(row.path)].shape
-        stand_in = np.broadcast_to(np.float32(0), ours[1:] if row.stacked else ours)
-        shapes |= dict.fromkeys(row.names(layers), row.theirs(stand_in).shape)
+    for entry in entries:
+        shape = flat[entry.path].shape
+        stand_in = np.broadcast_to(np.float32(0), shape[1:] if entry.is_stacked else shape)
+        official_shape = entry.transform.to_official(stand_in).shape
+        shapes |= dict.fromkeys(entry.official_names(layers), official_shape)
     return shapes
 
 
-def _import_array(row: Entry, layers: int, state: Mapping[str, ArrayLike]) -> np.ndarray:
-    """Our array of a row; layers are read one at a time into their place."""
-    if not row.stacked:
-        return np.ascontiguousarray(row.ours(_read_finite(row.official, state)))
-    for layer, name in enumerate(row.names(layers)):
-        array = row.ours(_read_finite(name, state))
+def _import_array(entry: ParamEntry, layers: int, state: Mapping[str, ArrayLike]) -> np.ndarray:
+    """Our array of an entry; layers are read one at a time into their place."""
+    if not entry.is_stacked:
+        return np.ascontiguousarray(entry.transform.to_ours(_read_finite(entry.official, state)))
+    for layer, name in enumerate(entry.official_names(layers)):
+        array = entry.transform.to_ours(_read_finite(name, state))
         if not layer:
-            out = np.empty((layers, *array.shape), array.dtype)
-        out[layer] = array
-    return out
+            stacked = np.empty((layers, *array.shape), array.dtype)
+        stacked[layer] = array
+    return stacked
 
 
 def _read_finite(name: str, state: Mapping[str, ArrayLike]) -> np.ndarray:
@@ -99,23 +124,26 @@ def _read_finite(name: str, state: Mapping[str, ArrayLike]) -> np.ndarray:
     return array
 
 
-def export_params(rows: Iterable[Entry], layers: int, params: Mapping) -> dict[str, np.ndarray]:
-    """The official state dict of our parameters, as views; the inverse of `collect`.
+def export_params(
+    entries: Iterable[ParamEntry], layers: int, params: Mapping
+) -> dict[str, np.ndarray]:
+    """The official state dict of our parameters, as views; the inverse of `import_params`.
 
     Raises:
-      InputError: parameters that the map does not hold, or the other way round.
+      InputError: parameters that the map does not have, or the other way round.
     """
-    flat, state = flatten(params), {}
-    paths = {"/".join(row.path): row for row in rows}
-    if set(paths) != set(flat):
+    flat, state = flatten_dict(params, sep="/"), {}
+    by_path = {entry.path: entry for entry in entries}
+    if set(by_path) != set(flat):
         raise InputError(
-            f"parameters: missing {listed(sorted(set(paths) - set(flat)))}, "
-            f"without an official name {listed(sorted(set(flat) - set(paths)))}"
+            f"parameters: missing {listed(sorted(set(by_path) - set(flat)))}, "
+            f"without an official name {listed(sorted(set(flat) - set(by_path)))}"
         )
-    for path, row in paths.items():
-        value = np.asarray(flat[path])
-        if row.stacked and len(value) != layers:
-            raise InputError(f"parameters: {path}: found {len(value)} layers, expected {layers}")
-        for name, array in zip(row.names(layers), value if row.stacked else [value], strict=True):
-            state[name] = row.theirs(array)
+    for path, entry in by_path.items():
+        array = np.asarray(flat[path])
+        if entry.is_stacked and len(array) != layers:
+            raise InputError(f"parameters: {path}: found {len(array)} layers, expected {layers}")
+        parts = array if entry.is_stacked else [array]
+        for name, part in zip(entry.official_names(layers), parts, strict=True):
+            state[name] = entry.transform.to_official(part)
     return state

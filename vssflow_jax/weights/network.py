@@ -1,8 +1,8 @@
-"""A conversion of the network: an official checkpoint to a folder like a run's, and back.
+"""Conversion of the network: an official checkpoint to a folder like a run's, and back.
 
-The folder has `weights.safetensors`, our parameters under their paths, `statistics.json` and
-`config.json`. With a codec in its `codec/` it is sampled like a run; a run starts from it by
-`train.init_from`.
+The folder contains `weights.safetensors` (our parameters under their paths), `statistics.json`
+and `config.json`. With a codec in its `codec/` it is sampled like a run; training starts from it
+with `train.init_from`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import collections
 import json
 from pathlib import Path
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.common.safetensors_io import flatten, write_arrays
+from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import checkpoint
 from vssflow_jax.weights import vssflow_names
@@ -38,7 +39,7 @@ def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
     refuse_run(out)
     model = vssflow.build_model(config, config.codec.channels)
     try:
-        params = flatten(vssflow_names.from_official(model, tensors))
+        params = flatten_dict(vssflow_names.from_official(model, tensors), sep="/")
     except InputError as error:
         raise InputError(f"{src}: {error}") from None
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
@@ -47,7 +48,7 @@ def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
     write_text(out / "statistics.json", json.dumps(statistics, indent=1))
     write_text(out / "config.json", config.to_json(indent=1))
     count = sum(array.size for array in params.values())
-    return f"{out}: {count:,} parameters{_left_out(tensors)}"
+    return f"{out}: {count:,} parameters{_describe_frozen(tensors)}"
 
 
 def revert(src: str | Path, out: str | Path) -> str:
@@ -67,7 +68,7 @@ def revert(src: str | Path, out: str | Path) -> str:
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
     params = dict(checkpoint.load_weights(src)[0])
-    without = params.pop(duration_model.PARAMS_KEY, None)  # the official code has no such thing
+    durations = params.pop(duration_model.PARAMS_KEY, None)  # not part of the official model
     config = checkpoint.read_config(src)
     model = vssflow.build_model(config, config.codec.channels)
     try:
@@ -75,18 +76,18 @@ def revert(src: str | Path, out: str | Path) -> str:
     except InputError as error:
         raise InputError(f"{src}: {error}") from None
     write_arrays(out, state)
-    told = "; left out: the network of durations" if without else ""
-    return f"{out}: {sum(array.size for array in state.values()):,} parameters{told}"
+    left_out = "; left out: the duration model" if durations else ""
+    return f"{out}: {sum(array.size for array in state.values()):,} parameters{left_out}"
 
 
 def refuse_run(folder: Path) -> None:
-    """Raises an InputError if there is a run in the folder, which a conversion would spoil."""
+    """Raises an InputError if the folder contains a run, which a conversion would overwrite."""
     if (folder / checkpoint.FOLDER).exists():
         raise InputError(f"--out={folder}: found a run in it, expected a folder without one")
 
 
-def _left_out(tensors) -> str:
-    """Which tensors of an official checkpoint are of models that have kinds of their own."""
+def _describe_frozen(tensors) -> str:
+    """Which tensors of an official checkpoint belong to models with conversions of their own."""
     counts = collections.Counter(
         name.split(".")[0] for name in tensors if name.startswith(vssflow_names.FROZEN)
     )

@@ -1,7 +1,7 @@
-"""Networks with published weights: from the official file to a folder of ours, and back.
+"""Conversion of the published encoders: from the official file to a folder, and back.
 
-The folder has `encoder.safetensors`, parameters by their paths, and `encoder.json`: kind, size,
-hash, and what file they are from. The JSON comes last, so its presence means whole.
+The folder contains `encoder.safetensors` (parameters by their paths) and `encoder.json`: kind,
+sizes, hash and source. The JSON is written last, so a folder that has it is complete.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vssflow_jax.codecs.audioldm import to_tuples
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import hash_file, write_text
 from vssflow_jax.common.safetensors_io import (
     ArrayLike,
     Lazy,
     check,
-    flatten,
-    nest,
     read_arrays,
     write_arrays,
 )
@@ -38,31 +38,29 @@ from vssflow_jax.encoders.rawnet3 import WINDOW, Rawnet3, Rawnet3Config
 from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig
 from vssflow_jax.encoders.vggish import Vggish, VggishConfig
 from vssflow_jax.weights import embedding_names, encoder_names, sources
-from vssflow_jax.weights.mapping import Entry, export_params, import_params
+from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
-
-BLOCK = 1 << 24  # bytes of a file hashed at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderKind:
-    """What belongs to one kind of encoder.
+    """How one kind of encoder is built, and read from its official files.
 
     Attributes:
-      model: module, made of its config.
-      config: its type.
+      model: the module, called with its config.
+      config: type of the config.
       shape: of one input, by the config.
       sizes: the config of an official state dict.
       entries: the map of names.
-      unused: pattern of tensors that files carry for nothing that we compute.
-      inert: modules whose objects a file may hold beside tensors; never run, see `tensors`.
+      unused: pattern of tensors for parts that we do not compute.
+      inert: prefixes of classes whose objects a file may contain; see `read_tensors`.
     """
 
     model: Callable[..., nn.Module]
     config: type
     shape: Callable[..., tuple[int, ...]]
     sizes: Callable[[Mapping[str, ArrayLike]], object]
-    entries: Callable[..., Iterable[Entry]]
+    entries: Callable[..., Iterable[ParamEntry]]
     unused: str
     inert: tuple[str, ...] = ()
 
@@ -130,8 +128,8 @@ KINDS = {
         unused=r"spectrogram_extractor\.|.*\.num_batches_tracked$",
     ),
 }
-FINE_TUNED = "encoder.w2v_model."  # what AV-HuBERT is called inside a fine-tuned model
-BARE = "embeddings.class_embedding"  # in files of Hugging Face's image tower alone
+FINE_TUNED = "encoder.w2v_model."  # prefix of AV-HuBERT inside a fine-tuned model
+BARE = "embeddings.class_embedding"  # in Hugging Face's files of the image encoder alone
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,27 +143,27 @@ class EncoderWeights:
 
 
 def _detect_naming(state: Mapping[str, ArrayLike]) -> Mapping[str, str]:
-    found = any(name.startswith("vision_model.") for name in state)
-    return encoder_names.HUGGING_FACE if found else encoder_names.OPENAI
+    is_hugging_face = any(name.startswith("vision_model.") for name in state)
+    return encoder_names.HUGGING_FACE if is_hugging_face else encoder_names.OPENAI
 
 
 def _unwrap_names(state: Mapping[str, ArrayLike]) -> tuple[Mapping[str, ArrayLike], list[str]]:
-    """Names as the encoder has them when it is not part of another model; and the others'."""
+    """The encoder's tensors under their usual names, and the names of all other tensors."""
     if BARE in state:
         return {f"vision_model.{name}": array for name, array in state.items()}, []
     if not any(name.startswith(FINE_TUNED) for name in state):
         return state, []
-    inside = {k[len(FINE_TUNED) :]: a for k, a in state.items() if k.startswith(FINE_TUNED)}
-    return inside, [name for name in state if not name.startswith(FINE_TUNED)]
+    encoder = {k[len(FINE_TUNED) :]: a for k, a in state.items() if k.startswith(FINE_TUNED)}
+    return encoder, [name for name in state if not name.startswith(FINE_TUNED)]
 
 
 def _widen_half(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
-    """Half precision, as OpenAI publishes, as single precision; nothing is lost."""
+    """Half precision (OpenAI's files) as single precision, which is exact."""
 
-    def wide(array):
+    def widen(array):
         return Lazy(tuple(array.shape), "float32", lambda: np.asarray(array).astype(np.float32))
 
-    return {k: wide(a) if str(a.dtype) == "float16" else a for k, a in state.items()}
+    return {k: widen(a) if str(a.dtype) == "float16" else a for k, a in state.items()}
 
 
 def from_official(kind: str, state: Mapping[str, ArrayLike]) -> tuple[object, dict, list[str]]:
@@ -174,56 +172,70 @@ def from_official(kind: str, state: Mapping[str, ArrayLike]) -> tuple[object, di
     Raises:
       InputError: lists missing and unknown tensors, or names one of another shape.
     """
-    about = KINDS[kind]
-    state, beside = _unwrap_names(state)
-    left = [name for name in state if re.match(about.unused, name)]
-    state = _widen_half({name: state[name] for name in state.keys() - set(left)})
+    encoder = KINDS[kind]
+    state, other = _unwrap_names(state)
+    unused = [name for name in state if re.match(encoder.unused, name)]
+    state = _widen_half({name: state[name] for name in state.keys() - set(unused)})
     try:
-        config = about.sizes(state)
+        config = encoder.sizes(state)
     except KeyError as error:
         raise InputError(f"found no tensor {error.args[0]}, expected weights of {kind}") from None
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise InputError(f"tensors of shapes that do not fit together: {error}") from None
     naming = {"names": _detect_naming(state)} if kind == "clip" else {}
-    rows = about.entries(config, **naming)
+    entries = encoder.entries(config, **naming)
     layers = getattr(config, "layers", 1)
     params = import_params(
-        rows, layers, encoder_names.split_qkv(state), parameter_shapes(kind, config)
+        entries, layers, encoder_names.split_qkv(state), parameter_shapes(kind, config)
     )
-    return config, params, beside + left
+    return config, params, other + unused
 
 
 def parameter_shapes(kind: str, config) -> dict:
     """Shapes of an encoder's parameters; nothing is computed."""
-    about = KINDS[kind]
-    stand_in = jax.ShapeDtypeStruct(about.shape(config), jnp.float32)
-    return jax.eval_shape(about.model(config).init, jax.random.key(0), stand_in)["params"]
+    encoder = KINDS[kind]
+    stand_in = jax.ShapeDtypeStruct(encoder.shape(config), jnp.float32)
+    return jax.eval_shape(encoder.model(config).init, jax.random.key(0), stand_in)["params"]
 
 
-def convert(kind: str, src: str | Path, out: str | Path, dtype: str = "float32") -> str:
-    """Official file `src` to the folder `out`, its numbers stored in `dtype`.
+def convert(
+    kind: str,
+    src: str | Path,
+    out: str | Path,
+    *,
+    dtype: str = "float32",
+    unverified: bool = False,
+) -> str:
+    """Official file `src` to the folder `out`.
+
+    Args:
+      kind: of encoder.
+      src: the file.
+      out: the folder.
+      dtype: of the stored numbers.
+      unverified: convert a file even if its SHA-256 is not the published one.
 
     Returns:
       What was done, in a sentence.
 
     Raises:
-      InputError: names the file or tensor; nothing is written then.
+      InputError: names the file or tensor, or both hashes; nothing is written then.
     """
     out, src = Path(out), Path(src)
     tensors = read_tensors(src, KINDS[kind].inert)
+    digest = hash_file(src)
+    as_published = not unverified and sources.check_hash(kind, src, digest)
     try:
-        config, params, left = from_official(kind, tensors)
+        config, params, left_out = from_official(kind, tensors)
     except InputError as error:
         raise InputError(f"{src}: {error}") from None
-    digest = _digest(src)
-    known = {source.sha256 for source in sources.list_sources(kind)} - {None}
-    source = {"file": src.name, "sha256": digest, "as_published": digest in known}
+    source = {"file": src.name, "sha256": digest, "as_published": as_published}
     params = jax.tree.map(lambda array: np.asarray(array, dtype), params)
     save_encoder(kind, config, params, source, out)
-    count = sum(array.size for array in flatten(params).values())
-    beside = f"; left out: {len(left)} tensors of other parts" if left else ""
-    published = "as published" if digest in known else "not one of the table"
-    return f"{out}: {count:,} parameters{beside}; sha256 of {src.name} {digest} ({published})"
+    count = sum(array.size for array in jax.tree.leaves(params))
+    others = f"; left out: {len(left_out)} tensors of other parts" if left_out else ""
+    verified = "as published" if as_published else "not verified"
+    return f"{out}: {count:,} parameters{others}; sha256 of {src.name} {digest} ({verified})"
 
 
 def revert(kind: str, src: str | Path, out: str | Path) -> str:
@@ -235,27 +247,25 @@ def revert(kind: str, src: str | Path, out: str | Path) -> str:
     out = Path(out) if Path(out).suffix else Path(out) / f"{kind}.safetensors"
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
-    found = load_encoder(src, kind)
-    rows = KINDS[kind].entries(found.config)
-    state = encoder_names.join_qkv(
-        export_params(rows, getattr(found.config, "layers", 1), found.params)
-    )
+    encoder = load_encoder(src, kind)
+    entries, layers = KINDS[kind].entries(encoder.config), getattr(encoder.config, "layers", 1)
+    state = encoder_names.join_qkv(export_params(entries, layers, encoder.params))
     write_arrays(out, state)
     return f"{out}: {sum(array.size for array in state.values()):,} parameters"
 
 
 def save_encoder(kind: str, config, params: Mapping, source: Mapping, out: Path) -> None:
     """Writes an encoder's folder."""
-    flat = flatten(params)
+    flat = flatten_dict(params, sep="/")
     sizes = dataclasses.asdict(config)
     write_arrays(out / sources.ARRAYS, flat)
-    about = {
+    description = {
         "kind": kind,
         "hash": hash_encoder(kind, sizes, flat),
         "config": sizes,
         "source": source,
     }
-    write_text(out / sources.DESCRIPTION, json.dumps(about, indent=1))
+    write_text(out / sources.DESCRIPTION, json.dumps(description, indent=1))
 
 
 def hash_encoder(kind: str, sizes: Mapping, flat: Mapping[str, ArrayLike]) -> str:
@@ -268,46 +278,50 @@ def hash_encoder(kind: str, sizes: Mapping, flat: Mapping[str, ArrayLike]) -> st
 
 
 def read_description(folder: str | Path, kind: str) -> dict:
-    """What `encoder.json` says.
+    """The content of `encoder.json`, with the config as an object (and as JSON under `sizes`).
 
     Raises:
-      InputError: no such file, or not one of this kind.
+      InputError: there is no such file, or it is of another kind.
     """
     path = Path(folder) / sources.DESCRIPTION
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if about["kind"] != kind:
-            raise InputError(f"{path}: found weights of {about['kind']}, expected {kind}")
-        sizes = {name: _tuples(value) for name, value in about["config"].items()}
-        return {**about, "config": KINDS[kind].config(**sizes), "sizes": about["config"]}
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if description["kind"] != kind:
+            raise InputError(f"{path}: found weights of {description['kind']}, expected {kind}")
+        sizes = description["config"]
+        config = KINDS[kind].config(**{name: to_tuples(value) for name, value in sizes.items()})
+        return {**description, "config": config, "sizes": sizes}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a converted encoder") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a converted encoder's: {error}") from None
 
 
-def _tuples(value):
-    return tuple(value) if isinstance(value, list) else value
-
-
 def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
-    """Reads what `save` wrote.
+    """The encoder in a folder that `save_encoder` wrote.
 
     Raises:
-      InputError: a file is missing, damaged, or of other weights than `encoder.json` says.
+      InputError: a file is missing or damaged, or the weights' hash is not that in `encoder.json`.
     """
-    about, path = read_description(folder, kind), Path(folder) / sources.ARRAYS
+    description, path = read_description(folder, kind), Path(folder) / sources.ARRAYS
     lazy = read_arrays(path)
-    expected = {
-        k: tuple(a.shape) for k, a in flatten(parameter_shapes(kind, about["config"])).items()
-    }
+    shapes = flatten_dict(parameter_shapes(kind, description["config"]), sep="/")
+    expected = {name: tuple(leaf.shape) for name, leaf in shapes.items()}
     check(_widen_half(lazy), expected, str(path))
     flat = {name: np.asarray(array) for name, array in lazy.items()}
-    found = hash_encoder(kind, about["sizes"], flat)
-    if found != about["hash"]:
-        raise InputError(f"{path}: hash is {found}, {sources.DESCRIPTION} says {about['hash']}")
-    params = nest({k: np.asarray(array) for k, array in _widen_half(flat).items()})
-    return EncoderWeights(kind=kind, config=about["config"], params=params, hash=found)
+    actual_hash, expected_hash = hash_encoder(kind, description["sizes"], flat), description["hash"]
+    if actual_hash != expected_hash:
+        raise InputError(
+            f"{path}: hash is {actual_hash}, {sources.DESCRIPTION} says {expected_hash}"
+        )
+    return EncoderWeights(
+        kind=kind,
+        config=description["config"],
+        params=unflatten_dict(
+            {name: np.asarray(array) for name, array in _widen_half(flat).items()}, sep="/"
+        ),
+        hash=actual_hash,
+    )
 
 
 def find_weights(kind: str) -> Path:
@@ -316,7 +330,8 @@ def find_weights(kind: str) -> Path:
     Where there is neither, the hub's file is converted into the user's folder.
 
     Raises:
-      InputError: there are none, and the hub does not give them: says what to put where.
+      InputError: there are none, and the hub does not provide the published file: says which
+        file to put where.
     """
     folder = sources.weights_folder(kind)
     for place in (folder, sources.BUNDLED / kind):
@@ -324,11 +339,3 @@ def find_weights(kind: str) -> Path:
             return place
     convert(kind, sources.fetch_published(kind), folder)
     return folder
-
-
-def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha.update(block)
-    return sha.hexdigest()

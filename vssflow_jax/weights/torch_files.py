@@ -1,7 +1,7 @@
-"""Tensors of published files: safetensors, or PyTorch's own with torch as an optional extra.
+"""Tensors of published files: safetensors, or PyTorch's formats with torch as an optional extra.
 
-PyTorch files are pickles; they are read with `weights_only`, which knows tensors and plain
-containers and runs nothing else. Objects of named modules may be beside the tensors: each
+PyTorch files are pickles; they are read with `weights_only`, which allows tensors and plain
+containers and runs no code. Objects of modules that the caller names may be in the file too: each
 becomes an empty object, and no code of theirs is loaded or run.
 """
 
@@ -23,7 +23,7 @@ COMPILED = "constants.pkl"  # in TorchScript's archives alone
 
 
 class InertObject:
-    """Stands for an object of a file: takes whatever it is made of, and keeps its attributes."""
+    """A stand-in for an object of a file: takes any arguments, and keeps the attributes."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
@@ -36,20 +36,20 @@ class InertObject:
 
 
 def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]:
-    """Tensors of a file by name, none of them read yet.
+    """Tensors of a file by name; each is read when it is used.
 
     Args:
       path: safetensors, or PyTorch's: a Lightning checkpoint, a bare state dict, one under
         `model`, or (with `__torch__.` among `inert`) a TorchScript archive.
-      inert: how names of classes begin whose objects are let in, empty.
+      inert: prefixes of class names whose objects become empty ones instead of an error.
 
     Raises:
       InputError: names the file, and what is wrong with it.
     """
     path = Path(path)
     if not path.is_file():
-        found = "a folder" if path.exists() else "no such file"
-        raise InputError(f"{path}: {found}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
+        problem = "a folder" if path.exists() else "no such file"
+        raise InputError(f"{path}: {problem}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
     if path.suffix.lower() in SAFETENSORS:
         return read_arrays(path)
     if path.suffix.lower() in PYTORCH:
@@ -68,28 +68,28 @@ def _read_pytorch(path: Path, inert: tuple[str, ...]) -> dict[str, Lazy]:
             'pip install "vssflow_jax[torch]"'
         ) from None
     try:
-        zipped = zipfile.is_zipfile(path)  # files of before 2020 are none, and cannot be mapped
+        zipped = zipfile.is_zipfile(path)  # files from before 2020 are not, and cannot be mapped
         file = _strip_code(path) if zipped and "__torch__." in inert else path
         allowed = _inert_classes(torch, file, inert) if zipped and inert else []
         with torch.serialization.safe_globals(allowed):
-            found = torch.load(
+            content = torch.load(
                 file, map_location="cpu", weights_only=True, mmap=zipped and file is path
             )
     except Exception as error:  # a damaged pickle may raise anything
         raise InputError(f"{path}: {_explain_failure(error)}") from None
-    if isinstance(found, InertObject):
-        found = dict(_walk_tensors(found, torch.Tensor))
-    state = found
+    if isinstance(content, InertObject):
+        content = dict(_walk_tensors(content, torch.Tensor))
+    state = content
     for key in NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            state = found[key]
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            state = content[key]
     if not isinstance(state, Mapping):
         raise InputError(f"{path}: found a {type(state).__name__}, expected a state dict")
     return {name: _lazy(path, name, tensor, torch.Tensor) for name, tensor in state.items()}
 
 
 def _inert_classes(torch, file, inert: tuple[str, ...]) -> list:
-    """An inert class for each of the file's objects that `inert` lets in."""
+    """An inert class for each class of the file's objects whose name begins like `inert`."""
     unknown = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     if hasattr(file, "seek"):
         file.seek(0)
@@ -97,7 +97,7 @@ def _inert_classes(torch, file, inert: tuple[str, ...]) -> list:
 
 
 def _strip_code(path: Path) -> Path | io.BytesIO:
-    """A TorchScript archive without its program, so that it is read as tensors; others as is."""
+    """A TorchScript archive without its program, to be read as tensors; other files unchanged."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if not any(name.endswith(f"/{COMPILED}") for name in names):

@@ -1,8 +1,4 @@
-"""The map of names between official checkpoints of the network and our parameters.
-
-Linear weights are [out, in] there and [in, out] here; layers are separate there and stacked
-here.
-"""
+"""The map of names between official checkpoints of the network and our parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +12,14 @@ from vssflow_jax import conditions
 from vssflow_jax.common.safetensors_io import ArrayLike
 from vssflow_jax.models.dit import DiTConfig
 from vssflow_jax.models.vssflow import VSSFlow
-from vssflow_jax.weights.mapping import Entry, export_params, import_params
+from vssflow_jax.weights.mapping import (
+    ParamEntry,
+    export_params,
+    import_params,
+    linear_entries,
+    norm_entries,
+)
+from vssflow_jax.weights.transforms import POINTWISE, from_heads, to_heads
 
 CONDITION_NAMES = {
     "clip": "cond_proj",
@@ -28,86 +31,56 @@ EMBEDDING_NAMES = {"phonemes": "phone_embedding"}
 FROZEN = ("image_encoder.", "vae.", "vocoder.")  # published models inside official checkpoints
 
 
-def _same(official: str, path: str) -> Entry:
-    return Entry(official, tuple(path.split("/")), lambda a: a, lambda a: a)
-
-
-def _linear(official: str, path: str) -> Entry:
-    return Entry(official, tuple(path.split("/")), np.transpose, np.transpose)
-
-
-def _conv(official: str, path: str) -> Entry:
-    return Entry(official, tuple(path.split("/")), lambda a: a[..., 0].T, lambda a: a.T[..., None])
-
-
-def _to_heads(official: str, path: str, heads: int) -> Entry:
-    """[heads * h, in] -> [in, heads, h]."""
-    return Entry(
-        official,
-        tuple(path.split("/")),
-        lambda a: a.T.reshape(a.shape[1], heads, -1),
-        lambda a: a.reshape(a.shape[0], -1).T,
-    )
-
-
-def _from_heads(official: str, path: str, heads: int) -> Entry:
-    """[out, heads * h] -> [heads, h, out]."""
-    return Entry(
-        official,
-        tuple(path.split("/")),
-        lambda a: a.T.reshape(heads, -1, a.shape[0]),
-        lambda a: a.reshape(-1, a.shape[-1]).T,
-    )
-
-
-def dit_entries(config: DiTConfig, added: bool = False) -> Iterator[Entry]:
+def dit_entries(config: DiTConfig, added: bool = False) -> Iterator[ParamEntry]:
     """The map of the velocity network alone; `added`: the speaker is added to the time token."""
-    heads, kv_heads = config.heads, config.kv_heads
-    yield _same("vaflow.time_proj.weight", "dit/time/frequency")
-    for official, ours in (("0", "in"), ("2", "out")):
-        yield _linear(f"vaflow.timestep_proj.{official}.weight", f"dit/time/{ours}/kernel")
-        yield _same(f"vaflow.timestep_proj.{official}.bias", f"dit/time/{ours}/bias")
-        if added:
-            yield _linear(f"vaflow.global_proj.{official}.weight", f"dit/added/{ours}/kernel")
-    yield _conv("vaflow.preprocess_conv.weight", "dit/before/conv/kernel")
-    yield _conv("vaflow.postprocess_conv.weight", "dit/after/conv/kernel")
-    yield _linear("vaflow.proj_in.weight", "dit/embed/kernel")
-    yield _linear("vaflow.proj_out.weight", "dit/unembed/kernel")
-    block = "vaflow.transformer_blocks.{layer}"
+    yield from _outer_entries(added)
+    block, heads, kv_heads = "vaflow.transformer_blocks.{layer}", config.heads, config.kv_heads
     for norm in ("norm1", "norm2", "norm3"):
-        yield _same(f"{block}.{norm}.weight", f"dit/blocks/{norm}/scale")
-        yield _same(f"{block}.{norm}.bias", f"dit/blocks/{norm}/bias")
+        yield from norm_entries(f"{block}.{norm}", f"dit/blocks/{norm}")
     for official, ours in (("q", "query"), ("k", "key"), ("v", "value")):
-        yield _to_heads(
-            f"{block}.attn1.to_{official}.weight", f"dit/blocks/attention/{ours}/kernel", heads
-        )
-    yield _from_heads(f"{block}.attn1.to_out.0.weight", "dit/blocks/attention/out/kernel", heads)
-    yield _to_heads(f"{block}.attn2.to_q.weight", "dit/blocks/cross/query/kernel", heads)
-    keys = "context" if config.context_width else "blocks/cross"
+        path = f"dit/blocks/attention/{ours}/kernel"
+        yield ParamEntry(f"{block}.attn1.to_{official}.weight", path, to_heads(heads))
+    path = "dit/blocks/attention/out/kernel"
+    yield ParamEntry(f"{block}.attn1.to_out.0.weight", path, from_heads(heads))
+    path = "dit/blocks/cross/query/kernel"
+    yield ParamEntry(f"{block}.attn2.to_q.weight", path, to_heads(heads))
+    module = "context" if config.context_width else "blocks/cross"
     for official, ours in (("k", "key"), ("v", "value")):
-        yield _to_heads(
-            f"{block}.attn2.to_{official}.weight", f"dit/{keys}/{ours}/kernel", kv_heads
-        )
-    yield _from_heads(f"{block}.attn2.to_out.0.weight", "dit/blocks/cross/out/kernel", heads)
+        path = f"dit/{module}/{ours}/kernel"
+        yield ParamEntry(f"{block}.attn2.to_{official}.weight", path, to_heads(kv_heads))
+    path = "dit/blocks/cross/out/kernel"
+    yield ParamEntry(f"{block}.attn2.to_out.0.weight", path, from_heads(heads))
     for official, ours in (("net.0.proj", "in"), ("net.2", "out")):
-        yield _linear(f"{block}.ff.{official}.weight", f"dit/blocks/feed_forward/{ours}/kernel")
-        yield _same(f"{block}.ff.{official}.bias", f"dit/blocks/feed_forward/{ours}/bias")
+        yield from linear_entries(f"{block}.ff.{official}", f"dit/blocks/feed_forward/{ours}")
 
 
-def model_entries(model: VSSFlow) -> list[Entry]:
+def _outer_entries(added: bool) -> Iterator[ParamEntry]:
+    """The map of what is before and after the transformer blocks."""
+    yield ParamEntry("vaflow.time_proj.weight", "dit/time/frequency")
+    for official, ours in (("0", "in"), ("2", "out")):
+        yield from linear_entries(f"vaflow.timestep_proj.{official}", f"dit/time/{ours}")
+        if added:
+            name = f"vaflow.global_proj.{official}"
+            yield from linear_entries(name, f"dit/added/{ours}", bias=False)
+    yield ParamEntry("vaflow.preprocess_conv.weight", "dit/before/conv/kernel", POINTWISE)
+    yield ParamEntry("vaflow.postprocess_conv.weight", "dit/after/conv/kernel", POINTWISE)
+    yield from linear_entries("vaflow.proj_in", "dit/embed", bias=False)
+    yield from linear_entries("vaflow.proj_out", "dit/unembed", bias=False)
+
+
+def model_entries(model: VSSFlow) -> list[ParamEntry]:
     """The whole map for a model's route and size."""
     route = model.conditioner_config.route
-    out = list(dit_entries(model.dit_config, bool(route.added)))
+    entries = list(dit_entries(model.dit_config, bool(route.added)))
     for name in route.used:
-        base = f"conditioner/{name}"
+        path = f"conditioner/{name}"
         if name in EMBEDDING_NAMES:
-            out.append(_same(f"{EMBEDDING_NAMES[name]}.weight", f"{base}/embedding"))
+            entries.append(ParamEntry(f"{EMBEDDING_NAMES[name]}.weight", f"{path}/embedding"))
             continue
         for official, ours in (("0", "in"), ("2", "out")):
-            out.append(
-                _linear(f"{CONDITION_NAMES[name]}.{official}.weight", f"{base}/{ours}/kernel")
-            )
-    return out
+            name_there = f"{CONDITION_NAMES[name]}.{official}"
+            entries += linear_entries(name_there, f"{path}/{ours}", bias=False)
+    return entries
 
 
 def parameter_shapes(model: VSSFlow) -> dict:
@@ -130,9 +103,10 @@ def parameter_shapes(model: VSSFlow) -> dict:
 
 
 def from_official(model: VSSFlow, state: Mapping[str, ArrayLike]) -> dict:
-    """Our parameters from an official state dict; see `collect`.
+    """Our parameters from an official state dict; see `import_params` for its errors.
 
-    The published encoders, autoencoder and vocoder that it may carry along are left out.
+    Official checkpoints may contain the published encoders, autoencoder and vocoder, too; those
+    are left out.
     """
     state = {name: tensor for name, tensor in state.items() if not name.startswith(FROZEN)}
     return import_params(
@@ -144,6 +118,6 @@ def to_official(model: VSSFlow, params: Mapping) -> dict[str, np.ndarray]:
     """The official state dict of our parameters, as views; the inverse of `from_official`.
 
     Raises:
-      InputError: parameters that the model's map does not hold, or the other way round.
+      InputError: parameters that the model's map does not have, or the other way round.
     """
     return export_params(model_entries(model), model.dit_config.layers, params)
