@@ -89,7 +89,7 @@ def test_the_network_in_pytorch_is_the_same(tmp_path):
 
 @pytest.mark.slow
 def test_overlap(tmp_path):
-    fixtures.write_clip(tmp_path / "a.mp4", 1.0)
+    fixtures.write_video(tmp_path / "a.mp4", 1.0)
     (tmp_path / "clips.csv").write_text("id,video,split\na,a.mp4,train\n")
     command = [sys.executable, "benchmarks/preparing.py", "--overlap=1", "--side=64"]
     done = subprocess.run(

@@ -57,7 +57,7 @@ def test_workdir_without_checkpoint(tmp_path):
 
 
 def bad_videos(folder):
-    whole = fixtures.write_clip(folder / "whole.mp4", seconds=4)
+    whole = fixtures.write_video(folder / "whole.mp4", seconds=4)
     (folder / "text.mp4").write_text("not a video")
     (folder / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     media.write_wav(folder / "sound.wav", fixtures.make_tone())
@@ -71,7 +71,7 @@ def test_bad_videos(tiny_run, tmp_path):
 
 
 def test_output_that_cannot_be_written(tiny_run, tmp_path):
-    fixtures.write_clip(tmp_path / "in.mp4")
+    fixtures.write_video(tmp_path / "in.mp4")
     before = (tmp_path / "in.mp4").read_bytes()
     same = sample(tiny_run, tmp_path / "in.mp4", f"--video={tmp_path / 'in.mp4'}")
     refused(same, "the input video")
@@ -103,7 +103,7 @@ def test_silent_voice(tiny_run, tmp_path):
 
 
 def test_good_sample(tiny_run, tmp_path):
-    video = fixtures.write_clip(tmp_path / "in.mp4", seconds=4, sound=False)
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=4, sound=False)
     done = sample(tiny_run, tmp_path / "out.mp4", f"--video={video}", "--text=set blue")
     assert done.returncode == 0, done.stderr
     assert "conditions used: clip, phonemes, sync; missing: speaker, lips" in done.stdout

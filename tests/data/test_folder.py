@@ -101,7 +101,7 @@ if av:
 
 
 def test_a_decoder_that_hangs_or_crashes_costs_one_clip(tmp_path):
-    fixtures.write_clip(tmp_path / "videos" / "a.mp4")
+    fixtures.write_video(tmp_path / "videos" / "a.mp4")
     for name in ("b_hang", "c", "d_crash", "e"):
         shutil.copy(tmp_path / "videos" / "a.mp4", tmp_path / "videos" / f"{name}.mp4")
     (tmp_path / "sitecustomize.py").write_text(BAD_DECODER)
@@ -160,7 +160,7 @@ def test_problems_with_a_folder_are_named(tmp_path):
 
 def test_names_that_look_like_addresses_are_files(tmp_path):
     """FFmpeg takes what stands before a colon for a protocol."""
-    fixtures.write_clip(tmp_path / "http:a?b=%20d.mp4")
+    fixtures.write_video(tmp_path / "http:a?b=%20d.mp4")
     row = folders.read_folder(tmp_path)[0]
     assert media.probe(row.video).duration == pytest.approx(2.0)
     assert av.open(row.video).streams.video

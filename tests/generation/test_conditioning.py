@@ -40,7 +40,7 @@ def test_a_stem_has_its_conditions_alone():
 
 
 def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):
-    video = fixtures.write_clip(tmp_path / "in.mp4", seconds=1.3)
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=1.3)
     encoded = encode_request(Request.parse(video=video), DurationModel({}), "built-in", {})
     assert encoded.duration == pytest.approx(1.28)  # whole latent frames
     assert not encoded.record["phonemes"].any() and encoded.used == ["clip", "sync"]

@@ -57,7 +57,7 @@ def test_a_media_file_and_its_shard_have_the_same_sound(generator, name, tmp_pat
     text = "set blue at g nine now" if name == "said.mp4" else ""
     source = fixtures.find_real_video(name) if name in fixtures.REAL_VIDEOS else tmp_path / name
     if not source.exists():
-        fixtures.write_clip(source, 1.3 if name == "short.mp4" else 4.0, sound=False)
+        fixtures.write_video(source, 1.3 if name == "short.mp4" else 4.0, sound=False)
     (tmp_path / "clips.csv").write_text(f"id,split,video,text\nx,test,{source},{text}\n")
     prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
     (record,) = shards.open_split(tmp_path / "shards", "test")
@@ -67,7 +67,7 @@ def test_a_media_file_and_its_shard_have_the_same_sound(generator, name, tmp_pat
 
 
 def test_a_clip_sounds_the_same_among_longer_ones(generator, records, tmp_path):
-    source = fixtures.write_clip(tmp_path / "short.mp4", 1.3)
+    source = fixtures.write_video(tmp_path / "short.mp4", 1.3)
     (tmp_path / "clips.csv").write_text(f"id,split,video\nx,test,{source}\n")
     prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
     short = shards.open_split(tmp_path / "shards", "test")[0]
@@ -179,7 +179,7 @@ def test_each_line_has_its_voice(generator, tiny_run):
 
 
 def test_stems_and_progress(generator, tmp_path):
-    video, fractions = fixtures.write_clip(tmp_path / "in.mp4", seconds=4), []
+    video, fractions = fixtures.write_video(tmp_path / "in.mp4", seconds=4), []
     output = generator(
         video=video, text="bin red by k two soon", stems=True, steps=4, progress=fractions.append
     )

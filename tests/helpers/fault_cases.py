@@ -60,61 +60,69 @@ def write_faulty_folder(folder):
     Returns the seconds of each clip that is read, and a part of the reason for each that is
     skipped, both by path within the folder without the ending.
     """
-    seconds = np.arange(96_000) / 48_000
-    surround = np.stack([0.2 * np.sin(2 * np.pi * 110 * (k + 1) * seconds) for k in range(6)])
-    pictures = fixtures.make_frames
     folder.mkdir()
-    plain = fixtures.write_clip(folder / "plain.mp4", 2.0)
+    plain = fixtures.write_video(folder / "plain.mp4", 2.0)
+    seconds_of = {"plain": 2.0}
+    seconds_of |= write_unusual_media(folder, plain)
+    seconds_of |= write_unusual_names(folder, plain)
+    reasons = write_unusable_media(folder, plain)
+    for name in ("spoken", "mumbled"):
+        shutil.copy(plain, folder / f"{name}.mp4")
+    (folder / "spoken.txt").write_text("set blue at g nine\nnow\n")
+    (folder / "mumbled.txt").write_bytes(b"caf\xe9")
+    media.write_wav(folder / "voice.wav", fixtures.make_tone())
+    (folder / "voice.txt").write_text("place red in a two please")
+    (folder / "notes.md").write_text("these are my films")
+    seconds_of |= {"spoken": 2.0, "voice": 2.0}
+    return seconds_of, reasons | {"mumbled": "mumbled.txt: not UTF-8"}
+
+
+def write_unusual_media(folder, plain):
+    """Rates, sizes, channels and lengths that are read; returns their seconds by name."""
+    frames, tone = fixtures.make_frames, fixtures.make_tone
     for name in fixtures.REAL_VIDEOS:
         shutil.copy(fixtures.find_real_video(name), folder)
-    shutil.copy(plain, folder / "truncated.mp4")
-    os.truncate(folder / "truncated.mp4", plain.stat().st_size // 2)
-    (folder / "zero.mp4").touch()
-    (folder / "text.mp4").write_text("this is not a film\n" * 99)
-    (folder / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(50_000))
-    uneven = np.cumsum([0, *np.random.default_rng(0).uniform(0.01, 0.12, 39)])
-    write_video(
-        folder / "uneven.mp4", pictures(40), uneven, sound=fixtures.make_tone(uneven[-1])[None]
-    )
+    times = np.cumsum([0, *np.random.default_rng(0).uniform(0.01, 0.12, 39)])
+    write_video(folder / "uneven.mp4", frames(40), times, sound=tone(times[-1])[None])
     write_rotated(plain, folder / "rotated.mp4")
-    narrow = fixtures.make_tone(2.0, 440, 8000)[None]
-    write_video(folder / "narrow.mp4", pictures(50), sound=narrow, sample_rate=8000)
-    write_video(folder / "wide.mp4", pictures(50), sound=surround.astype(np.float32),
-          sample_rate=48_000, layout="5.1")  # fmt: skip
-    fixtures.write_clip(folder / "mute.mp4", 2.0, sound=False)
-    write_video(folder / "blind.mp4", None, sound=fixtures.make_tone()[None])
-    fixtures.write_clip(folder / "blink.mp4", 0.1)
-    fixtures.write_clip(folder / "long.mp4", 65.0)
-    write_video(folder / "long cut.mp4", pictures(1625))
-    os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
-    write_video(folder / "huge.mp4", pictures(10, 3840, 2160), sound=fixtures.make_tone(0.4)[None])
-    write_video(
-        folder / "odd sizes.mp4",
-        pictures(50, 65, 49),
-        kind="yuv444p",
-        sound=fixtures.make_tone()[None],
-    )
+    narrow = tone(2.0, 440, 8000)[None]
+    write_video(folder / "narrow.mp4", frames(50), sound=narrow, sample_rate=8000)
+    surround = np.stack([0.4 * tone(2.0, 110 * (k + 1), 48_000) for k in range(6)])
+    write_video(folder / "wide.mp4", frames(50), sound=surround, sample_rate=48_000, layout="5.1")
+    fixtures.write_video(folder / "mute.mp4", 2.0, sound=False)
+    fixtures.write_video(folder / "long.mp4", 65.0)
+    write_video(folder / "huge.mp4", frames(10, 3840, 2160), sound=tone(0.4)[None])
+    write_video(folder / "odd sizes.mp4", frames(50, 65, 49), kind="yuv444p", sound=tone()[None])
+    seconds_of = dict.fromkeys(("rotated", "narrow", "wide", "mute", "odd sizes"), 2.0)
+    seconds_of |= {"carphone_pristine": 4.0, "bikes": 10.0, "bigbuckbunny": 5.28, "huge": 0.4}
+    return seconds_of | {"long": 65.0, "uneven": round((times[-1] + 0.04) * 25) / 25}
+
+
+def write_unusual_names(folder, plain):
+    """Copies of a video under names that are hard to handle; returns their seconds by name."""
     names = ["Müller — 視頻 🎬", "x" * 251, 'it\'s "quoted"', "two\nlines", "..", "..dots..", " "]
     for name in names:
         shutil.copy(plain, folder / f"{name}.mp4")
     shutil.copy(plain, os.fsencode(folder) + b"/not \xff text.mp4")
     (folder / "folder.mp4").mkdir()
-    (folder / "nowhere.mp4").symlink_to("gone.mp4")
     (folder / "sub" / "sub").mkdir(parents=True)
     shutil.copy(plain, folder / "sub" / "sub" / "plain.MP4")
-    shutil.copy(plain, folder / "spoken.mp4")
-    (folder / "spoken.txt").write_text("set blue at g nine\nnow\n")
-    shutil.copy(plain, folder / "mumbled.mp4")
-    (folder / "mumbled.txt").write_bytes(b"caf\xe9")
-    media.write_wav(folder / "voice.wav", fixtures.make_tone())
-    (folder / "voice.txt").write_text("place red in a two please")
-    (folder / "notes.md").write_text("these are my films")
-    seconds_of = dict.fromkeys([*names, "not \udcff text", "sub/sub/plain"], 2.0)
-    for name in ("plain", "rotated", "narrow", "wide", "mute", "odd sizes", "spoken", "voice"):
-        seconds_of[name] = 2.0
-    seconds_of |= {"carphone_pristine": 4.0, "bikes": 10.0, "bigbuckbunny": 5.28, "huge": 0.4}
-    seconds_of |= {"long": 65.0, "uneven": round((uneven[-1] + 0.04) * 25) / 25}
-    reasons = {
+    return dict.fromkeys([*names, "not \udcff text", "sub/sub/plain"], 2.0)
+
+
+def write_unusable_media(folder, plain):
+    """Files that are skipped; returns a part of the reason by name."""
+    shutil.copy(plain, folder / "truncated.mp4")
+    os.truncate(folder / "truncated.mp4", plain.stat().st_size // 2)
+    (folder / "zero.mp4").touch()
+    (folder / "text.mp4").write_text("this is not a film\n" * 99)
+    (folder / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(50_000))
+    write_video(folder / "blind.mp4", None, sound=fixtures.make_tone()[None])
+    fixtures.write_video(folder / "blink.mp4", 0.1)
+    write_video(folder / "long cut.mp4", fixtures.make_frames(1625))
+    os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
+    (folder / "nowhere.mp4").symlink_to("gone.mp4")
+    return {
         "truncated": "or truncated",
         "zero": "the file is empty",
         "text": "not a media file",
@@ -123,6 +131,4 @@ def write_faulty_folder(folder):
         "blind": "no video stream",
         "blink": "expected at least 0.2 s",
         "nowhere": "no such file",
-        "mumbled": "mumbled.txt: not UTF-8",
     }
-    return seconds_of, reasons

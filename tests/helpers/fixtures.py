@@ -26,7 +26,7 @@ def make_tone(seconds=2.0, hertz=440.0, sample_rate=16_000):
     return (0.5 * np.sin(2 * np.pi * hertz * time) * np.minimum(1, time * 20)).astype(np.float32)
 
 
-def write_clip(path, seconds=2.0, sound=True, seed=0):
+def write_video(path, seconds=2.0, sound=True, seed=0):
     """Writes an mp4 of a moving square, with a tone if `sound`; returns the path."""
     frames = make_frames(round(seconds * 25), seed=seed)
     media.write_video(path, frames, 25, make_tone(seconds) if sound else None)

@@ -51,7 +51,7 @@ def test_sound_is_resampled_and_mixed_to_mono(tmp_path):
 
 
 def test_a_span_of_a_file_is_a_part_of_it(tmp_path):
-    path = fixtures.write_clip(tmp_path / "a.mp4", 3.0)
+    path = fixtures.write_video(tmp_path / "a.mp4", 3.0)
     video, sound = media.read_video(path), media.read_audio(path)
     part = media.read_video(path, start=1.2, seconds=0.8)
     np.testing.assert_array_equal(part.frames, video.frames[30:50])
@@ -101,7 +101,7 @@ def test_real_videos_are_read_at_their_length_and_shape():
 
 def test_a_rotated_video_is_read_upright(tmp_path):
     """Phones store frames as the sensor sees them, with a flag that rotates them."""
-    source = fixtures.write_clip(tmp_path / "a.mp4", 0.4, sound=False)
+    source = fixtures.write_video(tmp_path / "a.mp4", 0.4, sound=False)
     rotated = fault_cases.write_rotated(source, tmp_path / "b.mp4")
     video, stored = media.read_video(rotated), media.read_video(source)
     np.testing.assert_array_equal(video.frames, np.rot90(stored.frames, -1, (1, 2)))
@@ -118,7 +118,7 @@ def test_large_frames_shrink_while_they_are_read():
 
 def write_broken(folder):
     """Paths of bad inputs with a word of the message that each must give."""
-    good = fixtures.write_clip(folder / "good.mp4", 2.0)
+    good = fixtures.write_video(folder / "good.mp4", 2.0)
     (folder / "text.mp4").write_text("this is not a film\n" * 100)
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "cut.mp4").write_bytes(good.read_bytes()[:2000])
@@ -164,7 +164,7 @@ def test_a_video_cut_behind_its_header_names_the_counts(tmp_path):
 
 
 def test_a_silent_video_has_no_audio(tmp_path):
-    path = fixtures.write_clip(tmp_path / "a.mp4", 0.4, sound=False)
+    path = fixtures.write_video(tmp_path / "a.mp4", 0.4, sound=False)
     assert not media.probe(path).has_audio
     with pytest.raises(InputError, match="no audio stream"):
         media.read_audio(path)
@@ -179,7 +179,7 @@ def test_a_failed_mux_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("write", ["video", "mux", "wav"])
 def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path, monkeypatch, write):
-    source = fixtures.write_clip(tmp_path / "source.mp4", 2.0)
+    source = fixtures.write_video(tmp_path / "source.mp4", 2.0)
     out = tmp_path / "out.mp4"
     partial = out.with_name(f".{out.name}.1.partial")
     monkeypatch.setattr("vssflow_jax.common.files.os.getpid", lambda: 1)

@@ -17,9 +17,9 @@ def corpus(tmp_path_factory):
     """A folder of media: good clips, a voice, an alignment, and broken files."""
     folder = tmp_path_factory.mktemp("corpus")
     for number in range(4):
-        fixtures.write_clip(folder / f"{number}.mp4", 2.0, seed=number)
-    fixtures.write_clip(folder / "silent.mp4", 2.0, sound=False)
-    fixtures.write_clip(folder / "long.mp4", 5.0)
+        fixtures.write_video(folder / f"{number}.mp4", 2.0, seed=number)
+    fixtures.write_video(folder / "silent.mp4", 2.0, sound=False)
+    fixtures.write_video(folder / "long.mp4", 5.0)
     media.write_wav(folder / "voice.wav", fixtures.make_tone(2.0, 150.0))
     media.write_wav(folder / "silence.wav", np.zeros(16_000, np.float32))
     alignment.write_alignment(folder / "0.csv", TIMES)

@@ -21,7 +21,7 @@ needs_beam = pytest.mark.skipif(
 def manifest(tmp_path_factory):
     folder = tmp_path_factory.mktemp("beam")
     for number in range(3):
-        fixtures.write_clip(folder / f"{number}.mp4", 5.0 if number == 2 else 2.0, seed=number)
+        fixtures.write_video(folder / f"{number}.mp4", 5.0 if number == 2 else 2.0, seed=number)
     media.write_wav(folder / "voice.wav", fixtures.make_tone(2.0, 150.0))
     (folder / "annotations.jsonl").write_text('{"id": "a", "mouth": [10, 10, 30, 30]}\n')
     (folder / "clips.csv").write_text(

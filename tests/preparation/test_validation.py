@@ -23,7 +23,7 @@ def prepared(tmp_path_factory):
     """A manifest of four clips with a mouth, a voice and an alignment, and its shards."""
     folder = tmp_path_factory.mktemp("check")
     for name in ("a", "b", "long"):
-        fixtures.write_clip(folder / f"{name}.mp4", 5.0 if name == "long" else 2.0)
+        fixtures.write_video(folder / f"{name}.mp4", 5.0 if name == "long" else 2.0)
     media.write_wav(folder / "voice.wav", fixtures.make_tone(2.0, 150.0))
     alignment.write_alignment(
         folder / "a.csv", alignment.place_phonemes(["S", "EH1", "T"], 0.5, 1.1, {})

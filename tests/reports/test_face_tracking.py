@@ -19,7 +19,7 @@ def test_the_command_draws_the_mouth(tmp_path):
 
 
 def test_mistakes_are_one_line(tmp_path):
-    flags = [f"--video={fixtures.write_clip(tmp_path / 'a.mp4')}", f"--out={tmp_path / 'a.png'}"]
+    flags = [f"--video={fixtures.write_video(tmp_path / 'a.mp4')}", f"--out={tmp_path / 'a.png'}"]
     wanted = {"--face=1": "--face: found '1'", "--out=a.jpg": "expected a .png name"}
     if face_mesh.is_available():
         wanted["--face=1,2"] = "found no face in 50 pictures"

@@ -21,7 +21,7 @@ SENTENCES = (
 
 
 @pytest.fixture(scope="module")
-def spoken():
+def utterances():
     """Sentences by four voices within 3.5 s: wave, words, true intervals."""
     examples = []
     for k, sentence in enumerate(SENTENCES):
@@ -41,11 +41,11 @@ def measure_errors(intervals, truth):
     return np.abs(np.array([i[:2] for i in intervals]) - [i[:2] for i in truth]).ravel()
 
 
-def test_aligned_boundaries_are_far_better_than_predicted_ones(spoken):
-    means = measure_durations([truth for _, _, truth in spoken])
+def test_aligned_boundaries_are_far_better_than_predicted_ones(utterances):
+    means = measure_durations([truth for _, _, truth in utterances])
     durations = {name: seconds for name, seconds in means.items() if " " not in name}
     aligned, predicted = [], []
-    for wave, words, truth in spoken:
+    for wave, words, truth in utterances:
         aligned.append(measure_errors(aligner.align_words(wave, words), truth))
         symbols = [i.symbol for i in truth]
         spread = alignment.place_phonemes(symbols, *speaker.find_voiced_span(wave), durations)
@@ -55,10 +55,10 @@ def test_aligned_boundaries_are_far_better_than_predicted_ones(spoken):
     assert np.median(aligned) < np.median(predicted) / 2
 
 
-def test_an_alignment_depends_on_nothing_but_its_sound_and_words(spoken):
-    first = aligner.align_words(*spoken[0][:2])
-    aligner.align_words(*spoken[1][:2])
-    assert aligner.align_words(*spoken[0][:2]) == first
+def test_an_alignment_depends_on_nothing_but_its_sound_and_words(utterances):
+    first = aligner.align_words(*utterances[0][:2])
+    aligner.align_words(*utterances[1][:2])
+    assert aligner.align_words(*utterances[0][:2]) == first
     assert all(a.end <= b.start + 1e-9 for a, b in itertools.pairwise(first))
 
 
@@ -71,6 +71,6 @@ def test_words_outside_the_dictionary_and_stress_are_kept():
     assert "EH1" in [i.symbol for i in intervals]
 
 
-def test_words_that_do_not_fit_the_sound_are_an_error(spoken):
+def test_words_that_do_not_fit_the_sound_are_an_error(utterances):
     with pytest.raises(InputError, match="found no way to say 'place blue"):
-        aligner.align_words(spoken[0][0][:8000], SENTENCES[0].split() * 2)
+        aligner.align_words(utterances[0][0][:8000], SENTENCES[0].split() * 2)

@@ -45,11 +45,11 @@ def test_lines_follow_each_other():
         Utterance(text="lay red by k two soon"),
         Utterance(text="bin red", start=9.0, end=10.0),
     ]
-    spoken = align_script(script, None, {})
-    assert spoken.spans[0][0] == 0.5 and spoken.spans[2] == (9.0, 10.0)
-    assert spoken.spans[0][1] < spoken.spans[1][0] < spoken.spans[1][1] < 9.0
-    times = [time for start, end, _ in spoken.intervals for time in (start, end)]
-    assert times == sorted(times) and not spoken.warnings
+    script_times = align_script(script, None, {})
+    assert script_times.spans[0][0] == 0.5 and script_times.spans[2] == (9.0, 10.0)
+    assert script_times.spans[0][1] < script_times.spans[1][0] < script_times.spans[1][1] < 9.0
+    times = [time for start, end, _ in script_times.intervals for time in (start, end)]
+    assert times == sorted(times) and not script_times.warnings
 
 
 def test_a_line_ends_before_the_next_begins():
@@ -57,14 +57,14 @@ def test_a_line_ends_before_the_next_begins():
         Utterance(text="set blue at g nine now", start=0.0, where="line 2"),
         Utterance(text="bin red", start=0.8),
     ]
-    spoken = align_script(script, 3.0, {})
-    assert spoken.spans[0][1] == 0.8
-    assert "line 2" in spoken.warnings[0] and "rushed" in spoken.warnings[0]
+    script_times = align_script(script, 3.0, {})
+    assert script_times.spans[0][1] == 0.8
+    assert "line 2" in script_times.warnings[0] and "rushed" in script_times.warnings[0]
 
 
 def test_a_script_without_lines_has_no_times_whatever_the_voice():
-    spoken = align_script((), 5.0, {}, [None])
-    assert not spoken.intervals and not spoken.spans and not spoken.warnings
+    script_times = align_script((), 5.0, {}, [None])
+    assert not script_times.intervals and not script_times.spans and not script_times.warnings
 
 
 def test_overlapping_lines_are_refused():

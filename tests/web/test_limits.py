@@ -49,7 +49,7 @@ def left(tmp_path):
 
 
 def test_a_request_leaves_nothing(studio, tmp_path):
-    upload = fixtures.write_clip(tmp_path / "..%2f..%2fetc passwd.mp4")
+    upload = fixtures.write_video(tmp_path / "..%2f..%2fetc passwd.mp4")
     steps = []
     for found in studio.make(Form(video=str(upload), text="set blue", candidates=2)):
         steps.append(found)
@@ -131,6 +131,6 @@ def test_errors_of_the_library_speak_of_fields(tmp_path):
 
 
 def test_a_look_at_the_video(studio, tmp_path):
-    strip, seconds = studio.look(str(fixtures.write_clip(tmp_path / "in.mp4")))
+    strip, seconds = studio.look(str(fixtures.write_video(tmp_path / "in.mp4")))
     assert "<img" in strip and seconds == pytest.approx(2.0, abs=0.05)
     assert studio.look(None) == ("", 0.0)

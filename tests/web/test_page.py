@@ -74,7 +74,7 @@ def test_wrong_files_are_refused_and_the_page_goes_on(visit, tmp_path):
     page.reload()
     page.wait_for_selector("#generate")
     evil = tmp_path / "..%2f..%2f..%2ftmp%2fevil.mp4"
-    fixtures.write_clip(evil)
+    fixtures.write_video(evil)
     drop(page, evil)
     generate(page)
     assert not list(Path("/tmp").glob("evil*"))

@@ -55,15 +55,15 @@ def read_folder(
         raise InputError(f"--valid, --test: found {valid:g} and {test:g}, expected shares of 1")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected one with videos")
-    clips = list(_list_clips(folder))
-    if not clips:
+    media = list(_list_media(folder))
+    if not media:
         raise InputError(f"{folder}: found no videos, expected some of {' '.join(VIDEO_ENDINGS)}")
-    names = _make_ids([name for name, _ in clips])
+    names = _make_ids([name for name, _ in media])
     return [
         _make_row(
             name, files, names[number], number, assign_split(_split_ending(name)[0], valid, test)
         )
-        for number, (name, files) in enumerate(clips)
+        for number, (name, files) in enumerate(media)
     ]
 
 
@@ -74,7 +74,7 @@ def assign_split(name: str, valid: float, test: float) -> str:
     return "test" if position < test else "valid" if position < test + valid else "train"
 
 
-def _list_clips(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
+def _list_media(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
     """(path of the medium within the folder, files by ending) of each clip."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -124,7 +124,7 @@ def _find_ending(files: Mapping[str, str], endings: Sequence[str]) -> str | None
 
 
 def _make_row(
-    name: str, files: Mapping[str, str], clip_id: str, number: int, split: str
+    name: str, files: Mapping[str, str], row_id: str, number: int, split: str
 ) -> ManifestRow:
     medium = os.path.abspath(files["medium"])
     is_video = name.lower().endswith(VIDEO_ENDINGS)
@@ -133,7 +133,7 @@ def _make_row(
     if not is_video:
         audio = medium
     return ManifestRow(
-        id=clip_id,
+        id=row_id,
         split=split,
         task="speech" if text else "sound",
         line=number + 1,

@@ -302,8 +302,10 @@ def open_split(
     if tasks:
         rows = _select_rows(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
-    kept = [row for row in rows if row not in silent]
-    return Split([str(path) for path in files], kept if silent or tasks else None, replace_corrupt)
+    selected = [row for row in rows if row not in silent]
+    return Split(
+        [str(path) for path in files], selected if silent or tasks else None, replace_corrupt
+    )
 
 
 def _select_rows(split: dict, tasks: Sequence[str], where: str) -> list[int]:

@@ -126,18 +126,18 @@ class _RecordCounts:
     )
     missing: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     seconds: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    clips: int = 0
+    examples: int = 0
 
     def add(self, record: Mapping) -> None:
         meta = record[shards.META]
-        self.rows[meta.get("task")].append(self.clips)
+        self.rows[meta.get("task")].append(self.examples)
         self.seconds[meta.get("task")] += float(meta.get("duration") or 0)
         self.missing.update(k for k in (shards.WAVE, *conditions.NAMES) if k not in record)
-        self.clips += 1
+        self.examples += 1
 
     def find_problems(self, name: str, split: Mapping) -> Iterator[str]:
         counts = {
-            "clips": self.clips,
+            "clips": self.examples,
             "rows": dict(self.rows),
             "missing": dict(self.missing),
             "seconds": {task: round(total, 2) for task, total in self.seconds.items()},

@@ -44,8 +44,8 @@ def phonemes_to_frames(
 def _sample_middles(ids, starts, ends, num_frames: int, rate: float) -> np.ndarray:
     middles = (np.arange(num_frames) + 0.5) / rate
     phoneme = np.maximum(np.searchsorted(starts, middles, side="right") - 1, 0)
-    spoken = (starts[phoneme] <= middles) & (middles < ends[phoneme])
-    return np.where(spoken, ids[phoneme], 0).astype(np.int32)
+    is_spoken = (starts[phoneme] <= middles) & (middles < ends[phoneme])
+    return np.where(is_spoken, ids[phoneme], 0).astype(np.int32)
 
 
 def _score_states(starts, ends, num_frames: int, rate: float) -> np.ndarray:

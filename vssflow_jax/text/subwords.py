@@ -36,8 +36,8 @@ MAX_LISTED = 8  # unknown characters that a message names
 def normalize_text(text: str) -> str:
     """Lower case in one Unicode form, without punctuation."""
     text = unicodedata.normalize("NFKC", text).casefold()
-    kept = (c if c in "'\u2019" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join("".join(kept).replace("\u2019", "'").split())
+    characters = (c if c in "'\u2019" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    return " ".join("".join(characters).replace("\u2019", "'").split())
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> bytes:
