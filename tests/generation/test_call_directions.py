@@ -13,7 +13,7 @@ CLIMBS = {  # functions that are passed down to a loop
 
 def test_a_request_climbs_in_two_places(tiny_run, tmp_path):
     generator = Generator.from_workdir(tiny_run)
-    video, text = fixtures.write_clip(tmp_path / "in.mp4", seconds=2), "set blue at g nine now"
+    video, text = fixtures.write_video(tmp_path / "in.mp4", seconds=2), "set blue at g nine now"
     climbs = record_climbs(
         lambda: generator(video=video, text=text, stems=True, steps=1, progress=lambda _: None)
     )

@@ -16,7 +16,7 @@ def test_table(tmp_path):
     one, two = read_script(path)
     assert (one.start, one.end, one.text, one.speaker) == (0.5, 2.0, "set blue", tmp_path / "a.wav")
     assert (two.start, two.end, two.speaker) == (None, None, None)
-    assert "line 3" in two.where
+    assert "line 3" in two.location
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_lines_follow_each_other():
 
 def test_a_line_ends_before_the_next_begins():
     script = [
-        Utterance(text="set blue at g nine now", start=0.0, where="line 2"),
+        Utterance(text="set blue at g nine now", start=0.0, location="line 2"),
         Utterance(text="bin red", start=0.8),
     ]
     script_times = align_script(script, 3.0, {})
@@ -70,7 +70,7 @@ def test_a_script_without_lines_has_no_times_whatever_the_voice():
 def test_overlapping_lines_are_refused():
     script = [
         Utterance(text="set blue", start=0.0, end=2.0),
-        Utterance(text="bin red", start=1.5, where="lines.csv line 3"),
+        Utterance(text="bin red", start=1.5, location="lines.csv line 3"),
     ]
     with pytest.raises(InputError, match=r"lines\.csv line 3: .*after the end"):
         align_script(script, 5.0, {})

@@ -100,26 +100,26 @@ def _parse_header(path, cells: list[str]) -> list[str]:
 
 
 def _parse_row(path, header: list[str], cells: list[str], line: int) -> ManifestRow:
-    where = f"{path} row {line}"
+    location = f"{path} row {line}"
     if len(cells) != len(header):
         raise InputError(
-            f"{where}: found {len(cells)} fields, expected {len(header)} (the header's)"
+            f"{location}: found {len(cells)} fields, expected {len(header)} (the header's)"
         )
     fields = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
     fields = {name: cell for name, cell in fields.items() if cell}
     if not is_file_name(fields.get("id")):
         raise InputError(
-            f"{where}, field id: found {fields.get('id', '')[:40]!r}, expected a name of at most "
+            f"{location}, field id: found {fields.get('id', '')[:40]!r}, expected a name of at most "
             f"{MAX_ID_BYTES} bytes without / that may be a file's"
         )
-    _check_choice(where, "split", fields.get("split", ""), SPLITS)
+    _check_choice(location, "split", fields.get("split", ""), SPLITS)
     if "task" in fields:
-        _check_choice(where, "task", fields["task"], TASKS)
+        _check_choice(location, "task", fields["task"], TASKS)
     if "video" not in fields and "audio" not in fields:
-        raise InputError(f"{where}, fields video and audio: both are empty, expected a file")
+        raise InputError(f"{location}, fields video and audio: both are empty, expected a file")
     task = fields.setdefault("task", "speech" if "text" in fields else "sound")
     if task in ("speech", "joint") and "text" not in fields:
-        raise InputError(f"{where}, field text: empty, expected words for a {task} clip")
+        raise InputError(f"{location}, field text: empty, expected words for a {task} clip")
     for name in FILE_COLUMNS:
         if name in fields:
             fields[name] = str(path.parent.absolute() / fields[name])
@@ -137,9 +137,11 @@ def is_file_name(name: object, max_bytes: int = MAX_ID_BYTES) -> bool:
     )
 
 
-def _check_choice(where: str, field: str, value: str, choices: tuple[str, ...]) -> None:
+def _check_choice(location: str, field: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{where}, field {field}: found {value!r}, expected {', '.join(choices)}")
+        raise InputError(
+            f"{location}, field {field}: found {value!r}, expected {', '.join(choices)}"
+        )
 
 
 def read_annotations(manifest: str | os.PathLike) -> dict[str, dict]:

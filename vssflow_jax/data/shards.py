@@ -308,10 +308,10 @@ def open_split(
     )
 
 
-def _select_rows(split: dict, tasks: Sequence[str], where: str) -> list[int]:
+def _select_rows(split: dict, tasks: Sequence[str], location: str) -> list[int]:
     """Numbers of the clips of some tasks, in the order of the shards."""
     if "rows" not in split:
-        raise InputError(f"{where}: found no field `rows`, expected one; prepare again")
+        raise InputError(f"{location}: found no field `rows`, expected one; prepare again")
     unknown = sorted(set(tasks) - set(TASKS))
     if unknown:
         raise InputError(f"data.tasks: found {unknown}, expected some of {TASKS}")

@@ -28,14 +28,14 @@ class Utterance:
       start: seconds; None: soon after the line before.
       end: seconds; None: the natural length.
       speaker: an audio file with the voice; None: the request's.
-      where: the line's place in messages; empty: messages do not name it.
+      location: the line's place in messages; empty: messages do not name it.
     """
 
     text: str
     start: float | None = None
     end: float | None = None
     speaker: Path | None = None
-    where: str = ""
+    location: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,12 +70,12 @@ def read_script(path: str | os.PathLike) -> list[Utterance]:
     return parse_script(text, f"--script={path}", path.parent)
 
 
-def parse_script(text: str, where: str, folder: Path, *, header: bool = True) -> list[Utterance]:
+def parse_script(text: str, location: str, folder: Path, *, header: bool = True) -> list[Utterance]:
     """The lines of a table.
 
     Args:
       text: the table.
-      where: the table's name in messages.
+      location: the table's name in messages.
       folder: that paths of voices are relative to.
       header: whether the first line names the columns; without it they are COLUMNS, and lines
         may leave out the last ones.
@@ -85,30 +85,30 @@ def parse_script(text: str, where: str, folder: Path, *, header: bool = True) ->
     names = rows.fieldnames or []
     if not set(names) <= set(COLUMNS) or "text" not in names:
         raise InputError(
-            f"{where} line 1: found {','.join(names)[:80]!r}, expected {','.join(COLUMNS)}"
+            f"{location} line 1: found {','.join(names)[:80]!r}, expected {','.join(COLUMNS)}"
         )
-    script = [_parse_utterance(f"{where} line {rows.line_num}", row, folder) for row in rows]
+    script = [_parse_utterance(f"{location} line {rows.line_num}", row, folder) for row in rows]
     if not 0 < len(script) <= MAX_LINES:
-        raise InputError(f"{where}: found {len(script)} lines, expected 1 to {MAX_LINES}")
+        raise InputError(f"{location}: found {len(script)} lines, expected 1 to {MAX_LINES}")
     return script
 
 
-def _parse_utterance(where: str, row: Mapping, folder: Path) -> Utterance:
+def _parse_utterance(location: str, row: Mapping, folder: Path) -> Utterance:
     if None in row or None in row.values():
-        raise InputError(f"{where}: found more or fewer fields than columns, expected as many")
+        raise InputError(f"{location}: found more or fewer fields than columns, expected as many")
     if not row["text"].strip():
-        raise InputError(f"{where}: found no text, expected what is said")
+        raise InputError(f"{location}: found no text, expected what is said")
     voice = (row.get("speaker") or "").strip()
     return Utterance(
         text=row["text"],
-        start=_parse_seconds(where, "start", row.get("start")),
-        end=_parse_seconds(where, "end", row.get("end")),
+        start=_parse_seconds(location, "start", row.get("start")),
+        end=_parse_seconds(location, "end", row.get("end")),
         speaker=folder / voice if voice else None,
-        where=where,
+        location=location,
     )
 
 
-def _parse_seconds(where: str, column: str, text: str | None) -> float | None:
+def _parse_seconds(location: str, column: str, text: str | None) -> float | None:
     if not (text or "").strip():
         return None
     try:
@@ -116,7 +116,7 @@ def _parse_seconds(where: str, column: str, text: str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise InputError(f"{where}: found {column} {text!r}, expected seconds")
+        raise InputError(f"{location}: found {column} {text!r}, expected seconds")
     return seconds
 
 
@@ -147,11 +147,11 @@ def align_script(
             start = previous_end + SPEECH_START
         if start is not None and start < previous_end - 1e-6:
             raise InputError(
-                f"{line.where or 'script'}: found a start at {start:g} s, expected one after the "
+                f"{line.location or 'script'}: found a start at {start:g} s, expected one after the "
                 f"end of the line before, {previous_end:.2f} s"
             )
         limit = duration if line.end is not None else _find_limit(script[number + 1 :], duration)
-        prefix = f"{line.where}: " if line.where else ""
+        prefix = f"{line.location}: " if line.location else ""
         try:
             line_intervals, line_warnings = align_text(
                 line.text, start, line.end, limit, select_voice(durations, voice)

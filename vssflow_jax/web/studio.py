@@ -192,7 +192,7 @@ def _script(form: Form, folder: Path, voices: Collection[Path]) -> list[Utteranc
         for line in script:
             if line.speaker not in (None, *voices):
                 raise InputError(
-                    f"{line.where}: found voice {line.speaker.name!r}, expected the number of a "
+                    f"{line.location}: found voice {line.speaker.name!r}, expected the number of a "
                     "voice that is there"
                 )
         return script
