@@ -109,8 +109,8 @@ def _parse_row(path, header: list[str], cells: list[str], line: int) -> Manifest
     fields = {name: cell for name, cell in fields.items() if cell}
     if not is_file_name(fields.get("id")):
         raise InputError(
-            f"{location}, field id: found {fields.get('id', '')[:40]!r}, expected a name of at most "
-            f"{MAX_ID_BYTES} bytes without / that may be a file's"
+            f"{location}, field id: found {fields.get('id', '')[:40]!r}, expected a name of at "
+            f"most {MAX_ID_BYTES} bytes without / that may be a file's"
         )
     _check_choice(location, "split", fields.get("split", ""), SPLITS)
     if "task" in fields:

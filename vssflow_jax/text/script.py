@@ -147,8 +147,8 @@ def align_script(
             start = previous_end + SPEECH_START
         if start is not None and start < previous_end - 1e-6:
             raise InputError(
-                f"{line.location or 'script'}: found a start at {start:g} s, expected one after the "
-                f"end of the line before, {previous_end:.2f} s"
+                f"{line.location or 'script'}: found a start at {start:g} s, expected one after "
+                f"the end of the line before, {previous_end:.2f} s"
             )
         limit = duration if line.end is not None else _find_limit(script[number + 1 :], duration)
         prefix = f"{line.location}: " if line.location else ""
