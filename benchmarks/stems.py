@@ -10,7 +10,7 @@ from __future__ import annotations
 from absl import flags
 
 from benchmarks.claims.tables import markdown
-from vssflow_jax.bundled import locate
+from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.evaluator import Evaluator
@@ -18,7 +18,7 @@ from vssflow_jax.generation.conditioning import STEMS, select_stem
 from vssflow_jax.generation.generator import Generator
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", "miniav", "Folder of a run, or the name of a bundled model."
+    "workdir", bundled.DEFAULT, "Folder of a run, or the name of a bundled model."
 )
 SHARDS = flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
 CLIPS = flags.DEFINE_integer("clips", 64, "Joint test clips.")
@@ -29,7 +29,7 @@ def main() -> None:
     """Prints the table."""
     if SHARDS.value is None:
         raise InputError("expected --shards=DIR")
-    generator = Generator.from_workdir(locate(WORKDIR.value))
+    generator = Generator.from_workdir(WORKDIR.value)
     evaluator = Evaluator.from_shards(SHARDS.value, "test", CLIPS.value, generator.codec)
     records = evaluator.examples["joint"]
     parts = {"mix": records}

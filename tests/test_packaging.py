@@ -99,8 +99,8 @@ def test_the_wheel_is_whole_and_stands_alone(tmp_path):
     for path in (*(ROOT / "vssflow_jax").rglob("*.py"), *(ROOT / "configs").rglob("*.py")):
         name = str(path.relative_to(ROOT))
         assert (name if name.startswith("vssflow_jax") else f"vssflow_jax/{name}") in names
-    for name in bundled.names():
-        folder = bundled.folder(name)
+    for name in bundled.list_models():
+        folder = bundled.model_folder(name)
         for path in (p for p in folder.rglob("*") if p.is_file()):
             assert f"vssflow_jax/pretrained/{path.relative_to(folder.parent)}" in names
     code = (

@@ -1,7 +1,8 @@
 """The web page: `python -m vssflow_jax.app --workdir=DIR [--port=7860]`.
 
-DIR is a run's folder or the name of a model that comes with the package. The page is served
-to this computer alone unless --host says otherwise; nothing is loaded from other places.
+DIR is a run's folder or the name of a bundled model; without it the page uses the shipped model.
+The page is served to this computer alone unless --host says otherwise; nothing is loaded from
+other places.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import tempfile
 
 from absl import flags
 
+from vssflow_jax import bundled
 from vssflow_jax.common import errors
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
@@ -64,7 +66,12 @@ def serve(uploads: str) -> None:
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("workdir", None, "Folder of a run, or a model's name.")
+    flags.DEFINE_string(
+        "workdir",
+        bundled.DEFAULT,
+        f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "
+        f"{bundled.DEFAULT_MODEL}.",
+    )
     flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
     flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
     flags.DEFINE_float("megabytes", Limits.megabytes, "Largest upload.", 0)
@@ -75,8 +82,6 @@ def define_flags() -> None:
 
 def main() -> None:
     """Flags in, a page out."""
-    if flags.FLAGS.workdir is None:
-        raise InputError("expected --workdir=DIR")
     with tempfile.TemporaryDirectory(prefix="vssflow-app-") as uploads:
         serve(uploads)
 

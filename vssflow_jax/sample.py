@@ -1,8 +1,8 @@
 """Generates sound: `python -m vssflow_jax.sample --workdir=DIR --video=in.mp4 --out=out.mp4`.
 
-With --text it speaks, with --speaker in that voice; with --script it speaks the lines of a
-table, each at its own time and in its own voice; with --shards it generates a split, one wav a
-clip and a manifest.
+Without --workdir it uses the shipped model. With --text it speaks, with --speaker in that voice;
+with --script it speaks the lines of a table, each at its own time and in its own voice; with
+--shards it generates a split, one wav a clip and a manifest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from tqdm import tqdm
 
-from vssflow_jax import conditions, media
+from vssflow_jax import bundled, conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, replacing
 from vssflow_jax.config import command_line
@@ -142,7 +142,12 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("workdir", None, "Folder of a run, or the name of a bundled model.")
+    flags.DEFINE_string(
+        "workdir",
+        bundled.DEFAULT,
+        f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "
+        f"{bundled.DEFAULT_MODEL}.",
+    )
     flags.DEFINE_string("video", None, "Video to generate sound for.")
     flags.DEFINE_string("text", None, "What is said.")
     flags.DEFINE_string("script", None, "Table (CSV) of lines: start,end,text,speaker.")
@@ -167,8 +172,8 @@ def define_flags() -> None:
 
 def main() -> None:
     """Flags in, sound out."""
-    if flags.FLAGS.workdir is None or flags.FLAGS.out is None:
-        raise InputError("expected --workdir=DIR and --out=FILE")
+    if flags.FLAGS.out is None:
+        raise InputError("--out: found nothing, expected a file such as out.mp4 or out.wav")
     single = [name for name in SINGLE_CLIP if flags.FLAGS[name].value is not None]
     if flags.FLAGS.shards is not None and single:
         raise InputError(f"found --{single[0]} beside --shards, expected one or the other")

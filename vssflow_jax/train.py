@@ -69,7 +69,7 @@ def check(config, workdir: Path) -> None:
     if config.train.task == "codec":
         codec_step.check_config(config)
     start = config.train.init_from
-    if start and not bundled.locate(start).is_dir():
+    if start and not bundled.find_workdir(start).is_dir():
         raise InputError(
             f"train.init_from: found {start!r}, expected the folder of a run or a model"
         )

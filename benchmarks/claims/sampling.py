@@ -171,7 +171,7 @@ def main() -> None:
     unknown = [name for name in PARTS.value if name not in PART]
     if unknown or WORKDIR.value is None:
         raise InputError(f"expected --workdir=RUN, and --parts of {list(PART)}; found {unknown}")
-    folder = bundled.locate(WORKDIR.value)
+    folder = bundled.find_workdir(WORKDIR.value)
     generator = Generator.from_workdir(folder)
     data = SHARDS.value or generator.config.data.shards
     evaluator = Evaluator.from_shards(data, flow_losses.SPLIT, CLIPS.value, generator.codec)

@@ -75,7 +75,7 @@ def test_the_network_of_an_old_checkpoint_has_todays_names():
     assert migration.migrate_model(codec) == {"width": 8, "encoder_blocks": 1, "kl_weight": 0.5}
 
 
-@pytest.mark.parametrize("name", bundled.names())
+@pytest.mark.parametrize("name", bundled.list_models())
 def test_bundled_models_have_todays_names(name):
-    saved = json.loads((bundled.folder(name) / bundled.CONFIG).read_text())
+    saved = json.loads((bundled.model_folder(name) / bundled.CONFIG).read_text())
     assert fields.flatten(saved).keys() == NAMES

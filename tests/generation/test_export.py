@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from helpers import tiny_configs
 
-from vssflow_jax import Generator, bundled
+from vssflow_jax import Generator
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.generation import scoring
-from vssflow_jax.generation.scoring import EvaluationOptions
 from vssflow_jax.training import checkpoint
 
 
@@ -96,33 +94,3 @@ def test_a_run_starts_from_it(tiny_run, exported, tmp_path):
     done = tiny_configs.run("export", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     assert f"from the weights of `{exported.name}`" in (tmp_path / "out" / "README.md").read_text()
-
-
-def test_models_of_the_package_go_by_name(exported, tmp_path, monkeypatch):
-    """Wherever a run's folder is expected, unless a run of that name is there."""
-    monkeypatch.setattr(bundled, "folder", lambda name: exported.parent / name)
-    monkeypatch.setattr(bundled, "names", lambda: ["small"])
-    monkeypatch.chdir(tmp_path)
-    assert Generator.from_pretrained("small").step == 6
-    assert Generator.from_workdir("small").step == 6
-    (tmp_path / "small").mkdir()  # some folder, not a run's
-    assert bundled.locate("small").samefile(exported)
-    (tmp_path / "small" / "config.json").write_text("{}")
-    assert bundled.locate("small").samefile(tmp_path / "small")
-    with pytest.raises(InputError, match="found 'large', expected one of"):
-        Generator.from_pretrained("large")
-
-
-@pytest.mark.parametrize("name", bundled.names())
-def test_scores_of_a_model_of_the_package_need_clips_and_a_place(name, tiny_run, tmp_path):
-    with pytest.raises(InputError, match="--shards: found nothing"):
-        scoring.evaluate(EvaluationOptions(workdir=name, out=tmp_path))
-    with pytest.raises(InputError, match="--out: found nothing"):
-        scoring.evaluate(EvaluationOptions(workdir=name, shards=tiny_run / "shards"))
-
-
-@pytest.mark.parametrize("name", bundled.names())
-def test_every_model_of_the_package_loads(name):
-    generator = Generator.from_pretrained(name)
-    assert (bundled.folder(name) / checkpoint.WEIGHTS_FILE).stat().st_size < 40e6
-    assert np.isfinite(generator(text="bin red by k two soon").wave).all()

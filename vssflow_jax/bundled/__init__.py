@@ -1,23 +1,30 @@
-"""Models that come with the package: folders that `vssflow_jax.export` wrote, by name."""
+"""Bundled models: folders in the package, written by `vssflow_jax.export`, by name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 CONFIG = "config.json"  # its presence makes a folder a model
+DEFAULT = "default"  # the name under which commands take DEFAULT_MODEL
+DEFAULT_MODEL = "miniav"
 
 
-def names() -> list[str]:
-    """Names of the models that are there."""
+def list_models() -> list[str]:
+    """Names of the bundled models."""
     return sorted(path.parent.name for path in Path(__file__).parent.glob(f"*/{CONFIG}"))
 
 
-def folder(name: str) -> Path:
-    """Where the model of this name is, if there is one."""
-    return Path(__file__).parent / name
+def model_folder(name: str) -> Path:
+    """The folder of a bundled model; DEFAULT is DEFAULT_MODEL."""
+    return Path(__file__).parent / (DEFAULT_MODEL if name == DEFAULT else name)
 
 
-def locate(workdir: str | Path) -> Path:
-    """The folder `workdir` if it is a run's or a model's, else that of the model with this name."""
-    there = (Path(workdir) / CONFIG).exists() or str(workdir) not in names()
-    return Path(workdir) if there else folder(str(workdir))
+def find_workdir(workdir: str | Path) -> Path:
+    """The folder `workdir`, or that of the bundled model with this name.
+
+    A folder with a run or a model comes before a bundled model of the same name.
+    """
+    name = str(workdir)
+    is_run = (Path(workdir) / CONFIG).exists()
+    is_bundled = name == DEFAULT or name in list_models()
+    return model_folder(name) if is_bundled and not is_run else Path(workdir)

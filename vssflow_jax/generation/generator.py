@@ -68,13 +68,13 @@ class Generator:
         """The generator of a run's newest checkpoint, of converted weights or of an export.
 
         Args:
-          workdir: the folder, or the name of a bundled model.
+          workdir: the folder, or the name of a bundled model ("default": the shipped one).
           step: of another checkpoint of a run; None: the newest.
 
         Raises:
           InputError: no checkpoint there, or a codec other than the one it was trained with.
         """
-        workdir = bundled.locate(workdir)
+        workdir = bundled.find_workdir(workdir)
         params, step, identity = checkpoint.load_weights(workdir, step)
         config = checkpoint.read_config(workdir)
         codec = load_codec(workdir / "codec")
@@ -85,15 +85,16 @@ class Generator:
         return cls(config, params, codec, statistics, step)
 
     @classmethod
-    def from_pretrained(cls, name: str) -> Generator:
-        """The generator of a bundled model.
+    def from_pretrained(cls, name: str = bundled.DEFAULT) -> Generator:
+        """The generator of a bundled model; by default the shipped one.
 
         Raises:
           InputError: there is none with this name.
         """
-        if name not in bundled.names():
-            raise InputError(f"model: found {name!r}, expected one of {bundled.names()}")
-        return cls.from_workdir(bundled.folder(name))
+        names = [bundled.DEFAULT, *bundled.list_models()]
+        if name not in names:
+            raise InputError(f"model: found {name!r}, expected one of {names}")
+        return cls.from_workdir(bundled.model_folder(name))
 
     def __call__(
         self,

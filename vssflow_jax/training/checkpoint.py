@@ -211,7 +211,7 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
     Raises:
       InputError: there is none, or the file is damaged.
     """
-    workdir = bundled.locate(workdir)
+    workdir = bundled.find_workdir(workdir)
     file = workdir / WEIGHTS_FILE
     if file.is_file():
         facts = read_export(workdir)
@@ -267,7 +267,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
     Raises:
       InputError: no config there, or not a run's.
     """
-    path = bundled.locate(workdir) / "config.json"
+    path = bundled.find_workdir(workdir) / "config.json"
     try:
         return migration.parse_config(dict(json.loads(path.read_text())), str(path))
     except FileNotFoundError:

@@ -32,7 +32,7 @@ def ensure_codec(config, records, workdir: Path):
       InputError: the folder that the config names holds no codec.
     """
     folder, start = workdir / FIRST_CODEC_FOLDER[config.train.task], config.train.init_from
-    given = config.codec.folder or (start and bundled.locate(start) / "codec")
+    given = config.codec.folder or (start and bundled.find_workdir(start) / "codec")
     if not (folder / "codec.json").exists() and given:
         save_codec(load_codec(given), folder)
     if not (folder / "codec.json").exists():
