@@ -14,9 +14,9 @@ from vssflow_jax.common import process_pool
 
 
 def run(items, workers, seconds=60.0):
-    """(tag, part) of broken_jobs.parts, the reasons of what was lost by tag."""
+    """(tag, part) of broken_jobs.run_item, the reasons of what was lost by tag."""
     parts, lost = [], {}
-    for tag, part in process_pool.streamed(broken_jobs.parts, items, workers, seconds=seconds):
+    for tag, part in process_pool.streamed(broken_jobs.run_item, items, workers, seconds=seconds):
         if isinstance(part, process_pool.End):
             lost |= {tag: part.lost} if part.lost else {}
         else:
@@ -65,7 +65,7 @@ def test_items_are_taken_as_they_are_needed():
             taken.append(number)
             yield number, ("count", 1)
 
-    stream = process_pool.streamed(broken_jobs.parts, items(), 1, seconds=60.0)
+    stream = process_pool.streamed(broken_jobs.run_item, items(), 1, seconds=60.0)
     next(stream)
     assert len(taken) <= process_pool.AHEAD
     stream.close()
@@ -88,7 +88,7 @@ def test_decoding_goes_on_while_the_main_process_encodes(workers, count):
     """100 ms an item here, as long by all workers there: half of it can be hidden, and is."""
     start, seconds = None, 0.1 * workers
     items = [(n, ("both", seconds)) for n in range(count)]
-    for _ in process_pool.streamed(broken_jobs.parts, items, workers, seconds=60.0):
+    for _ in process_pool.streamed(broken_jobs.run_item, items, workers, seconds=60.0):
         start = start or time.monotonic()  # the workers have started
     assert time.monotonic() - start < 0.1 * count * 1.25
 
@@ -101,9 +101,9 @@ def test_waiting_for_the_main_process_is_no_hanging():
 @pytest.mark.parametrize(
     "work",
     [
-        "process_pool.streamed(broken_jobs.parts, [(n, ('pid', folder)) for n in range(2)], 2, "
+        "process_pool.streamed(broken_jobs.run_item, [(n, ('pid', folder)) for n in range(2)], 2, "
         "seconds=4.0)",
-        "process_pool.unordered(broken_jobs.stay, [folder] * 2, 2)",
+        "process_pool.unordered(broken_jobs.hang, [folder] * 2, 2)",
     ],
 )
 def test_workers_end_with_their_master(tmp_path, work):

@@ -1,4 +1,4 @@
-"""Work for test_pool: items that count, hang, crash, leave or raise."""
+"""Work for tests of the process pool: items that count, hang, crash, exit or raise."""
 
 import os
 import pathlib
@@ -8,10 +8,10 @@ import time
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
 
-calls = []  # of `squares` in this process
+calls = []  # of `square_numbers` in this process
 
 
-def squares(numbers):
+def square_numbers(numbers):
     """Each number squared; InputError if one is negative."""
     calls.append(numbers)
     time.sleep(0.02)
@@ -20,53 +20,53 @@ def squares(numbers):
     return [number * number for number in numbers]
 
 
-def tenths(numbers):
+def wait_tenths(numbers):
     """The numbers, after a tenth of a second for each."""
     time.sleep(0.1 * len(numbers))
     return numbers
 
 
-def slowly(numbers):
+def respond_late(numbers):
     """The numbers, after longer than an item may take."""
     time.sleep(1.5)
     return numbers
 
 
-def stay(folder):
-    """Leaves the process's number in a folder, and does not end."""
+def hang(folder):
+    """Leaves a file named after the process's id in a folder, and never ends."""
     pathlib.Path(folder, str(os.getpid())).touch()
     time.sleep(1000)
 
 
-def parts(item):
-    """Parts 0, 1, … as the item says; it goes wrong behind those, or in their midst."""
-    kind, what = item
+def run_item(item):
+    """Yields parts 0, 1, … as (kind, argument) says; the failures come after or between them."""
+    kind, argument = item
     if kind == "pid":
-        stay(what)
+        hang(argument)
     if kind == "raise":
-        raise KeyError(what)
+        raise KeyError(argument)
     if kind == "both":
-        time.sleep(what)
-        yield process_pool.together(tenths, what)
+        time.sleep(argument)
+        yield process_pool.together(wait_tenths, argument)
         return
     if kind == "slow":
-        yield process_pool.together(slowly, what)
+        yield process_pool.together(respond_late, argument)
         return
     if kind == "square":
         try:
-            yield process_pool.together(squares, what)
+            yield process_pool.together(square_numbers, argument)
         except InputError:
             yield "refused"
         return
     if kind == "once":
-        mark = pathlib.Path(what)
+        mark = pathlib.Path(argument)
         yield from (0, 1)
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         yield 2
         return
-    yield from range(what)
+    yield from range(argument)
     if kind == "hang":
         time.sleep(1000)
     if kind == "crash":
