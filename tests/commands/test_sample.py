@@ -1,0 +1,163 @@
+"""The command `sample`: files it writes, and mistakes as one line and status 2."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from helpers import fixtures, in_process, tiny_configs
+from helpers.in_process import assert_error
+
+from vssflow_jax import media
+from vssflow_jax.data import shards
+
+
+def sample(workdir, out, *flags):
+    return in_process.run("sample", f"--workdir={workdir}", f"--out={out}", "--steps=2", *flags)
+
+
+# ---- files --------------------------------------------------------------------------------
+
+
+def test_a_video_with_a_text(tiny_run, tmp_path):
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=4, sound=False)
+    flags = (f"--workdir={tiny_run}", f"--video={video}", "--text=set blue", "--steps=2")
+    done = tiny_configs.run("sample", *flags, f"--out={tmp_path / 'out.mp4'}")
+    assert done.returncode == 0, done.stderr
+    assert "conditions used: clip, phonemes, sync; missing: speaker, lips" in done.stdout
+    assert media.probe(tmp_path / "out.mp4").has_audio
+
+
+def test_the_shipped_model_is_the_default(tmp_path):
+    paths = [tmp_path / "default.wav", tmp_path / "named.wav"]
+    for path, workdir in zip(paths, ((), ("--workdir=miniav",)), strict=True):
+        flags = ("--text=place red by k two soon", "--steps=1", f"--out={path}", *workdir)
+        done = in_process.run("sample", *flags)
+        assert done.returncode == 0, done.stderr
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_script_stems_and_candidates(tiny_run, tmp_path):
+    (tmp_path / "lines.csv").write_text("start,text\n0.2,set blue\n,bin red by k two soon\n")
+    script = f"--script={tmp_path / 'lines.csv'}"
+    done = sample(tiny_run, tmp_path / "out.wav", script, "--candidates=2", "--stems")
+    assert done.returncode == 0, done.stderr
+    assert "ranked by: wer" in done.stdout
+    names = {"out.wav", "out.2.wav", "out.speech.wav", "out.2.speech.wav", "lines.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_guidance_scale_of_zero(tiny_run, tmp_path):
+    """Without the guidance of the phonemes the text does not matter."""
+    waves = []
+    for text in ("set blue at g nine now", "lay red by k two soon"):
+        scales = "--scales=phonemes=0,clip=0,speaker=0,lips=0,sync=0"
+        flags = (f"--text={text}", "--duration=2", "--guidance=0", scales)
+        done = sample(tiny_run, tmp_path / "out.wav", *flags)
+        assert done.returncode == 0, done.stderr
+        waves.append((tmp_path / "out.wav").read_bytes())
+    assert waves[0] == waves[1]
+
+
+def test_a_split_of_shards(tiny_run, tmp_path):
+    done = sample(tiny_run, tmp_path / "all", f"--shards={tiny_run / 'shards'}", "--split=test")
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "all" / "manifest.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(list((tmp_path / "all").glob("*.wav")))
+
+
+# ---- mistakes -----------------------------------------------------------------------------
+
+
+def test_a_folder_without_a_checkpoint_is_an_error(tmp_path):
+    out = tmp_path / "out.wav"
+    assert_error(sample(tmp_path, out, "--text=set blue"), str(tmp_path), out=out)
+    assert_error(sample(tmp_path / "no", out, "--text=set blue"), "no such folder", out=out)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("missing.mp4", "no such file"), ("text.mp4", ""), ("cut.mp4", ""), ("sound.wav", "video")],
+)
+def test_a_broken_video_is_an_error(tiny_run, tmp_path, name, word):
+    video = fixtures.write_video(tmp_path / "intact.mp4", seconds=4)
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    media.write_wav(tmp_path / "sound.wav", fixtures.make_tone())
+    out = tmp_path / "out.mp4"
+    assert_error(sample(tiny_run, out, f"--video={tmp_path / name}"), name, word, out=out)
+
+
+def test_the_input_is_not_overwritten(tiny_run, tmp_path):
+    video = fixtures.write_video(tmp_path / "in.mp4")
+    before = video.read_bytes()
+    assert_error(sample(tiny_run, video, f"--video={video}"), "the input video")
+    assert video.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--text=",), "text"),
+        (("--text=\u4f60\u597d",), "text"),
+        (("--text=set blue", "--speech_start=3", "--speech_end=2"), "--speech_end"),
+        (("--text=set blue", "--speech_end=0"), "--speech_end: found 0 s"),
+        (("--text=set blue at g nine now", "--speech_end=0.3"), "phonemes"),
+        (("--text=set blue", "--duration=0"), "--duration: found 0 s"),
+        (("--text=set blue", "--steps=0"), "--steps: found 0"),
+        (("--text=set blue", "--seed=-1"), "--seed: found -1"),
+        (("--text=set blue", "--scales=smell=2"), "smell"),
+        (("--text=set blue", "--scales=sync"), "'sync'"),
+        (("--text=set blue", "--candidates=0"), "--candidates"),
+        (("--text=set blue", "--shards=DATA"), "--text beside --shards"),
+        (("--text=set blue", "--lenght=3"), "lenght"),
+    ],
+)
+def test_wrong_flags_are_errors(tiny_run, tmp_path, flags, word):
+    out = tmp_path / "out.wav"
+    assert_error(sample(tiny_run, out, *flags), word, out=out)
+
+
+def test_a_silent_voice_is_an_error(tiny_run, tmp_path):
+    media.write_wav(tmp_path / "silence.wav", np.zeros(16_000, np.float32))
+    out = tmp_path / "out.wav"
+    done = sample(tiny_run, out, "--text=set blue", f"--speaker={tmp_path / 'silence.wav'}")
+    assert_error(done, "silence.wav", out=out)
+
+
+def test_a_path_that_takes_no_file_is_an_error_before_the_text_is_read(tiny_run, tmp_path):
+    unspeakable = "--text=\u4f60"
+    assert_error(sample(tiny_run, "/proc/x/out.wav", unspeakable), "--out=/proc/x/out.wav")
+    (tmp_path / "out.wav").mkdir()
+    assert_error(sample(tiny_run, tmp_path / "out.wav", unspeakable), "found a folder")
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "out.wav"
+    assert_error(sample(tiny_run, out, unspeakable), "a file is where a folder is expected")
+
+
+def write_shards_with_id(source, folder, bad_id):
+    """A copy of prepared shards whose first test record has another id."""
+    shutil.copytree(source, folder)
+    info = shards.load_dataset_info(folder)
+    split = info["splits"]["test"]
+    path = folder / split["files"][0]
+    records = list(shards.iterate_shard(path))
+    records[0]["meta"]["id"] = bad_id
+    with shards.open_shard_writer(path) as write:
+        for record in records:
+            write(record)
+    split["bytes"][0] = path.stat().st_size
+    (folder / shards.DATASET).write_text(json.dumps(info))
+    return path
+
+
+def test_an_id_that_is_a_path_writes_nothing_outside_the_folder(tiny_run, tmp_path):
+    bad_id = "../../escaped"
+    path = write_shards_with_id(tiny_run / "shards", tmp_path / "shards", bad_id)
+    message = f"{path}, record 0: found the id '{bad_id}', expected a file name"
+    flags = (f"--shards={tmp_path / 'shards'}", "--split=test")
+    out = tmp_path / "a" / "b"
+    assert_error(sample(tiny_run, out, *flags), message)
+    done = in_process.run("evaluate", f"--workdir={tiny_run}", f"--out={out}", *flags)
+    assert_error(done, message)
+    assert not list(tmp_path.rglob("*escaped*")) and not list(tmp_path.rglob("*.wav"))

@@ -1,0 +1,24 @@
+"""The command `train`: wrong recipes, fields and shards are one line and status 2."""
+
+import pytest
+from helpers import in_process, tiny_configs
+from helpers.in_process import assert_error
+
+# Of ml_collections' flags, which load a recipe in this process.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+
+def test_a_misspelt_config_field_is_an_error():
+    flags = ("--config=configs/quickstart.py", "--config.train.stepz=3")
+    assert_error(in_process.run("train", *flags), "stepz")
+
+
+def test_a_missing_recipe_is_an_error():
+    flags = ("--config=configs/nothing.py", "--workdir=w")
+    assert_error(in_process.run("train", *flags), "nothing.py")
+
+
+def test_missing_shards_are_not_replaced_by_the_corpus(tmp_path):
+    """A mistyped folder of own data must not end in a model of something else."""
+    done = tiny_configs.train(tmp_path / "run", f"--config.data.shards={tmp_path / 'typo'}")
+    assert_error(done, "typo", "prepare", out=tmp_path / "run")

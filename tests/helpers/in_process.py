@@ -1,0 +1,42 @@
+"""Commands in the test's own process: the same flags, messages and exit statuses, sooner."""
+
+import contextlib
+import importlib
+import io
+import subprocess
+from pathlib import Path
+
+from absl import flags
+
+from vssflow_jax.config import command_line
+
+
+def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs `vssflow_jax.COMMAND` with its flags; its status and what it prints."""
+    module = importlib.import_module(f"vssflow_jax.{command}")
+    argv, existing = [command, *map(str, arguments)], set(flags.FLAGS)
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        try:
+            module.define_flags()
+            status = command_line.guarded(module.main, command_line.parse_flags(argv))
+        except SystemExit as error:
+            status = error.code
+        finally:
+            for name in set(flags.FLAGS) - existing:
+                delattr(flags.FLAGS, name)
+            flags.FLAGS.unparse_flags()
+    return subprocess.CompletedProcess(argv, status, out.getvalue(), errors.getvalue())
+
+
+def assert_error(done: subprocess.CompletedProcess, *words: str, out: Path | None = None) -> None:
+    """Asserts a one-line error with `words`, status 2, and that `out` was not written."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+    if out is not None:
+        assert not out.exists()
+        assert not list(out.parent.glob(f"*{out.name}*"))
