@@ -3,6 +3,7 @@
 A block is a fenced or indented one. A name is what stands between backticks.
 """
 
+import ast
 import functools
 import importlib
 import importlib.util
@@ -109,8 +110,8 @@ def source():
 
 def exists(dotted):
     """Whether a dotted name below `vssflow_jax` is a module or an attribute of one."""
-    parts = dotted.removeprefix("vssflow_jax.").split(".")
-    for cut in range(len(parts), 0, -1):
+    parts = re.sub(r"^vssflow_jax\.", "", dotted).split(".")
+    for cut in range(len(parts), -1, -1):
         module = ".".join(["vssflow_jax", *parts[:cut]])
         try:
             found = importlib.import_module(module)
@@ -203,6 +204,14 @@ def test_functions_fields_and_files_exist(page):
         if dotted and not re.search(rf"\.({FILES})$", name) and name.split(".")[0] not in VARIABLES:
             plain = dotted[1].removeprefix("config.")
             assert plain in config_names() or exists(plain) or exists(dotted[1]), name
+
+
+@PAGE_IDS
+def test_imports_in_python_blocks_exist(page):
+    code = "\n".join(text for language, text in blocks(page) if language == "python")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("vssflow_jax"):
+            assert all(exists(f"{node.module}.{alias.name}") for alias in node.names), node.module
 
 
 def test_the_modules_of_the_api_page_exist():
