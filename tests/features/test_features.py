@@ -178,3 +178,10 @@ def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
     assert said == said_again and held.keys() == again.keys() and ("lips" in held) == speaks
     for condition, features in held.items():
         np.testing.assert_array_equal(features, again[condition])
+
+
+def test_statistics_of_earlier_versions_name_the_built_in_set():
+    assert registry.read_encoder_set({}) == "built-in"
+    assert registry.read_encoder_set({"encoders": "embedded"}) == "built-in"
+    old = {"encoders": "clip=published,sync=embedded"}
+    assert registry.read_encoder_set(old) == "clip=published,sync=built-in"

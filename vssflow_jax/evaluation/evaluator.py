@@ -19,7 +19,7 @@ from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation import aggregate
 from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models
 from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
-from vssflow_jax.features.registry import select_encoders
+from vssflow_jax.features.registry import read_encoder_set, select_encoders
 
 TRAINING_EXAMPLES = {"joint": 200, "sound": 80, "speech": 80}  # for the reference models
 CODEC_SHARE = 0.3  # share of them that is added once more through the codec
@@ -140,7 +140,7 @@ class Evaluator:
         """
         folder = Path(folder)
         info = shards.load_dataset_info(folder)
-        encoder_set = info.get("statistics", {}).get("encoders", "built-in")
+        encoder_set = read_encoder_set(info.get("statistics", {}))
         select_encoders(
             encoder_set
         )  # missing weights are an error here, not an absent metric later

@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -200,6 +200,14 @@ def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
         for condition in PUBLISHED
         if condition in choice
     )
+
+
+def read_encoder_set(statistics: Mapping) -> str:
+    """The set of encoders in the statistics of shards or of a run.
+
+    In those of earlier versions the built-in set is called embedded.
+    """
+    return statistics.get("encoders", "built-in").replace("embedded", "built-in")
 
 
 def select_frame_side(encoder_set: str) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from vssflow_jax import bundled, conditions
 from vssflow_jax.codecs.interface import hash_codec, load_codec
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.features.registry import read_encoder_set
 from vssflow_jax.generation.conditioning import (
     STEMS,
     RequestConditions,
@@ -45,7 +46,7 @@ class Generator:
     def __init__(self, config, params, codec, statistics: Mapping, step: int = 0):
         self.config = config
         self.statistics = statistics
-        self.encoder_set = statistics.get("encoders", "built-in")
+        self.encoder_set = read_encoder_set(statistics)
         self.step = step
         self.synthesizer = Synthesizer(config, params, codec, statistics["rates"])
         self.codec = self.synthesizer.codec
