@@ -19,6 +19,7 @@ FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
 LINE = "start,end,text,voice"
 NUM_VOICES = 3
+NUM_RESULTS = 7  # components, see `show_result`
 INTEGERS = ("seed", "candidates", "steps")  # fields
 
 
@@ -58,8 +59,8 @@ def build_page(studio: Studio, files: VisitorFiles) -> gr.Blocks:
         _connect_uploads(studio, files, video, strip, fields, status)
 
         def generate(request: gr.Request, path: str | None, *values):
-            form = make_form(path, dict(zip(fields, values, strict=True)))
-            yield from run_form(studio, files, request.session_hash, form, len(results))
+            named = dict(zip(fields, values, strict=True))
+            yield from run_form(studio, files, request.session_hash, path, named)
 
         button.click(
             generate,
@@ -121,7 +122,7 @@ def _make_more_fields(limits: Limits, sample, route: str) -> dict[str, gr.compon
     fields = {}
     with gr.Row():
         fields["steps"] = gr.Slider(1, limits.steps, sample.steps, step=1, label="Steps")
-        fields["duration"] = gr.Number(None, label="Duration (s); empty: the video's", minimum=0)
+        fields["duration"] = _make_optional_number("Duration (s); empty: the video's")
     fields["lines"] = gr.Textbox(
         label=f"Several utterances instead, a line each: {LINE}",
         lines=3,
@@ -135,11 +136,13 @@ def _make_more_fields(limits: Limits, sample, route: str) -> dict[str, gr.compon
     gr.Markdown("Guidance of single conditions; empty: the common guidance above; 0 is 0.")
     with gr.Row():
         for name in conditions.ROUTES[route].used:
-            label, own = name.capitalize(), sample.scales[name]
-            fields[name] = gr.Number(
-                own, label=label, minimum=0, maximum=8, step=0.1, min_width=160
-            )
+            fields[name] = _make_optional_number(name.capitalize(), sample.scales[name])
     return fields
+
+
+def _make_optional_number(label: str, value: float | None = None) -> gr.Textbox:
+    """A number or nothing. Gradio's own field for numbers turns an empty one into 0."""
+    return gr.Textbox("" if value is None else f"{value:g}", label=label, min_width=160)
 
 
 def _make_voice(number: int, label: str) -> gr.Audio:
@@ -220,8 +223,17 @@ def preview(studio: Studio, path: str | None):
 
 
 def make_form(path: str | None, values: dict) -> Form:
-    """A form from the values of the fields; an empty field has its default."""
-    scales = {name: values[name] for name in conditions.NAMES if name in values}
+    """A form from the values of the fields; an empty field has its default.
+
+    Raises:
+      InputError: a text in place of a number.
+    """
+    values = values | {"duration": parse_number("The duration", values["duration"])}
+    scales = {
+        name: parse_number(f"The guidance ({name})", values[name])
+        for name in conditions.NAMES
+        if name in values
+    }
     voices = [values.get(f"voice {number}") for number in range(1, NUM_VOICES + 1)]
     others = {
         name: int(value) if name in INTEGERS else value
@@ -231,14 +243,35 @@ def make_form(path: str | None, values: dict) -> Form:
     return Form(video=path, voices=voices, scales=scales, **others)
 
 
+def parse_number(name: str, text: str) -> float | None:
+    """The number in a field that may be empty; None for an empty one."""
+    if not text.strip():
+        return None
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise InputError(f"{name} is {text.strip()!r}; this page takes numbers.") from None
+
+
 def run_form(
-    studio: Studio, files: VisitorFiles, visitor: str, form: Form, num_results: int
+    studio: Studio, files: VisitorFiles, visitor: str, path: str | None, values: dict
 ) -> Iterator[list]:
-    """Progress, then the result; an error is a sentence, and leaves an earlier result in place."""
-    unchanged = [gr.skip()] * num_results
+    """Progress, then the result; an error is a sentence, and leaves an earlier result in place.
+
+    Args:
+      studio: that generates.
+      files: of the visitors.
+      visitor: whose page it is.
+      path: the video.
+      values: of the other fields by name.
+
+    Yields:
+      The status, and the values of the page's results.
+    """
+    unchanged = [gr.skip()] * NUM_RESULTS
     folder, is_shown = files.make_folder(), False
     try:
-        for step in studio.generate(form, folder):
+        for step in studio.generate(make_form(path, values), folder):
             if isinstance(step, Result):
                 files.show(visitor, "result", [folder])
                 is_shown = True
