@@ -64,7 +64,8 @@ def read(folder: str, split: str) -> list[Clip]:
 def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
     """A network after some steps on batches of the clips."""
     config = load_recipe("quickstart")
-    network, rule = duration_model.build_network(config), optim.make_optimizer(config.optim, steps)
+    config.train.steps = steps
+    network, rule = duration_model.build_network(config), optim.make_optimizer(config)
     params = {duration_model.PARAMS_KEY: duration_model.init_params(network, jax.random.key(seed))}
     state, rng = (params, params, rule.init(params)), np.random.default_rng(seed)
 

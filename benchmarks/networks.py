@@ -15,7 +15,7 @@ from benchmarks import measuring
 from vssflow_jax import conditions
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import sharding, state, step
+from vssflow_jax.training import flow_step, sharding, state
 from vssflow_jax.weights import vssflow_names
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/joint.py", "Recipe with the sizes.")
@@ -136,7 +136,7 @@ def training(config, mesh, clips: int) -> tuple[Callable[[], None], int]:
     codec = jax.device_put(Latents(config.codec.channels), everywhere)
     given = sharding.place_batch(batch(config, clips), mesh)
     advance = jax.jit(
-        step.make_flow_train_step(model, config, mesh),
+        flow_step.make_flow_train_step(model, config, mesh),
         donate_argnums=0,
         out_shardings=(places, everywhere),
     )

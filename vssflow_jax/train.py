@@ -7,37 +7,22 @@ status 75. Several processes, one a host, make one run: docs/pod.md.
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 from absl import flags
 
-from vssflow_jax import bundled, conditions
 from vssflow_jax.codecs.interface import hash_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
-from vssflow_jax.config import validation as fields
-from vssflow_jax.data import mix, pipeline, shards
+from vssflow_jax.data import shards
 from vssflow_jax.generation.hooks import evaluate_periodically, write_samples
-from vssflow_jax.training import (
-    checkpoint,
-    codec_step,
-    distributed,
-    loop,
-    preemption,
-    sharding,
-    state,
-)
-from vssflow_jax.training.codec_setup import FITTED_FIELDS, ensure_codec, write_codec
-
-SCHEDULING = ("remat", "unroll")  # fields of config.model that change no number
-TASKS = {"flow": loop.flow_task, "codec": codec_step.codec_task}
+from vssflow_jax.training import distributed, loop, preemption, setup, sharding, state
+from vssflow_jax.training.codec_setup import ensure_codec, write_codec
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -58,145 +43,69 @@ def ensure_shards(config, workdir: Path) -> Path:
 
     print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
     count = build.DEFAULT_CLIPS if config.data.corpus_clips is None else config.data.corpus_clips
-    settings = build.CorpusSettings(clips=count, seed=config.seed)
-    manifest = build.build_corpus(workdir / "corpus", settings)
+    manifest = build.build_corpus(workdir / "corpus", clips=count, seed=config.seed)
     prepare(manifest, folder, max_seconds=config.data.duration)
     return folder
 
 
-def check(config, workdir: Path) -> None:
-    """Raises an InputError for what can be known to be wrong before anything is made."""
-    fields.check(config)
-    if config.train.task == "codec":
-        codec_step.check_config(config)
-    start = config.train.init_from
-    if start and not bundled.find_workdir(start).is_dir():
-        raise InputError(
-            f"train.init_from: found {start!r}, expected the folder of a run or a model"
-        )
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"--workdir={workdir}: found a file, expected a folder")
-
-
-def model_identity(config) -> dict:
-    """What the checkpoints of this run's network must have been made with."""
-    if config.train.task == "codec":
-        return {k: v for k, v in config.codec.to_dict().items() if k not in FITTED_FIELDS}
-    return {k: v for k, v in config.model.to_dict().items() if k not in SCHEDULING}
-
-
-def training_clips(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
-    """The training split's clips with sound, of some tasks (none: of all).
-
-    Raises:
-      InputError: there are none.
-    """
-    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks, replace_corrupt=True)
-    if not len(records):
-        raise InputError(
-            f"{folder}: found no training clips with sound of the tasks "
-            f"{tuple(tasks) or conditions.TASKS}, expected some"
-        )
-    return records
-
-
-def mixer(config, folder: Path, records, rates) -> mix.Mixer | None:
-    """What makes joint clips of speech and sound clips; None where the config has it off."""
-    if not config.data.mix.ratio:
-        return None
-    speech, sound = (training_clips(config, folder, (task,)) for task in ("speech", "sound"))
-    by_time = config.model.time_aligned_sync
-    return mix.make_mixer(config.data.mix, records, speech, sound, rates, by_time)
-
-
 def train(config, workdir: str | Path) -> None:
     """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
-    workdir, began = Path(workdir), time.perf_counter()
-    check(config, workdir)
-    checkpoint.check_no_conversion(workdir)
+    workdir, start = Path(workdir), time.perf_counter()
+    setup.check(config, workdir)
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
-    keep_compiled(config.train.compilation_cache or workdir / "compiled")
+    setup.set_compilation_cache(config.train.compilation_cache or workdir / "compiled")
     mesh = sharding.make_mesh(dict(config.mesh))
     sharding.check_config(config, mesh)
     with distributed.main_process_first("shards and codec"):
-        folder = ensure_shards(config, workdir)
-        records = training_clips(config, folder, config.data.tasks)
-        codec = ensure_codec(config, records, workdir)
-    info = shards.load_dataset_info(folder)
-    rates = {name: feature["rate"] for name, feature in info["features"].items()}
-    statistics = {**info["statistics"], "rates": rates}
+        dataset = setup.open_dataset(config, ensure_shards(config, workdir))
+        codec = ensure_codec(config, dataset.records, workdir)
     with config.unlocked():
-        config.data.shards = str(folder)
-    spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
-    rows = sharding.local_rows(config.data.batch_size, mesh)
-    batches = pipeline.iterate_training_batches(
-        records,
-        spec,
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        mixer=mixer(config, folder, records, rates),
-        workers=config.data.workers,
-        rows=rows,
+        config.data.shards = str(dataset.folder)
+    run = loop.Run(
+        config,
+        workdir,
+        mesh,
+        codec,
+        setup.make_training_data(config, dataset, mesh),
+        setup.run_identity(config, hash_codec(codec), dataset.hash),
+        setup.TASKS[config.train.task],
     )
-    identity = {
-        "codec": hash_codec(codec),
-        "dataset": info["hash"],
-        "model": model_identity(config),
-        "batch_size": config.data.batch_size,
-    }
-    trains = TASKS[config.train.task]
-    run = loop.Run(config, workdir, mesh, codec, batches, spec, identity, len(records), trains)
-    if (
-        distributed.is_main_process()
-    ):  # only now is it known that the config fits what the run has made so far
-        write_text(workdir / "statistics.json", json.dumps(statistics, indent=1))
-        write_text(workdir / "config.json", config.to_json(indent=1))
-        count = state.count_parameters(run.state.params)
-        print(f"{count:,} parameters, {len(records)} training clips, {dict(mesh.shape)}")
-        if run.done:
-            print(f"going on from step {run.done}")
-        sys.stdout.flush()
-    valid = shards.open_split(
-        folder, "valid", with_wave=True, tasks=config.data.tasks, replace_corrupt=True
-    )
-    validation = functools.partial(
-        pipeline.iterate_validation_batches,
-        valid,
-        spec,
-        batch_size=config.data.batch_size,
-        max_examples=config.train.validate_clips,
-        rows=rows,
-    )
-    sample = write_samples(workdir, config, codec, statistics, valid)
-    score = evaluate_periodically(config, folder, codec, statistics)
-    run.train(
-        lambda step, current: sample(step, current) or score(step, current),
-        validation if len(valid) else None,
-    )
-    weights = (
-        distributed.gather_to_host(run.state.weights) if config.train.task == "codec" else None
-    )
+    if distributed.is_main_process():  # the config fits what the run has made so far
+        write_description(run, dataset)
+    run.train(make_hook(run, codec, dataset))
+    trains_codec = config.train.task == "codec"
+    weights = distributed.gather_to_host(run.state.weights) if trains_codec else None
     distributed.shutdown()
     if not distributed.is_main_process():
         return
-    if weights is not None:
-        write_codec(config, workdir, codec, weights, records)
-    print(
-        f"trained {config.train.steps} steps; {time.perf_counter() - began:.0f} s in all",
-        flush=True,
-    )
+    if trains_codec:
+        write_codec(config, workdir, codec, weights, dataset.records)
+    seconds = time.perf_counter() - start
+    print(f"trained {config.train.steps} steps; {seconds:.0f} s in all", flush=True)
     if config.train.evaluate:
         preemption.exit_on_signals()
-        finish(config, workdir)
+        evaluate_and_report(config, workdir)
 
 
-def keep_compiled(folder: str | Path) -> None:
-    """Keeps compiled programs in a folder for later starts, unless JAX's own variable names one."""
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(Path(folder).resolve()))
+def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
+    """Writes config.json and statistics.json of a run, and prints its size."""
+    write_text(run.workdir / "statistics.json", json.dumps(dataset.statistics, indent=1))
+    write_text(run.workdir / "config.json", run.config.to_json(indent=1))
+    count = state.count_parameters(run.state.params)
+    print(f"{count:,} parameters, {len(dataset.records)} training clips, {dict(run.mesh.shape)}")
+    if run.step:
+        print(f"resuming from step {run.step}")
+    sys.stdout.flush()
 
 
-def finish(config, workdir: Path) -> None:
+def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> loop.Hook:
+    """The hook that generates samples and scores them while training."""
+    sample = write_samples(run.workdir, run.config, codec, dataset.statistics, dataset.validation)
+    score = evaluate_periodically(run.config, dataset.folder, codec, dataset.statistics)
+    return lambda step, train_state: sample(step, train_state) or score(step, train_state)
+
+
+def evaluate_and_report(config, workdir: Path) -> None:
     """Scores the run on its test split and writes the report."""
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.reports.run import write_report

@@ -12,7 +12,7 @@ from vssflow_jax.evaluation import aggregate, protocol
 from vssflow_jax.evaluation.evaluator import BATCH_SIZE, TaskScores
 from vssflow_jax.evaluation.metrics.common import Values
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.training import step
+from vssflow_jax.training import flow_step
 
 SPLIT = "test"
 DRAWS = 4  # of noise and time for each clip
@@ -26,7 +26,7 @@ def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips:
     """
     config = generator.config.copy_and_resolve_references()
     config.seed = 0
-    loss = jax.jit(step.make_validation_loss(generator.synthesizer.model, config))
+    loss = jax.jit(flow_step.make_validation_loss(generator.synthesizer.model, config))
     spec = pipeline.BatchSpec.from_duration(config.data.duration, generator.statistics["rates"])
     found = {}
     for task in tasks:

@@ -29,7 +29,7 @@ from vssflow_jax.evaluation import protocol
 from vssflow_jax.evaluation.evaluator import Evaluator
 from vssflow_jax.generation import scoring
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.training import codec_setup, preemption, state
+from vssflow_jax.training import codec_setup, preemption, setup, state
 
 SCORES = "scores.json"  # in a finished run's folder
 
@@ -92,12 +92,12 @@ def main() -> None:
     if unknown:
         raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
     recipe, folder = command_line.loaded(config), Path(workdir)
-    train.keep_compiled(folder / "compiled")
+    setup.set_compilation_cache(folder / "compiled")
     preemption.exit_on_signals()
     data = train.ensure_shards(recipe, folder)
     with recipe.unlocked():
         recipe.data.shards = str(data)
-    codec = codec_setup.ensure_codec(recipe, train.training_clips(recipe, data, ()), folder)
+    codec = codec_setup.ensure_codec(recipe, setup.open_training_split(recipe, data, ()), folder)
     evaluator = None
     for seed in map(int, SEEDS.value):
         for name in ROWS.value:

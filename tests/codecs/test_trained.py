@@ -17,7 +17,7 @@ from vssflow_jax.codecs import interface as codecs
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
-from vssflow_jax.training import codec_setup, codec_step, sharding
+from vssflow_jax.training import codec_setup, codec_step, setup, sharding
 
 SPEC = pipeline.BatchSpec.from_duration(2.0, {})
 BATCH = 4
@@ -167,7 +167,11 @@ def test_divergence_is_that_of_a_normal_distribution():
 def test_the_loss_falls_on_chirps():
     config = small(train__steps=80, codec__width=32, optim__learning_rate=5e-3)
     task = codec_step.codec_task(config, SPEC, start(), mesh())
-    state, step, validate = task.make(), jax.jit(task.step), jax.jit(task.validation)
+    state, step, validate = (
+        task.init_state(),
+        jax.jit(task.train_step),
+        jax.jit(task.validation_loss),
+    )
     before = validate(state.ema, start(), batch(99), 0)
     for number in range(config.train.steps):
         state, metrics = step(state, start(), batch(number % 4))
@@ -190,7 +194,7 @@ def taken_away(workdir, into):
 def test_a_run_that_is_cut_off_gives_the_same_codec_bit_for_bit(
     tiny_run, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(train, "keep_compiled", lambda folder: None)
+    monkeypatch.setattr(setup, "set_compilation_cache", lambda folder: None)
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     config = small(data__shards=str(tiny_run / "shards"), train__steps=4)
     with monkeypatch.context() as patch:
@@ -198,7 +202,7 @@ def test_a_run_that_is_cut_off_gives_the_same_codec_bit_for_bit(
         train.train(config, straight)
     assert not (cut / "codec").exists()
     train.train(config, cut)
-    assert "going on from step 2" in capsys.readouterr().out
+    assert "resuming from step 2" in capsys.readouterr().out
     for name in ("codec.json", "codec.safetensors"):
         assert (cut / "codec" / name).read_bytes() == (straight / "codec" / name).read_bytes()
     losses = [

@@ -1,6 +1,5 @@
 """The table of fields: defaults, allowed values, None, and that every field is read."""
 
-import numpy as np
 import pytest
 from helpers import config_reads, tiny_configs
 from helpers.paths import ROOT
@@ -10,7 +9,6 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import fields, load_recipe, validation
 from vssflow_jax.flow import solvers
 from vssflow_jax.models import dit
-from vssflow_jax.training import codec_setup
 
 RECIPES = sorted(
     str(path.relative_to(ROOT / "configs").with_suffix(""))
@@ -125,11 +123,3 @@ def test_a_recipe_that_is_no_python_is_said_to_be_so(tmp_path):
     )
     assert done.returncode == 2 and done.stderr.startswith("error: --config: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_a_fitted_codec_decodes_with_the_iterations_of_the_config(tmp_path):
-    config = load_recipe("quickstart")
-    config.codec.update(iterations=5, channels=8)
-    waves = np.random.default_rng(0).integers(-9999, 9999, (4, 64_000)).astype(np.int16)
-    records = [{"wave": wave} for wave in waves]
-    assert codec_setup.ensure_codec(config, records, tmp_path).iterations == 5

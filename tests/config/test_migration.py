@@ -64,17 +64,6 @@ def test_a_value_of_another_type_is_named():
         migration.parse_config({"model": {"layers": "many"}}, "config.json")
 
 
-def test_the_network_of_an_old_checkpoint_has_todays_names():
-    old = {"route": "joint", "rotate_keys": True, "projected": {"clip": 0, "lips": 64}}
-    assert migration.migrate_model(old) == {
-        "route": "joint",
-        "cross_attention_rope": True,
-        "projected_widths": {"clip": None, "lips": 64},
-    }
-    codec = {"width": 8, "encoder_blocks": 1, "divergence": 0.5}
-    assert migration.migrate_model(codec) == {"width": 8, "encoder_blocks": 1, "kl_weight": 0.5}
-
-
 @pytest.mark.parametrize("name", bundled.list_models())
 def test_bundled_models_have_todays_names(name):
     saved = json.loads((bundled.model_folder(name) / bundled.CONFIG).read_text())

@@ -5,7 +5,6 @@ import json
 import re
 
 import jax
-import jax.numpy as jnp
 import pytest
 from helpers.paths import ROOT
 
@@ -15,8 +14,8 @@ from vssflow_jax.config import load_recipe
 from vssflow_jax.config.recipes import recipe_module
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import sharding, step
-from vssflow_jax.training.loop import make_init_state
+from vssflow_jax.training import sharding
+from vssflow_jax.training.flow_step import make_init_state
 from vssflow_jax.training.state import count_parameters
 
 PAPERS = ("joint", "v2s", "visualtts", "tts", "joint_synthetic")
@@ -105,32 +104,3 @@ def test_recipes_differ_in_what_they_are_named_after():
         "ablations/layers_15": {"model.layers"},
         "ablations/masked_lips": {"dropout.frame_ratios"},
     }
-
-
-# ---- masked frames ------------------------------------------------------------------------
-
-
-def frames_kept(ratios, granularity, seed=0, batch=400, length=50):
-    dropout = base.default_config().dropout
-    dropout.update(frame_ratios=ratios, granularity=granularity)
-    keep = {name: jnp.ones(batch) for name in conditions.NAMES}
-    keep["lips"] = keep["lips"].at[0].set(0)
-    return step.sample_frame_masks(jax.random.key(seed), keep, length, dropout)
-
-
-def test_masked_frames_are_the_share_that_was_asked():
-    keep = frames_kept((0.3,), "batch")
-    assert keep["lips"].shape == keep["sync"].shape == (400, 50)
-    assert all(keep[name].shape == (400,) for name in ("clip", "speaker", "phonemes"))
-    assert keep["sync"].mean() == pytest.approx(0.7, abs=0.02)
-    assert not keep["lips"][0].any(), "an absent condition stays absent"
-    both = (keep["lips"][1:] * keep["sync"][1:]).mean()
-    assert both == pytest.approx(0.49, abs=0.02), "lips and sync are masked apart"
-
-
-def test_all_or_nothing_is_drawn_a_batch_or_an_example():
-    shares = {float(frames_kept((0.0, 1.0), "batch", seed)["sync"].mean()) for seed in range(12)}
-    assert shares == {0.0, 1.0}
-    an_example = frames_kept((0.0, 1.0), "example")["sync"].mean(-1)
-    assert set(an_example.tolist()) == {0.0, 1.0}
-    assert an_example.mean() == pytest.approx(0.5, abs=0.1)

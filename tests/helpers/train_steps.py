@@ -15,7 +15,8 @@ from flax import struct
 
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
-from vssflow_jax.training import loop, sharding, step
+from vssflow_jax.models import vssflow
+from vssflow_jax.training import flow_step, sharding
 
 SPEC = pipeline.BatchSpec.from_duration(1.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
 CHANNELS, BATCH = 4, 16
@@ -83,9 +84,9 @@ def batch(number, spoil=False):
 def start(config, mesh):
     """First state, compiled step, codec."""
     codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
-    model = loop.vssflow.build_model(config, CHANNELS)
-    make = loop.make_init_state(model, config, SPEC, CHANNELS, mesh)
-    return make(), jax.jit(step.make_flow_train_step(model, config, mesh)), codec
+    model = vssflow.build_model(config, CHANNELS)
+    make = flow_step.make_init_state(model, config, SPEC, CHANNELS, mesh)
+    return make(), jax.jit(flow_step.make_flow_train_step(model, config, mesh)), codec
 
 
 def losses(sizes, steps=10, **changes):

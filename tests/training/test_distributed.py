@@ -166,8 +166,8 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
     until_checkpoint(shared, 12, (first, second))
     second.send_signal(signal.SIGTERM)
     assert [p.wait(timeout=300) for p in (first, second)] == [75, 75], said(first) + said(second)
-    assert "going on from step" in said(first)
-    assert "going on from step" not in said(second)  # written once
+    assert "resuming from step" in said(first)
+    assert "resuming from step" not in said(second)  # written once
 
     third = start(shared, 8, "--config.mesh.data=1", "--config.mesh.fsdp=8")
     until_checkpoint(shared, 30, (third,))

@@ -39,7 +39,7 @@ from vssflow_jax.common import safetensors_io
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.models import duration_model, vssflow
-from vssflow_jax.training import checkpoint, loop
+from vssflow_jax.training import checkpoint, init_from
 from vssflow_jax.training.state import init_state
 from vssflow_jax.weights import mapping, network, vssflow_names
 from vssflow_jax.weights.torch_files import read_tensors
@@ -115,7 +115,7 @@ def test_training_starts_from_a_conversion_in_another_folder(tmp_path):
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vssflow_names.parameter_shapes(built())
     )
-    first = loop.init_from_weights(init_state(zeros, recipe()), str(ours), "any codec")
+    first = init_from.init_from_weights(init_state(zeros, recipe()), str(ours), "any codec")
     expected = flatten_dict(checkpoint.load_weights(ours)[0], sep="/")
     for found in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in flatten_dict(found, sep="/").items()}, expected)

@@ -42,6 +42,8 @@ class Field:
       allowed: values that it may have.
       unit: of its value, where it has one.
       optional: it may be None, whose meaning `meaning` tells.
+      mutable: a run may resume with another value. All other fields change the course of a run:
+        its checkpoints keep them, and resuming with other values is refused.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Field:
     allowed: Rule = ANY
     unit: str = ""
     optional: bool = False
+    mutable: bool = False
 
 
 GROUPS = {
@@ -75,11 +78,11 @@ FIELDS = (
           allowed=SEED),
 
     Field("data.shards", str, "",
-          "folder of shards; empty: WORKDIR/shards, made from the corpus if need be"),
+          "folder of shards; empty: WORKDIR/shards, made from the corpus if need be", mutable=True),
     Field("data.corpus", str, "", "built-in corpus to make shards from where data.shards is empty",
-          allowed=one_of("", "miniav")),
+          allowed=one_of("", "miniav"), mutable=True),
     Field("data.corpus_clips", int, None, "size of the built-in corpus; None: its default",
-          allowed=at_least(9), unit="clips", optional=True),
+          allowed=at_least(9), unit="clips", optional=True, mutable=True),
     Field("data.tasks", tuple, (), "train on examples of these tasks only; empty: of all",
           allowed=each(one_of(*conditions.TASKS))),
     Field("data.duration", float, 10.0, "length of a training example", allowed=POSITIVE, unit="s"),
@@ -87,14 +90,15 @@ FIELDS = (
     Field("data.workers", int, 0, "processes that read and decode; 0: threads of the main process",
           allowed=at_least(0)),
     Field("data.max_corrupt_fraction", float, 0.01,
-          "fraction of the training examples that may be unreadable", allowed=FRACTION),
+          "fraction of the training examples that may be unreadable", allowed=FRACTION,
+          mutable=True),
     Field("data.mix.ratio", float, 0.0, "fraction of the training examples that are mixtures",
           allowed=FRACTION),
     Field("data.mix.add_ratio", float, 0.5,
           "fraction of the mixtures in which speech is added to the sound; "
           "in the others it replaces the sound", allowed=FRACTION),
 
-    Field("codec.folder", str, "", "folder of the codec to use; empty: fit one"),
+    Field("codec.folder", str, "", "folder of the codec to use; empty: fit one", mutable=True),
     Field("codec.channels", int, 128, "latent channels of a fitted codec", allowed=at_least(1)),
     Field("codec.whitening", float, 0.5,
           "0 keeps the variances of the latent channels, 1 makes them equal", allowed=FRACTION),
@@ -134,9 +138,9 @@ FIELDS = (
           allowed=at_least(0), unit="channels"),
     Field("model.remat", str, "dots",
           "what the backward pass computes again: nothing, whole layers, or all but the products "
-          "with weights", allowed=one_of("none", "layer", "dots")),
+          "with weights", allowed=one_of("none", "layer", "dots"), mutable=True),
     Field("model.unroll", int, 1, "layers in one iteration of the compiled loop",
-          allowed=at_least(1)),
+          allowed=at_least(1), mutable=True),
     *(
         Field(f"model.projected_widths.{name}", int, None,
               "None: the width of the condition table (conditions.py)",
@@ -182,53 +186,57 @@ FIELDS = (
 
     Field("train.task", str, "flow", "what is trained", allowed=one_of("flow", "codec")),
     Field("train.init_from", str, "",
-          "run, conversion or bundle whose weights and codec this run starts from; empty: none"),
-    Field("train.steps", int, 250_000, "length of the run", allowed=at_least(1), unit="steps"),
+          "run, conversion or bundle whose weights and codec this run starts from; empty: none",
+          mutable=True),
+    Field("train.steps", int, 250_000,
+          "length of the run; a resumed run may get another, and a cosine schedule follows it",
+          allowed=at_least(1), unit="steps", mutable=True),
     Field("train.log_every", int, 100, "between lines of metrics.jsonl", allowed=at_least(1),
-          unit="steps"),
+          unit="steps", mutable=True),
     Field("train.checkpoint_every", int, 2000, "between checkpoints", allowed=at_least(1),
-          unit="steps"),
+          unit="steps", mutable=True),
     Field("train.keep_checkpoints", int, 3,
           "newest checkpoints to keep, besides the one with the least valid_loss",
-          allowed=at_least(1)),
+          allowed=at_least(1), mutable=True),
     Field("train.grad_accumulation", int, 1,
           "parts of a batch that are computed one after another to save memory",
-          allowed=at_least(1)),
+          allowed=at_least(1), mutable=True),
     Field("train.max_skipped_steps", int, 10,
           "steps in a row without a finite loss and gradient at which the run stops",
-          allowed=at_least(1), unit="steps"),
+          allowed=at_least(1), unit="steps", mutable=True),
     Field("train.validate_every", int, 2000, "between validation losses; 0: never",
-          allowed=at_least(0), unit="steps"),
+          allowed=at_least(0), unit="steps", mutable=True),
     Field("train.validate_clips", int, 256, "validation clips for that loss",
-          allowed=at_least(1), unit="clips"),
+          allowed=at_least(1), unit="clips", mutable=True),
     Field("train.compilation_cache", str, "",
-          "folder that keeps compiled programs; empty: WORKDIR/compiled"),
+          "folder that keeps compiled programs; empty: WORKDIR/compiled", mutable=True),
     Field("train.sample_every", int, 10_000, "between samples written while training; 0: never",
-          allowed=at_least(0), unit="steps"),
+          allowed=at_least(0), unit="steps", mutable=True),
     Field("train.evaluate_every", int, 0,
           "between scores of a few validation clips while training; 0: never",
-          allowed=at_least(0), unit="steps"),
+          allowed=at_least(0), unit="steps", mutable=True),
     Field("train.evaluate", bool, False,
-          "after the last step, evaluate on the test split and write the report"),
+          "after the last step, evaluate on the test split and write the report", mutable=True),
     Field("train.evaluate_clips", int, 64, "test clips a task for that evaluation",
-          allowed=at_least(1), unit="clips"),
+          allowed=at_least(1), unit="clips", mutable=True),
 
     Field("sample.solver", str, "euler", "ODE solver",
-          allowed=one_of("euler", "midpoint", "heun", "rk4", "dopri5")),
-    Field("sample.steps", int, 25, "solver steps", allowed=at_least(1), unit="steps"),
-    Field("sample.guidance", float, 3.0, "guidance scale of all conditions", allowed=FINITE),
+          allowed=one_of("euler", "midpoint", "heun", "rk4", "dopri5"), mutable=True),
+    Field("sample.steps", int, 25, "solver steps", allowed=at_least(1), unit="steps", mutable=True),
+    Field("sample.guidance", float, 3.0, "guidance scale of all conditions", allowed=FINITE,
+          mutable=True),
     *(
         Field(f"sample.scales.{name}", float, None, "None: sample.guidance",
-              allowed=FINITE, optional=True)
+              allowed=FINITE, optional=True, mutable=True)
         for name in conditions.NAMES
     ),
 
     Field("mesh.data", int, -1, "devices that split the batch; -1: all that are left",
-          allowed=DEVICES, unit="devices"),
+          allowed=DEVICES, unit="devices", mutable=True),
     Field("mesh.fsdp", int, 1, "devices that split the batch and the parameters; -1: as above",
-          allowed=DEVICES, unit="devices"),
+          allowed=DEVICES, unit="devices", mutable=True),
     Field("mesh.tensor", int, 1, "devices that split heads and hidden widths; -1: as above",
-          allowed=DEVICES, unit="devices"),
+          allowed=DEVICES, unit="devices", mutable=True),
 
     Field("precision.compute", str, "float32", "of the network",
           allowed=one_of("float32", "bfloat16")),
@@ -268,6 +276,11 @@ def flatten(tree: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str,
         nested = isinstance(value, Mapping | ConfigDict)
         values |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return values
+
+
+def fixed_fields(config) -> dict[str, Any]:
+    """The fields that change the course of a run, by dotted names."""
+    return {field.name: value_of(config, field.name) for field in FIELDS if not field.mutable}
 
 
 def value_of(config, name: str) -> Any:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.config.fields import FIELDS, default_config, flatten, nest
+from vssflow_jax.config.fields import FIELDS, default_config, flatten
 
 RENAMED = {
     "data.max_corrupt": "data.max_corrupt_fraction",
@@ -61,12 +61,6 @@ def migrate(fields: Mapping[str, Any]) -> dict[str, Any]:
             value = OLD_VALUES.get((name, value), value)
         migrated[name] = value
     return migrated
-
-
-def migrate_model(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the network in a checkpoint's identity, `model`'s or `codec`'s, migrated."""
-    group = "codec" if "encoder_blocks" in fields else "model"
-    return nest(migrate(flatten({group: fields}))).get(group, {})
 
 
 def parse_config(values: Mapping, where: str) -> ConfigDict:

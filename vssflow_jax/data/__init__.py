@@ -1,1 +1,0 @@
-"""What training reads and writes: manifests, shards, batches, and mixed examples."""

@@ -1,1 +1,0 @@
-"""Raw media to shards: records of examples, jobs, Apache Beam, and validation."""

@@ -1,1 +1,0 @@
-"""Texts to phonemes and their times on the latent grid."""

@@ -23,7 +23,7 @@ from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.tpu_estimate import collectives, costs, hlo
 from vssflow_jax.tpu_estimate.fields import with_fields
-from vssflow_jax.training import checkpoint, loop, sharding, step
+from vssflow_jax.training import checkpoint, flow_step, sharding
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -84,7 +84,7 @@ def step_arguments(config, mesh) -> tuple:
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     try:
         model = vssflow.build_model(config, codec.channels)
-        make = loop.make_init_state(model, config, spec, codec.channels, mesh)
+        make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)
         state = jax.eval_shape(make)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"--config: found a value that makes no model: {error}") from None
@@ -115,7 +115,7 @@ def compile_step(config, mesh) -> Program:
     with jax.default_matmul_precision(config.precision.matmul):
         places = jax.tree.map(lambda leaf: leaf.sharding, shapes[0])
         jitted = jax.jit(
-            step.make_flow_train_step(model, config, mesh),
+            flow_step.make_flow_train_step(model, config, mesh),
             donate_argnums=0,
             out_shardings=(places, jax.NamedSharding(mesh, jax.P())),
         )
@@ -179,7 +179,7 @@ def count_model_flops(config, shapes, mesh) -> int:
     plain = with_fields(config, {"model.remat": "none"})
     model = step_arguments(plain, mesh)[0]
     return count_traced_flops(
-        jax.make_jaxpr(step.make_flow_train_step(model, plain, mesh))(*shapes).jaxpr
+        jax.make_jaxpr(flow_step.make_flow_train_step(model, plain, mesh))(*shapes).jaxpr
     )
 
 

@@ -10,9 +10,11 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,6 +27,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
 from vssflow_jax.common.safetensors_io import read_arrays
 from vssflow_jax.config import fields, migration
+from vssflow_jax.models import duration_model
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -76,13 +79,13 @@ class Checkpoints:
     def save(self, step: int, state: TrainState, position: dict, identity: dict) -> None:
         """Saves a step in the background: state, data position, hashes and config.
 
-        The weights that sampling takes are an item of their own, which it reads alone. A disk
-        without room for them raises OSError here, before anything is written; what goes wrong
-        later is raised by the next save, by `wait` or by `close`. Until a save is whole, the
-        one before it stays.
+        The weights to sample with are an item of their own, which sampling reads alone: the
+        averages, or the parameters if none are averaged. A disk without room for a checkpoint
+        raises OSError here, before anything is written; later errors are raised by the next
+        save, by `wait` or by `close`. Until a save is complete, the one before it stays.
         """
-        self.wait()  # for its room, and for what went wrong
-        rest, weights = state.replace(ema=None), state.weights
+        self.wait()  # for its room, and for its errors
+        rest, weights = state.replace(**{_weights_field(state): None}), state.weights
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves((rest, weights)))
         if shutil.disk_usage(self.folder.parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
@@ -95,35 +98,60 @@ class Checkpoints:
         self._manager.save(step, args=items)
 
     def latest(self) -> int | None:
-        """Newest whole step, or None."""
+        """The newest complete step, or None."""
         return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """All complete steps."""
+        return sorted(self._manager.all_steps())
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict]:
         """State and data position of a step; `like` gives shapes and shardings."""
-        items = {
-            "state": _restore_args(like.replace(ema=None)),
-            "position": ocp.args.JsonRestore(),
-        }
-        if like.ema is not None:
-            items["weights"] = _restore_args(like.ema)
-        found = self._manager.restore(step, args=ocp.args.Composite(**items))
-        return found.state.replace(ema=found.get("weights")), found.position
+        field, saved = _weights_field(like), self._read_metadata(step, "state")
+        items = {"position": ocp.args.JsonRestore()}
+        # Older checkpoints without averages have the parameters in their state, too.
+        in_state = saved.get(field) is not None
+        if not in_state:
+            items["weights"] = _restore_args(like.weights)
+        rest = like if in_state else like.replace(**{field: None})
+        leaves, saved_names = _flatten(rest), _flatten(saved).keys()
+        sources = {name: _find_saved(name, saved_names) for name in leaves}
+        wanted = {sources[name]: leaf for name, leaf in leaves.items()}
+        items["state"] = _restore_args(
+            jax.tree_util.tree_map_with_path(lambda path, _: wanted[_name(path)], saved)
+        )
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        arrays = _flatten(restored.state)
+        state = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: arrays[sources[_name(path)]], rest
+        )
+        return state if in_state else state.replace(**{field: restored.weights}), restored.position
 
     def weights(self, step: int):
         """What sampling takes of a step, on one device, whatever mesh it was saved from."""
         place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        found = ocp.StandardCheckpointHandler().metadata(self.folder / str(step) / "weights")
         like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), found.tree
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            self._read_metadata(step, "weights"),
         )
         items = ocp.args.Composite(weights=_restore_args(like))
         return self._manager.restore(step, args=items).weights
 
+    def _read_metadata(self, step: int, item: str):
+        """The tree of an item's arrays, as it was saved: shapes and types."""
+        return ocp.StandardCheckpointHandler().metadata(self.folder / str(step) / item).tree
+
     def identity(self, step: int) -> dict:
-        """What a step was made with: hashes and config."""
+        """What a step was made with: hashes of codec and data set, and the config's fixed fields.
+
+        Older checkpoints have only some of the fields; the run's config.json has them all.
+        """
         items = ocp.args.Composite(identity=ocp.args.JsonRestore())
         identity = self._manager.restore(step, args=items).identity
-        return {**identity, "model": migration.migrate_model(identity.get("model", {}))}
+        workdir = self.folder.parent
+        if "config" not in identity and (workdir / bundled.CONFIG).is_file():
+            identity["config"] = fields.fixed_fields(read_config(workdir))
+        return identity
 
     def wait(self) -> None:
         """Returns when every save is whole; raises what went wrong in the background."""
@@ -151,6 +179,38 @@ class Checkpoints:
                     self.close()
             raise
         self.close()
+
+
+def _weights_field(state: TrainState) -> str:
+    """The field of a state that a checkpoint keeps as its item `weights`."""
+    return "params" if state.ema is None else "ema"
+
+
+def _name(path) -> str:
+    """A path in a tree as `a/b/0`."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _flatten(tree) -> dict[str, Any]:
+    """The leaves of a tree by their paths."""
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _find_saved(name: str, saved_names: Collection[str]) -> str:
+    """The name that an array of a state has in a checkpoint of any age.
+
+    In older ones the optimizer's state is {"main": …, "durations": …}, or that of `main` alone
+    if there is no duration model, and not `optax.partition`'s, where each part has the paths of
+    all parameters.
+    """
+    optimizer = re.match(r"opt_state/inner_states/(\w+)/inner_state/", name)
+    if name in saved_names or not optimizer:
+        return name
+    rest = name[optimizer.end() :]
+    if optimizer[1] == duration_model.PARAMS_KEY:
+        rest = rest.replace(f"/{duration_model.PARAMS_KEY}/", "/")
+    older = f"opt_state/{optimizer[1]}/{rest}"
+    return older if older in saved_names else f"opt_state/{rest}"
 
 
 def _make_handlers(processes: ocp.options.MultiprocessingOptions) -> dict:
@@ -221,10 +281,15 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
         )
         return params, facts.pop("step", 0), facts
     checkpoints, newest = open_newest(workdir)
-    step = step or newest
-    found = checkpoints.weights(step), step, checkpoints.identity(step)
+    if step is None:
+        step = newest
+    elif step not in checkpoints.steps():
+        raise InputError(
+            f"{workdir}: found no checkpoint {step}, expected one of {checkpoints.steps()}"
+        )
+    weights, identity = checkpoints.weights(step), checkpoints.identity(step)
     checkpoints.close()
-    return found
+    return weights, step, identity
 
 
 def read_export(workdir: Path) -> dict:
@@ -276,24 +341,33 @@ def read_config(workdir: str | Path) -> ConfigDict:
         raise InputError(f"{path}: not a run's config: {error}") from None
 
 
-def check_identity(found: dict, expected: dict, where: str) -> None:
-    """Compares what a checkpoint was made with to what is at hand, key by key.
+def check_identity(saved: Mapping, expected: Mapping, where: str) -> None:
+    """Compares what a checkpoint was made with to what is at hand.
 
-    Config fields that are newer than the checkpoint had the base's value then.
+    Args:
+      saved: of the checkpoint: `codec` and `dataset`, hashes; `config`, fields by dotted names.
+        Fields that are newer than the checkpoint had their default then.
+      expected: some of the same keys.
+      where: the checkpoint, for messages.
 
     Raises:
-      InputError: names the first key that differs, and both sides; of a group of fields those
-        that differ.
+      InputError: names what differs, with both values.
     """
-    defaults = json.loads(fields.default_config().to_json())
-    for key, value in expected.items():
-        before, value = json.loads(json.dumps([found.get(key), value]))
-        if isinstance(before, dict):
-            before = {name: before.get(name, defaults[key].get(name)) for name in value}
-            changed = [name for name in value if before[name] != value[name]]
-            before, value = ({name: side[name] for name in changed} for side in (before, value))
-        if before != value:
-            raise InputError(f"{where}: {key} was {before} when it was saved, and is {value} now")
+    before, now = _identity_values(saved), _identity_values(expected)
+    defaults = fields.fixed_fields(fields.default_config())
+    differences = [
+        f"{name}: found {value!r}, expected {before.get(name, defaults.get(name))!r}"
+        for name, value in now.items()
+        if value != before.get(name, defaults.get(name))
+    ]
+    if differences:
+        raise InputError(f"{where}: {'; '.join(differences)}, with which it was saved")
+
+
+def _identity_values(identity: Mapping) -> dict:
+    """Hashes and fields by name, as JSON gives them back."""
+    values = {name: value for name, value in identity.items() if name != "config"}
+    return json.loads(json.dumps(values | dict(identity.get("config", {}))))
 
 
 def abstract_arrays(tree, shardings):

@@ -1,9 +1,9 @@
-"""One step of training a codec: an autoencoder and the magnitudes of its spectrum, one loss.
+"""The codec task: an autoencoder of spectra and its loss.
 
-No waveform is made while training: with frames that overlap as much as these, magnitudes alone
-determine it, so the loss is between spectra, and costs no transform back.
+Training computes no waveform: frames overlap so much that magnitudes alone determine it, so the
+loss compares spectra and needs no inverse transform.
 
-Legend: B clips, n samples, m samples of a crop, T frames, C latent channels.
+Legend: B examples, n samples, m samples of a crop, T frames, C latent channels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FLOW_ONLY = {"grad_accumulation": 1, "init_from": "", "sample_every": 0, "evalua
 
 
 def check_config(config) -> None:
-    """Raises an InputError where the config asks for what only training a flow can do."""
+    """Raises an InputError if the config asks for something that only the flow task has."""
     for name, expected in FLOW_ONLY.items():
         if config.train[name] != expected:
             raise InputError(
@@ -40,10 +40,10 @@ def check_config(config) -> None:
 
 
 def random_crops(wave: jax.Array, frames: jax.Array, length: int, key: jax.Array) -> jax.Array:
-    """A stretch of each clip from anywhere in it: [B, n] -> [B, m].
+    """A random part of each waveform: [B, n] -> [B, m].
 
     Args:
-      wave: clips, padded.
+      wave: padded waveforms.
       frames: [B] latent frames of each that are its own.
       length: m, at most n.
       key: of the places.
@@ -59,17 +59,21 @@ def kl_divergence(mean: jax.Array, deviation: jax.Array) -> jax.Array:
 
 
 def codec_loss(codec: trained.TrainedCodec, wave: jax.Array, noise: jax.Array, weight: float):
-    """Distance of the log spectra of waves [B, m] and of what comes back of them.
+    """Distance between the log spectra of waves [B, m] and of their reconstructions.
 
     L1 over bins, L1 over mel bands, and `weight` times the divergence of the latent, which is
     drawn from its posterior with `noise` [B, L, C].
     """
     target = jnp.maximum(jnp.abs(mels.stft(wave)), MIN_MAGNITUDE)
     mean, deviation = codec.encode(wave)
-    found = jnp.maximum(codec.log_magnitude(mean + deviation * noise), jnp.log(MIN_MAGNITUDE))
-    bins = jnp.mean(jnp.abs(found - jnp.log(target)))
-    heard, wanted = (mels.magnitude_to_log_mel(m, codec.floor) for m in (jnp.exp(found), target))
-    return bins + jnp.mean(jnp.abs(heard - wanted)) + weight * kl_divergence(mean, deviation)
+    decoded = jnp.maximum(codec.log_magnitude(mean + deviation * noise), jnp.log(MIN_MAGNITUDE))
+    bins = jnp.mean(jnp.abs(decoded - jnp.log(target)))
+    decoded_mel, target_mel = (
+        mels.magnitude_to_log_mel(magnitude, codec.floor)
+        for magnitude in (jnp.exp(decoded), target)
+    )
+    mel_bands = jnp.mean(jnp.abs(decoded_mel - target_mel))
+    return bins + mel_bands + weight * kl_divergence(mean, deviation)
 
 
 def codec_task(config, spec, codec: PcaCodec, mesh) -> step.Task:
@@ -93,10 +97,10 @@ def codec_task(config, spec, codec: PcaCodec, mesh) -> step.Task:
         batch = sharding.constrain({name: batch[name] for name in ("wave", "frames")}, mesh)
         wave = random_crops(batch["wave"], batch["frames"], length, place)
         noise = jax.random.normal(draw, (len(wave), length // FRAME, codec.channels))
-        made = trained.init_from_pca(codec, config.codec, params)
-        return codec_loss(made, wave, noise, config.codec.kl_weight)
+        trained_codec = trained.init_from_pca(codec, config.codec, params)
+        return codec_loss(trained_codec, wave, noise, config.codec.kl_weight)
 
-    def validation(params, codec, batch, number):
+    def validation_loss(params, codec, batch, number):
         key = jax.random.fold_in(jax.random.key(config.seed), step.VALIDATION_STREAM)
         return loss(params, codec, batch, jax.random.fold_in(key, number))
 
@@ -106,7 +110,7 @@ def codec_task(config, spec, codec: PcaCodec, mesh) -> step.Task:
 
     places = sharding.make_shardings(jax.eval_shape(init), mesh)
     return step.Task(
-        make=jax.jit(init, out_shardings=places),
-        step=step.make_train_step(jax.value_and_grad(loss), config),
-        validation=validation,
+        init_state=jax.jit(init, out_shardings=places),
+        train_step=step.make_train_step(jax.value_and_grad(loss), config),
+        validation_loss=validation_loss,
     )

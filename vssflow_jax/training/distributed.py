@@ -1,7 +1,7 @@
-"""Several processes as one run: how they find each other, what the first does, how all end.
+"""Several processes as one run: how they connect, wait for each other, and end together.
 
-Processes share the run's folder. The first one (process 0) writes all but checkpoints, which
-each writes its own part of.
+Processes share the run's folder. The main one (process 0) writes everything but the checkpoints,
+of which each process writes its own part.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from vssflow_jax.config import command_line
 
 AUTO = "auto"
 LOST_PROCESS = (
-    "error: a process of this run died or cannot be reached, so all of them end; the same "
-    "command goes on from the newest checkpoint"
+    "error: a process of this run died or cannot be reached, so all of them end; run the same "
+    "command to resume from the newest checkpoint"
 )
 
 # Words in the error of a collective operation that lost a process.
@@ -30,60 +30,62 @@ LOST_PROCESS_WORDS = ("Gloo", "UNAVAILABLE", "closed by peer")
 
 
 def has_several_processes(environment: Mapping[str, str]) -> bool:
-    """Whether the environment is one of several processes: srun's, or a TPU slice's hosts."""
+    """Whether the environment is that of several processes: srun's, or a TPU slice's hosts."""
     slurm = {"SLURM_PROCID", "SLURM_STEP_NODELIST"} <= environment.keys()
     tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1)) if slurm else 1
     slice_hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
     return tasks > 1 or len(slice_hosts) > 1
 
 
-def connect(address: str | None, processes: int | None, process: int | None, seconds: int) -> None:
-    """Joins this process to the others; does nothing where there are none.
+def connect(
+    address: str | None, num_processes: int | None, process_id: int | None, heartbeat: int
+) -> None:
+    """Connects this process to the others; does nothing if there are none.
 
     Args:
       address: HOST:PORT of process 0; "auto": JAX asks the cluster (Cloud TPU, GKE, Slurm); None:
-        as "auto" where the environment shows several processes, else this one is alone.
-      processes: how many there are; None: the cluster says.
-      process: which of them this is; None: the cluster says.
-      seconds: without a sign of life after which a process counts as dead.
+        as "auto" if the environment shows several processes, else this one is alone.
+      num_processes: how many there are; None: the cluster says.
+      process_id: which of them this is; None: the cluster says.
+      heartbeat: seconds without a sign of life after which a process counts as dead.
 
     Raises:
-      InputError: flags that do not go together, or nobody there.
+      InputError: flags that contradict each other, or process 0 does not answer.
     """
-    flags = {"--num_processes": processes, "--process_id": process}
+    flags = {"--num_processes": num_processes, "--process_id": process_id}
     if address in (None, AUTO):
-        given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-        if given:
-            raise InputError(f"found {' '.join(given)}, expected --coordinator_address=HOST:PORT")
+        extra = [f"{name}={value}" for name, value in flags.items() if value is not None]
+        if extra:
+            raise InputError(f"found {' '.join(extra)}, expected --coordinator_address=HOST:PORT")
         if address is None and not has_several_processes(os.environ):
             return
         address = None
-    elif None in flags.values() or not 0 <= process < processes:
+    elif None in flags.values() or not 0 <= process_id < num_processes:
         raise InputError(
-            f"--coordinator_address={address}: found num_processes {processes} and process_id "
-            f"{process}, expected both, the second from 0 to one less than the first"
+            f"--coordinator_address={address}: found num_processes {num_processes} and process_id "
+            f"{process_id}, expected both, the second from 0 to one less than the first"
         )
     elif not address.rpartition(":")[2].isdecimal():
         raise InputError(f"--coordinator_address: found {address!r}, expected HOST:PORT or auto")
     try:
         jax.distributed.initialize(
             address,
-            processes,
-            process,
-            heartbeat_timeout_seconds=seconds,
-            shutdown_timeout_seconds=seconds,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,
         )
     except (ValueError, RuntimeError) as error:
-        found = address or AUTO
-        raise InputError(f"--coordinator_address={found}: cannot join: {error}") from None
+        where = f"--coordinator_address={address or AUTO}"
+        raise InputError(f"{where}: cannot join: {error}") from None
 
 
 @contextlib.contextmanager
 def crash_guard() -> Iterator[None]:
-    """While several processes work as one: a last line on stderr if this one is torn down.
+    """A block in which every way to end this process, one of several, leaves a line on stderr.
 
-    JAX ends a process whose others are lost from within, without a word from Python; a small
-    shell notices that its input was closed without a farewell.
+    JAX aborts a process that has lost the others, without a word from Python. So a small shell
+    waits on a pipe from this process and writes the line if the pipe closes without a farewell.
     """
     if jax.process_count() == 1:
         yield
@@ -103,7 +105,7 @@ def crash_guard() -> Iterator[None]:
 
 
 def _report_error(error: Exception) -> int:
-    """Says on stderr what ends this process; its status."""
+    """Writes to stderr what ends this process; returns its exit status."""
 
     def again():
         raise error
@@ -121,7 +123,7 @@ def _report_error(error: Exception) -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process writes what is written once."""
+    """Whether this process does what only one of them does, such as writing the log."""
     return jax.process_index() == 0
 
 
@@ -133,7 +135,7 @@ def barrier(name: str) -> None:
 
 @contextlib.contextmanager
 def main_process_first(name: str) -> Iterator[None]:
-    """A block that process 0 does before the others do."""
+    """A block that the main process runs before the others do."""
     if not is_main_process():
         barrier(name)
     yield
@@ -142,12 +144,12 @@ def main_process_first(name: str) -> Iterator[None]:
 
 
 def gather_to_host(tree):
-    """Arrays that lie on several hosts, on each of them; collective. Others stay as they are."""
+    """The arrays of a tree that are spread over several hosts, on each host; a collective call."""
     return multihost_utils.process_allgather(tree, tiled=True) if jax.process_count() > 1 else tree
 
 
 def shutdown() -> None:
-    """Ends the common work, when all have come here; each process goes on by itself."""
+    """Waits for all processes and disconnects; each may then go on by itself."""
     if jax.process_count() > 1:
-        barrier("part")
+        barrier("shutdown")
         jax.distributed.shutdown()

@@ -1,4 +1,4 @@
-"""Where a run writes its numbers: metrics.jsonl and TensorBoard."""
+"""The log of a run: metrics.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ from vssflow_jax.common.files import write_text
 class MetricsWriter:
     """Appends scalars by step to `metrics.jsonl` and `tb/` of a run's folder.
 
+    Lines after the step that the run resumes from are dropped, and so is a line that a crash
+    cut short.
+
     Args:
       workdir: the run's folder.
-      step: the step that the run goes on from; later lines of a broken run are dropped.
+      step: the step that the run resumes from.
+
+    Attributes:
+      logged_seconds: of training, that earlier starts of the run have logged.
     """
 
     def __init__(self, workdir: Path, step: int):
         self._path = workdir / "metrics.jsonl"
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if _step(line) <= step]
-        write_text(self._path, "".join(f"{line}\n" for line in kept))
+        lines = self._path.read_text(errors="replace").splitlines() if self._path.exists() else ()
+        parsed = [(line, _parse(line)) for line in lines]
+        kept = [(line, values) for line, values in parsed if values.get("step", step + 1) <= step]
+        write_text(self._path, "".join(f"{line}\n" for line, _ in kept))
+        self.logged_seconds = kept[-1][1].get("seconds", 0.0) if kept else 0.0
         self._board = SummaryWriter(str(workdir / "tb"), purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line, and one point a curve."""
+        """One line, and one point of each curve."""
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
@@ -39,18 +47,21 @@ class MetricsWriter:
 
 
 class NullWriter:
-    """The log of processes that write none."""
+    """The log of the processes that write none: all but the main one."""
+
+    logged_seconds = 0.0
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
-def _step(line: str) -> float:
-    """The step of a line; a line cut short by a crash counts as later than all."""
+def _parse(line: str) -> dict:
+    """The values of a line; none if it was cut short."""
     try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return float("inf")
+        values = json.loads(line)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

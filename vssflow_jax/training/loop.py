@@ -1,72 +1,45 @@
-"""The training loop: restore, step, log, validate, save, in a run's folder."""
+"""The training loop: restore, step, log, validate and save, in a run's folder."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from tqdm import tqdm
 
-from vssflow_jax import conditions
-from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import pipeline
-from vssflow_jax.models import duration_model, vssflow
-from vssflow_jax.training import checkpoint, distributed, preemption, sharding, state, step
+from vssflow_jax.training import checkpoint, distributed, preemption, sharding
+from vssflow_jax.training.flow_step import flow_task
+from vssflow_jax.training.init_from import init_from_weights
 from vssflow_jax.training.log import MetricsWriter, NullWriter
 from vssflow_jax.training.nan_guard import NanGuard
+from vssflow_jax.training.state import TrainState
+from vssflow_jax.training.step import Task
 
-RUN_KEY = "run"  # beside the data iterator's position: what else a run goes on with
-Hook = Callable[[int, state.TrainState], Mapping[str, float] | None]
+RUN_KEY = "run"  # beside the data iterator's position: what else a run resumes with
+Hook = Callable[[int, TrainState], Mapping[str, float] | None]
 
 
-def make_init_state(model, config, spec, channels: int, mesh):
-    """The jitted function that makes the first state from the config's seed, in its places.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run reads.
 
-    Args:
-      model: the network.
-      config: the run's config.
+    Attributes:
+      batches: Grain iterator of training batches, its position still at the start.
       spec: shapes of a batch.
-      channels: of the latent.
-      mesh: where the state lies.
+      num_examples: of the training split.
+      validation: () -> the batches of the validation loss; None: there are none.
     """
-    features = {
-        c.name: jnp.zeros((1, spec.frames[c.name]), jnp.int32)
-        if c.ids
-        else jnp.zeros(
-            (1, *([] if c.align == conditions.TOKEN else [spec.frames[c.name]]), c.width)
-        )
-        for c in conditions.CONDITIONS
-    }
-    keep = {name: jnp.ones(1) for name in conditions.NAMES}
-    timer = duration_model.build_network(config)
 
-    def init():
-        x = jnp.zeros((1, spec.latent_frames, channels))
-        key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        params = model.init(key, x, jnp.zeros(1), features, keep)["params"]
-        if timer is not None:
-            params[duration_model.PARAMS_KEY] = duration_model.init_params(
-                timer, jax.random.fold_in(key, 1)
-            )
-        return state.init_state(params, config)
-
-    places = sharding.make_shardings(jax.eval_shape(init), mesh)
-    return jax.jit(init, out_shardings=places)
-
-
-def flow_task(config, spec, codec, mesh) -> step.Task:
-    """The task of a run that trains the model of the flow."""
-    model = vssflow.build_model(config, codec.channels)
-    return step.Task(
-        make=make_init_state(model, config, spec, codec.channels, mesh),
-        step=step.make_flow_train_step(model, config, mesh),
-        validation=step.make_validation_loss(model, config, mesh),
-    )
+    batches: Any
+    spec: pipeline.BatchSpec
+    num_examples: int
+    validation: Callable[[], Iterable[dict]] | None = None
 
 
 class Run:
@@ -77,11 +50,13 @@ class Run:
       workdir: the run's folder.
       mesh: the devices.
       codec: waveform to latent.
-      batches: Grain iterator of batches, its position still at the start.
-      spec: shapes of a batch.
-      identity: hashes that the checkpoints of this run carry.
-      clips: of the training split.
-      trains: makes the task from config, spec, codec and mesh.
+      data: what is read.
+      identity: what the checkpoints of this run are made with; see `checkpoint.check_identity`.
+      make_task: makes the task from config, spec, codec and mesh.
+
+    Attributes:
+      step: how many steps have been taken.
+      state: after them; it may still be being computed.
     """
 
     def __init__(
@@ -90,218 +65,176 @@ class Run:
         workdir: Path,
         mesh,
         codec,
-        batches,
-        spec,
+        data: TrainingData,
         identity: dict,
-        clips: int,
-        trains: Callable[..., step.Task] = flow_task,
+        make_task: Callable[..., Task] = flow_task,
     ):
-        self.config, self.workdir, self.mesh, self.batches = config, workdir, mesh, batches
+        self.config, self.workdir, self.mesh, self.data = config, workdir, mesh, data
         self.identity = identity
         self.codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
-        task = trains(config, spec, self.codec, mesh)
-        self._make = task.make
-        self._places = sharding.make_shardings(jax.eval_shape(self._make), mesh)
+        task = make_task(config, data.spec, self.codec, mesh)
+        places = sharding.make_shardings(jax.eval_shape(task.init_state), mesh)
         self.checkpoints = checkpoint.Checkpoints(
             workdir, config.train.keep_checkpoints, writes=True
         )
         newest = self.checkpoints.latest()
-        self.done = self._saved = newest or 0  # not asked of the state: it may be in the making
-        self.state, found = self._restore(newest)
-        most = config.data.max_corrupt_fraction * clips
-        self.tally = NanGuard(config.train.max_skipped_steps, most, found.get("tally"))
-        self.checkpoints.best = found.get("best")
-        self._step = jax.jit(
-            task.step,
-            donate_argnums=0,
-            out_shardings=(self._places, jax.NamedSharding(mesh, jax.P())),
+        self.step = self._saved_step = (
+            newest or 0
+        )  # not asked of the state, which is not waited for
+        self.state, saved = self._restore(task.init_state, places, newest)
+        max_corrupt = config.data.max_corrupt_fraction * data.num_examples
+        self.nan_guard = NanGuard(
+            config.train.max_skipped_steps, max_corrupt, saved.get("nan_guard", saved.get("tally"))
         )
-        self._validation = jax.jit(task.validation)
+        self.checkpoints.best = saved.get("best")
+        self._train_step = jax.jit(
+            task.train_step,
+            donate_argnums=0,
+            out_shardings=(places, jax.NamedSharding(mesh, jax.P())),
+        )
+        self._validation_loss = jax.jit(task.validation_loss)
 
-    def _restore(self, newest: int | None) -> tuple[state.TrainState, dict]:
+    def _restore(self, init_state: Callable, places, newest: int | None) -> tuple[TrainState, dict]:
+        """The newest checkpoint's state and what the run saved beside it, or the first state."""
         if newest is None:
-            made, start = self._make(), self.config.train.init_from
-            return (init_from_weights(made, start, self.identity["codec"]) if start else made), {}
-        found = self.checkpoints.identity(newest)
-        checkpoint.check_identity(found, self.identity, f"{self.workdir}: checkpoint {newest}")
-        like = checkpoint.abstract_arrays(jax.eval_shape(self._make), self._places)
-        restored, position = self.checkpoints.restore(newest, like)
-        found = position.pop(RUN_KEY, {})
-        self.batches.set_state(position)
-        return restored, found
+            state, folder = init_state(), self.config.train.init_from
+            return (
+                init_from_weights(state, folder, self.identity["codec"]) if folder else state
+            ), {}
+        saved = self.checkpoints.identity(newest)
+        checkpoint.check_identity(saved, self.identity, f"{self.workdir}: checkpoint {newest}")
+        like = checkpoint.abstract_arrays(jax.eval_shape(init_state), places)
+        state, position = self.checkpoints.restore(newest, like)
+        run = position.pop(RUN_KEY, {})
+        self.data.batches.set_state(position)
+        return state, run
 
     def save(self) -> None:
         """Saves the state and the data position, unless this step is saved already."""
-        if self.done == self._saved:
+        if self.step == self._saved_step:
             return
-        self._saved = self.done
-        run = {"tally": self.tally.state(), "best": self.checkpoints.best}
-        position = {**self.batches.get_state(), RUN_KEY: run}
-        self.checkpoints.save(self.done, self.state, position, self.identity)
+        self._saved_step = self.step
+        run = {"nan_guard": self.nan_guard.state(), "best": self.checkpoints.best}
+        position = {**self.data.batches.get_state(), RUN_KEY: run}
+        self.checkpoints.save(self.step, self.state, position, self.identity)
 
-    def train(self, hook: Hook, validation: Callable[[], Iterable[dict]] | None = None) -> None:
-        """Steps to the end, logging and saving on the way, or to a signal.
+    def train(self, hook: Hook) -> None:
+        """Steps to the end, logging and saving on the way, or until a signal.
 
         Args:
-          hook: called after each step; what it gives goes into the log as a line of its own.
-          validation: gives the batches of the validation loss; None: there are none.
+          hook: called after each step; what it returns goes into the log as a line of its own.
         """
-        train = self.config.train
-        log = (
-            MetricsWriter(self.workdir, self.done)
-            if distributed.is_main_process()
-            else NullWriter()
-        )
-        bar = tqdm(total=train.steps, initial=self.done, unit="step", desc="train")
-        bar.disable = bar.disable or not distributed.is_main_process()
-        with preemption.watch_signals() as asked, contextlib.closing(log), bar:
+        main = distributed.is_main_process()
+        log = MetricsWriter(self.workdir, self.step) if main else NullWriter()
+        bar = tqdm(total=self.config.train.steps, initial=self.step, unit="step", desc="train")
+        bar.disable = bar.disable or not main
+        with preemption.watch_signals() as stop_signal, contextlib.closing(log), bar:
             with self.checkpoints.finishing():
-                self._steps(hook, validation, asked, log, bar)
-                self.tally.settle()
-            stop = asked(self.done)
-        if stop:
-            preemption.exit_for_restart(stop, f"step {self.done} is saved")
+                self._take_steps(hook, stop_signal, log, bar)
+                self.nan_guard.check_pending()
+            number = stop_signal(self.step)
+        if number:
+            preemption.exit_for_restart(number, f"step {self.step} is saved")
 
-    def _steps(self, hook: Hook, validation, asked, log, bar) -> None:
-        """Steps until the last, or until `asked` to stop."""
+    def _take_steps(self, hook: Hook, stop_signal, log, bar) -> None:
+        """Steps until the last, or until `stop_signal` says to stop."""
         train = self.config.train
-        window = StepTimer(
-            self.config.data.batch_size, logged_seconds(self.workdir / "metrics.jsonl")
-        )
-        for number in range(self.done + 1, train.steps + 1):
-            metrics = self._advance(window)
+        timer = StepTimer(self.config.data.batch_size, log.logged_seconds)
+        while self.step < train.steps:
+            metrics = self._take_step(timer)
             bar.update()
-            last = number == train.steps
-            validate = validation and train.validate_every
-            validate = validate and (last or number % train.validate_every == 0)
-            if number % train.log_every == 0 or last or validate:
-                values = self._values(metrics, window)
-                if validate:
-                    values["valid_loss"] = self._validate(validation())
-                    window.since = time.perf_counter()
-                log.write(number, values)
-                rate = f"{values['clips_per_second']:.1f}"
-                bar.set_postfix(loss=f"{values['loss']:.3f}", clips_per_second=rate)
-            stop = asked(number)
-            if number % train.checkpoint_every == 0 or last or stop:
+            last = self.step == train.steps
+            validates = self._validates(last)
+            if self.step % train.log_every == 0 or last or validates:
+                self._log(metrics, validates, timer, log, bar)
+            stops = stop_signal(self.step)
+            if self.step % train.checkpoint_every == 0 or last or stops:
                 self.save()
-            if stop:
+            if stops:
                 return
-            scores = hook(number, self.state)
+            scores = hook(self.step, self.state)
             if scores:
-                log.write(number, {**scores, "seconds": window.seconds})
-                window.since = time.perf_counter()
+                log.write(self.step, {**scores, "seconds": timer.seconds})
+                timer.restart()
 
-    def _advance(self, window: StepTimer) -> dict:
+    def _take_step(self, timer: StepTimer) -> dict:
         """One step; its metrics, on the devices."""
-        with window.waiting():
-            read = next(self.batches)
-            batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
-        self.tally.records(pipeline.list_corrupt_records(read))
-        self.state, metrics = self._step(self.state, self.codec, batch)
-        self.done += 1
-        window.steps += 1
-        self.tally.step(self.done, metrics.pop("skipped"), read[pipeline.IDS].tolist())
+        with timer.waiting():
+            batch = next(self.data.batches)
+            placed = sharding.place_batch(batch, self.mesh, self.config.data.batch_size)
+        self.nan_guard.add_corrupt(pipeline.list_corrupt_records(batch))
+        self.state, metrics = self._train_step(self.state, self.codec, placed)
+        self.step += 1
+        timer.steps += 1
+        self.nan_guard.add_step(self.step, metrics.pop("skipped"), batch[pipeline.IDS].tolist())
         return metrics
 
-    def _values(self, metrics: dict, window: StepTimer) -> dict[str, float]:
-        """A line of the log."""
-        values = {name: float(value) for name, value in metrics.items()}
-        self.tally.settle()
-        return values | self.tally.values() | window.close()
+    def _validates(self, last: bool) -> bool:
+        """Whether the validation loss is due after this step."""
+        every = self.config.train.validate_every
+        return bool(self.data.validation and every and (last or self.step % every == 0))
 
-    def _validate(self, batches: Iterable[dict]) -> float:
+    def _log(self, metrics: Mapping, validates: bool, timer: StepTimer, log, bar) -> None:
+        """Writes a line of the log."""
+        values = {name: float(value) for name, value in metrics.items()}
+        self.nan_guard.check_pending()
+        values |= self.nan_guard.metrics() | timer.measure()
+        if validates:
+            values["valid_loss"] = self._validate()
+            timer.restart()
+        log.write(self.step, values)
+        rate = f"{values['clips_per_second']:.1f}"
+        bar.set_postfix(loss=f"{values['loss']:.3f}", clips_per_second=rate)
+
+    def _validate(self) -> float:
         """The loss of the weights to sample with; remembers the step if it is the least so far."""
         losses = []
-        for number, read in enumerate(batches):
-            self.tally.records(pipeline.list_corrupt_records(read))
-            batch = sharding.place_batch(read, self.mesh, self.config.data.batch_size)
-            losses.append(self._validation(self.state.weights, self.codec, batch, number))
+        for number, batch in enumerate(self.data.validation()):
+            self.nan_guard.add_corrupt(pipeline.list_corrupt_records(batch))
+            placed = sharding.place_batch(batch, self.mesh, self.config.data.batch_size)
+            losses.append(self._validation_loss(self.state.weights, self.codec, placed, number))
         loss = sum(map(float, losses)) / len(losses)
         if self.checkpoints.best is None or loss < self.checkpoints.best[0]:
-            self.checkpoints.best = [loss, self.done]
+            self.checkpoints.best = [loss, self.step]
         return loss
 
 
-def init_from_weights(made: state.TrainState, folder: str, codec: str) -> state.TrainState:
-    """The first state with the weights of the run or conversion in `folder`.
+class StepTimer:
+    """Times the steps between two lines of the log.
 
     Args:
-      made: the first state from the config's seed.
-      folder: of the run; its averaged weights are taken. A network of durations that it does
-        not have begins anew.
-      codec: hash of this run's codec, which must be that run's.
+      batch_size: examples a step.
+      seconds: of training so far.
 
-    Raises:
-      InputError: no weights there, of another shape, or made for another codec.
+    Attributes:
+      steps: since the last line.
+      seconds: of training, validation and hooks left out, up to the last line.
     """
-    try:
-        weights, number, identity = checkpoint.load_weights(folder)
-    except InputError as error:
-        raise InputError(f"train.init_from: {error}") from None
-    if identity:  # published weights do not say what codec is theirs
-        where = f"train.init_from={folder}: checkpoint {number}"
-        checkpoint.check_identity(identity, {"codec": codec}, where)
-    own = made.params.get(duration_model.PARAMS_KEY)  # which the other run may lack, or have alone
-    weights = {
-        name: part for name, part in weights.items() if name != duration_model.PARAMS_KEY or own
-    }
-    if own:
-        weights.setdefault(duration_model.PARAMS_KEY, own)
-    found, expected = (parameter_shapes(tree) for tree in (weights, made.params))
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise InputError(
-                f"train.init_from={folder}: parameter {name}: found {found.get(name, 'none')}, "
-                f"expected {expected.get(name, 'none')}"
-            )
-    params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), weights, made.params)
-    ema = None if made.ema is None else jax.tree.map(jnp.copy, params)
-    return made.replace(params=params, ema=ema)
 
+    def __init__(self, batch_size: int, seconds: float):
+        self.batch_size, self.seconds = batch_size, seconds
+        self.steps, self._waited, self._start = 0, 0.0, time.perf_counter()
 
-def parameter_shapes(params) -> dict[str, tuple[int, ...]]:
-    """Shapes of a tree's arrays by path."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): a.shape for path, a in leaves}
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A block whose time counts as waiting for input."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
 
-
-class StepTimer:
-    """Times the steps between two lines of the log."""
-
-    def __init__(self, clips: int, seconds: float):
-        self.clips, self.seconds = clips, seconds
-        self.steps, self.waited, self.since = 0, 0.0, time.perf_counter()
-
-    def waiting(self):
-        """Context whose time counts as waiting for input."""
-        return _Stopwatch(self)
-
-    def close(self) -> dict[str, float]:
-        """Rates of the window; starts the next."""
-        took = time.perf_counter() - self.since
-        self.seconds += took
-        values = {
-            "clips_per_second": self.steps * self.clips / took,
-            "input_wait_fraction": self.waited / took,
+    def measure(self) -> dict[str, float]:
+        """Rates since the last line; starts anew."""
+        elapsed = time.perf_counter() - self._start
+        self.seconds += elapsed
+        rates = {
+            "clips_per_second": self.steps * self.batch_size / elapsed,
+            "input_wait_fraction": self._waited / elapsed,
             "seconds": self.seconds,
         }
-        self.steps, self.waited, self.since = 0, 0.0, time.perf_counter()
-        return values
+        self.steps, self._waited = 0, 0.0
+        self.restart()
+        return rates
 
-
-class _Stopwatch:
-    def __init__(self, window: StepTimer):
-        self._window = window
-
-    def __enter__(self):
+    def restart(self) -> None:
+        """Leaves the time since the last line out."""
         self._start = time.perf_counter()
-
-    def __exit__(self, *_):
-        self._window.waited += time.perf_counter() - self._start
-
-
-def logged_seconds(log: Path) -> float:
-    """Seconds of training that the log of a resumed run has counted."""
-    lines = log.read_text().splitlines() if log.exists() else ()
-    return json.loads(lines[-1])["seconds"] if lines else 0.0

@@ -1,4 +1,4 @@
-"""What goes wrong in a run without ending it, counted: skipped steps, corrupt records."""
+"""Counts skipped steps and corrupt records, and stops a run that has too many."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ SKIPPED, CORRUPT = "skipped_steps", "corrupt_records"
 
 
 class NanGuard:
-    """Counts, and stops the run at too many.
+    """Counts steps that were skipped (loss or gradient not finite) and corrupt records.
 
-    Whether a step was skipped is looked at when the next one is under way, so that the device
-    need not wait for the host.
+    It looks at a step's outcome when the next step is under way, so that the device need not
+    wait for the host.
 
     Args:
-      max_skipped: skipped steps in a row that stop the run.
-      max_corrupt: records that may be corrupt.
-      found: what `state` gave when the run was saved.
+      max_skipped_steps: skipped steps in a row that stop the run.
+      max_corrupt_records: corrupt records that a run may have.
+      saved: what `state` returned when the run was saved.
     """
 
-    def __init__(self, max_skipped: int, max_corrupt: float, found: Mapping | None = None):
-        found = found or {}
-        self._max_skipped, self._max_corrupt = max_skipped, max_corrupt
-        self._skipped, self._row = found.get("skipped", 0), found.get("row", 0)
-        self._corrupt: list[str] = list(found.get("corrupt", ()))
+    def __init__(
+        self, max_skipped_steps: int, max_corrupt_records: float, saved: Mapping | None = None
+    ):
+        saved = saved or {}
+        self._max_skipped, self._max_corrupt = max_skipped_steps, max_corrupt_records
+        self._skipped, self._skipped_in_a_row = saved.get("skipped", 0), saved.get("row", 0)
+        self._corrupt: list[str] = list(saved.get("corrupt", ()))
         self._pending: deque[tuple[int, jax.Array, list[str]]] = deque()
 
-    def records(self, names: list[str]) -> None:
-        """Takes note of corrupt records.
+    def add_corrupt(self, records: list[str]) -> None:
+        """Counts corrupt records, each name once, and warns of new ones.
 
         Raises:
           InputError: there are too many of them.
         """
-        for name in names:
+        for name in records:
             if name not in self._corrupt:
                 self._corrupt.append(name)
                 print(
@@ -52,38 +54,44 @@ class NanGuard:
                 f"at most {self._max_corrupt:g}: {'; '.join(self._corrupt)}"
             )
 
-    def step(self, number: int, skipped: jax.Array, clips: list[str]) -> None:
-        """Takes note of a step that has been started, and looks at the one before it.
+    def add_step(self, number: int, skipped: jax.Array, ids: list[str]) -> None:
+        """Queues a step that has been started, and checks the one before it.
+
+        Args:
+          number: of the step.
+          skipped: bool, maybe still being computed.
+          ids: the step's examples.
 
         Raises:
-          InputError: too many were skipped in a row; names the clips of the last.
+          InputError: too many steps in a row were skipped; names the examples of the last.
         """
-        self._pending.append((number, skipped, clips))
+        self._pending.append((number, skipped, ids))
         if len(self._pending) > 1:
-            self._look()
+            self._check_oldest()
 
-    def settle(self) -> None:
-        """Looks at every step so far; raises as `step` does."""
+    def check_pending(self) -> None:
+        """Checks every step so far; raises as `add_step` does."""
         while self._pending:
-            self._look()
+            self._check_oldest()
 
-    def _look(self) -> None:
-        number, skipped, clips = self._pending.popleft()
+    def _check_oldest(self) -> None:
+        number, skipped, ids = self._pending.popleft()
         if not skipped:
-            self._row = 0
+            self._skipped_in_a_row = 0
             return
-        self._skipped, self._row = self._skipped + 1, self._row + 1
-        if self._row >= self._max_skipped:
+        self._skipped += 1
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= self._max_skipped:
             raise InputError(
-                f"train.max_skipped_steps: {self._row} steps in a row, up to {number}, had no "
-                f"finite loss or gradient; clips of the last: {', '.join(clips)}"
+                f"train.max_skipped_steps: {self._skipped_in_a_row} steps in a row, up to "
+                f"{number}, had no finite loss or gradient; clips of the last: {', '.join(ids)}"
             )
 
-    def values(self) -> dict[str, int]:
-        """For the log."""
+    def metrics(self) -> dict[str, int]:
+        """The counts, for the log."""
         return {SKIPPED: self._skipped, CORRUPT: len(self._corrupt)}
 
     def state(self) -> dict:
-        """What a checkpoint keeps, JSON-able."""
-        self.settle()
-        return {"skipped": self._skipped, "row": self._row, "corrupt": self._corrupt}
+        """The counts, JSON-able, for a checkpoint."""
+        self.check_pending()
+        return {"skipped": self._skipped, "row": self._skipped_in_a_row, "corrupt": self._corrupt}

@@ -1,4 +1,4 @@
-"""The optimiser: its rule, warm-up, clipping, and the averaged weights."""
+"""The optimizer: learning rate, update rule, gradient clipping and averaged weights."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import optax.contrib
 
 from vssflow_jax.models import duration_model
 
+MAIN = "main"  # the optimizer of all parameters but the duration model's
 MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
-DURATION_LEARNING_RATE = 2e-3  # largest learning rate of the network of durations
-DURATION_MAX_GRAD_NORM = 1.0  # largest norm of its gradient
+DURATION_LEARNING_RATE = 2e-3  # largest learning rate of the duration model
+DURATION_MAX_GRAD_NORM = 1.0
 EPSILON = 1e-8  # of Adam
 NEWTON_SCHULZ_STEPS = 3  # enough after the preconditioning; 5 are usual without
 
@@ -37,22 +38,41 @@ def learning_rate_schedule(optim, steps: int, peak: float | None = None) -> opta
     return optax.join_schedules([warmup, after], [optim.warmup_steps])
 
 
-def make_optimizer(optim, steps: int) -> optax.GradientTransformation:
-    """The rule of `optim.name` under global-norm clipping; Adam for the network of durations.
+def make_optimizer(config) -> optax.GradientTransformation:
+    """The rule of `optim.name` for the network, Adam for the duration model, each clipped.
+
+    Neither sees the other's gradient, so that the network's updates are bit-identical with and
+    without a duration model.
+    """
+    optim, steps = config.optim, config.train.steps
+    limit = optim.max_grad_norm
+    clip = optax.identity() if limit is None else clip_by_norm(limit)
+    rule = make_rule(optim, learning_rate_schedule(optim, steps))
+    optimizers = {MAIN: optax.chain(clip, rule)}
+    if config.model.duration_width:
+        rate = learning_rate_schedule(optim, steps, DURATION_LEARNING_RATE)
+        clip = clip_by_norm(DURATION_MAX_GRAD_NORM)
+        optimizers[duration_model.PARAMS_KEY] = optax.chain(clip, optax.adam(rate))
+    return optax.partition(optimizers, label_parameters)
+
+
+def label_parameters(params) -> dict[str, str]:
+    """The name of the optimizer of each part of the parameters."""
+    return {name: name if name == duration_model.PARAMS_KEY else MAIN for name in params}
+
+
+def make_rule(optim, rate: optax.Schedule) -> optax.GradientTransformation:
+    """The update rule of `optim.name`.
 
     "adamw" is the published one, with weight decay on everything. "muon" (Jordan et al. 2024)
-    orthogonalises the updates of matrices, scales them to AdamW's size (Liu et al. 2025, arXiv
-    2502.16982), and leaves all that is no matrix to AdamW.
+    orthogonalizes the updates of matrices, scales them to AdamW's size (Liu et al. 2025, arXiv
+    2502.16982), and leaves all other parameters to AdamW.
     """
-    rate = learning_rate_schedule(optim, steps)
-    clip = (
-        clip_by_norm(optim.max_grad_norm) if optim.max_grad_norm is not None else optax.identity()
-    )
     if optim.name == "adamw":
         decay = optax.add_decayed_weights(optim.weight_decay)
-        rule = optax.chain(adam(optim.b1, optim.b2), decay, optax.scale_by_learning_rate(rate))
-    elif optim.name == "muon":
-        rule = optax.contrib.muon(
+        return optax.chain(adam(optim.b1, optim.b2), decay, optax.scale_by_learning_rate(rate))
+    if optim.name == "muon":
+        return optax.contrib.muon(
             rate,
             ns_steps=NEWTON_SCHULZ_STEPS,
             preconditioning="schatten",
@@ -63,48 +83,14 @@ def make_optimizer(optim, steps: int) -> optax.GradientTransformation:
             muon_weight_dimension_numbers=muon_dimension_numbers,
             consistent_rms=MUON_RMS,
         )
-    else:
-        raise ValueError(f"optim.name: found {optim.name!r}, expected 'adamw' or 'muon'")
-    own = optax.adam(learning_rate_schedule(optim, steps, DURATION_LEARNING_RATE))
-    return apart(
-        optax.chain(clip, rule),
-        optax.chain(clip_by_norm(DURATION_MAX_GRAD_NORM), own),
-        duration_model.PARAMS_KEY,
-    )
-
-
-def apart(
-    main: optax.GradientTransformation, other: optax.GradientTransformation, name: str
-) -> optax.GradientTransformation:
-    """`other` for the parameters under `name`, `main` for the rest, neither sees the other's.
-
-    Without such parameters the state is `main`'s own.
-    """
-
-    def split(tree):
-        return {key: part for key, part in tree.items() if key != name}, tree[name]
-
-    def init(params):
-        if name not in params:
-            return main.init(params)
-        rest, own = split(params)
-        return {"main": main.init(rest), name: other.init(own)}
-
-    def update(gradient, state, params):
-        if name not in params:
-            return main.update(gradient, state, params)
-        (slope, own_slope), (rest, own) = split(gradient), split(params)
-        updates, main_state = main.update(slope, state["main"], rest)
-        own_updates, own_state = other.update(own_slope, state[name], own)
-        return {**updates, name: own_updates}, {"main": main_state, name: own_state}
-
-    return optax.GradientTransformation(init, update)
+    raise ValueError(f"optim.name: found {optim.name!r}, expected 'adamw' or 'muon'")
 
 
 def clip_by_norm(limit: float) -> optax.GradientTransformation:
     """Scales the gradient to a global norm of at most `limit`.
 
-    By one factor: optax's quotient of every number costs the compiler a second gradient.
+    By one factor: `optax.clip_by_global_norm` divides every number, which costs the compiler a
+    second copy of the gradient.
     """
 
     def clip(gradient, params=None):
@@ -116,10 +102,10 @@ def clip_by_norm(limit: float) -> optax.GradientTransformation:
 
 
 def adam(b1: float, b2: float) -> optax.GradientTransformation:
-    """`optax.scale_by_adam`, with the moments done before anything is made of them.
+    """`optax.scale_by_adam` whose moments are finished before anything is computed from them.
 
-    Left to itself, the compiler computes them once more where the parameters are updated, and
-    keeps the old ones for that: a copy of each, instead of arrays that change in place.
+    Otherwise the compiler computes them once more where the parameters are updated, and keeps
+    the old ones for that: a copy of each, instead of arrays that change in place.
     """
     rule = optax.scale_by_adam(b1, b2, EPSILON)
 
@@ -138,7 +124,7 @@ def adam(b1: float, b2: float) -> optax.GradientTransformation:
 
 
 def muon_dimension_numbers(params):
-    """The input and output axes of each matrix in `params`; None for what is no matrix.
+    """The input and output axes of each matrix in `params`; None for all other arrays.
 
     Kernels are [in, out], [in, heads, h] or, at the attention's end, [heads, h, out]; stacked
     layers come first. Each layer and each head is a matrix of its own.
@@ -155,10 +141,11 @@ def muon_dimension_numbers(params):
 
 
 def update_ema(ema, params, step: jax.Array, decay: float):
-    """Exponential moving average of the parameters.
+    """Exponential moving average of the parameters; None stays None.
 
     Early on the decay is (1 + step) / (10 + step), so that the first weights do not linger.
-    Without an average (None) none is begun.
+    Not `optax.incremental_update`: it rounds differently, and runs would no longer resume bit
+    for bit.
     """
     if ema is None:
         return None

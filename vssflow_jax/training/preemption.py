@@ -1,4 +1,4 @@
-"""SIGTERM, with which machines are taken back, and Ctrl-C: a run saves and ends with status 75.
+"""SIGTERM, which announces preemption, and Ctrl-C: a run saves and exits with status 75.
 
 Launchers take 75 (EX_TEMPFAIL of sysexits.h) for "start me again".
 """
@@ -20,16 +20,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_for_restart(number: int, saved: str) -> None:
-    """Ends the process by SystemExit, with a line on the signal and what is saved."""
-    _say(number, saved)
+    """Ends the process by SystemExit, with a line about the signal and what is saved."""
+    _print_exit(number, saved)
     raise SystemExit(STATUS)
 
 
 def exit_on_signals() -> None:
-    """From now on both signals end the process where it stands, and its workers with it."""
+    """From now on both signals end the process at once, and its workers with it."""
 
     def leave(number, _):
-        _say(number, "nothing to save")
+        _print_exit(number, "nothing to save")
         for worker in multiprocessing.active_children():
             worker.terminate()
         sys.stdout.flush()
@@ -39,32 +39,32 @@ def exit_on_signals() -> None:
         signal.signal(number, leave)
 
 
-def _say(number: int, saved: str) -> None:
+def _print_exit(number: int, saved: str) -> None:
     name = signal.Signals(number).name
-    print(f"{name}: {saved}; the same command goes on", file=sys.stderr, flush=True)
+    print(f"{name}: {saved}; run the same command to resume", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def watch_signals() -> Iterator[Callable[[int], int]]:
-    """While steps are made: gives a function of the step, the signal to save and end for, or 0.
+    """While steps are taken: yields a function of the step, the signal to stop for, or 0.
 
-    A second Ctrl-C does not wait. Of several processes, JAX has one's SIGTERM known to all, and
-    agrees on the step.
+    A second Ctrl-C does not wait. Among several processes, JAX makes one's SIGTERM known to all
+    and agrees on the step.
     """
     if jax.process_count() > 1:
         agreed = multihost_utils.reached_preemption_sync_point
         yield lambda step: signal.SIGTERM if agreed(step) else 0
         return
-    asked = []
+    received = []
 
-    def ask(number, _):
-        asked.append(number)
+    def receive(number, _):
+        received.append(number)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    before = {number: signal.signal(number, receive) for number in SIGNALS}
     try:
-        yield lambda step: asked[0] if asked else 0
+        yield lambda step: received[0] if received else 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -11,7 +11,7 @@ from vssflow_jax.training import optim
 
 @struct.dataclass
 class TrainState:
-    """Parameters, their moving average if there is one, the optimiser's state, and steps done."""
+    """Steps taken, parameters, their moving average if there is one, and the optimizer's state."""
 
     step: jax.Array
     params: dict
@@ -20,18 +20,17 @@ class TrainState:
 
     @property
     def weights(self) -> dict:
-        """What sampling takes: the averages, or the parameters where nothing is averaged."""
+        """The weights to sample with: the averages, or the parameters if none are averaged."""
         return self.params if self.ema is None else self.ema
 
 
 def init_state(params, config) -> TrainState:
     """The state before the first step."""
-    optimizer = optim.make_optimizer(config.optim, config.train.steps)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         ema=params if config.optim.ema_decay else None,
-        opt_state=optimizer.init(params),
+        opt_state=optim.make_optimizer(config).init(params),
     )
 
 

@@ -1,0 +1,171 @@
+"""The flow's step: dropped conditions, parts of a batch, meshes."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import tiny_configs, train_steps
+
+from vssflow_jax import conditions
+from vssflow_jax.config import fields
+from vssflow_jax.models import vssflow
+from vssflow_jax.training import flow_step, sharding
+
+PLAIN = {"optim__name": "adamw", "model__layers": 1}
+
+
+def masks(batch=4000, present=1.0, **changes):
+    dropout = fields.default_config().dropout
+    dropout.update(all=0.0, video=0.0, each=0.0, granularity="example")
+    dropout.update(changes)
+    everywhere = {name: jnp.full(batch, present) for name in conditions.NAMES}
+    return {
+        n: np.asarray(m)
+        for n, m in flow_step.sample_keep_masks(jax.random.key(0), everywhere, dropout).items()
+    }
+
+
+def test_dropout_of_all_conditions_drops_them_together():
+    keep = masks(all=0.1)
+    first = keep["clip"]
+    assert all((mask == first).all() for mask in keep.values())
+    assert first.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_dropout_of_video_leaves_text_and_voice():
+    keep = masks(video=0.3)
+    assert keep["phonemes"].all() and keep["speaker"].all()
+    assert (keep["clip"] == keep["lips"]).all() and (keep["clip"] == keep["sync"]).all()
+    assert keep["clip"].mean() == pytest.approx(0.7, abs=0.03)
+
+
+def test_dropout_of_each_is_independent():
+    keep = masks(each=0.2)
+    both = (keep["clip"] * keep["speaker"]).mean()
+    assert both == pytest.approx(0.64, abs=0.03)
+
+
+def test_dropout_a_batch_is_one_draw():
+    assert all(
+        len(set(mask.tolist())) == 1 for mask in masks(all=0.5, granularity="batch").values()
+    )
+
+
+def test_absent_conditions_stay_absent():
+    assert not any(mask.any() for mask in masks(present=0.0).values())
+
+
+def frames_kept(ratios, granularity, seed=0, batch=400, length=50):
+    dropout = fields.default_config().dropout
+    dropout.update(frame_ratios=ratios, granularity=granularity)
+    keep = {name: jnp.ones(batch) for name in conditions.NAMES}
+    keep["lips"] = keep["lips"].at[0].set(0)
+    return flow_step.sample_frame_masks(jax.random.key(seed), keep, length, dropout)
+
+
+def test_masked_frames_are_the_share_that_was_asked():
+    keep = frames_kept((0.3,), "batch")
+    assert keep["lips"].shape == keep["sync"].shape == (400, 50)
+    assert all(keep[name].shape == (400,) for name in ("clip", "speaker", "phonemes"))
+    assert keep["sync"].mean() == pytest.approx(0.7, abs=0.02)
+    assert not keep["lips"][0].any(), "an absent condition stays absent"
+    both = (keep["lips"][1:] * keep["sync"][1:]).mean()
+    assert both == pytest.approx(0.49, abs=0.02), "lips and sync are masked apart"
+
+
+def test_all_or_nothing_is_drawn_a_batch_or_an_example():
+    shares = {float(frames_kept((0.0, 1.0), "batch", seed)["sync"].mean()) for seed in range(12)}
+    assert shares == {0.0, 1.0}
+    an_example = frames_kept((0.0, 1.0), "example")["sync"].mean(-1)
+    assert set(an_example.tolist()) == {0.0, 1.0}
+    assert an_example.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def on_devices(*names, **changes):
+    """The losses of ten steps on meshes of eight simulated devices, in a process of its own."""
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "CHANGES": json.dumps(changes),
+    }
+    done = subprocess.run(
+        [sys.executable, str(tiny_configs.ROOT / "tests" / "helpers" / "train_steps.py"), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def agree(found):
+    one = found.pop("one")
+    assert len(set(one)) == 10
+    for name, losses in found.items():
+        np.testing.assert_allclose(losses, one, rtol=1e-5, err_msg=name)
+
+
+def test_a_mixed_mesh_with_pieces_gives_one_devices_losses():
+    agree(on_devices("one", "mixed in pieces", **PLAIN))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_losses_do_not_depend_on_mesh_or_pieces(optimizer):
+    found = on_devices(optim__name=optimizer)
+    assert found.keys() == train_steps.MESHES.keys()
+    agree(found)
+
+
+def shaken(x):
+    return x + 0.1 * jax.random.normal(jax.random.key(0), x.shape)
+
+
+@pytest.mark.slow
+def test_pieces_give_the_whole_batchs_gradient():
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    codec, key, found = train_steps.Slices(jnp.float32(3.0)), jax.random.key(1), []
+    for pieces in (1, 4):
+        config = train_steps.small(
+            train__grad_accumulation=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN
+        )
+        model = vssflow.build_model(config, train_steps.CHANNELS)
+        made = flow_step.make_init_state(
+            model, config, train_steps.SPEC, train_steps.CHANNELS, mesh
+        )()
+        params = jax.tree.map(shaken, made.params)
+        batch = sharding.place_batch(train_steps.batch(0), mesh)
+        compute = jax.jit(functools.partial(flow_step.loss_and_gradient, model, config=config))
+        found.append(compute(params, codec, batch, key))
+    (loss, gradient), (loss4, gradient4) = found
+    assert loss4 == pytest.approx(float(loss), rel=1e-5)
+    size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
+    assert size > 0
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * size), gradient, gradient4
+    )
+
+
+def test_the_state_changes_in_place():
+    """Beside the state, a step needs the gradient and little more: no second copy of moments."""
+    wide = {"model__head_dim": 32, "model__mlp_ratio": 8, "model__layers": 4}
+    config = train_steps.small(**{**PLAIN, **wide})
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    model = vssflow.build_model(config, train_steps.CHANNELS)
+    make = flow_step.make_init_state(model, config, train_steps.SPEC, train_steps.CHANNELS, mesh)
+    state, codec = jax.eval_shape(make), train_steps.Slices(jnp.float32(3.0))
+    batch = sharding.place_batch(jax.tree.map(lambda x: x[:1], train_steps.batch(0)), mesh)
+    compiled = jax.jit(flow_step.make_flow_train_step(model, config), donate_argnums=0).lower(
+        state, codec, batch
+    )
+    needs = compiled.compile().memory_analysis()
+    gradient = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
+    assert needs.alias_size_in_bytes > 3.9 * gradient
+    assert needs.temp_size_in_bytes < 1.6 * gradient

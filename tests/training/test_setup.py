@@ -1,0 +1,41 @@
+"""What a run is set up from: the fields that make its identity."""
+
+import json
+
+import pytest
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import load_recipe
+from vssflow_jax.training import checkpoint, setup
+
+FREE = {
+    "data.shards": "elsewhere", "data.max_corrupt_fraction": 0.5, "model.remat": "layer",
+    "train.steps": 9, "train.log_every": 7, "train.grad_accumulation": 2, "mesh.data": 1,
+    "sample.guidance": 2.0, "codec.folder": "elsewhere",
+}  # fmt: skip
+
+
+FIXED = {
+    "seed": 1, "data.tasks": ("sound",), "data.workers": 2, "data.batch_size": 3,
+    "data.duration": 3.0, "data.mix.ratio": 0.5, "data.mix.add_ratio": 0.1, "codec.kl_weight": 1.0,
+    "model.layers": 9, "model.duration_width": 8, "flow.time_sampling": "logit_normal",
+    "flow.mask_padding": False, "dropout.all": 0.5, "dropout.granularity": "batch",
+    "dropout.frame_ratios": (0.5,), "optim.name": "adamw", "optim.learning_rate": 1.0,
+    "optim.schedule": "constant", "optim.warmup_steps": 7, "optim.max_grad_norm": None,
+    "optim.ema_decay": 0.5, "precision.compute": "bfloat16", "train.task": "codec",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FREE | FIXED)
+def test_what_changes_the_course_of_a_run_is_part_of_its_identity(name):
+    config = load_recipe("quickstart")
+    before = setup.run_identity(config, "codec", "data")
+    saved = json.loads(json.dumps(before))
+    checkpoint.check_identity(saved, before, "checkpoint 3")
+    config.update_from_flattened_dict({name: (FREE | FIXED)[name]})
+    now = setup.run_identity(config, "codec", "data")
+    if name in FREE:
+        checkpoint.check_identity(saved, now, "checkpoint 3")
+        return
+    with pytest.raises(InputError, match=rf"^checkpoint 3: {name}: found .*, expected .*, with"):
+        checkpoint.check_identity(saved, now, "checkpoint 3")

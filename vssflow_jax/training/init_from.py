@@ -1,0 +1,59 @@
+"""Starting a run from the weights of another run, a conversion or a bundle."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
+
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.models import duration_model
+from vssflow_jax.training import checkpoint
+from vssflow_jax.training.state import TrainState
+
+
+def init_from_weights(state: TrainState, folder: str, codec: str) -> TrainState:
+    """The first state with other weights.
+
+    Args:
+      state: the first state from the config's seed.
+      folder: of the run, whose averaged weights are taken, or of a conversion or bundle. A
+        duration model that it does not have keeps its first weights.
+      codec: hash of this run's codec, which must be that run's.
+
+    Raises:
+      InputError: no weights there, of another shape, or made for another codec.
+    """
+    try:
+        weights, step, identity = checkpoint.load_weights(folder)
+    except InputError as error:
+        raise InputError(f"train.init_from: {error}") from None
+    if identity:  # published weights do not say what codec is theirs
+        where = f"train.init_from={folder}: checkpoint {step}"
+        checkpoint.check_identity(identity, {"codec": codec}, where)
+    weights = _match_duration_model(weights, state.params)
+    _check_shapes(weights, state.params, folder)
+    params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), weights, state.params)
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return state.replace(params=params, ema=ema)
+
+
+def _match_duration_model(weights: dict, params: dict) -> dict:
+    """`weights` with a duration model if `params` have one, and without one otherwise."""
+    name = duration_model.PARAMS_KEY
+    others = {key: part for key, part in weights.items() if key != name}
+    return others | ({name: weights.get(name, params[name])} if name in params else {})
+
+
+def _check_shapes(weights: dict, params: dict, folder: str) -> None:
+    """Raises an `InputError` for the first parameter of another shape."""
+    found, expected = (
+        {path: array.shape for path, array in flatten_dict(tree, sep="/").items()}
+        for tree in (weights, params)
+    )
+    for path in sorted(found.keys() | expected.keys()):
+        if found.get(path) != expected.get(path):
+            raise InputError(
+                f"train.init_from={folder}: parameter {path}: found {found.get(path, 'none')}, "
+                f"expected {expected.get(path, 'none')}"
+            )

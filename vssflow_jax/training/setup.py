@@ -1,0 +1,141 @@
+"""What a run is set up from: checks of its config, its data set, its identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+
+from vssflow_jax import bundled, conditions
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import fields, validation
+from vssflow_jax.data import mix, pipeline, shards
+from vssflow_jax.training import checkpoint, codec_step, sharding
+from vssflow_jax.training.flow_step import flow_task
+from vssflow_jax.training.loop import TrainingData
+
+TASKS = {"flow": flow_task, "codec": codec_step.codec_task}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """An open folder of shards.
+
+    Attributes:
+      folder: of the shards.
+      hash: of the data set.
+      records: the training examples.
+      validation: the validation examples; there may be none.
+      rates: frames a second by condition; None: one vector an example.
+      statistics: what generation needs to know of the data, for the run's statistics.json.
+    """
+
+    folder: Path
+    hash: str
+    records: shards.Split
+    validation: shards.Split
+    rates: Mapping[str, float | None]
+    statistics: Mapping
+
+
+def check(config, workdir: Path) -> None:
+    """Raises an InputError for what can be known to be wrong before anything is made."""
+    validation.check(config)
+    if config.train.task == "codec":
+        codec_step.check_config(config)
+    folder = config.train.init_from
+    if folder and not bundled.find_workdir(folder).is_dir():
+        raise InputError(
+            f"train.init_from: found {folder!r}, expected the folder of a run or a model"
+        )
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir={workdir}: found a file, expected a folder")
+    checkpoint.check_no_conversion(workdir)
+
+
+def set_compilation_cache(folder: str | Path) -> None:
+    """Keeps compiled programs in a folder for later starts, unless JAX's own variable names one."""
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path(folder).resolve()))
+
+
+def open_training_split(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
+    """The training examples that have sound, of some tasks (none: of all).
+
+    Raises:
+      InputError: there are none.
+    """
+    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks, replace_corrupt=True)
+    if not len(records):
+        raise InputError(
+            f"{folder}: found no training clips with sound of the tasks "
+            f"{tuple(tasks) or conditions.TASKS}, expected some"
+        )
+    return records
+
+
+def open_dataset(config, folder: Path) -> Dataset:
+    """Opens the shards of a run.
+
+    Raises:
+      InputError: no training examples there.
+    """
+    info = shards.load_dataset_info(folder)
+    rates = {name: feature["rate"] for name, feature in info["features"].items()}
+    return Dataset(
+        folder=folder,
+        hash=info["hash"],
+        records=open_training_split(config, folder, config.data.tasks),
+        validation=shards.open_split(
+            folder, "valid", with_wave=True, tasks=config.data.tasks, replace_corrupt=True
+        ),
+        rates=rates,
+        statistics={**info["statistics"], "rates": rates},
+    )
+
+
+def make_mixer(config, dataset: Dataset) -> mix.Mixer | None:
+    """Makes joint examples from speech and sound examples; None where the config has it off."""
+    if not config.data.mix.ratio:
+        return None
+    speech, sound = (
+        open_training_split(config, dataset.folder, (task,)) for task in ("speech", "sound")
+    )
+    by_time = config.model.time_aligned_sync
+    return mix.make_mixer(config.data.mix, dataset.records, speech, sound, dataset.rates, by_time)
+
+
+def make_training_data(config, dataset: Dataset, mesh) -> TrainingData:
+    """The batches that this process reads."""
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, dataset.rates)
+    rows = sharding.local_rows(config.data.batch_size, mesh)
+    validation_batches = functools.partial(
+        pipeline.iterate_validation_batches,
+        dataset.validation,
+        spec,
+        batch_size=config.data.batch_size,
+        max_examples=config.train.validate_clips,
+        rows=rows,
+    )
+    return TrainingData(
+        batches=pipeline.iterate_training_batches(
+            dataset.records,
+            spec,
+            batch_size=config.data.batch_size,
+            seed=config.seed,
+            mixer=make_mixer(config, dataset),
+            workers=config.data.workers,
+            rows=rows,
+        ),
+        spec=spec,
+        num_examples=len(dataset.records),
+        validation=validation_batches if len(dataset.validation) else None,
+    )
+
+
+def run_identity(config, codec_hash: str, dataset_hash: str) -> dict:
+    """What the checkpoints of this run must have been made with."""
+    return {"codec": codec_hash, "dataset": dataset_hash, "config": fields.fixed_fields(config)}
