@@ -48,19 +48,19 @@ def tiny_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(tiny_run, tmp_path_factory):
     """The address of the tiny run's page."""
-    with chromium.serving(tiny_run, tmp_path_factory.mktemp("page")) as (address, _):
+    with chromium.serve_page(tiny_run, tmp_path_factory.mktemp("page")) as (address, _):
         yield address
 
 
 @pytest.fixture(scope="module")
 def browser(tiny_run):
     """A headless Chromium whose microphone hears a voice of the corpus."""
-    with chromium.listening(tiny_run / "corpus" / "voices" / "ada_0.wav") as browser:
+    with chromium.open_browser(tiny_run / "corpus" / "voices" / "ada_0.wav") as browser:
         yield browser
 
 
 @pytest.fixture
 def visit(server, browser):
     """Opens pages; afterwards none of them may have an error in its console."""
-    with chromium.visiting(browser, server) as open_page:
+    with chromium.open_pages(browser, server) as open_page:
         yield open_page

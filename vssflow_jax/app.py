@@ -1,14 +1,14 @@
 """The web page: `python -m vssflow_jax.app --workdir=DIR [--port=7860]`.
 
-DIR is a run's folder or the name of a bundled model; without it the page uses the shipped model.
-The page is served to this computer alone unless --host says otherwise; nothing is loaded from
-other places.
+DIR is a run's folder or the name of a bundled model; default: the shipped model. The page is served
+to this computer only, unless --host says otherwise; it loads nothing from other servers.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 from absl import flags
 
@@ -19,19 +19,19 @@ from vssflow_jax.config import command_line
 from vssflow_jax.web.limits import MEGA, Limits
 
 LIMITS = ("megabytes", "seconds", "queue", "keep")  # flags
-ENVIRONMENT = {  # Gradio asks its makers about versions and loads nothing else but for these
+ENVIRONMENT = {  # keeps Gradio from asking other servers about its versions
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 
 
-def serve(uploads: str) -> None:
-    """Loads the model and serves the page until interrupted; uploads lie in a folder of ours."""
-    os.environ.update({**ENVIRONMENT, "GRADIO_TEMP_DIR": uploads})
+def serve(folder: str) -> None:
+    """Loads the model and serves the page until interrupted; its files are in `folder`."""
+    os.environ.update({**ENVIRONMENT, "GRADIO_TEMP_DIR": folder})
     try:
         from vssflow_jax.reports.html import render
-        from vssflow_jax.web import layout, studio
+        from vssflow_jax.web import files, layout, studio
     except ImportError as error:
         raise InputError(
             f"found no {error.name}, expected the extra: pip install 'vssflow_jax[app]'"
@@ -39,8 +39,9 @@ def serve(uploads: str) -> None:
     from vssflow_jax.generation.generator import Generator
 
     limits = Limits(**{name: flags.FLAGS[name].value for name in LIMITS})
-    work = studio.Studio(Generator.from_workdir(flags.FLAGS.workdir), limits)
-    blocks = layout.build(work)
+    generator = Generator.from_workdir(flags.FLAGS.workdir)
+    visitor_files = files.VisitorFiles(Path(folder))
+    blocks = layout.build_page(studio.Studio(generator, limits), visitor_files)
     try:
         _, address, _ = blocks.launch(
             server_name=flags.FLAGS.host,
@@ -50,7 +51,7 @@ def serve(uploads: str) -> None:
             quiet=True,
             prevent_thread_lock=True,
             max_file_size=round(limits.megabytes * MEGA),
-            theme=layout.theme(),
+            theme=layout.make_theme(),
             css=render("app.css"),
             ssr_mode=False,
             strict_cors=True,
@@ -77,13 +78,13 @@ def define_flags() -> None:
     flags.DEFINE_float("megabytes", Limits.megabytes, "Largest upload.", 0)
     flags.DEFINE_float("seconds", Limits.seconds, "Longest video.", 0)
     flags.DEFINE_integer("queue", Limits.queue, "Requests that may wait.", 1)
-    flags.DEFINE_integer("keep", Limits.keep, "Seconds that results are kept.", 1)
+    flags.DEFINE_integer("keep", Limits.keep, "Longest time that files are kept, seconds.", 1)
 
 
 def main() -> None:
-    """Flags in, a page out."""
-    with tempfile.TemporaryDirectory(prefix="vssflow-app-") as uploads:
-        serve(uploads)
+    """Serves the page that the flags ask for."""
+    with tempfile.TemporaryDirectory(prefix="vssflow-app-") as folder:
+        serve(folder)
 
 
 if __name__ == "__main__":

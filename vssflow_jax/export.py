@@ -1,8 +1,9 @@
-"""A run as a model to hand on: `python -m vssflow_jax.export --workdir=RUN --out=DIR`.
+"""Exports a run as a model: `python -m vssflow_jax.export --workdir=RUN --out=DIR`.
 
-DIR has the averaged weights in half precision (`weights.safetensors`), `config.json`,
+DIR gets the averaged weights in half precision (`weights.safetensors`), `config.json`,
 `statistics.json`, `codec/`, hashes (`export.json`), scores (`metrics.json`) and a card
-(`README.md`). It is sampled like a run's folder, and trained on from by `train.init_from`.
+(`README.md`). Commands take it like a run's folder, and a training can start from it
+(`train.init_from`).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
-from vssflow_jax.generation.export import DTYPES, export
+from vssflow_jax.generation.export import DTYPES, export_run
 
 
 def define_flags() -> None:
     """The flags of the command."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run.")
     flags.DEFINE_string("out", None, "Folder to write; new or empty.")
-    flags.DEFINE_string("name", None, "What the model is called; default: the folder's name.")
+    flags.DEFINE_string("name", None, "Name of the model; default: the folder's name.")
     flags.DEFINE_enum("dtype", "float16", DTYPES, "Type of the weights in the file.")
 
 
@@ -26,7 +27,9 @@ def main() -> None:
     """Flags in, a folder out."""
     if flags.FLAGS.workdir is None or flags.FLAGS.out is None:
         raise InputError("expected --workdir=RUN and --out=DIR")
-    print(export(flags.FLAGS.workdir, flags.FLAGS.out, flags.FLAGS.name or "", flags.FLAGS.dtype))
+    print(
+        export_run(flags.FLAGS.workdir, flags.FLAGS.out, flags.FLAGS.name or "", flags.FLAGS.dtype)
+    )
 
 
 if __name__ == "__main__":

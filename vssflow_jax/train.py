@@ -43,7 +43,8 @@ def ensure_shards(config, workdir: Path) -> Path:
 
     print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
     count = build.DEFAULT_CLIPS if config.data.corpus_clips is None else config.data.corpus_clips
-    manifest = build.build_corpus(workdir / "corpus", clips=count, seed=config.seed)
+    settings = build.CorpusSettings(clips=count, seed=config.seed)
+    manifest = build.build_corpus(workdir / "corpus", settings)
     prepare(manifest, folder, max_seconds=config.data.duration)
     return folder
 

@@ -7,13 +7,13 @@ import pytest
 
 from vssflow_jax.corpus import build
 
-CLIPS, SEED = 12, 5
+SETTINGS = build.CorpusSettings(clips=12, seed=5)
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     out = tmp_path_factory.mktemp("miniav")
-    build.build_corpus(out, CLIPS, SEED, workers=1, progress=False)
+    build.build_corpus(out, SETTINGS, workers=1, progress=False)
     return out
 
 

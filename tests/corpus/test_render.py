@@ -20,7 +20,7 @@ def test_classes_differ_in_color_at_thumbnail_size():
 
 
 def test_mouth_box_holds_all_that_moves_when_a_mouth_speaks():
-    look = voices.VOICES[0].look
+    look = voices.load_voices("espeak").voices[0].look
     sounds_said = [(0.2 * k, 0.2 * k + 0.2, s) for k, s in enumerate(("AA1", "IY1", "F", "M"))]
     for scale in (0.7, 1.05):
         speaker = render.Speaker(look=look, sounds=sounds_said, x=64, y=60, scale=scale)

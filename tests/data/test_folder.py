@@ -23,9 +23,9 @@ def prepared(tmp_path_factory):
     """Faulty files and a few of MiniAV, prepared with one command."""
     folder, out = (tmp_path_factory.mktemp("odd") / name for name in ("videos", "shards"))
     seconds_of, reasons = fault_cases.write_faulty_folder(folder)
-    corpus = folder / "corpus"
-    for clip in build.plan_corpus(9)[:3]:
-        example = build.make_example(clip, 0)
+    corpus, settings = folder / "corpus", build.CorpusSettings(clips=9)
+    for clip in build.plan_corpus(settings)[:3]:
+        example = build.make_example(clip, settings)
         corpus.mkdir(exist_ok=True)
         media.write_video(corpus / f"{clip.id}.mp4", example.frames, 25, example.wave)
         seconds_of[f"corpus/{clip.id}"] = 4.0

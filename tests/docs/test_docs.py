@@ -32,7 +32,7 @@ TESTED = {  # commands that need hours, media or machines, and the tests that ru
     "corpus": "tests/corpus/test_build.py",
     "convert": "tests/weights/test_convert.py",
     "export": "tests/generation/test_export.py",
-    "app": "tests/web/test_page.py",
+    "app": "tests/web/test_app.py",
     "compile": "tests/tpu_estimate/test_tpu_estimate.py",
     "report": "tests/reports/test_run.py",
     "text.subwords": "tests/text/test_subwords.py",

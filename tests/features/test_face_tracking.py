@@ -153,7 +153,7 @@ def test_a_face_that_goes_away_is_found_again(phone):
 
 @needs_networks
 def test_drawn_faces_are_found_where_their_annotation_says(tmp_path):
-    build.build_corpus(tmp_path, clips=9, seed=3, workers=1)
+    build.build_corpus(tmp_path, build.CorpusSettings(clips=9, seed=3), workers=1)
     notes = manifest.read_annotations(tmp_path / "clips.csv")
     for row in manifest.read_manifest(tmp_path / "clips.csv"):
         mouth = face_tracking.track_mouth(media.read_video(row.video, rate=25, seconds=0.5).frames)

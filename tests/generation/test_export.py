@@ -1,27 +1,27 @@
-"""Exports: half precision, hashes, no path of the machine; sampled and trained on from."""
+"""Exports: half precision, hashes, no path of the machine; sampling and training from them."""
 
 import json
 
 import jax
 import numpy as np
 import pytest
-from helpers import tiny_configs
+from helpers import in_process, tiny_configs
+from helpers.in_process import assert_error
 
 from vssflow_jax import Generator
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.generation.export import export_run
 from vssflow_jax.training import checkpoint
 
 
 @pytest.fixture(scope="module")
 def exported(tiny_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "small"
-    done = tiny_configs.run("export", f"--workdir={tiny_run}", f"--out={out}")
-    assert done.returncode == 0, done.stderr
-    assert "float16" in done.stdout
+    assert "float16" in export_run(tiny_run, out)
     return out
 
 
-def test_weights_are_the_runs_in_half_precision(tiny_run, exported):
+def test_weights_are_those_of_the_run_in_half_precision(tiny_run, exported):
     ours, step, _ = checkpoint.load_weights(tiny_run)
     exported_params, number, facts = checkpoint.load_weights(exported)
     assert number == step == 6
@@ -31,7 +31,7 @@ def test_weights_are_the_runs_in_half_precision(tiny_run, exported):
         np.testing.assert_allclose(b, a, rtol=2**-11, atol=2**-25)
 
 
-def test_nothing_of_the_machine_is_in_it(tiny_run, exported):
+def test_no_path_of_the_machine_is_exported(tiny_run, exported):
     for path in exported.rglob("*.*"):
         if path.suffix in (".json", ".md"):
             assert str(tiny_run) not in path.read_text()
@@ -39,10 +39,10 @@ def test_nothing_of_the_machine_is_in_it(tiny_run, exported):
     assert "# small" in card and "not evaluated" in card
 
 
-def test_it_sounds_like_the_run(tiny_run, exported):
-    words = {"text": "bin red by k two soon", "seed": 3, "steps": 2}
-    ours = Generator.from_workdir(tiny_run)(**words)
-    theirs = Generator.from_workdir(exported)(**words)
+def test_an_export_sounds_like_its_run(tiny_run, exported):
+    request = {"text": "bin red by k two soon", "seed": 3, "steps": 2}
+    ours = Generator.from_workdir(tiny_run)(**request)
+    theirs = Generator.from_workdir(exported)(**request)
     assert theirs.report == ours.report
     assert np.corrcoef(theirs.wave, ours.wave)[0, 1] > 0.9  # Griffin-Lim amplifies the last bits
 
@@ -56,10 +56,7 @@ def test_scores_are_in_the_card(tiny_run, tmp_path):
     (run / "eval").mkdir()
     text = json.dumps({"speech": speech, "run": {"seed": 0, "generated": "by this run"}})
     (run / "eval" / "metrics.json").write_text(text)
-    done = tiny_configs.run(
-        "export", f"--workdir={run}", f"--out={tmp_path / 'out'}", "--dtype=bfloat16"
-    )
-    assert done.returncode == 0, done.stderr
+    export_run(run, tmp_path / "out", dtype="bfloat16")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| speech | wer | 0.250 | 0.200 to 0.300 | 0.100 |" in card
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["speech"]["wer"] == 0.25
@@ -67,30 +64,31 @@ def test_scores_are_in_the_card(tiny_run, tmp_path):
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(weights))
 
 
-def test_a_changed_weight_is_found(exported, tmp_path):
-    bad = tmp_path / "bad"
-    bad.mkdir()
+def test_a_changed_weight_is_an_error(exported, tmp_path):
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
     for path in exported.iterdir():
-        (bad / path.name).symlink_to(path)
+        (damaged / path.name).symlink_to(path)
     data = bytearray((exported / checkpoint.WEIGHTS_FILE).read_bytes())
     data[-1] ^= 1
-    (bad / checkpoint.WEIGHTS_FILE).unlink()
-    (bad / checkpoint.WEIGHTS_FILE).write_bytes(data)
+    (damaged / checkpoint.WEIGHTS_FILE).unlink()
+    (damaged / checkpoint.WEIGHTS_FILE).write_bytes(data)
     with pytest.raises(InputError, match="SHA-256"):
-        Generator.from_workdir(bad)
+        Generator.from_workdir(damaged)
 
 
-def test_what_is_in_the_way_is_kept(tiny_run, exported):
+def test_a_folder_that_is_not_empty_is_an_error(tiny_run, exported):
     before = (exported / "config.json").read_text()
-    done = tiny_configs.run("export", f"--workdir={tiny_run}", f"--out={exported}")
-    assert done.returncode == 2 and "found something there" in done.stderr
+    done = in_process.run("export", f"--workdir={tiny_run}", f"--out={exported}")
+    assert_error(done, "found something there")
     assert (exported / "config.json").read_text() == before
 
 
-def test_a_run_starts_from_it(tiny_run, exported, tmp_path):
+def test_a_run_starts_from_an_export(tiny_run, exported, tmp_path):
     flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.steps=2")
     done = tiny_configs.train(tmp_path / "run", *flags, f"--config.train.init_from={exported}")
     assert done.returncode == 0, done.stderr
-    done = tiny_configs.run("export", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}")
+    flags = (f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}")
+    done = tiny_configs.run("export", *flags)
     assert done.returncode == 0, done.stderr
     assert f"from the weights of `{exported.name}`" in (tmp_path / "out" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""The page for tests: its server, a headless Chromium, what visitors do."""
+"""The web page for tests: its server, a headless Chromium, and what visitors do."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
-PATIENCE = 240_000  # milliseconds; the first request compiles
+TIMEOUT = 240_000  # milliseconds; the first request compiles
 # Keeps the percentages of the progress bar, in whichever way the page changes it.
 WATCH = """
 window.seen = [];
@@ -29,11 +29,11 @@ new MutationObserver(() => {
     if (bar && bar.value !== window.seen.at(-1)) window.seen.push(bar.value);
 }).observe(document, {subtree: true, childList: true, attributeFilter: ['value']});
 """
-DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+REDRAW = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @contextlib.contextmanager
-def serving(workdir, folder, *flags):
+def serve_page(workdir, folder, *flags):
     """The page of a run: its address and its process, whose temporary files lie in `folder`."""
     process = subprocess.Popen(
         (sys.executable, "-m", "vssflow_jax.app", f"--workdir={workdir}", "--port=0", *flags),
@@ -50,7 +50,7 @@ def serving(workdir, folder, *flags):
 
 
 @contextlib.contextmanager
-def listening(microphone):
+def open_browser(microphone):
     """A browser whose microphone hears an audio file."""
     from playwright.sync_api import sync_playwright
 
@@ -64,7 +64,7 @@ def listening(microphone):
 
 
 @contextlib.contextmanager
-def visiting(browser, address):
+def open_pages(browser, address):
     """Opens pages; afterwards none of them may have an error in its console."""
     contexts, errors = [], []
 
@@ -72,10 +72,10 @@ def visiting(browser, address):
         size = {"width": width, "height": height}
         contexts.append(browser.new_context(viewport=size, permissions=["microphone"]))
         page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT)
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda r: errors.append(r.url) if foreign(r.url) else None)
+        page.on("request", lambda r: errors.append(r.url) if is_foreign(r.url) else None)
         page.add_init_script(WATCH)
         page.goto(address)
         page.wait_for_selector("#generate")
@@ -87,11 +87,11 @@ def visiting(browser, address):
     assert errors == []
 
 
-def foreign(url):
+def is_foreign(url):
     return not url.startswith(("http://127.0.0.1", "data:", "blob:"))
 
 
-def status(page, words):
+def wait_for_status(page, words):
     """Waits until the status line has the words."""
     page.wait_for_function(
         "words => document.querySelector('#status').innerText.includes(words)", arg=words
@@ -102,34 +102,43 @@ def upload(page, selector, path):
     page.set_input_files(f"{selector} input[type=file]", path)
 
 
-def drop(page, path):
+def upload_video(page, path):
     """Uploads a video and waits until the page has looked at it."""
     upload(page, "#video", path)
-    status(page, "The video lasts")
+    wait_for_status(page, "The video lasts")
 
 
-def say(page, text):
+def fill_text(page, text):
     page.fill("#text textarea", text)
 
 
-def more(page):
+def open_more(page):
     """Opens the fields that are hidden at first."""
     page.get_by_role("button", name="More").click()
     page.get_by_label("number input for Steps").wait_for()
-    page.evaluate(DRAWN)
+    page.evaluate(REDRAW)
 
 
-def set_number(page, label, value):
+def fill_number(page, label, value):
     """Types a number into a field or beside a slider."""
     slider = page.get_by_label(f"number input for {label}", exact=True)
     field = slider if slider.count() else page.get_by_label(label)
     field.fill(f"{value:g}")
     field.press("Tab")
-    page.evaluate(DRAWN)
+    page.evaluate(REDRAW)
     assert field.input_value() == f"{value:g}"
 
 
-def generate(page, press=None):
+def clear_number(page, label):
+    """Empties a number field."""
+    field = page.get_by_label(label)
+    field.fill("")
+    field.press("Tab")
+    page.evaluate(REDRAW)
+    assert field.input_value() == ""
+
+
+def press_generate(page, press=None):
     """Presses the button; the percentages that the page showed until it was done."""
     from playwright.sync_api import TimeoutError
 
@@ -137,15 +146,15 @@ def generate(page, press=None):
     (press or page.locator("#generate").click)()
     try:
         page.wait_for_function("window.seen.length")
-        status(page, "Done.")
+        wait_for_status(page, "Done.")
     except TimeoutError:
         raise AssertionError(f"not done: {page.inner_text('#status')}") from None
     page.wait_for_selector("#files a")
-    page.evaluate(DRAWN)  # with "Done." came all the rest
+    page.evaluate(REDRAW)  # with "Done." came all the rest
     return page.evaluate("window.seen")
 
 
-def downloads(page):
+def read_downloads(page):
     """The bytes of all files of the result by their names."""
     links = page.eval_on_selector_all("#files a", "all => all.map(a => [a.download, a.href])")
     return {name: page.request.get(address).body() for name, address in links}

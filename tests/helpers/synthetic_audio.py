@@ -3,13 +3,21 @@
 import numpy as np
 
 from vssflow_jax.corpus import sounds, voices
+from vssflow_jax.text import normalize
 
 RATE = 16_000
 SENTENCE = "set blue at g nine now"
+ESPEAK = voices.load_voices("espeak")
+NAMES = tuple(voice.name for voice in ESPEAK.voices)
+
+
+def say(text=SENTENCE, name="ada"):
+    """An utterance of one of eSpeak's voices."""
+    return ESPEAK.speak(voices.find_voice(ESPEAK, name), normalize.words(text))
 
 
 def spoken(text=SENTENCE, name="ada", seconds=4.0):
-    wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
+    wave = say(text, name).wave
     out = sounds.synthesize_room(round(seconds * RATE), np.random.default_rng(0)).astype(np.float32)
     out[4000 : 4000 + len(wave)] += 0.5 * wave
     return out
@@ -17,7 +25,7 @@ def spoken(text=SENTENCE, name="ada", seconds=4.0):
 
 def reference_voice(name="ada", text=SENTENCE):
     """A voice alone, with half a second of digital silence at both ends."""
-    wave = voices.speak(voices.BY_NAME[name], text.split(), 1.0).wave
+    wave = say(text, name).wave
     return np.pad(0.5 * wave, (RATE // 2, RATE // 2)).astype(np.float32)
 
 

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.synthetic_audio import NAMES, say
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.corpus import voices
 from vssflow_jax.features import speaker
 from vssflow_jax.text import aligner, alignment, phonemes
 from vssflow_jax.text.durations import measure_durations
@@ -26,7 +26,7 @@ def utterances():
     examples = []
     for k, sentence in enumerate(SENTENCES):
         words = sentence.split()
-        wave, sounds = voices.speak(voices.VOICES[k], words)
+        wave, sounds = say(sentence, NAMES[k])
         start = 0.4 + 0.1 * k
         padded = np.zeros(56_000, np.float32)
         padded[round(start * 16_000) :][: len(wave)] = 0.5 * wave
@@ -64,7 +64,7 @@ def test_an_alignment_depends_on_nothing_but_its_sound_and_words(utterances):
 
 def test_words_outside_the_dictionary_and_stress_are_kept():
     words = ["jax", "kubernetes"]
-    wave = voices.speak(voices.VOICES[0], [*words, "now", "at", "b", "two"]).wave
+    wave = say("jax kubernetes now at b two").wave
     intervals = aligner.align_words(wave, [*words, "now", "at", "b", "two"])
     expected = phonemes.pronounce(words)
     assert tuple(i.symbol for i in intervals[: len(expected[0])]) == expected[0]

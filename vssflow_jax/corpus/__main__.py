@@ -1,6 +1,9 @@
 """Writes MiniAV, the built-in corpus.
 
-python -m vssflow_jax.corpus --out=DIR [--clips=N --seed=0]
+    python -m vssflow_jax.corpus --out=DIR [--clips=N --seed=0]
+    python -m vssflow_jax.corpus --out=DIR --voices=hibari --sentences=open --audio_only
+
+A build that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -9,14 +12,19 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
-from vssflow_jax.corpus import build
+from vssflow_jax.corpus import build, voices
 
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("out", None, "Folder for videos and manifest.")
-    flags.DEFINE_integer("clips", build.DEFAULT_CLIPS, "Clips in total; the three tasks alternate.")
-    flags.DEFINE_integer("seed", 0, "Another seed gives other clips.", lower_bound=0)
+    usual = build.CorpusSettings()
+    flags.DEFINE_string("out", None, "Folder for clips and manifest.")
+    flags.DEFINE_integer("clips", usual.clips, "Clips in total; the three tasks alternate.")
+    flags.DEFINE_integer("seed", usual.seed, "Another seed gives other clips.", lower_bound=0)
+    flags.DEFINE_string("voices", usual.voices, f"Set of voices: {', '.join(voices.SETS)}.")
+    flags.DEFINE_string("sentences", usual.sentences, "grid, open, or a file with one a line.")
+    flags.DEFINE_bool("audio_only", usual.audio_only, "Speech alone, without pictures.")
+    flags.DEFINE_float("seconds", usual.seconds, "Length of a clip; the longest of --audio_only.")
     flags.DEFINE_integer("workers", None, "Processes; default: all cores.", lower_bound=1)
 
 
@@ -25,7 +33,15 @@ def main() -> None:
     values = flags.FLAGS
     if not values.out:
         raise InputError("--out: found nothing, expected a folder for the corpus")
-    manifest = build.build_corpus(values.out, values.clips, values.seed, values.workers)
+    settings = build.CorpusSettings(
+        clips=values.clips,
+        seed=values.seed,
+        voices=values.voices,
+        sentences=values.sentences,
+        audio_only=values.audio_only,
+        seconds=values.seconds,
+    )
+    manifest = build.build_corpus(values.out, settings, values.workers)
     print(f"next: python -m vssflow_jax.prepare --manifest={manifest} --out=SHARDS")
 
 

@@ -1,13 +1,19 @@
-"""Building MiniAV: its clips, by number and in several processes, then its tables."""
+"""Building MiniAV: its clips, by number and in several processes, then its tables.
+
+What a process has written is noted in a file of its own, so that a build that was stopped goes on
+where it was.
+"""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
 import pathlib
+import shutil
 import sys
 
 import numpy as np
@@ -19,17 +25,17 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import SAMPLE_RATE, TASKS
 from vssflow_jax.corpus import render, scenes, sentences, sounds, voices
-from vssflow_jax.data.manifest import ANNOTATIONS, COLUMNS
-from vssflow_jax.text import alignment
+from vssflow_jax.corpus.voices import Utterance, Voice
+from vssflow_jax.data.manifest import ANNOTATIONS, COLUMNS, SPLITS
+from vssflow_jax.text import alignment, normalize
 
-DURATION = 4.0  # seconds of a clip
-SAMPLES, FRAMES = round(DURATION * SAMPLE_RATE), round(DURATION * render.RATE)
 DEFAULT_CLIPS = 2400
+MIN_SECONDS, MAX_SECONDS = 2.0, 30.0
 MIN_CLIPS = 9  # for every task in every split
 NUM_TEST, NUM_VALID = 64, 16  # clips of a task, in a corpus that is large enough
 VERSION = 2  # of the corpus; part of corpus.json
-MANIFEST, SETTINGS = "clips.csv", "corpus.json"
-JOB_SIZE = 8  # clips that a process makes at a time
+MANIFEST, SETTINGS, NOTES = "clips.csv", "corpus.json", "notes"
+JOB_SIZE, AUDIO_JOB_SIZE = 8, 64  # clips that a process makes at a time, with pictures and without
 
 SPEECH_PEAK = (0.45, 0.7)
 EVENT_PEAK = (0.4, 0.7)
@@ -41,6 +47,49 @@ BESIDE_SPEECH = {
 }  # fmt: skip
 TEMPO = (0.94, 1.08)  # how much faster than usual a voice speaks
 LEAD, TAIL = 0.1, 0.15  # silence at least before and behind a sentence, seconds
+SLACK = 0.1  # seconds by which the place of a sentence may vary at least
+AUDIO_SLACK = 0.4  # seconds of silence at most beside those, in clips without pictures
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusSettings:
+    """What a corpus consists of; the same settings give the same files.
+
+    Attributes:
+      clips: their number; the three tasks alternate.
+      seed: another one gives other clips.
+      voices: the set of voices (`voices.load_voices`).
+      sentences: the set of sentences (`sentences.load_sentences`).
+      audio_only: clips of speech without pictures, as long as their sentences.
+      seconds: length of a clip, at most that of one without pictures.
+    """
+
+    clips: int = DEFAULT_CLIPS
+    seed: int = 0
+    voices: str = "espeak"
+    sentences: str = "grid"
+    audio_only: bool = False
+    seconds: float = 4.0
+
+    def describe(self) -> dict:
+        """The settings as corpus.json has them: those that are not the default's."""
+        named = dataclasses.asdict(self)
+        usual = dataclasses.asdict(CorpusSettings(clips=self.clips, seed=self.seed))
+        other = {name: value for name, value in named.items() if value != usual[name]}
+        numbers = {"clips": self.clips, "seed": self.seed}
+        return {"corpus": "MiniAV", "version": VERSION, **numbers, **other}
+
+
+def check_settings(settings: CorpusSettings) -> None:
+    """Raises an InputError for settings of which no corpus can be made."""
+    if settings.clips < MIN_CLIPS:
+        raise InputError(f"--clips: found {settings.clips}, expected at least {MIN_CLIPS}")
+    if not MIN_SECONDS <= settings.seconds <= MAX_SECONDS:
+        raise InputError(
+            f"--seconds: found {settings.seconds:g}, expected {MIN_SECONDS:g} to {MAX_SECONDS:g}"
+        )
+    voices.load_voices(settings.voices)
+    sentences.load_sentences(settings.sentences)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,28 +106,27 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """Clips for one process to write into folder `out`."""
+    """Clips, and references of voices, for one process to write into folder `out`."""
 
     out: pathlib.Path
-    seed: int
-    plans: tuple[Plan, ...]
+    settings: CorpusSettings
+    note: pathlib.Path
+    plans: tuple[Plan, ...] = ()
+    voices: tuple[str, ...] = ()
 
 
-def plan_corpus(clips: int) -> list[Plan]:
-    """The plans of a corpus: tasks alternate; in each, classes and voices do; splits in blocks.
-
-    Raises:
-      InputError: too few clips for every task to be in every split.
-    """
-    if clips < MIN_CLIPS:
-        raise InputError(f"--clips: found {clips}, expected at least {MIN_CLIPS}")
-    per_task = clips // len(TASKS)
+def plan_corpus(settings: CorpusSettings) -> list[Plan]:
+    """The plans of a corpus: tasks alternate; in each, classes and voices do; splits in blocks."""
+    voice_set = voices.load_voices(settings.voices)
+    turns = {split: voices.rotate_voices(voice_set, split) for split in SPLITS}
+    tasks = ("speech",) if settings.audio_only else TASKS
+    per_task = settings.clips // len(tasks)
     test, valid = max(1, min(NUM_TEST, per_task // 5)), max(1, min(NUM_VALID, per_task // 10))
     plans = []
-    for number in range(clips):
-        index, task = number // len(TASKS), TASKS[number % len(TASKS)]
+    for number in range(settings.clips):
+        index, task = number // len(tasks), tasks[number % len(tasks)]
         split = "test" if index < test else "valid" if index < test + valid else "train"
-        voice = voices.VOICES[(index + index // len(sounds.CLASSES)) % len(voices.VOICES)].name
+        voice = turns[split][(index + index // len(sounds.CLASSES)) % len(turns[split])].name
         sound_class = sounds.CLASSES[index % len(sounds.CLASSES)]
         plans.append(Plan(
             id=f"{task}-{index:05d}", number=number, task=task, split=split,
@@ -97,7 +145,7 @@ class Example:
       row: its row of the manifest.
       annotation: its line of annotations.jsonl.
       intervals: its phonemes' times; empty without speech.
-      frames: uint8 [T, 128, 128, 3] at 25 a second.
+      frames: uint8 [T, 128, 128, 3] at 25 a second; None without pictures.
     """
 
     wave: np.ndarray
@@ -107,56 +155,96 @@ class Example:
     frames: np.ndarray | None = None
 
 
-def make_example(plan: Plan, seed: int) -> Example:
-    """One clip; it depends on its plan and the seed alone."""
-    rng = np.random.default_rng((seed, plan.number))
-    row = {"id": plan.id, "video": f"videos/{plan.id}.mp4", "split": plan.split, "task": plan.task}
-    wave = sounds.synthesize_room(SAMPLES, rng)
+def make_example(plan: Plan, settings: CorpusSettings) -> Example:
+    """One clip; it depends on its plan and the settings alone."""
+    rng = np.random.default_rng((settings.seed, plan.number))
+    row = {"id": plan.id, "split": plan.split, "task": plan.task}
+    if settings.audio_only:
+        return _make_audio_example(plan, settings, row, rng)
+    row["video"] = f"videos/{plan.id}.mp4"
+    wave = sounds.synthesize_room(round(settings.seconds * SAMPLE_RATE), rng)
     example = Example(wave=wave, row=row, annotation={"id": plan.id})
     position, box = render.draw_layout(plan.task, rng)
     peak = rng.uniform(*(SPEECH_PEAK if plan.voice else EVENT_PEAK))
-    speaker = _add_speech(example, plan, position, peak, rng) if plan.voice else None
+    speaker = _add_speaker(example, plan, settings, position, peak, rng) if plan.voice else None
     if plan.sound_class and plan.voice:
         peak *= BESIDE_SPEECH[plan.sound_class]
     source = _add_event(example, plan, box, peak, rng) if plan.sound_class else None
     example.wave = np.clip(example.wave, -0.99, 0.99).astype(np.float32)
-    example.frames = render.render_frames(speaker, source, FRAMES, rng)
+    frames = round(settings.seconds * render.RATE)
+    example.frames = render.render_frames(speaker, source, frames, rng)
     return example
 
 
-def _add_speech(example: Example, plan: Plan, position, peak: float, rng) -> render.Speaker:
-    words, spoken = _draw_utterance(plan, rng)
-    last = SAMPLES - len(spoken.wave) - round(TAIL * SAMPLE_RATE)
+def _make_audio_example(plan: Plan, settings: CorpusSettings, row: dict, rng) -> Example:
+    """A sentence with a little silence around it."""
+    voice = voices.find_voice(voices.load_voices(settings.voices), plan.voice)
+    text, spoken = _draw_utterance(voice, plan, settings, rng)
+    room = settings.seconds - len(spoken.wave) / SAMPLE_RATE - LEAD - TAIL
+    silence = LEAD + TAIL + rng.uniform(0, min(AUDIO_SLACK, room))
+    samples = len(spoken.wave) + round(silence * SAMPLE_RATE)
+    wave = sounds.synthesize_room(samples, rng)
+    example = Example(wave=wave, row=row | {"audio": f"audio/{plan.id}.wav"},
+                      annotation={"id": plan.id})  # fmt: skip
+    _add_speech(example, voice, text, spoken, rng.uniform(*SPEECH_PEAK), rng)
+    example.wave = np.clip(example.wave, -0.99, 0.99).astype(np.float32)
+    return example
+
+
+def _add_speaker(
+    example: Example, plan: Plan, settings: CorpusSettings, position, peak: float, rng
+) -> render.Speaker:
+    """Adds a sentence and who says it."""
+    voice = voices.find_voice(voices.load_voices(settings.voices), plan.voice)
+    text, spoken = _draw_utterance(voice, plan, settings, rng)
+    _add_speech(example, voice, text, spoken, peak, rng)
+    x, y, scale = position
+    speaker = render.Speaker(look=voice.look, sounds=example.intervals, x=x, y=y, scale=scale)
+    example.annotation["mouth"] = list(speaker.mouth)
+    return speaker
+
+
+def _add_speech(
+    example: Example, voice: Voice, text: str, spoken: Utterance, peak: float, rng
+) -> None:
+    """Adds an utterance to the wave at a random time, and says so in row and annotation."""
+    last = len(example.wave) - len(spoken.wave) - round(TAIL * SAMPLE_RATE)
     first = int(rng.integers(round(LEAD * SAMPLE_RATE), last))
     example.wave[first : first + len(spoken.wave)] += peak * spoken.wave
     shift = first / SAMPLE_RATE
     example.intervals = [alignment.Interval(a + shift, b + shift, s) for a, b, s in spoken.sounds]
-    x, y, scale = position
-    look = voices.BY_NAME[plan.voice].look
-    speaker = render.Speaker(look=look, sounds=example.intervals, x=x, y=y, scale=scale)
     example.row |= {
-        "text": " ".join(words),
-        "alignment": f"alignments/{plan.id}.csv",
-        "speaker_audio": f"voices/{plan.voice}_{rng.integers(len(voices.REFERENCES))}.wav",
+        "text": text,
+        "alignment": f"alignments/{example.row['id']}.csv",
+        "speaker_audio": f"voices/{voice.name}_{rng.integers(len(voices.REFERENCES))}.wav",
     }
-    example.annotation |= {"speaker": plan.voice, "mouth": list(speaker.mouth)}
-    return speaker
+    example.annotation["speaker"] = voice.name
+    if voice.held_out:
+        example.annotation["held_out"] = True
 
 
-def _draw_utterance(plan: Plan, rng: np.random.Generator) -> tuple[list[str], voices.Utterance]:
-    """A sentence in the plan's voice, spoken faster if it would not fit."""
-    words = sentences.draw_sentence(plan.split, rng)
-    voice, tempo = voices.BY_NAME[plan.voice], rng.uniform(*TEMPO)
-    spoken = voices.speak(voice, words, tempo)
-    while len(spoken.wave) / SAMPLE_RATE > DURATION - LEAD - TAIL - 0.1:
-        tempo *= 1.1
-        spoken = voices.speak(voice, words, tempo)
-    return words, spoken
+def _draw_utterance(
+    voice: Voice, plan: Plan, settings: CorpusSettings, rng: np.random.Generator
+) -> tuple[str, Utterance]:
+    """A sentence in a voice; where one would not fit, others are tried, then it is hurried."""
+    voice_set = voices.load_voices(settings.voices)
+    sentence_set = sentences.load_sentences(settings.sentences)
+    text, tempo = sentence_set.draw(plan.split, rng), rng.uniform(*TEMPO)
+    redraws = sentence_set.redraws
+    while True:
+        spoken = voice_set.speak(voice, normalize.words(text), tempo, plan.number)
+        if len(spoken.wave) / SAMPLE_RATE <= settings.seconds - LEAD - TAIL - SLACK:
+            return text, spoken
+        if redraws:
+            text, redraws = sentence_set.draw(plan.split, rng), redraws - 1
+        else:
+            tempo *= 1.1
 
 
 def _add_event(example: Example, plan: Plan, box, peak: float, rng) -> render.Source:
-    scene = scenes.draw_scene(plan.sound_class, DURATION, render.RATE, rng)
-    example.wave += peak * scenes.synthesize_scene(scene, SAMPLES, render.RATE, rng)
+    duration = len(example.wave) / SAMPLE_RATE
+    scene = scenes.draw_scene(plan.sound_class, duration, render.RATE, rng)
+    example.wave += peak * scenes.synthesize_scene(scene, len(example.wave), render.RATE, rng)
     example.annotation["sound_class"] = plan.sound_class
     if scene.density is None:
         example.annotation["onsets"] = [round(float(time), 4) for time in scene.onsets]
@@ -166,26 +254,36 @@ def _add_event(example: Example, plan: Plan, box, peak: float, rng) -> render.So
 # ---- files --------------------------------------------------------------------------------
 
 
-def _write_clips(job: Job) -> list[tuple[int, dict, dict]]:
-    """Makes and writes the clips of a job: their numbers, rows and annotations."""
-    entries = []
-    for plan in job.plans:
-        example = make_example(plan, job.seed)
-        if example.intervals:
-            path = job.out / example.row["alignment"]
-            alignment.write_alignment(path, example.intervals)
+def _write_job(job: Job) -> int:
+    """Writes a job's files, then the note that it is done: the number of its clips."""
+    _write_references(job)
+    entries = [_write_clip(job, plan) for plan in job.plans]
+    write_text(job.note, json.dumps(entries))
+    return len(entries)
+
+
+def _write_clip(job: Job, plan: Plan) -> tuple[int, dict, dict]:
+    """Makes and writes a clip: its number, row and annotation."""
+    example = make_example(plan, job.settings)
+    if example.intervals:
+        path = job.out / example.row["alignment"]
+        alignment.write_alignment(path, example.intervals)
+    if example.frames is None:
+        media.write_wav(job.out / example.row["audio"], example.wave, SAMPLE_RATE)
+    else:
         path = job.out / example.row["video"]
         media.write_video(path, example.frames, render.RATE, example.wave, SAMPLE_RATE)
-        entries.append((plan.number, example.row, example.annotation))
-    return entries
+    return plan.number, example.row, example.annotation
 
 
-def _write_references(out: pathlib.Path) -> None:
-    for voice in voices.VOICES:
+def _write_references(job: Job) -> None:
+    voice_set = voices.load_voices(job.settings.voices)
+    for name in job.voices:
+        voice = voices.find_voice(voice_set, name)
         for number in range(len(voices.REFERENCES)):
-            wave = 0.6 * voices.speak_reference(voice, number)
+            wave = 0.6 * voices.speak_reference(voice_set, voice, number)
             noise = sounds.synthesize_room(len(wave), np.random.default_rng(number))
-            media.write_wav(out / f"voices/{voice.name}_{number}.wav", wave + noise, SAMPLE_RATE)
+            media.write_wav(job.out / f"voices/{name}_{number}.wav", wave + noise, SAMPLE_RATE)
 
 
 def _is_complete(out: pathlib.Path, settings: dict) -> bool:
@@ -208,37 +306,52 @@ def _is_complete(out: pathlib.Path, settings: dict) -> bool:
 
 def build_corpus(
     out: str | os.PathLike,
-    clips: int = DEFAULT_CLIPS,
-    seed: int = 0,
+    settings: CorpusSettings | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> pathlib.Path:
     """Writes the corpus into folder `out` and returns its manifest, `out`/clips.csv.
 
-    The same `clips` and `seed` give the same files for any number of `workers` (None: all cores).
-    The manifest is written last: a folder without one is incomplete and is written again; a
-    complete corpus is left as it is.
+    The same settings (default: `CorpusSettings()`) give the same files for any number of
+    `workers` (None: all cores). The manifest is written last: a folder without one is incomplete,
+    and what it lacks is written; a complete corpus is left as it is.
 
     Raises:
-      InputError: too few clips, or `out` is a file or holds another corpus.
+      InputError: settings of which no corpus can be made, or `out` is a file or holds another
+        corpus.
     """
-    out = pathlib.Path(out)
-    settings = {"corpus": "MiniAV", "version": VERSION, "clips": clips, "seed": seed}
-    plans = plan_corpus(clips)
-    if _is_complete(out, settings):
-        print(f"{out / MANIFEST}: all {clips} clips are already there", file=sys.stderr)
+    out, settings = pathlib.Path(out), settings or CorpusSettings()
+    check_settings(settings)
+    if _is_complete(out, settings.describe()):
+        print(f"{out / MANIFEST}: all {settings.clips} clips are already there", file=sys.stderr)
         return out / MANIFEST
-    out.mkdir(parents=True, exist_ok=True)
-    _write_references(out)
-    jobs = [Job(out=out, seed=seed, plans=tuple(plans[first : first + JOB_SIZE]))
-            for first in range(0, clips, JOB_SIZE)]  # fmt: skip
-    entries = []
-    with tqdm(total=clips, desc="MiniAV", unit="clip", disable=not progress) as bar:
-        for written in process_pool.unordered(_write_clips, jobs, workers):
-            entries += written
-            bar.update(len(written))
-    _write_tables(out, sorted(entries, key=lambda entry: entry[0]), settings)
+    jobs = _make_jobs(out, settings)
+    remaining = [job for job in jobs if not job.note.exists()]
+    done = sum(len(job.plans) for job in jobs) - sum(len(job.plans) for job in remaining)
+    with tqdm(total=settings.clips, initial=done, desc="MiniAV", unit="clip",
+              disable=not progress) as bar:  # fmt: skip
+        for count in process_pool.unordered(_write_job, remaining, workers):
+            bar.update(count)
+    entries = [entry for job in jobs for entry in json.loads(job.note.read_text("utf-8"))]
+    _write_tables(out, sorted(entries, key=lambda entry: entry[0]), settings.describe())
+    shutil.rmtree(out / NOTES)
     return out / MANIFEST
+
+
+def _make_jobs(out: pathlib.Path, settings: CorpusSettings) -> list[Job]:
+    """The jobs of a corpus: references of the voices that speak, then clips."""
+    plans = plan_corpus(settings)
+    names = tuple(dict.fromkeys(plan.voice for plan in plans if plan.voice))
+    digest = hashlib.sha256(json.dumps(settings.describe(), sort_keys=True).encode()).hexdigest()
+    folder = out / NOTES / digest[:16]  # notes of other settings do not count
+    folder.mkdir(parents=True, exist_ok=True)
+    size = AUDIO_JOB_SIZE if settings.audio_only else JOB_SIZE
+    parts = [{"voices": names[k : k + JOB_SIZE]} for k in range(0, len(names), JOB_SIZE)]
+    parts += [{"plans": tuple(plans[k : k + size])} for k in range(0, len(plans), size)]
+    return [
+        Job(out=out, settings=settings, note=folder / f"{number:05d}.json", **part)
+        for number, part in enumerate(parts)
+    ]
 
 
 def _write_tables(out: pathlib.Path, entries: list[tuple[int, dict, dict]], settings: dict) -> None:

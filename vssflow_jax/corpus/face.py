@@ -18,6 +18,14 @@ MOUTH_X, MOUTH_UP, MOUTH_DOWN = 21, 13, 17  # from the mouth's middle to its pat
 SWAY = 2  # largest shift of the head by its slow motion, pixels
 Color = tuple[int, int, int]
 
+SKINS = PALE, FAIR, TAN, BROWN, DARK = (
+    (250, 222, 205), (238, 196, 165), (205, 155, 115), (150, 100, 70), (95, 62, 45),
+)  # fmt: skip
+HAIRS = BLACK, AUBURN, BLOND, GRAY, RED = (
+    (30, 25, 25), (90, 50, 25), (225, 190, 95), (170, 170, 175), (190, 75, 25),
+)  # fmt: skip
+LOW_STYLES, HIGH_STYLES = ("short", "short", "bald", "curly"), ("long", "bun", "curly", "short")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Look:
@@ -30,6 +38,20 @@ class Look:
     build: float = 1.0
     beard: bool = False
     glasses: bool = False
+
+
+def draw_look(low: bool, rng: np.random.Generator) -> Look:
+    """A random look for a `low` or a high voice; beards go with low ones."""
+    styles = LOW_STYLES if low else HIGH_STYLES
+    return Look(
+        skin=SKINS[rng.integers(len(SKINS))],
+        hair=HAIRS[rng.integers(len(HAIRS))],
+        shirt=tuple(int(v) for v in rng.integers(20, 245, 3)),
+        style=styles[rng.integers(len(styles))],
+        build=round(float(rng.uniform(1.0, 1.12) if low else rng.uniform(0.9, 1.02)), 3),
+        beard=bool(low and rng.random() < 0.35),
+        glasses=bool(rng.random() < 0.25),
+    )
 
 
 def _mix_colors(a: Color, b: Color, share: float) -> Color:

@@ -15,6 +15,7 @@ from vssflow_jax.text import espeak
 VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"}
 SAME, SAME_KIND, OTHER_KIND, SKIP = 0.0, 1.0, 3.0, 1.6
 BREAK = 0.08  # seconds
+MERGED = ({"AA", "AO"}, {"IH", "IY"}, {"UH", "UW"}, {"UH", "AO"}, {"AE", "EH"}, {"TH", "DH"})
 
 Sound = tuple[float, float, str]  # start and end in seconds, ARPAbet symbol
 
@@ -63,6 +64,22 @@ def align_symbols(
     return path[::-1]
 
 
+def agree(spoken: Sequence[str], expected: Sequence[str]) -> bool:
+    """Whether `spoken` is a usual way to say `expected`.
+
+    Stress may differ, and so may unstressed vowels (an AH for an IH, or none), vowels that many
+    speakers do not tell apart, and TH and DH.
+    """
+    for i, j in align_symbols(spoken, expected):
+        a = None if i is None else spoken[i]
+        b = None if j is None else expected[j]
+        bare = {s.rstrip("012") for s in (a, b) if s}
+        weak = any(s is not None and s.endswith("0") for s in (a, b)) and bare <= VOWELS
+        if not (weak or (a and b and len(bare) == 1) or bare in MERGED):
+            return False
+    return True
+
+
 def align_word(spoken: Sequence[Sound], expected: Sequence[str]) -> list[Sound]:
     """`expected` symbols of one word with the times of its `spoken` sounds.
 
@@ -102,7 +119,13 @@ def align_words(
         if not spoken:
             raise ValueError(f"no sound for word {index} of the utterance")
         spans += align_word(spoken, expected)
-    for k, (before, after) in enumerate(itertools.pairwise(spans)):
+    return close_breaks(spans)
+
+
+def close_breaks(sounds: Sequence[Sound]) -> list[Sound]:
+    """Sounds that go on through breaks shorter than `BREAK` to the next one."""
+    closed = list(sounds)
+    for k, (before, after) in enumerate(itertools.pairwise(closed)):
         if after[0] - before[1] < BREAK:
-            spans[k] = (before[0], after[0], before[2])
-    return spans
+            closed[k] = (before[0], after[0], before[2])
+    return closed

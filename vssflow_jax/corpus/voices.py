@@ -1,28 +1,26 @@
-"""The speakers of MiniAV: eSpeak voices, chosen by how well a recognizer understands them.
+"""The speakers of MiniAV: sets of voices by name, and what an utterance of theirs is.
 
-A voice is an eSpeak variant, its pitch, and a factor by which the wave is played faster or
-slower, which moves pitch and formants together as a shorter or longer vocal tract does.
+`espeak` needs no further package and says GRID sentences best; `hibari` has a natural voice and
+speakers derived from it; `kokoro` has the natural voices of a folder and their mixtures.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy import signal
 
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.corpus import phoneme_times
 from vssflow_jax.corpus.face import Look
-from vssflow_jax.corpus.sentences import LETTER_PLACE
-from vssflow_jax.text import espeak, phonemes
+from vssflow_jax.corpus.phoneme_times import Sound
+from vssflow_jax.text import normalize
 
-# The letter A is not the article, and Z is American as in CMUdict, whatever the accent.
-SPOKEN = {"a": "[['eI]]", "z": "[[z'i:]]"}
-LETTER_A = ("EY1",)
+SETS = ("espeak", "hibari", "kokoro:FOLDER")
+ROOM_BEFORE, ROOM_BEHIND = 0.03, 0.12  # seconds of an utterance around its sounds
 
 REFERENCES = (
     "the morning train was late because of heavy snow",
@@ -38,88 +36,102 @@ class Voice:
 
     Attributes:
       name: as in annotations and file names.
-      base: eSpeak's voice and variant.
-      rate: eSpeak's words a minute; pitch: eSpeak's, 0 to 100.
-      scale: the wave is played this many times faster.
       look: the face that goes with it.
+      settings: of its set's synthesizer.
+      held_out: it speaks in valid and test clips alone.
+      share: how often it speaks, against 1 of most voices.
     """
 
     name: str
-    base: str
-    rate: int
-    pitch: int
-    scale: float
     look: Look
+    settings: Any
+    held_out: bool = False
+    share: int = 1
 
 
 class Utterance(NamedTuple):
     """wave: float32 [n] at 16 kHz, peak 1; sounds: (start, end, ARPAbet symbol), seconds."""
 
     wave: np.ndarray
-    sounds: list[phoneme_times.Sound]
+    sounds: list[Sound]
 
 
-PALE, FAIR, TAN, BROWN, DARK = (
-    (250, 222, 205), (238, 196, 165), (205, 155, 115), (150, 100, 70), (95, 62, 45),
-)  # fmt: skip
-BLACK, AUBURN, BLOND, GRAY, RED = (
-    (30, 25, 25), (90, 50, 25), (225, 190, 95), (170, 170, 175), (190, 75, 25),
-)  # fmt: skip
+class VoiceSet(Protocol):
+    """Voices of one synthesizer."""
 
-VOICES = (
-    Voice(name="ada", base="en-us+f5", rate=135, pitch=40, scale=1.0,
-          look=Look(skin=FAIR, hair=BLOND, shirt=(190, 60, 110), style="long")),
-    Voice(name="ben", base="en-us+m6", rate=135, pitch=50, scale=1.0,
-          look=Look(skin=DARK, hair=BLACK, shirt=(40, 90, 160), style="short", build=1.05)),
-    Voice(name="clara", base="en-us+f2", rate=130, pitch=55, scale=1.06,
-          look=Look(skin=BROWN, hair=BLACK, shirt=(230, 170, 40), style="curly", build=0.92)),
-    Voice(name="dan", base="en-us+edward2", rate=118, pitch=55, scale=1.17,
-          look=Look(skin=PALE, hair=RED, shirt=(60, 130, 70), style="short", build=0.9)),
-    Voice(name="emil", base="en-us+benjamin", rate=142, pitch=20, scale=0.95,
-          look=Look(skin=TAN, hair=AUBURN, shirt=(90, 90, 95), style="short", build=1.12,
-                    beard=True)),
-    Voice(name="flora", base="en-us+f5", rate=155, pitch=20, scale=0.85,
-          look=Look(skin=TAN, hair=AUBURN, shirt=(110, 60, 150), style="bun", build=1.08)),
-    Voice(name="gus", base="en-us+klatt4", rate=135, pitch=50, scale=1.0,
-          look=Look(skin=FAIR, hair=GRAY, shirt=(150, 40, 40), style="bald", glasses=True)),
-    Voice(name="hugo", base="en-us+Henrique", rate=132, pitch=75, scale=1.05,
-          look=Look(skin=DARK, hair=GRAY, shirt=(225, 225, 215), style="bald", build=1.12,
-                    beard=True)),
-    Voice(name="iris", base="gmw/en-GB-x-gbclan+f5", rate=135, pitch=60, scale=1.0,
-          look=Look(skin=PALE, hair=RED, shirt=(30, 140, 150), style="long", build=0.95,
-                    glasses=True)),
-    Voice(name="jon", base="gmw/en+adam", rate=130, pitch=60, scale=1.08,
-          look=Look(skin=BROWN, hair=BLACK, shirt=(240, 240, 240), style="short", build=0.95,
-                    glasses=True)),
-)  # fmt: skip
-BY_NAME = {voice.name: voice for voice in VOICES}
+    voices: tuple[Voice, ...]
+
+    def speak(
+        self, voice: Voice, words: Sequence[str], tempo: float = 1.0, seed: int = 0
+    ) -> Utterance:
+        """Words, as `text.normalize` gives them, in a voice, `tempo` times as fast as usual."""
 
 
-def pronounce_sentence(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """CMUdict symbols of a GRID sentence, with A as the letter."""
-    symbols = phonemes.pronounce(words)
-    if words[LETTER_PLACE] == "a":
-        symbols[LETTER_PLACE] = LETTER_A
-    return symbols
+def trim_silence(wave: np.ndarray, sounds: Sequence[Sound]) -> Utterance:
+    """The utterance of a wave at 16 kHz, cut to its sounds with a little room around."""
+    first = max(round((sounds[0][0] - ROOM_BEFORE) * SAMPLE_RATE), 0)
+    last = round((sounds[-1][1] + ROOM_BEHIND) * SAMPLE_RATE)
+    shift, part = first / SAMPLE_RATE, wave[first:last]
+    shifted = [(start - shift, end - shift, symbol) for start, end, symbol in sounds]
+    return Utterance((part / np.abs(part).max()).astype(np.float32), shifted)
 
 
-def speak(voice: Voice, words: Sequence[str], tempo: float = 1.0) -> Utterance:
-    """A GRID sentence in a voice, `tempo` times as fast as it usually speaks."""
-    spoken = [SPOKEN.get(word, word) for word in words]
-    wave, phones = _synthesize(voice, spoken, tempo)
-    sounds = phoneme_times.align_words(phones, pronounce_sentence(words))
-    return Utterance(wave, [(a / voice.scale, b / voice.scale, s) for a, b, s in sounds])
+@functools.cache
+def load_voices(name: str) -> VoiceSet:
+    """A set of voices by the name that a flag gives.
+
+    Raises:
+      InputError: an unknown set, or one whose package or files are not there.
+    """
+    kind, _, folder = name.partition(":")
+    try:
+        if name == "espeak":
+            from vssflow_jax.corpus.espeak_voices import EspeakVoices
+
+            return EspeakVoices()
+        if name == "hibari":
+            from vssflow_jax.corpus.hibari_voices import HibariVoices
+
+            return HibariVoices()
+        if kind == "kokoro" and folder:
+            from vssflow_jax.corpus.kokoro_voices import KokoroVoices
+
+            return KokoroVoices(folder)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--voices={name}: {error}; expected `pip install 'vssflow_jax[voices]'`"
+        ) from None
+    raise InputError(f"--voices: found {name!r}, expected one of {', '.join(SETS)}")
 
 
-def speak_reference(voice: Voice, number: int) -> np.ndarray:
+def find_voice(voice_set: VoiceSet, name: str) -> Voice:
+    """The voice of a set with this name."""
+    return next(voice for voice in voice_set.voices if voice.name == name)
+
+
+def rotate_voices(voice_set: VoiceSet, split: str) -> tuple[Voice, ...]:
+    """The voices of a split in the order in which they take turns, each as often as its share.
+
+    Training has those that are not held out; the other splits have both kinds by turns.
+    """
+    known = _interleave([voice for voice in voice_set.voices if not voice.held_out])
+    unknown = [voice for voice in voice_set.voices if voice.held_out]
+    if split == "train" or not unknown:
+        return known
+    pairs = [(known[k % len(known)], unknown[k % len(unknown)]) for k in range(len(known))]
+    return tuple(voice for pair in pairs for voice in pair)
+
+
+def _interleave(voices: Sequence[Voice]) -> tuple[Voice, ...]:
+    """Voices repeated by their shares, the repetitions evenly spread."""
+    places = [
+        ((turn + (number + 0.5) / len(voices)) / voice.share, number)
+        for number, voice in enumerate(voices)
+        for turn in range(voice.share)
+    ]
+    return tuple(voices[number] for _, number in sorted(places))
+
+
+def speak_reference(voice_set: VoiceSet, voice: Voice, number: int) -> np.ndarray:
     """Recording `number` of a voice, another text than any clip's: float32 [n], peak 1."""
-    return _synthesize(voice, REFERENCES[number].split(), 1.0)[0]
-
-
-def _synthesize(voice: Voice, spoken: Sequence[str], tempo: float):
-    rate = round(voice.rate * tempo)
-    speech = espeak.speak(spoken, voice.base, rate, voice.pitch)
-    ratio = SAMPLE_RATE / (espeak.SAMPLE_RATE * voice.scale)
-    step = Fraction(ratio).limit_denominator(500)
-    wave = signal.resample_poly(speech.wave, step.numerator, step.denominator)
-    return (wave / np.abs(wave).max()).astype(np.float32), speech.phones
+    return voice_set.speak(voice, normalize.words(REFERENCES[number])).wave

@@ -1,0 +1,1 @@
+"""What training reads and writes: manifests, shards, batches, and mixed examples."""

@@ -1,4 +1,4 @@
-"""A run as a folder to hand on: half-precision weights, config, codec, hashes, scores, a card."""
+"""Export of a run: a folder with half-precision weights, config, codec, hashes, scores, card."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.training import checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
-LOCAL = (("data", "shards"), ("codec", "folder"), ("train", "init_from"))  # paths of one machine
+LOCAL_PATHS = (("data", "shards"), ("codec", "folder"), ("train", "init_from"))  # fields left empty
 
 
-def rounded(params: Mapping, dtype: str) -> dict[str, np.ndarray]:
+def cast_params(params: Mapping, dtype: str) -> dict[str, np.ndarray]:
     """Parameters by path in another type.
 
     Raises:
-      InputError: a number that the type cannot hold.
+      InputError: a number out of the type's range.
     """
     out = {}
     for path, array in flatten_dict(params, sep="/").items():
@@ -36,20 +36,20 @@ def rounded(params: Mapping, dtype: str) -> dict[str, np.ndarray]:
     return out
 
 
-def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "float16") -> str:
-    """Writes the newest weights of a run, with all that sampling needs, to a folder.
+def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "float16") -> str:
+    """Writes the newest weights of a run, and everything that sampling needs, to a folder.
 
     Args:
       workdir: the run's folder.
       out: the folder; new or empty.
-      name: what the card calls the model; default: the folder's name.
-      dtype: of the weights; they are computed with in float32 all the same.
+      name: of the model in the card; "": the folder's name.
+      dtype: of the stored weights; sampling computes in float32 all the same.
 
     Returns:
-      What was done, in a sentence.
+      A line about the folder: parameters, step, size.
 
     Raises:
-      InputError: no trained run there, or something in the way.
+      InputError: no trained run, or a folder that is not empty.
     """
     workdir, out = Path(workdir), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -61,9 +61,9 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
         identity, {"codec": hash_codec(codec)}, f"{workdir}: checkpoint {step}"
     )
     source = Path(config.train.init_from).name
-    for group, field in LOCAL:
+    for group, field in LOCAL_PATHS:
         config[group][field] = ""
-    weights = rounded(params, dtype)
+    weights = cast_params(params, dtype)
     save_codec(codec, out / "codec")
     write_text(out / "config.json", config.to_json(indent=1))
     write_text(out / "statistics.json", (workdir / "statistics.json").read_text())
@@ -81,32 +81,32 @@ def export(workdir: str | Path, out: str | Path, name: str = "", dtype: str = "f
     scores = read_scores(workdir)
     if scores:
         write_text(out / "metrics.json", json.dumps(scores, indent=1))
-    write_text(out / "README.md", card(facts, config, scores))
+    write_text(out / "README.md", render_card(facts, config, scores))
     write_text(out / checkpoint.EXPORT_FILE, json.dumps(facts, indent=1))
     size = (out / checkpoint.WEIGHTS_FILE).stat().st_size / 1e6
     return f"{out}: {facts['parameters']:,} parameters of step {step}, {size:.1f} MB as {dtype}"
 
 
 def read_scores(workdir: Path) -> dict:
-    """The run's scores, without the names of what was left out; none before evaluation."""
+    """The run's scores, with the number of skipped clips; empty before an evaluation."""
     path = workdir / "eval" / "metrics.json"
     if not path.exists():
         return {}
-    found = json.loads(path.read_text())
-    scores = {task: dict(found[task]) for task in EVALUATED_TASKS if task in found}
+    metrics = json.loads(path.read_text())
+    scores = {task: dict(metrics[task]) for task in EVALUATED_TASKS if task in metrics}
     for values in scores.values():
         values["skipped"] = len(values.get("skipped", ()))
-    run = {key: value for key, value in found.get("run", {}).items() if key != "generated"}
+    run = {key: value for key, value in metrics.get("run", {}).items() if key != "generated"}
     return {**scores, "run": run}
 
 
-def card(facts: Mapping, config, scores: Mapping) -> str:
-    """The model's card, Markdown: what it is, how it was made, what it scores, its licence."""
+def render_card(facts: Mapping, config, scores: Mapping) -> str:
+    """The model card in Markdown: training, hashes, scores, use, license."""
     guidance = ", ".join(
         f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale is not None
     )
     corpus = config.data.corpus or "the data set below"
-    start = f", from the weights of `{facts['init_from']}`" if facts["init_from"] else ""
+    source = f", from the weights of `{facts['init_from']}`" if facts["init_from"] else ""
     return f"""# {facts["name"]}
 
 A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]:,} parameters,
@@ -117,7 +117,7 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 ## Training
 
 {facts["step"]:,} steps of {config.data.batch_size} clips of {config.data.duration:g} s, route
-`{config.model.route}`, {config.optim.name}{start}; corpus: {corpus}. Sampling by default:
+`{config.model.route}`, {config.optim.name}{source}; corpus: {corpus}. Sampling by default:
 {config.sample.solver}, {config.sample.steps} steps, guidance {config.sample.guidance:g}\
 {f" ({guidance})" if guidance else ""}.
 
@@ -133,16 +133,16 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 
 ## Use
 
-It knows the words, the voices and the kinds of event of its corpus and does what it can on
-other material. Generated speech in somebody's voice needs that person's consent. Licence:
+The model covers the words, voices and kinds of event of its training data; expect poor results
+on other material. Generated speech in somebody's voice needs that person's consent. License:
 Apache-2.0.
 """
 
 
 def score_table(scores: Mapping) -> str:
-    """A Markdown table: task, metric, score, 95 % interval, floor of the codec."""
+    """A Markdown table: task, metric, score, 95 % interval, codec floor."""
     lines = [
-        "| task | metric | score | 95 % interval | through the codec |",
+        "| task | metric | score | 95 % interval | codec floor |",
         "|---|---|---|---|---|",
     ]
     for task in EVALUATED_TASKS:

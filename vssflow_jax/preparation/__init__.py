@@ -1,0 +1,1 @@
+"""Raw media to shards: records of examples, jobs, Apache Beam, and validation."""

@@ -1,0 +1,1 @@
+"""Texts to phonemes and their times on the latent grid."""

@@ -1,1 +1,1 @@
-"""The page of a generator: limits, work, layout; `vssflow_jax.app` serves it."""
+"""The web page of a generator; `python -m vssflow_jax.app` serves it."""

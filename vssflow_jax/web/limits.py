@@ -1,9 +1,10 @@
-"""What the page takes: limits of files and fields, each refused with a sentence."""
+"""Limits of the page's files and fields; beyond them, an error in a sentence."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vssflow_jax import media
@@ -15,17 +16,17 @@ MEGA = 1_000_000
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The largest of everything.
+    """The largest values that the page takes.
 
     Attributes:
       megabytes: of an uploaded file.
-      seconds: of a video, and of what is generated.
-      side: pixels, of a video's longer side.
+      seconds: of a video, and of the generated sound.
+      side: pixels of a video's longer side.
       characters: of a text.
       candidates: of a request.
-      steps: of a solver.
-      queue: requests that wait; more are turned away.
-      keep: seconds for which results stay on the disk.
+      steps: of the solver.
+      queue: waiting requests.
+      keep: seconds that uploads and results stay on the disk.
     """
 
     megabytes: float = 100
@@ -46,7 +47,11 @@ class Limits:
             )
 
     def check_video(self, path: Path) -> MediaInfo:
-        """What a video is; raises an InputError for what is none, too long or too large."""
+        """The description of a video.
+
+        Raises:
+          InputError: no video, or one that is too long or too large.
+        """
         self.check_file(path, "The video")
         info = media.probe(path)
         if info.duration > self.seconds:
@@ -73,11 +78,12 @@ class Limits:
             raise InputError(f"{name} is {value:g}; this page takes {low:g} to {high:g}.")
 
 
-def sentence(error: Exception, folder: Path) -> str:
-    """An error for the page: files by what they are, fields without dashes, one sentence."""
+def format_error(error: Exception, folders: Sequence[Path]) -> str:
+    """An error for the page, one sentence: files by their roles, fields without dashes."""
     text = one_line(error)
-    file = rf"{re.escape(str(folder))}/([\w/]+)(\.\w+)?"
-    text = re.sub(file, lambda match: "the " + match[1].replace("/", " "), text)
+    for folder in folders:
+        file = rf"{re.escape(str(folder))}/([\w/]+)(\.\w+)?"
+        text = re.sub(file, lambda match: "the " + match[1].replace("/", " "), text)
     text = re.sub(r"--(\w+)=?", lambda match: match[1].replace("_", " ") + " ", text)
     text = re.sub(r"\s+([:;,.])", r"\1", text).strip()
     return text[:1].upper() + text[1:]

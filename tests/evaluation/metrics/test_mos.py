@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import stand_ins
+from helpers.synthetic_audio import say
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation.metrics import mos
@@ -33,10 +34,7 @@ def test_predictors_are_loaded_by_name(monkeypatch):
 
 def test_dnsmos_prefers_speech_to_noise():
     pytest.importorskip("speechmos.dnsmos")
-    from vssflow_jax.corpus import voices
-
-    words = ["set", "blue", "at", "g", "nine", "now"]
-    voice = np.tile(0.5 * voices.speak(voices.BY_NAME["ada"], words, 1.0).wave, 5)
+    voice = np.tile(0.5 * say().wave, 5)
     clean = voice[: 10 * 16_000].astype(np.float32)
     noisy = clean + np.random.default_rng(0).normal(0, 0.1, len(clean)).astype(np.float32)
     (predictor,) = mos.load("dnsmos")

@@ -1,9 +1,9 @@
 """Classifiers of sound classes and voices on new clips."""
 
 import numpy as np
-from helpers.synthetic_audio import SENTENCE, spoken, struck, times
+from helpers.synthetic_audio import NAMES, SENTENCE, spoken, struck, times
 
-from vssflow_jax.corpus import sounds, voices
+from vssflow_jax.corpus import sounds
 from vssflow_jax.evaluation.metrics import common, sound, speaker
 from vssflow_jax.evaluation.metrics.reference_models import fit_classifier
 
@@ -20,7 +20,7 @@ def test_sound_classes_of_new_clips_are_recognized():
 
 
 def test_speakers_of_new_sentences_are_recognized():
-    names = [voice.name for voice in voices.VOICES[:4]]
+    names = list(NAMES[:4])
     labels = names * 4
     waves = [spoken(text, name) for text in (*SENTENCES, SENTENCE) for name in names]
     features = [speaker.voice_features(mel) for mel in common.log_mels(waves)]

@@ -1,0 +1,366 @@
+"""The page in a headless Chromium, against the real command with a tiny run.
+
+All of these are slow, and skipped without Chromium, Playwright or Gradio.
+"""
+
+import io
+import re
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import chromium, fixtures
+
+from vssflow_jax import media
+
+pytest.importorskip("gradio")
+pytest.importorskip("playwright.sync_api")
+pytestmark = chromium.MARKS
+ONE, TWO = "bin red by k two soon", "set blue at g nine now"
+PLAYERS = ("#both", "#speech", "#sound")
+STEMS = ("result.wav", "result.speech.wav", "result.sound.wav")
+PLAYS = """async (selector) => {
+    const media = document.querySelector(selector);
+    media.muted = true;
+    await media.play();
+    await new Promise(done => setTimeout(done, 700));
+    return {duration: media.duration, error: media.error && media.error.message,
+            time: media.currentTime};
+}"""
+
+
+def read_duration(path):
+    return media.probe(path).duration
+
+
+@pytest.mark.parametrize("name", ["miniav", *fixtures.REAL_VIDEOS])
+def test_a_video_gets_its_sound(visit, tiny_run, tmp_path, name):
+    """Progress is seen, the result plays to its length, and the download is a whole file."""
+    source = next((tiny_run / "corpus" / "videos").glob("*.mp4"))
+    source = source if name == "miniav" else fixtures.find_real_video(name)
+    page = visit()
+    chromium.upload_video(page, source)
+    chromium.fill_text(page, "bin red by k two soon")
+    seen = chromium.press_generate(page)
+    assert seen == sorted(seen) and seen[0] == 0 and len(seen) >= 2
+    page.wait_for_selector("#result video")
+    page.wait_for_function("document.querySelector('#result video').readyState >= 2")
+    played = page.evaluate(PLAYS, "#result video")
+    assert played["error"] is None and played["time"] > 0
+    assert played["duration"] == pytest.approx(read_duration(source), abs=0.2)
+    assert "Conditions used: clip" in page.inner_text("#summary")
+    assert "result.speech.wav" in page.inner_text("#files").replace("\n", "")
+    with page.expect_download() as download:
+        page.locator("#files a").first.click()
+    path = tmp_path / "download.mp4"
+    download.value.save_as(path)
+    assert read_duration(path) == pytest.approx(read_duration(source), abs=0.1)
+
+
+def wrong_files(folder):
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "large.mp4").write_bytes(bytes(200_000_000))
+    media.write_wav(folder / "sound.mp4", fixtures.make_tone())
+    media.write_video(folder / "long.mp4", fixtures.make_frames(1200), 1)
+    return {"text.mp4": "The video", "long.mp4": "lasts 1200 s", "sound.mp4": "The video"}
+
+
+def test_wrong_files_are_refused_and_the_page_goes_on(visit, tmp_path):
+    page = visit()
+    for name, words in wrong_files(tmp_path).items():
+        chromium.upload(page, "#video", tmp_path / name)
+        chromium.wait_for_status(page, words)
+        page.get_by_label("Clear").first.click()
+        chromium.wait_for_status(page, "Ready.")
+    chromium.upload(page, "#video", tmp_path / "large.mp4")
+    page.wait_for_selector("text=/exceed|too large|larger/i")
+    page.reload()
+    page.wait_for_selector("#generate")
+    evil = tmp_path / "..%2f..%2f..%2ftmp%2fevil.mp4"
+    fixtures.write_video(evil)
+    chromium.upload_video(page, evil)
+    chromium.press_generate(page)
+    assert not list(Path("/tmp").glob("evil*"))
+
+
+def test_three_users_wait_their_turn(visit):
+    pages = [visit() for _ in range(3)]
+    for page in pages:
+        chromium.fill_text(page, "set blue at g nine now")
+        page.click("#generate")
+    for page in pages:
+        chromium.wait_for_status(page, "Done.")
+        assert page.locator("#both").is_visible()
+
+
+def memory(process):
+    """Resident megabytes of a process."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+
+
+def list_files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.2)
+    return condition()
+
+
+def test_many_requests_leave_no_file_and_no_memory(browser, tiny_run, tmp_path):
+    """A result is replaced by the next; after --keep seconds the last is deleted as well."""
+    keep, sizes = 20, []
+    with (
+        chromium.serve_page(tiny_run, tmp_path, f"--keep={keep}") as (address, process),
+        chromium.open_pages(browser, address) as visit,
+    ):
+        page = visit()
+        chromium.fill_text(page, TWO)
+        for _ in range(24):
+            chromium.press_generate(page)
+            sizes.append(memory(process))
+            assert {path.name for path in list_files(tmp_path)} == {"result.wav"}
+        assert wait_until(lambda: not list_files(tmp_path), 1.5 * keep)
+    assert max(sizes[-4:]) < max(sizes[4:8]) * 1.05 + 20, sizes
+
+
+def test_uploads_and_results_are_deleted_when_no_page_shows_them(
+    browser, tiny_run, tmp_path, video, voices
+):
+    """Removed, replaced, shown by another page, or left; after a request that failed as well."""
+    with (
+        chromium.serve_page(tiny_run, tmp_path) as (address, _),
+        chromium.open_pages(browser, address) as visit,
+    ):
+        first, second = visit(), visit()
+        for page in (first, second):
+            chromium.upload_video(page, video)
+        choose_voice(first, 1, voices[0])
+        chromium.fill_text(first, ONE)
+        for _ in range(2):  # the same upload serves several requests
+            chromium.press_generate(first)
+        names = {path.name for path in list_files(tmp_path)}
+        assert {video.name, voices[0].name, "result.mp4", "result.speech.wav"} <= names
+        first.get_by_label("Clear").first.click()
+        chromium.wait_for_status(first, "Ready.")
+        assert video.name in {path.name for path in list_files(tmp_path)}
+        chromium.fill_text(first, "")
+        first.click("#generate")
+        chromium.wait_for_status(first, "neither a video nor a text")
+        first.close()
+        assert wait_until(lambda: [path.name for path in list_files(tmp_path)] == [video.name])
+        second.click("#generate")
+        second.wait_for_function("window.seen.length")
+        second.close()
+        assert wait_until(lambda: not list_files(tmp_path), 60)
+
+
+def test_the_keyboard_reaches_everything(visit):
+    page = visit()
+    names = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        names.add(
+            page.evaluate(
+                "(() => {const e = document.activeElement; const box = e.closest('.block');"
+                "return [e.id, e.ariaLabel, e.innerText, box && box.innerText].join(' ')})()"
+            )
+        )
+    together = " ".join(names)
+    for words in (
+        *("Video", "speech and sound", "What is said", "Choose when", "Speech starts"),
+        *("Speech ends", "Voice", "Seed", "Candidates", "Guidance", "More", "Generate"),
+    ):
+        assert words in together, words
+
+
+def test_it_fits_a_phone(visit):
+    page = visit(width=390, height=844)
+    chromium.open_more(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 392
+
+
+def test_nothing_is_left_when_it_ends(tiny_run, tmp_path):
+    """The folder of uploads goes with the server."""
+    with chromium.serve_page(tiny_run, tmp_path) as (_, process):
+        process.send_signal(2)
+        process.wait(60)
+    assert not list(tmp_path.glob("vssflow-*"))
+
+
+# ---- requests -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def video(tiny_run):
+    return min((tiny_run / "corpus" / "videos").glob("*.mp4"))
+
+
+@pytest.fixture
+def voices(tiny_run):
+    """Recordings of two voices."""
+    return [tiny_run / "corpus" / "voices" / f"{name}_0.wav" for name in ("ada", "ben")]
+
+
+def choose_voice(page, number, path):
+    chromium.upload(page, f"#voice{number}", path)
+    page.wait_for_selector(f"#voice{number} [aria-label=Play]")
+
+
+def read_conditions(page):
+    """Names of the conditions that were used, and of those that were missing."""
+    match = re.search(r"Conditions used: (.*?); missing: (.*?)\.", page.inner_text("#summary"))
+    return [names.split(", ") for names in match.groups()]
+
+
+def request_sound(page):
+    """The bytes of the sound of a request."""
+    chromium.press_generate(page)
+    return chromium.read_downloads(page)["result.wav"]
+
+
+def samples(data):
+    with wave.open(io.BytesIO(data)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16) / 32768
+
+
+def press_play(page, player):
+    """Presses a player's button; its clock must move."""
+    page.click(f"{player} [aria-label=Play]")
+    page.wait_for_function(
+        "player => document.querySelector(`${player} time`).innerText !== '0:00'", arg=player
+    )
+
+
+def test_a_script_with_two_voices(visit, voices):
+    """The result reaches behind the second line, and it matters whose voice that line has."""
+    page = visit()
+    chromium.open_more(page)
+    for number, path in enumerate(voices, 1):
+        choose_voice(page, number, path)
+    sounds = {}
+    for number in ("", "1", "2"):
+        page.fill("#lines textarea", f"0.5,2.0,{ONE}\n2.5,4.1,{TWO},{number}")
+        sounds[number] = request_sound(page)
+        assert read_conditions(page) == [["speaker", "phonemes"], ["clip", "lips", "sync"]]
+    assert sounds[""] == sounds["1"] != sounds["2"]
+    seconds = len(samples(sounds["2"])) / 16_000
+    assert 4.1 <= seconds <= 5 and page.inner_text("#summary").startswith(f"{seconds:.2f} s")
+    page.fill("#lines textarea", f",,{ONE},3")
+    page.click("#generate")
+    chromium.wait_for_status(page, "line 1: found voice '3'")
+
+
+def test_candidates_come_best_first(visit, voices):
+    """As many as asked for, in the order of the scores that the page tells."""
+    page = visit()
+    choose_voice(page, 1, voices[0])
+    chromium.fill_text(page, ONE)
+    chromium.fill_number(page, "Seed", 5)
+    chromium.fill_number(page, "Candidates, best first", 3)
+    best = request_sound(page)
+    files = chromium.read_downloads(page)
+    assert len({files[f"{name}.wav"] for name in ("result", "candidate2", "candidate3")}) == 3
+    score = r"seed (\d+), wer (\d+\.\d+), speaker_similarity (-?\d+\.\d+)"
+    told = re.findall(score, page.inner_text("#summary"))
+    assert sorted(seed for seed, *_ in told) == ["5", "6", "7"]
+    ranks = [(float(errors), -float(likeness)) for _, errors, likeness in told]
+    assert ranks == sorted(ranks)
+    chromium.fill_number(page, "Seed", int(told[0][0]))
+    chromium.fill_number(page, "Candidates, best first", 1)
+    assert np.corrcoef(samples(best), samples(request_sound(page)))[0, 1] > 0.99
+
+
+def test_guidance_of_single_conditions(visit, video):
+    """It changes the sound; 0 is 0, and an empty field is the common guidance."""
+    page = visit()
+    chromium.upload_video(page, video)
+    chromium.fill_text(page, ONE)
+    plain = request_sound(page)
+    assert request_sound(page) == plain
+    chromium.open_more(page)  # empty fields are not 0 because they are shown
+    assert request_sound(page) == plain
+    chromium.fill_number(page, "Phonemes", 6)
+    assert request_sound(page) != plain
+    chromium.fill_number(page, "Phonemes", 0)
+    without = request_sound(page)
+    assert without != plain
+    chromium.clear_number(page, "Phonemes")
+    assert request_sound(page) == plain
+    chromium.clear_number(page, "Sync")  # the common guidance in place of the run's own
+    common = request_sound(page)
+    assert common != plain
+    chromium.fill_number(page, "Sync", 1.5)
+    assert request_sound(page) == common
+
+
+def test_a_voice_is_recorded(visit):
+    """With the microphone; the speaker is among the conditions only then."""
+    page = visit()
+    chromium.fill_text(page, ONE)
+    without = request_sound(page)
+    assert "speaker" in read_conditions(page)[1]
+    page.click("#voice1 [aria-label='Record audio']")
+    page.click("#voice1 .record-button")
+    page.wait_for_timeout(3000)
+    page.click("#voice1 .stop-button")
+    page.wait_for_selector("#voice1 [aria-label=Play]")
+    assert page.locator("#voice1 [aria-label=Share]").count() == 0  # it would go to another site
+    assert request_sound(page) != without
+    assert "speaker" in read_conditions(page)[0]
+
+
+def test_progress_moves_with_the_steps(visit):
+    page = visit()
+    chromium.fill_text(page, ONE)
+    chromium.open_more(page)
+    chromium.fill_number(page, "Steps", 200)
+    chromium.fill_number(page, "Duration", 30)
+    seen = chromium.press_generate(page)
+    assert seen == sorted(set(seen)) and seen[0] == 0 and len(seen) >= 10
+
+
+def test_stems_play_where_there_are_two(visit, video):
+    """Speech, other sounds, and both; a request for one of them has the whole alone."""
+    page = visit()
+    chromium.upload_video(page, video)
+    chromium.fill_text(page, ONE)
+    chromium.press_generate(page)
+    for player in PLAYERS:
+        press_play(page, player)
+    files = chromium.read_downloads(page)
+    assert len({files[name] for name in STEMS}) == 3
+    assert page.locator("#spectrograms img").count() == 3
+    for task, used in (("speech", ["phonemes", "lips"]), ("sound", ["clip", "sync"])):
+        page.get_by_label(task, exact=True).check()
+        assert request_sound(page) != files["result.wav"]
+        assert read_conditions(page)[0] == used
+        assert [page.locator(player).is_visible() for player in PLAYERS] == [True, False, False]
+        press_play(page, "#both")
+        assert page.locator("#spectrograms img").count() == 1
+
+
+def test_the_keyboard_is_enough(visit):
+    """Tab, letters and Enter make a sound and play it."""
+    page = visit()
+
+    def reach(selector):
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"80 tabs do not reach {selector}")
+
+    reach("#text textarea")
+    page.keyboard.type(ONE)
+    reach("#generate")
+    chromium.press_generate(page, lambda: page.keyboard.press("Enter"))
+    page.wait_for_selector("#both [aria-label=Play]")
+    reach("#both [aria-label=Play]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#both [aria-label=Pause]")

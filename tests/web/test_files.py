@@ -1,0 +1,60 @@
+"""Files of visitors: deleted when no page shows them."""
+
+import pytest
+
+from vssflow_jax.web.files import VisitorFiles
+
+
+@pytest.fixture
+def files(tmp_path):
+    return VisitorFiles(tmp_path)
+
+
+def upload(folder, name):
+    """A file as Gradio keeps uploads: in a folder named by its content."""
+    path = folder / f"hash of {name}" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(name)
+    return path
+
+
+def test_a_replaced_upload_is_deleted_with_its_folder(files, tmp_path):
+    first, second = upload(tmp_path, "a.mp4"), upload(tmp_path, "b.mp4")
+    files.show("visitor", "video", [first])
+    files.show("visitor", "video", [first])
+    assert first.exists()
+    files.show("visitor", "video", [second])
+    assert not first.parent.exists() and second.exists()
+    files.show("visitor", "video", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_beside_an_upload_stay(files, tmp_path):
+    first, second = upload(tmp_path, "a.mp4"), tmp_path / "hash of a.mp4" / "copy.mp4"
+    second.touch()
+    files.show("visitor", "video", [first])
+    files.show("visitor", "video", [])
+    assert not first.exists() and second.exists()
+
+
+def test_leaving_deletes_uploads_and_results(files, tmp_path):
+    result = files.make_folder()
+    (result / "result.mp4").touch()
+    for slot, path in (("video", upload(tmp_path, "a.mp4")), ("result", result)):
+        files.show("visitor", slot, [path])
+    files.leave("visitor")
+    files.leave("visitor")
+    files.leave("somebody who showed nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_two_pages_show_stays_until_both_have_left(files, tmp_path):
+    path = upload(tmp_path, "a.mp4")
+    files.show("first", "video", [path])
+    files.show("second", "voice 1", [path])
+    files.show("second", "voice 2", [path])
+    files.leave("first")
+    files.show("second", "voice 1", [])
+    assert path.exists()
+    files.leave("second")
+    assert not path.exists()

@@ -1,0 +1,61 @@
+"""The files that visitors' pages show: uploads and results, deleted when no page shows them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+
+class VisitorFiles:
+    """Which visitor's page shows which files, by a slot of the page: a field or the result.
+
+    Two visitors who upload the same file share it: Gradio names uploads by their content. So a
+    file is deleted only when the last page that shows it has let it go.
+
+    Args:
+      folder: for results; Gradio's own, so that it serves them without a copy.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._slots: dict[str, dict[str, frozenset[Path]]] = {}
+        self._lock = threading.Lock()
+
+    def make_folder(self) -> Path:
+        """A new folder for a result."""
+        return Path(tempfile.mkdtemp(prefix="result-", dir=self.folder))
+
+    def show(self, visitor: str, slot: str, paths: Collection[Path]) -> None:
+        """Puts files or folders into a slot of a visitor's page in place of those there."""
+        with self._lock:
+            slots = self._slots.setdefault(visitor, {})
+            replaced, slots[slot] = slots.get(slot, frozenset()), frozenset(paths)
+            self._delete_unused(replaced)
+
+    def leave(self, visitor: str) -> None:
+        """Deletes what only the visitor's page has shown."""
+        with self._lock:
+            self._delete_unused(frozenset().union(*self._slots.pop(visitor, {}).values()))
+
+    def _delete_unused(self, paths: Collection[Path]) -> None:
+        uses = Counter(
+            path for slots in self._slots.values() for shown in slots.values() for path in shown
+        )
+        for path in paths:
+            if not uses[path]:
+                delete(path)
+
+
+def delete(path: Path) -> None:
+    """Deletes a folder, or a file and then its folder if that is empty."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # other files are in it
+        path.parent.rmdir()
