@@ -37,7 +37,7 @@ def record(number: int) -> dict:
         if condition.ids:
             out[condition.name] = draw.integers(0, 71, count, dtype=np.int32)
             continue
-        shape = () if condition.align == conditions.TOKEN else (count,)
+        shape = () if condition.alignment == conditions.TOKEN else (count,)
         values = draw.standard_normal((*shape, condition.width), np.float32)
         out[condition.name] = values.astype(np.float16)
     out["meta"] = {"id": f"{number:06d}", "task": "joint", "duration": SECONDS.value}

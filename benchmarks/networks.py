@@ -60,7 +60,7 @@ def features(config, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
         if condition.ids:
             out[condition.name] = draw.integers(0, 71, (batch, count), dtype=np.int32)
             continue
-        shape = () if condition.align == conditions.TOKEN else (count,)
+        shape = () if condition.alignment == conditions.TOKEN else (count,)
         out[condition.name] = draw.standard_normal((batch, *shape, condition.width), np.float32)
     return out
 

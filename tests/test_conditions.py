@@ -35,8 +35,14 @@ def test_overridden_width_counts():
         ({"cross": ("smell",)}, "unknown"),
         ({"cross": ("clip",)}, "neither used nor listed"),
         ({"added": ("clip",), "off": ("speaker", "phonemes", "lips", "sync")}, "one token"),
-        ({"concat": ("speaker",), "off": ("clip", "phonemes", "lips", "sync")}, "along the frames"),
-        ({"token": ("speaker",), "off": ("clip", "phonemes", "lips", "sync")}, "needs `cross`"),
+        (
+            {"concat": ("speaker",), "off": ("clip", "phonemes", "lips", "sync")},
+            "aligned to the frames",
+        ),
+        (
+            {"token": ("speaker",), "off": ("clip", "phonemes", "lips", "sync")},
+            "needs conditions in `cross`",
+        ),
     ],
 )
 def test_wrong_routes_are_refused(places, message):

@@ -1,8 +1,8 @@
 """The condition table: what each condition is, and where it enters the network.
 
-Everything that depends on a condition's width, rate or place is derived from the two
-tables here: the shard schema, the batch spec, the projections, the input and context
-widths of the velocity network. Source: VSSFlow (arXiv 2509.24773), section 3.
+Everything that depends on a condition's width, rate or place is derived from the two tables
+CONDITIONS and ROUTES: the shard schema, the shapes of a batch, the projections, the input and
+context widths of the velocity network. Source: VSSFlow (arXiv 2509.24773), section 3.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import dataclasses
 LATENT_RATE = 25  # latent frames a second
 SAMPLE_RATE = 16_000  # audio samples a second
 
-TASKS = ("speech", "sound", "joint")  # what a clip can be an example of
-EVALUATED_TASKS = (*TASKS, "text")  # text: speech without its video, times predicted
+TASKS = ("speech", "sound", "joint")  # of an example
+EVALUATED_TASKS = (*TASKS, "text")  # text: speech without video, with predicted times
 
+# How the frames of a condition are aligned to the latent grid (models/alignment.py).
 NEAREST, NEAREST_EXACT, PAD, TOKEN = "nearest", "nearest-exact", "pad", "token"
-BY_TIME = "seen"  # sync only: where its frames are, instead of the table's even spread
+BY_TIME = "by-time"  # an option for sync: at the time of its frames, not evenly spread
+
+# Synchformer's overlapping segments, in video frames at 25 a second: length of a segment, from
+# one segment to the next, frames of one token.
+SYNC_SEGMENT, SYNC_HOP, SYNC_TUBE = 16, 8, 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,28 +29,28 @@ class Condition:
     """One row of the table.
 
     Attributes:
-      name: how shards, batches, configs and routes call it.
+      name: in shards, batches, configs and routes.
       width: features a frame; for ids, the rows of the embedding table.
-      rate: frames a second that the published encoder gives; None: once a clip.
-      align: how its frames are laid on the latent grid (25 a second).
-      projected: channels after the conditioner's projection.
-      ids: integer ids looked up in a table, instead of features that are projected.
+      rate: frames a second of the published encoder; None: once a clip.
+      alignment: of its frames to the latent grid (25 a second).
+      projected_width: channels after the conditioner's projection.
+      ids: integer ids, looked up in an embedding table instead of projected.
     """
 
     name: str
     width: int
     rate: float | None
-    align: str
-    projected: int
+    alignment: str
+    projected_width: int
     ids: bool = False
 
 
 CONDITIONS = (
-    Condition(name="clip", width=768, rate=10, align=NEAREST, projected=768),
-    Condition(name="speaker", width=256, rate=None, align=TOKEN, projected=768),
-    Condition(name="phonemes", width=200, rate=25, align=PAD, projected=32, ids=True),
-    Condition(name="lips", width=1024, rate=25, align=PAD, projected=1024),
-    Condition(name="sync", width=768, rate=24, align=NEAREST_EXACT, projected=768),
+    Condition(name="clip", width=768, rate=10, alignment=NEAREST, projected_width=768),
+    Condition(name="speaker", width=256, rate=None, alignment=TOKEN, projected_width=768),
+    Condition(name="phonemes", width=200, rate=25, alignment=PAD, projected_width=32, ids=True),
+    Condition(name="lips", width=1024, rate=25, alignment=PAD, projected_width=1024),
+    Condition(name="sync", width=768, rate=24, alignment=NEAREST_EXACT, projected_width=768),
 )
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 NAMES = tuple(BY_NAME)
@@ -57,11 +62,11 @@ class Route:
     """Where each condition enters. The order of names is the order of channels, so of weights.
 
     Attributes:
-      token: the condition that is row 0 of the cross-attention context, alone.
-      cross: joined on channels, one context row a latent frame.
-      concat: joined on channels behind the noisy latent.
-      added: projected and added to the time token.
-      off: conditions that this route leaves out, written down so that none is forgotten.
+      token: the condition of row 0 of the cross-attention context.
+      cross: concatenated on channels, one context row a latent frame.
+      concat: concatenated on channels after the noisy latent.
+      added: projected and added to the time token (a global condition).
+      off: conditions that this route does not use; listed, so that none is forgotten.
     """
 
     token: tuple[str, ...] = ()
@@ -71,25 +76,25 @@ class Route:
     off: tuple[str, ...] = ()
 
     def __post_init__(self):
-        listed = self.used + self.off
-        unknown = [name for name in listed if name not in BY_NAME]
-        twice = sorted({name for name in listed if listed.count(name) > 1})
-        dropped = [name for name in NAMES if name not in listed]
+        names = self.used + self.off
+        unknown = [name for name in names if name not in BY_NAME]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        missing = [name for name in NAMES if name not in names]
         if unknown:
             raise ValueError(f"route: unknown conditions {unknown}, expected names from {NAMES}")
-        if twice:
-            raise ValueError(f"route: conditions {twice} are used twice")
-        if dropped:
-            raise ValueError(f"route: conditions {dropped} are neither used nor listed in `off`")
+        if repeated:
+            raise ValueError(f"route: conditions {repeated} are used twice")
+        if missing:
+            raise ValueError(f"route: conditions {missing} are neither used nor listed in `off`")
         if self.token and not self.cross:
-            raise ValueError("route: `token` needs `cross` conditions beside it")
+            raise ValueError("route: `token` needs conditions in `cross` too")
         for name in self.token + self.added:
-            if BY_NAME[name].align != TOKEN:
+            if BY_NAME[name].alignment != TOKEN:
                 raise ValueError(f"route: {name} has many frames, so it cannot be one token")
         for name in self.cross + self.concat:
-            if BY_NAME[name].align == TOKEN:
+            if BY_NAME[name].alignment == TOKEN:
                 raise ValueError(
-                    f"route: {name} comes once a clip, so it cannot lie along the frames"
+                    f"route: {name} comes once a clip, so it cannot be aligned to the frames"
                 )
 
     @property
@@ -108,7 +113,7 @@ class Route:
 
 def projected_width(name: str, widths: dict[str, int] | None = None) -> int:
     """Projected channels of a condition: the override in `widths` or the table's."""
-    return (widths or {}).get(name, BY_NAME[name].projected)
+    return (widths or {}).get(name, BY_NAME[name].projected_width)
 
 
 ROUTES = {
@@ -121,7 +126,7 @@ ROUTES = {
 
 
 def num_frames(name: str, duration: float, rate: float | None = None) -> int:
-    """Frames of condition `name` in `duration` seconds, at an encoder's own `rate` if given."""
+    """Frames of a condition in `duration` seconds, at the table's rate or an encoder's own."""
     rate = BY_NAME[name].rate if rate is None else rate
     return 1 if rate is None else round(duration * rate)
 

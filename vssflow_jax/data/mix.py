@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SAMPLE_RATE
+from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SAMPLE_RATE, SYNC_HOP
 
 ADD, INSERT = "add", "insert"
 GAIN_RANGE = (0.3, 0.7)  # of the sound under added speech
-SEGMENT_HOP = 8  # video frames between segments of sync tokens, and tokens a segment
 SHARED_CONDITIONS = ("clip", "sync")  # mixed from both examples
 SPEECH_CONDITIONS = ("phonemes", "lips")  # the speech example's, shifted to its start
 
@@ -170,7 +169,7 @@ def make_mixer(
     """
     grid = 0.0
     if time_aligned_sync and rates["sync"] != LATENT_RATE:
-        grid, rates = SEGMENT_HOP / LATENT_RATE, {**rates, "sync": LATENT_RATE}
+        grid, rates = SYNC_HOP / LATENT_RATE, {**rates, "sync": LATENT_RATE}
     return Mixer(
         records=records,
         speech=speech,

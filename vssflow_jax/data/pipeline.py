@@ -77,7 +77,7 @@ def make_example(record: Mapping, spec: BatchSpec) -> dict:
     for condition in conditions.CONDITIONS:
         name = condition.name
         dtype = np.int32 if condition.ids else FEATURE_DTYPE
-        is_token = condition.align == conditions.TOKEN
+        is_token = condition.alignment == conditions.TOKEN
         width = () if condition.ids else (condition.width,)
         absent = np.zeros(width if is_token else (0, *width), dtype)
         feature = np.asarray(record.get(name, absent), dtype)

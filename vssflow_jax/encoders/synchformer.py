@@ -17,12 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax.conditions import SYNC_HOP, SYNC_SEGMENT, SYNC_TUBE
 from vssflow_jax.encoders.layers import Block, FeedForward, Heads, gelu, scan_layers
 
 EPSILON = 1e-6
 EXPANSION = 4  # of the feed-forward
-TUBE = 2  # frames in a patch
-STRIDE = 8  # frames from one segment to the next
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,15 +39,15 @@ class SynchformerConfig:
 
     side: int = 224
     patch: int = 16
-    frames: int = 16
+    frames: int = SYNC_SEGMENT
     width: int = 768
     layers: int = 12
     heads: int = 12
 
 
-def split_segments(frames: np.ndarray, length: int = 16) -> np.ndarray:
+def split_segments(frames: np.ndarray, length: int = SYNC_SEGMENT) -> np.ndarray:
     """Overlapping segments, a new one every 8 frames: [T, ..] -> [(T - n) // 8 + 1, n, ..]."""
-    starts = range(0, len(frames) - length + 1, STRIDE)
+    starts = range(0, len(frames) - length + 1, SYNC_HOP)
     return np.stack([frames[start : start + length] for start in starts])
 
 
@@ -124,9 +123,9 @@ class Synchformer(nn.Module):
     @nn.compact
     def __call__(self, frames: jax.Array) -> jax.Array:
         config, width, batch = self.config, self.config.width, len(frames)
-        steps, places = config.frames // TUBE, (config.side // config.patch) ** 2
+        steps, places = config.frames // SYNC_TUBE, (config.side // config.patch) ** 2
         small = nn.initializers.normal(0.02)
-        cube = (TUBE, config.patch, config.patch)
+        cube = (SYNC_TUBE, config.patch, config.patch)
         patches = nn.Conv(
             width, cube, strides=cube, padding="VALID", dtype=self.dtype, name="patches"
         )(frames)

@@ -19,8 +19,7 @@ import numpy as np
 from einops import rearrange
 
 from vssflow_jax.common import process_pool
-from vssflow_jax.conditions import BY_NAME
-from vssflow_jax.conditions import num_frames as num_frames
+from vssflow_jax.conditions import BY_NAME, SYNC_HOP, SYNC_TUBE, num_frames
 from vssflow_jax.encoders import avhubert, dvector, preprocessing, rawnet3, synchformer
 from vssflow_jax.features import speaker
 from vssflow_jax.features.registry import PUBLISHED, VIDEO_RATE, EncoderInputs
@@ -170,9 +169,9 @@ def _encode_sync(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
 
 def _make_segments(inputs: EncoderInputs, config) -> np.ndarray:
     """Enough segments for the example's length; black after its end."""
-    steps = config.frames // synchformer.TUBE
+    steps = config.frames // SYNC_TUBE
     count = math.ceil(num_frames("sync", inputs.duration, RATES["sync"]) / steps)
-    length = (count - 1) * synchformer.STRIDE + config.frames
+    length = (count - 1) * SYNC_HOP + config.frames
     frames = preprocessing.resize_cropped(itertools.islice(inputs.frames, length), config.side)
     return synchformer.split_segments(_pad_black(frames, length), config.frames)
 

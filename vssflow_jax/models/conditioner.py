@@ -19,7 +19,7 @@ from vssflow_jax.models import alignment, layers
 
 @struct.dataclass
 class RoutedConditions:
-    """What the network is given beside the noisy latent; an absent path is None.
+    """The conditions as inputs of the network; a path that the route does not use is None.
 
     Attributes:
       concat: [B, L, Wc] conditions concatenated on channels (Wc may be 0).
@@ -39,9 +39,9 @@ class ConditionerConfig:
     Attributes:
       route: which condition enters where.
       widths: projected widths that differ from the table's, as (name, width) pairs.
-      learned_null_phonemes: dropped phonemes are the last row of their table, which none uses,
-        and not zeros: a learned "unknown", beside the learned "no speech" of id 0.
-      time_aligned_sync: sync tokens lie at the frames that they saw, and not evenly spread.
+      learned_null_phonemes: dropped phonemes become the last row of their table, which no
+        phoneme uses, instead of zeros: a learned "unknown", distinct from "no speech", id 0.
+      time_aligned_sync: sync tokens are placed at the time of their frames, not evenly spread.
       dtype: of the computation.
     """
 
@@ -55,15 +55,15 @@ class ConditionerConfig:
         """Projected width of a condition."""
         return conditions.projected_width(name, dict(self.widths))
 
-    def align(self, name: str) -> str:
-        """How a condition's frames are laid on the latent grid."""
+    def alignment(self, name: str) -> str:
+        """How a condition's frames are aligned to the latent grid."""
         if name == "sync" and self.time_aligned_sync:
             return conditions.BY_TIME
-        return conditions.BY_NAME[name].align
+        return conditions.BY_NAME[name].alignment
 
 
 class Conditioner(nn.Module):
-    """Projects each condition of the route and puts it in its place."""
+    """Projects each condition of the route, and routes it to its input of the network."""
 
     config: ConditionerConfig
 
@@ -86,50 +86,50 @@ class Conditioner(nn.Module):
           keep: [B] or, by latent frame, [B, L]: 1 keeps, 0 drops (absent or dropped out).
           length: L.
         """
-        out = {}
+        projected = {}
         for name in self.config.route.used:
             condition, x = conditions.BY_NAME[name], features[name]
-            if condition.align != conditions.TOKEN:
-                x = alignment.align_to_grid(x, self.config.align(name), length)
+            if condition.alignment != conditions.TOKEN:
+                x = alignment.align_to_grid(x, self.config.alignment(name), length)
             if condition.ids and self.config.learned_null_phonemes:
                 ids = jnp.where(_append_axes(keep[name], x) > 0, x, condition.width - 1)
-                out[name] = self.projections[name](ids)
+                projected[name] = self.projections[name](ids)
             else:
-                projected = self.projections[name](x)
-                out[name] = projected * _append_axes(keep[name], projected).astype(projected.dtype)
-        return out
+                y = self.projections[name](x)
+                projected[name] = y * _append_axes(keep[name], y).astype(y.dtype)
+        return projected
 
     def route(self, projected: Mapping[str, jax.Array], length: int) -> RoutedConditions:
-        """Joins projected conditions along channels and tokens."""
+        """Concatenates projected conditions along channels and tokens."""
         route = self.config.route
         batch = next(iter(projected.values())).shape[0]
 
-        def join(names):
+        def concatenate(names):
             return jnp.concatenate([projected[name] for name in names], axis=-1)
 
-        concat = join(route.concat) if route.concat else jnp.zeros((batch, length, 0))
-        context = join(route.cross) if route.cross else None
+        concat = concatenate(route.concat) if route.concat else jnp.zeros((batch, length, 0))
+        context = concatenate(route.cross) if route.cross else None
         for name in route.token:
             token = projected[name][:, None]  # [B, 1, W]
-            spare = context.shape[-1] - token.shape[-1]
-            token = jnp.pad(token, [(0, 0), (0, 0), (0, spare)])
+            padding = context.shape[-1] - token.shape[-1]
+            token = jnp.pad(token, [(0, 0), (0, 0), (0, padding)])
             context = jnp.concatenate([token, context], axis=1)
-        added = join(route.added) if route.added else None
+        added = concatenate(route.added) if route.added else None
         return RoutedConditions(concat=concat, context=context, added=added)
 
     def __call__(
         self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
     ):
-        """Routed conditions; those of a clip with keep 0 are exactly zero (or the null row).
+        """Routed conditions; those with keep 0 are exactly zero (or the null row).
 
         Args:
           features: raw conditions.
-          keep: what stays, by name.
+          keep: 1 keeps, 0 drops, by name.
           length: L; for all three see `project`.
         """
         return self.route(self.project(features, keep, length), length)
 
 
 def _append_axes(keep: jax.Array, x: jax.Array) -> jax.Array:
-    """`keep` with axes of size 1 behind it, as many as `x` has."""
+    """`keep` with axes of size 1 appended, to as many as `x` has."""
     return keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim))

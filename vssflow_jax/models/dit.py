@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax.models import layers
+from vssflow_jax.models.attention import ContextKV, CrossAttention, SelfAttention
 from vssflow_jax.models.matmul import PRODUCT, Linear
 
-# What the backward pass keeps: all; the layers' inputs; those and the products with weights.
+# What the backward pass keeps: everything; the layers' inputs; those and the products with weights.
 REMAT = {
     "none": jax.checkpoint_policies.everything_saveable,
     "layer": jax.checkpoint_policies.nothing_saveable,
@@ -29,7 +30,7 @@ class DiTConfig:
 
     Attributes:
       channels: C, latent and concatenated conditions; also the output's.
-      context_width: Dc; 0: no cross-attention, the second attention is over the clip itself.
+      context_width: Dc; 0: no cross-attention, the second attention is a self-attention.
       layers: transformer blocks.
       heads: query heads.
       kv_heads: key/value heads of the second attention.
@@ -38,8 +39,9 @@ class DiTConfig:
       mlp_ratio: hidden width of the SwiGLU as a multiple of D.
       cross_attention_rope: give cross-attention keys positions (the official network gives none).
       remat: what is recomputed in the backward pass, a key of REMAT.
-      unroll: layers that one turn of the compiled loop holds; more is faster on CPUs, and
-        slower to compile.
+      unroll: layers in one iteration of the compiled loop; more is faster on CPUs, and slower
+        to compile.
+      tensor_shards: devices over which the heads are split (the mesh axis `tensor`).
       dtype: of the computation; parameters are float32.
     """
 
@@ -54,6 +56,7 @@ class DiTConfig:
     cross_attention_rope: bool = False
     remat: str = "none"
     unroll: int = 1
+    tensor_shards: int = 1
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -71,42 +74,41 @@ class DiTConfig:
 class Block(nn.Module):
     """Self-attention, second attention, feed-forward, each pre-norm and residual.
 
-    Keys and values are those of the last clips: a clip without any has a context of zeros,
-    whose attention is exactly zero.
+    The context may have fewer clips than x, B' < B: it then belongs to the last ones. The first
+    are unconditional: their context would be zeros, whose attention is exactly zero.
     """
 
     config: DiTConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, keys):  # [B, T, D], ([B', K, M, h], [B', K, M, h]) or None
+    def __call__(self, x: jax.Array, context_kv):  # [B, T, D], 2 x [B', K, M, h] or None
         config = self.config
-        dtype = jnp.dtype(config.dtype)
+        dtype, shards = jnp.dtype(config.dtype), config.tensor_shards
 
         def norm(x, name):
             return nn.LayerNorm(epsilon=layers.NORM_EPSILON, dtype=dtype, name=name)(x)
 
-        x += layers.SelfAttention(
-            config.heads, config.heads, config.head_dim, dtype, name="attention"
+        x += SelfAttention(
+            config.heads, config.heads, config.head_dim, shards, dtype, name="attention"
         )(norm(x, "norm1"))
-        if keys is None:
-            second = layers.SelfAttention(
-                config.heads, config.kv_heads, config.head_dim, dtype, name="cross"
+        if context_kv is None:
+            second = SelfAttention(
+                config.heads, config.kv_heads, config.head_dim, shards, dtype, name="cross"
             )(norm(x, "norm2"))
         else:
-            silent = len(x) - len(keys[0])
-            second = layers.CrossAttention(config.heads, config.head_dim, dtype, name="cross")(
-                norm(x[silent:], "norm2"), keys
-            )
-            second = jnp.pad(second, ((silent, 0), (0, 0), (0, 0)))
+            num_unconditional = len(x) - len(context_kv[0])
+            attention = CrossAttention(config.heads, config.head_dim, shards, dtype, name="cross")
+            second = attention(norm(x[num_unconditional:], "norm2"), context_kv)
+            second = jnp.pad(second, ((num_unconditional, 0), (0, 0), (0, 0)))
         x += second
         x += layers.FeedForward(config.mlp_ratio, dtype, name="feed_forward")(norm(x, "norm3"))
         return x, None
 
 
 def stacked_context_kv(config: DiTConfig) -> nn.Module:
-    """Keys and values of all layers, stacked."""
+    """The module of the keys and values of all layers, stacked."""
     return nn.vmap(
-        layers.ContextKV,
+        ContextKV,
         variable_axes={"params": 0},
         split_rngs={"params": True},
         in_axes=None,
@@ -141,9 +143,9 @@ class DiT(nn.Module):
         )(config)
 
     def context_kv(self, context: jax.Array | None):
-        """Keys and values of all layers, made once a sample: [B, M, Dc] -> [layers, B, K, M, h].
+        """Keys and values of all layers, once a sample: [B, M, Dc] -> 2 x [layers, B, K, M, h].
 
-        None stays None: a route without cross-attention.
+        None for None: a route without cross-attention.
         """
         return None if context is None else self.context(context)
 
@@ -151,7 +153,7 @@ class DiT(nn.Module):
         self,
         x: jax.Array,
         t: jax.Array,
-        keys,
+        context_kv,
         added: jax.Array | None = None,
         channels: int | None = None,
     ):
@@ -160,7 +162,7 @@ class DiT(nn.Module):
         Args:
           x: noisy latent, then the concatenated conditions, on channels.
           t: times in [0, 1], [B].
-          keys: from `keys`, or None.
+          context_kv: from `DiT.context_kv`, or None.
           added: [B, F] condition that is projected and added to the time token, or None.
           channels: how many of the output's channels are computed; None: all C.
         """
@@ -169,11 +171,11 @@ class DiT(nn.Module):
             token += self.added(added)
         x = self.embed(self.before(x))  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
-        x, _ = self.blocks(x, keys)
+        x, _ = self.blocks(x, context_kv)
         return self._output(x[:, 1:], channels)
 
     def _output(self, x: jax.Array, channels: int | None) -> jax.Array:  # [B, L, D]
-        """x U (1 + A), with only the wanted columns of U (1 + A) = U + U A computed."""
+        """x U (1 + A), computing only the first columns of U (1 + A) = U + U A."""
         if channels is None or self.is_initializing():
             return self.after(self.unembed(x))[..., :channels]
         params = self.variables["params"]

@@ -1,9 +1,9 @@
-"""The network as sampling runs it: the same function, what is constant in it computed once.
+"""The network for sampling: the same function, with its constant parts computed once.
 
-Between two solver steps only the latent and the time change. So linear maps that follow one
-another are one, the conditions' share of the input and the cross-attention's keys are made
-once a sample, the layers' weights lie apart (a scan would copy them at every step), and
-where a clip has no context its cross-attention, exactly zero, is left out.
+Between two solver steps only the latent and the time change. So consecutive linear maps are
+folded into one, the conditions' share of the input and the keys and values of the cross-attention
+are computed once a sample, the layers' weights are separate arrays (a scan would copy them at
+every step), and the cross-attention of clips without context, exactly zero, is left out.
 
 Legend as in models.dit; c latent channels.
 """
@@ -27,7 +27,7 @@ from vssflow_jax.models.vssflow import VSSFlow
 
 
 class FoldedNetwork(nn.Module):
-    """Velocity of the audio latent; its parameters are those of the model, through `fold`."""
+    """Velocity of the audio latent; `fold_params` makes its parameters from the model's."""
 
     conditioner_config: ConditionerConfig
     dit_config: DiTConfig
@@ -38,7 +38,7 @@ class FoldedNetwork(nn.Module):
         self.conditioner = Conditioner(self.conditioner_config)
         self.time = layers.TimeToken(config.width, config.time_features, dtype)
         self.added = layers.Projection(config.width, config.width, dtype)
-        zeros = nn.initializers.zeros  # which takes a route without concatenated conditions
+        zeros = nn.initializers.zeros  # works for a route without concatenated conditions
         self.start = Linear((config.width,), dtype=dtype, kernel_init=zeros)
         self.embed = Linear((config.width,), dtype=dtype)
         self.unembed = Linear((count_latent_channels(self),), dtype=dtype)
@@ -50,31 +50,34 @@ class FoldedNetwork(nn.Module):
         features: Mapping[str, jax.Array],
         keep: Mapping[str, jax.Array],
         length: int,
-        silent: int = 0,
+        num_unconditional: int = 0,
     ):
-        """Raw conditions -> (their share of the input [B, L, D], cross keys, added [B, D]).
+        """Raw conditions -> (input share [B, L, D], context keys and values, added [B, D]).
 
         Args:
           features: raw conditions.
-          keep: what stays, by name; for all three see `Conditioner.project`.
+          keep: 1 keeps a condition, 0 drops it; for all three see `Conditioner.project`.
           length: L.
-          silent: how many of the first clips have a context of zeros; they get no keys.
+          num_unconditional: how many of the first clips have a context of zeros; no keys and
+            values are computed for them.
         """
         routed = self.conditioner(features, keep, length)
-        keys = None if routed.context is None else self.context(routed.context[silent:])
+        context_kv = None
+        if routed.context is not None:
+            context_kv = self.context(routed.context[num_unconditional:])
         added = None if routed.added is None else self.added(routed.added)
-        return self.start(routed.concat), keys, added
+        return self.start(routed.concat), context_kv, added
 
     def velocity(self, x: jax.Array, t: jax.Array, conditioned) -> jax.Array:
         """Velocity of the latent: [B, L, c] at times [B] -> float32 [B, L, c]."""
-        start, keys, added = conditioned
+        start, context_kv, added = conditioned
         token = self.time(t)  # [B, D]
         if added is not None:
             token += added
         x = self.embed(x) + start  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         for layer, block in enumerate(self.blocks):
-            x, _ = block(x, jax.tree.map(lambda array, layer=layer: array[layer], keys))
+            x, _ = block(x, jax.tree.map(lambda array, layer=layer: array[layer], context_kv))
         return self.unembed(x[:, 1:]).astype(jnp.float32)
 
 
@@ -85,14 +88,14 @@ def count_latent_channels(model: VSSFlow | FoldedNetwork) -> int:
 
 
 def folded_network(model: VSSFlow) -> FoldedNetwork:
-    """The network that computes `model.velocity` of parameters that `fold` has folded."""
+    """The network that computes `model.velocity` from parameters of `fold_params`."""
     return FoldedNetwork(model.conditioner_config, model.dit_config)
 
 
 def count_unconditional(model: VSSFlow, branches: Sequence[Sequence[str]]) -> int:
     """How many of the first guidance branches, lists of conditions, have a context of zeros.
 
-    At least one branch is counted as having one.
+    The last branch never counts.
     """
     config = model.conditioner_config
     attended = {*config.route.token, *config.route.cross}
@@ -103,10 +106,10 @@ def count_unconditional(model: VSSFlow, branches: Sequence[Sequence[str]]) -> in
 
 
 def fold_params(model: VSSFlow, params: Mapping) -> dict:
-    """Parameters of `model` -> those of its `Inference`, on the default device.
+    """Parameters of `model` -> those of its `FoldedNetwork`, on the default device.
 
-    Kernels of the layers are in the type of the computation. On a CPU the layers are views of
-    the stacked arrays, where the type stays: no second copy of the weights is made.
+    Kernels of the layers are cast to the type of the computation. On a CPU, if that is float32,
+    the layers are views of the stacked arrays: no second copy of the weights is made.
     """
     config = model.dit_config
     dit, channels = params["dit"], count_latent_channels(model)
@@ -132,7 +135,7 @@ def fold_params(model: VSSFlow, params: Mapping) -> dict:
 
 
 def _sliceable(leaf):
-    """A view of an array that one CPU device has; any other array as it is."""
+    """A NumPy view of an array on one CPU device; any other array unchanged."""
     if isinstance(leaf, jax.Array) and (len(leaf.devices()) > 1 or jax.default_backend() != "cpu"):
         return leaf
     return np.asarray(leaf)

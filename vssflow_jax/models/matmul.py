@@ -1,4 +1,4 @@
-"""Matrix products: multiplied in the operands' type, summed in float32."""
+"""Matrix products, multiplied in the operands' type and summed in float32."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-PRODUCT = "product"  # what a policy of rematerialisation calls a product with weights
+PRODUCT = "product"  # name of the products with weights, for rematerialization policies
 
 
 def einsum(spec: str, a: jax.Array, b: jax.Array, dtype=None) -> jax.Array:
     """`jnp.einsum` of two arrays of one type, in the given type or theirs.
 
-    Half precision stays half precision in the gradients' products, and sums are float32 on
-    every backend, so that the gradient of float32 weights is never rounded to their type. A
-    gradient comes out in its operand's order of axes; `jnp.einsum`'s would be transposed.
+    Own code rather than `jnp.einsum`: in the gradients, too, half precision is multiplied in half
+    precision and summed in float32 on every backend, so that the gradient of float32 weights is
+    never rounded to half precision, and each gradient has its operand's order of axes, where
+    `jnp.einsum` would transpose it.
 
     Args:
-      spec: without ellipsis; every index stands in two of the three terms.
+      spec: without ellipsis; every index is in two of the three terms.
       a: left array.
       b: right array.
       dtype: of the result; None: that of `a`.
@@ -53,44 +54,45 @@ _einsum.defvjp(_forward, _backward)
 
 
 def _product(spec, a, b, dtype):
-    """XLA's CPU backend has bfloat16 products only with a float32 result: it would widen else."""
+    """The product; on CPUs with a float32 result, since XLA would otherwise widen the operands."""
 
-    def wide(a, b):
+    def widened(a, b):
         return jnp.einsum(spec, a, b, preferred_element_type=jnp.float32).astype(dtype)
 
     def direct(a, b):
         return jnp.einsum(spec, a, b, preferred_element_type=dtype)
 
-    return lax.platform_dependent(a, b, cpu=wide, default=direct)
+    return lax.platform_dependent(a, b, cpu=widened, default=direct)
 
 
 class Linear(nn.Module):
-    """A learned linear map of an input's last axes.
+    """A learned linear map of the last axes of an input.
 
     Attributes:
-      features: sizes of the axes that come in their place, one size or several.
-      summed: how many axes of the input go.
+      features: sizes of the output's axes in their place.
+      num_inputs: number of the input's last axes that are summed over.
       use_bias: adds a bias.
       dtype: of the computation; the parameters are float32.
       kernel_init: of the kernel as a matrix.
     """
 
     features: tuple[int, ...]
-    summed: int = 1
+    num_inputs: int = 1
     use_bias: bool = False
     dtype: jnp.dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        lead, goes = x.shape[: -self.summed], x.shape[-self.summed :]
-        matrix = (math.prod(goes), math.prod(self.features))
+        lead, inputs = x.shape[: -self.num_inputs], x.shape[-self.num_inputs :]
+        matrix_shape = (math.prod(inputs), math.prod(self.features))
 
-        def draw(key):
-            return self.kernel_init(key, matrix).reshape(*goes, *self.features)
+        def init_kernel(key):
+            return self.kernel_init(key, matrix_shape).reshape(*inputs, *self.features)
 
-        kernel = self.param("kernel", draw)  # its own shape: another would be kept for backward
-        rows, inner, outer = "xyz"[: len(lead)], "abc"[: len(goes)], "def"[: len(self.features)]
+        # Stored in this shape: a reshaped copy would be kept for the backward pass.
+        kernel = self.param("kernel", init_kernel)
+        rows, inner, outer = "xyz"[: len(lead)], "abc"[: len(inputs)], "def"[: len(self.features)]
         y = einsum(f"{rows}{inner},{inner}{outer}->{rows}{outer}", x.astype(self.dtype), kernel)
         y = checkpoint_name(y, PRODUCT)
         if self.use_bias:

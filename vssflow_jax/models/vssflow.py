@@ -16,8 +16,8 @@ from vssflow_jax.models.dit import DiT, DiTConfig
 class VSSFlow(nn.Module):
     """Velocity of the audio latent from raw conditions.
 
-    Methods are applied one at a time: `condition` and `keys` once a sample, `velocity` at
-    every solver step; `__call__` is the training pass through all of them.
+    Sampling applies `condition` once a sample and `velocity` at every solver step; training
+    applies both by `__call__`.
     """
 
     conditioner_config: ConditionerConfig
@@ -30,23 +30,29 @@ class VSSFlow(nn.Module):
     def condition(
         self, features: Mapping[str, jax.Array], keep: Mapping[str, jax.Array], length: int
     ):
-        """Raw conditions -> (concat [B, L, W], cross keys, added), ready for `velocity`."""
+        """Raw conditions -> (concat [B, L, W], context keys and values, added) for `velocity`."""
         routed = self.conditioner(features, keep, length)
         return routed.concat, self.dit.context_kv(routed.context), routed.added
 
     def velocity(self, x: jax.Array, t: jax.Array, conditioned) -> jax.Array:
         """Velocity of the latent: [B, L, C] at times [B] -> float32 [B, L, C]."""
-        concat, keys, added = conditioned
-        both = jnp.concatenate([x, concat.astype(x.dtype)], axis=-1)
-        return self.dit(both, t, keys, added, x.shape[-1]).astype(jnp.float32)
+        concat, context_kv, added = conditioned
+        inputs = jnp.concatenate([x, concat.astype(x.dtype)], axis=-1)
+        return self.dit(inputs, t, context_kv, added, x.shape[-1]).astype(jnp.float32)
 
     def __call__(self, x, t, features, keep) -> jax.Array:
         """Velocity of x [B, L, C] at t [B] under `features`, dropped where `keep` is 0."""
         return self.velocity(x, t, self.condition(features, keep, x.shape[1]))
 
 
-def build_model(config, latent_channels: int) -> VSSFlow:
-    """The model of `config.model` for a codec with `latent_channels`."""
+def build_model(config, latent_channels: int, tensor_shards: int = 1) -> VSSFlow:
+    """The model of `config.model`.
+
+    Args:
+      config: of a run.
+      latent_channels: of the codec.
+      tensor_shards: devices over which the heads are split, the mesh axis `tensor`.
+    """
     model = config.model
     route = conditions.ROUTES[model.route]
     widths = {name: width for name, width in model.projected_widths.items() if width is not None}
@@ -70,6 +76,7 @@ def build_model(config, latent_channels: int) -> VSSFlow:
             cross_attention_rope=model.cross_attention_rope,
             remat=model.remat,
             unroll=model.unroll,
+            tensor_shards=tensor_shards,
             dtype=config.precision.compute,
         ),
     )

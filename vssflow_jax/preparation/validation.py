@@ -231,7 +231,7 @@ def find_record_problems(record: Mapping, info: Mapping) -> Iterator[str]:
 def _find_feature_problems(name: str, array, feature: Mapping, seconds: float) -> Iterator[str]:
     ids = conditions.BY_NAME[name].ids
     rows = conditions.num_frames(name, seconds, feature["rate"])
-    is_token = conditions.BY_NAME[name].align == conditions.TOKEN
+    is_token = conditions.BY_NAME[name].alignment == conditions.TOKEN
     expected = (rows,) if ids else (feature["width"],) if is_token else (rows, feature["width"])
     yield from _find_array_problems(name, array, expected, feature["dtype"])
     if ids and array.size and not (array.min() >= 0 and array.max() < feature["width"]):

@@ -125,7 +125,7 @@ def _plot_record(
             image = plots.plot_spectrogram(mel, seconds, levels, phonemes, onsets)
             yield "Log-mel spectrogram, 0 to 8 kHz, with phonemes and onsets", image, "image/png"
     for name in NAMES:
-        if name in record and not BY_NAME[name].ids and BY_NAME[name].align != TOKEN:
+        if name in record and not BY_NAME[name].ids and BY_NAME[name].alignment != TOKEN:
             caption = f"{name}: {features[name]['encoder']}, {record[name].shape}"
             yield caption, plots.plot_features(record[name], seconds), "image/png"
 

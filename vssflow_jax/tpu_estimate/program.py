@@ -83,7 +83,7 @@ def step_arguments(config, mesh) -> tuple:
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     try:
-        model = vssflow.build_model(config, codec.channels)
+        model = vssflow.build_model(config, codec.channels, mesh.shape["tensor"])
         make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)
         state = jax.eval_shape(make)
     except (KeyError, TypeError, ValueError) as error:

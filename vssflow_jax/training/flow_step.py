@@ -216,7 +216,7 @@ def _zero_feature(condition: conditions.Condition, frames: Mapping[str, int]) ->
     """Zeros of a condition's shape in a batch of one example."""
     if condition.ids:
         return jnp.zeros((1, frames[condition.name]), jnp.int32)
-    if condition.align == conditions.TOKEN:
+    if condition.alignment == conditions.TOKEN:
         return jnp.zeros((1, condition.width))
     return jnp.zeros((1, frames[condition.name], condition.width))
 
@@ -230,7 +230,7 @@ def flow_task(config, spec, codec, mesh) -> Task:
       codec: waveform to latent.
       mesh: the devices.
     """
-    model = vssflow.build_model(config, codec.channels)
+    model = vssflow.build_model(config, codec.channels, mesh.shape["tensor"])
     return Task(
         init_state=make_init_state(model, config, spec, codec.channels, mesh),
         train_step=make_flow_train_step(model, config, mesh),

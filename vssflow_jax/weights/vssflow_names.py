@@ -89,7 +89,7 @@ def parameter_shapes(model: VSSFlow) -> dict:
     features = {}
     for condition in (conditions.BY_NAME[name] for name in route.used):
         frames = conditions.num_frames(condition.name, 1.0)
-        shape = () if condition.align == conditions.TOKEN else (frames,)
+        shape = () if condition.alignment == conditions.TOKEN else (frames,)
         features[condition.name] = (
             jnp.zeros((1, *shape), jnp.int32)
             if condition.ids

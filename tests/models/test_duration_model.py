@@ -1,4 +1,4 @@
-"""The network of durations: what it learns from, what it learns, who uses it, who does without."""
+"""The duration model: the runs that it learns from, what it learns, training beside the network."""
 
 import functools
 import itertools
@@ -18,39 +18,38 @@ from vssflow_jax.training import checkpoint, loop, optim, sharding
 from vssflow_jax.weights.network import revert
 
 SILENCE = [0] * duration_model.PAUSE_FRAMES
-WORDS = "bin red by k two soon"
 
 
 # ---- runs ---------------------------------------------------------------------------------
 
 
-def runs(ids, end=None, length=None):
-    """The runs of one clip, (id, frames, whole), without the empty places at their end."""
+def list_runs(ids, end=None, length=None):
+    """The runs of one clip, (id, frames, is complete), without padding."""
     padded = np.pad(ids, (0, (length or len(ids)) - len(ids)))
-    found = duration_model.find_runs(jnp.asarray(padded)[None], jnp.asarray([end or len(ids)]))
-    rows = zip(*(x[0].tolist() for x in (found.ids, found.frames, found.whole)), strict=True)
+    runs = duration_model.find_runs(jnp.asarray(padded)[None], jnp.asarray([end or len(ids)]))
+    rows = zip(*(x[0].tolist() for x in (runs.ids, runs.frames, runs.is_complete)), strict=True)
     return [row for row in rows if row[1]]
 
 
-def test_runs_are_told_apart_and_short_pauses_left_out():
-    assert runs([0, 0, 5, 5, 5, 7, 0, 7, 7, 0]) == [(5, 3, True), (7, 1, True), (7, 2, True)]
-    assert runs([0, 0, 0, 0]) == []
+def test_runs_are_separated_and_short_pauses_left_out():
+    assert list_runs([0, 0, 5, 5, 5, 7, 0, 7, 7, 0]) == [(5, 3, True), (7, 1, True), (7, 2, True)]
+    assert list_runs([0, 0, 0, 0]) == []
 
 
-def test_runs_that_an_edge_may_have_cut_are_not_whole():
-    assert runs([5, 5, 7, 9, 9]) == [(5, 2, False), (7, 1, True), (9, 2, False)]
-    assert runs([0, 5, 5, 0, 0, 0], end=3) == [(5, 2, False)]
-    assert runs([0, 5, 5, 0, 0, 0], end=4) == [(5, 2, True)]
+def test_runs_that_an_edge_may_have_cut_are_not_complete():
+    assert list_runs([5, 5, 7, 9, 9]) == [(5, 2, False), (7, 1, True), (9, 2, False)]
+    assert list_runs([0, 5, 5, 0, 0, 0], end=3) == [(5, 2, False)]
+    assert list_runs([0, 5, 5, 0, 0, 0], end=4) == [(5, 2, True)]
 
 
-def test_long_silences_part_utterances():
-    parted = [(5, 1, True), (0, len(SILENCE), False), (7, 1, True)]
-    assert runs([0, 5, *SILENCE, 7, 0]) == parted
-    assert runs([0, 5, *SILENCE[1:], 7, 0]) == [parted[0], parted[2]]
+def test_long_silences_separate_utterances():
+    expected = [(5, 1, True), (0, len(SILENCE), False), (7, 1, True)]
+    assert list_runs([0, 5, *SILENCE, 7, 0]) == expected
+    assert list_runs([0, 5, *SILENCE[1:], 7, 0]) == [expected[0], expected[2]]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_runs_are_those_of_a_plain_loop(seed):
+def test_runs_are_those_of_a_simple_loop(seed):
     rng = np.random.default_rng(seed)
     end = int(rng.integers(1, 61))
     ids = np.repeat(rng.integers(0, 4, 60), rng.integers(1, 12, 60))[:end].tolist()
@@ -62,44 +61,44 @@ def test_runs_are_those_of_a_plain_loop(seed):
             expected.append((name, count, bool(name) and start > 0 and at < end))
     if not ids[-1]:  # the padding makes the last silence longer
         expected = [row for row in expected if row[0]]
-        assert [row for row in runs(ids, length=60) if row[0]] == expected
+        assert [row for row in list_runs(ids, length=60) if row[0]] == expected
     else:
         silence = [(0, 60 - end, False)] * (60 - end >= duration_model.PAUSE_FRAMES)
-        assert runs(ids, length=60) == expected + silence
+        assert list_runs(ids, length=60) == expected + silence
 
 
-# ---- what it learns -----------------------------------------------------------------------
+# ---- learning -----------------------------------------------------------------------
 
 
-def batch_of(clips_of_ids, length=60, voices=None):
-    """The part of a training batch that the network sees; a voice is a number or None."""
+def make_batch(clips_of_ids, length=60, voices=None):
+    """The inputs of the network in a training batch; a voice is a number or None."""
     count = len(clips_of_ids)
-    given = [0.0] * count if voices is None else voices
+    voices = [0.0] * count if voices is None else voices
     speakers = np.zeros((count, 256), np.float16)
-    speakers[:, 0] = [10 * (voice or 0) for voice in given]
+    speakers[:, 0] = [10 * (voice or 0) for voice in voices]
     speakers[:, 1] = 5
     return {
         "features": {
             "phonemes": jnp.asarray([np.pad(ids, (0, length - len(ids))) for ids in clips_of_ids]),
             "speaker": jnp.asarray(speakers),
         },
-        "present": {"speaker": jnp.asarray([float(v is not None) for v in given])},
+        "present": {"speaker": jnp.asarray([float(v is not None) for v in voices])},
         "frames": jnp.full(count, length),
     }
 
 
-def made(seed=0, shake=0.3):
-    """A network with weights that say something."""
+def random_network(seed=0, scale=0.3):
+    """A network with random weights."""
     network = duration_model.DurationNetwork(8)
     params = duration_model.init_params(network, jax.random.key(seed))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(seed), len(leaves))
-    leaves = [x + shake * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    leaves = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
     return network, jax.tree.unflatten(tree, leaves)
 
 
 def test_padding_changes_nothing():
-    network, params = made()
+    network, params = random_network()
     speaker = jax.random.normal(jax.random.key(1), (1, 256))
     ids = jnp.asarray([[5, 9, 9, 20, 3]])
 
@@ -109,36 +108,36 @@ def test_padding_changes_nothing():
     alone = frames(ids)
     padded = frames(jnp.pad(ids, ((0, 0), (0, 30))))[:5]
     np.testing.assert_allclose(padded, alone, rtol=1e-5)
-    behind = frames(jnp.pad(ids, ((0, 0), (10, 0))))[10:]
-    np.testing.assert_allclose(behind, alone, rtol=1e-5)
+    shifted = frames(jnp.pad(ids, ((0, 0), (10, 0))))[10:]
+    np.testing.assert_allclose(shifted, alone, rtol=1e-5)
     assert np.ptp(alone) > 0.01
 
 
-def test_the_loss_does_not_see_padding_or_cut_phonemes():
-    network, params = made()
+def test_the_loss_ignores_padding_and_cut_phonemes():
+    network, params = random_network()
     key = jax.random.key(0)
     ids = [0, 5, 5, 7, 7, 7, 0]
     loss = functools.partial(duration_model.duration_loss, network, params)
-    one = loss(batch_of([ids]), key=key)
+    one = loss(make_batch([ids]), key=key)
     assert one > 0
-    for other in (batch_of([ids], length=90), batch_of([ids, [0] * 9])):
+    for other in (make_batch([ids], length=90), make_batch([ids, [0] * 9])):
         np.testing.assert_allclose(loss(other, key=key), one, rtol=1e-5)
-    assert loss(batch_of([[0] * 9]), key=key) == 0  # and no NaN where nobody speaks
-    cut = batch_of([[5] * 60])
-    slope = jax.grad(lambda p: duration_model.duration_loss(network, p, cut, key))(params)
-    assert not any(leaf.any() for leaf in jax.tree.leaves(slope))
+    assert loss(make_batch([[0] * 9]), key=key) == 0  # not NaN, where nobody speaks
+    cut = make_batch([[5] * 60])
+    gradient = jax.grad(lambda p: duration_model.duration_loss(network, p, cut, key))(params)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
-def toy(rng, voice):
-    """Phonemes 1 to 4, each of two frames before an odd one, else four; half of it if quick."""
+def draw_ids(rng, voice):
+    """Phonemes 1 to 4, of four frames before an odd one, else two; with voice 1 half as many."""
     names = [1]
     while len(names) < 9:
         names.append(int(rng.choice([n for n in range(1, 5) if n != names[-1]])))
-    lasts = [4 if after % 2 else 2 for after in names[1:]]
-    return [0] + [n for n, k in zip(names, lasts, strict=False) for _ in range(k // (1 + voice))]
+    frames = [4 if after % 2 else 2 for after in names[1:]]
+    return [0] + [n for n, k in zip(names, frames, strict=False) for _ in range(k // (1 + voice))]
 
 
-def test_it_learns_the_next_phonemes_influence_and_the_voices():
+def test_it_learns_from_the_next_phoneme_and_the_voice():
     config = train_steps.small(train__steps=200, optim__warmup_steps=10)
     rng, rule = np.random.default_rng(0), optim.make_optimizer(config)
     network = duration_model.DurationNetwork(16)
@@ -158,10 +157,10 @@ def test_it_learns_the_next_phonemes_influence_and_the_voices():
 
     for number in range(config.train.steps):
         voices = rng.integers(0, 2, 16)
-        batch = batch_of([toy(rng, voice) for voice in voices], voices=voices.tolist())
+        batch = make_batch([draw_ids(rng, voice) for voice in voices], voices=voices.tolist())
         params, state, value = advance(params, state, batch, jax.random.key(number))
         losses.append(float(value))
-    assert np.mean(losses[-20:]) < 0.25 * np.mean(losses[:5])  # the voice is hidden now and then
+    assert np.mean(losses[-20:]) < 0.25 * np.mean(losses[:5])  # the voice is dropped at times
     predict = duration_model.make_predictor(network, params[duration_model.PARAMS_KEY])
     ids = np.array([1, 2, 3, 4, 1])
     for voice, quick in ((0.0, 1), (10.0, 2)):
@@ -171,7 +170,7 @@ def test_it_learns_the_next_phonemes_influence_and_the_voices():
         np.testing.assert_allclose(frames, np.array([2, 4, 2, 4]) / quick, rtol=0.25)
 
 
-# ---- beside the main network --------------------------------------------------------------
+# ---- beside the velocity network --------------------------------------------------------------
 
 
 def one_device():
@@ -179,7 +178,7 @@ def one_device():
 
 
 @pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
-def test_the_main_network_moves_as_without_it(kind):
+def test_updates_of_the_velocity_network_are_bit_identical_with_and_without_it(kind):
     ends = []
     for width in (0, 8):
         config = train_steps.small(model__duration_width=width, model__layers=1, optim__name=kind)
@@ -221,7 +220,7 @@ def test_other_gradients_do_not_reach_the_clipping():
 
 
 class Batches:
-    """Made-up batches, as Grain's iterator."""
+    """Synthetic batches, with the interface of Grain's iterator."""
 
     number = 0
 
@@ -253,20 +252,20 @@ def test_resuming_is_exact(tmp_path):
         if number == 2:
             raise InterruptedError
 
-    whole = run(tmp_path / "whole")
-    whole.train(lambda *_: None)
+    uninterrupted = run(tmp_path / "uninterrupted")
+    uninterrupted.train(lambda *_: None)
     with pytest.raises(InterruptedError):
         run(tmp_path / "parts").train(stop)
-    again = run(tmp_path / "parts")
-    assert again.step == 2
-    again.train(lambda *_: None)
-    jax.tree.map(np.testing.assert_array_equal, whole.state, again.state)
+    resumed = run(tmp_path / "parts")
+    assert resumed.step == 2
+    resumed.train(lambda *_: None)
+    jax.tree.map(np.testing.assert_array_equal, uninterrupted.state, resumed.state)
     lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
     assert all(json.loads(line)["durations_loss"] > 0 for line in lines)
 
 
 @pytest.mark.slow
-def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
+def test_training_from_weights_adds_keeps_or_drops_it(tmp_path):
     for name, width in (("without", 0), ("with", 64)):
         params = jax.tree.map(
             lambda x: x + 1, run(tmp_path / name, model__duration_width=width).state
@@ -274,13 +273,13 @@ def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
         flat = {path: np.asarray(x) for path, x in flatten_dict(params.ema, sep="/").items()}
         safetensors_io.write_arrays(tmp_path / name / checkpoint.WEIGHTS_FILE, flat)
 
-    def begun(name, width):
+    def start_from(name, width):
         folder = str(tmp_path / name)
         return run(
             tmp_path / f"{name}{width}", train__init_from=folder, model__duration_width=width
         ).state
 
-    fresh, kept, left = begun("without", 64), begun("with", 64), begun("with", 0)
+    fresh, kept, left = start_from("without", 64), start_from("with", 64), start_from("with", 0)
     assert (
         fresh.params.keys() == fresh.ema.keys() == {"conditioner", "dit", duration_model.PARAMS_KEY}
     )
@@ -291,10 +290,8 @@ def test_a_start_without_it_begins_it_and_one_with_it_can_leave_it(tmp_path):
 
 
 def test_official_checkpoints_are_written_without_it(tiny_run, tmp_path):
-    said = revert(tiny_run, tmp_path / "official.safetensors")
-    whole = sum(leaf.size for leaf in jax.tree.leaves(checkpoint.load_weights(tiny_run)[0]))
-    own = jax.tree.leaves(checkpoint.load_weights(tiny_run)[0][duration_model.PARAMS_KEY])
-    assert (
-        f"{whole - sum(leaf.size for leaf in own):,} parameters; left out: the network of durations"
-        in said
-    )
+    summary = revert(tiny_run, tmp_path / "official.safetensors")
+    params = dict(checkpoint.load_weights(tiny_run)[0])
+    params.pop(duration_model.PARAMS_KEY)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert f"{count:,} parameters; left out: the duration model" in summary

@@ -1,0 +1,90 @@
+"""Attention: relative positions, grouped heads, and where cuDNN's kernel is used."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vssflow_jax.models import attention
+
+
+def test_rotation_is_relative():
+    """Scores of rotated queries and keys depend on the distance of their positions alone."""
+    q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
+    q, k = jnp.tile(q, (1, 1, 12, 1)), jnp.tile(k, (1, 1, 12, 1))
+    scores = jnp.einsum("bhqd,bhkd->qk", attention.apply_rotary(q), attention.apply_rotary(k))
+    for offset in range(-5, 6):
+        diagonal = jnp.diagonal(scores, offset)
+        np.testing.assert_allclose(diagonal, diagonal[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_grouped_attention_is_that_of_repeated_keys(dtype):
+    """Query head j reads key head j // G, as in jax.nn.dot_product_attention."""
+    query = jax.random.normal(jax.random.key(0), (2, 6, 5, 8), dtype)
+    key, value = jax.random.normal(jax.random.key(1), (2, 2, 3, 7, 8), dtype)
+    by_token = (jnp.swapaxes(x, 1, 2).astype(jnp.float32) for x in (query, key, value))
+    expected = jnp.swapaxes(jax.nn.dot_product_attention(*by_token), 1, 2)
+    mixed = attention.attend(query, key, value)
+    assert mixed.dtype == dtype
+    tolerance = 1e-5 if dtype == jnp.float32 else 0.02
+    np.testing.assert_allclose(mixed.astype(jnp.float32), expected, atol=tolerance)
+
+
+def fake_device(capability, version="cuda 12090", platform="gpu"):
+    """What JAX tells of a device."""
+    return SimpleNamespace(
+        platform=platform,
+        compute_capability=capability,
+        client=SimpleNamespace(platform_version=version),
+    )
+
+
+T4, A100, H100, B200 = (fake_device(capability) for capability in ("7.5", "8.0", "9.0", "10.0"))
+CPU = SimpleNamespace(platform="cpu", client=SimpleNamespace(platform_version="cpu"))
+TPU = SimpleNamespace(platform="tpu", client=SimpleNamespace(platform_version="libtpu"))
+ROCM = fake_device("gfx942", "rocm 60000")
+
+
+@pytest.mark.parametrize(
+    ("device", "fits"),
+    [(T4, False), (A100, True), (H100, True), (B200, True), (CPU, False), (TPU, False),
+     (ROCM, False)],
+)  # fmt: skip
+def test_cudnn_is_used_on_nvidia_gpus_from_ampere_on(device, fits):
+    assert attention.fits_cudnn(jnp.bfloat16, 64, (24, 12), 1, device) is fits
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "device", "fits"),
+    [
+        (64, A100, True),
+        (128, A100, True),
+        (136, A100, False),
+        (256, A100, False),
+        (256, H100, True),
+        (264, H100, False),
+        (60, H100, False),
+    ],
+)
+def test_cudnn_takes_heads_of_some_widths(head_dim, device, fits):
+    assert attention.fits_cudnn(jnp.bfloat16, head_dim, (8, 8), 1, device) is fits
+
+
+def test_cudnn_takes_half_precision_alone():
+    fits = {
+        dtype: attention.fits_cudnn(dtype, 64, (8, 8), 1, H100)
+        for dtype in (jnp.bfloat16, jnp.float16, jnp.float32)
+    }
+    assert fits == {jnp.bfloat16: True, jnp.float16: True, jnp.float32: False}
+
+
+@pytest.mark.parametrize(
+    ("heads", "tensor_shards", "fits"),
+    [((8, 8), 8, True), ((8, 4), 4, True), ((8, 4), 8, False), ((24, 12), 8, False)],
+)
+def test_cudnn_needs_queries_and_keys_sharded_alike(heads, tensor_shards, fits):
+    """With 8 query heads and 4 key heads on 8 devices the keys are not sharded, the queries are."""
+    assert attention.fits_cudnn(jnp.bfloat16, 64, heads, tensor_shards, H100) is fits

@@ -1,0 +1,42 @@
+"""The network for sampling: the same function as in training."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.small_model import BATCH, LENGTH, draw_features, draw_latent, setup
+
+from vssflow_jax import conditions
+from vssflow_jax.models import folded
+
+
+@pytest.mark.parametrize("route", conditions.ROUTES)
+def test_the_folded_network_is_the_same_function(route):
+    """Folded maps, separate layers, and no attention where there is no context."""
+    model, params, apply = setup(route)
+    x, t = draw_latent()
+    absent = jnp.asarray([0.0, 1.0, 1.0])  # the first clip has no condition
+    keep = {name: absent for name in conditions.NAMES}
+    network, folded_params = folded.folded_network(model), folded.fold_params(model, params)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def run(params, num_unconditional):
+        bound = network.bind({"params": params})
+        conditioned = bound.condition(draw_features(), keep, LENGTH, num_unconditional)
+        return bound.velocity(x, t, conditioned), conditioned[1]
+
+    for num_unconditional in (0, 1):
+        velocity, context_kv = run(folded_params, num_unconditional)
+        np.testing.assert_allclose(velocity, apply(x, t, draw_features(), keep), atol=1e-4)
+        assert context_kv is None or context_kv[0].shape[1] == BATCH - num_unconditional
+
+
+def test_folding_copies_no_layer_on_a_cpu():
+    model, params, _ = setup()
+    folded_params = folded.fold_params(model, params)
+    stacked = params["dit"]["blocks"]["feed_forward"]["in"]["kernel"]
+    alone = folded_params["block_1"]["feed_forward"]["in"]["kernel"]
+    offset = alone.unsafe_buffer_pointer() - stacked.unsafe_buffer_pointer()
+    assert offset == alone.nbytes
