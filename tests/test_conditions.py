@@ -45,7 +45,7 @@ def test_overridden_width_counts():
         ),
     ],
 )
-def test_wrong_routes_are_refused(places, message):
+def test_wrong_routes_are_errors(places, message):
     with pytest.raises(ValueError, match=message):
         Route(**places)
 
