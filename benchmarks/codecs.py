@@ -1,20 +1,22 @@
-"""What codecs do to sound: `python benchmarks/codecs.py SHARDS CODEC ..`, a Markdown table.
+"""Scores of codecs: `python -m benchmarks.codecs --shards=SHARDS --codecs=CODEC,CODEC`.
 
-Each CODEC is a folder as `--config.codec.folder` takes it. The test split's ground truth goes
-through it and is scored like a model's sound (docs/evaluation.md), by reference models fitted
+Each CODEC is a folder as `--config.codec.folder` takes it. The test split's ground truth is encoded
+and decoded by it and scored like a model's sound (docs/evaluation.md), by reference models fitted
 without a codec: 16 clips of speech, 16 of speech and sound, 16 of sound. DNSMOS needs
 `pip install "vssflow_jax[mos]"`; it scores the clips with speech.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
+from absl import flags
 from speechmos import dnsmos
 
 from vssflow_jax.codecs.interface import load_codec
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line
 from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.evaluator import Evaluator, reconstruct_waves
 
@@ -40,10 +42,11 @@ def table_row(name: str, task: str, evaluator: Evaluator, waves: Sequence[np.nda
 
 def main() -> None:
     """Prints the table."""
-    folder, *codecs = sys.argv[1:]
-    evaluator = Evaluator.from_shards(folder, "test", CLIPS)
+    if flags.FLAGS.shards is None:
+        raise InputError("expected --shards=SHARDS")
+    evaluator = Evaluator.from_shards(flags.FLAGS.shards, "test", CLIPS)
     print(f"{HEAD}\n|{'---|' * HEAD.count(' |')}", flush=True)
-    for name in ("none", *codecs):
+    for name in ("none", *flags.FLAGS.codecs):
         codec = None if name == "none" else load_codec(name)
         for task, examples in evaluator.examples.items():
             if examples:
@@ -52,5 +55,11 @@ def main() -> None:
                 print(table_row(name, task, evaluator, waves), flush=True)
 
 
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("shards", None, "Prepared shards.")
+    flags.DEFINE_list("codecs", [], "Folders of codecs.")
+
+
 if __name__ == "__main__":
-    main()
+    command_line.run(main, define_flags)

@@ -1,6 +1,6 @@
-"""How well phoneme times are predicted: a Markdown table.
+"""Errors of predicted phoneme times: a Markdown table.
 
-    python benchmarks/durations.py SHARDS
+    python -m benchmarks.durations --shards=SHARDS
 
 SHARDS are those of MiniAV (`python -m vssflow_jax.corpus`, then `prepare`), whose alignments are
 exact. Times of the test split's texts are predicted from the true start on, as for a text
@@ -19,50 +19,51 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import app, flags
+from absl import flags
 
-from vssflow_jax.config import load_recipe
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import command_line, load_recipe
 from vssflow_jax.data import pipeline, shards
 from vssflow_jax.models import duration_model
-from vssflow_jax.text.alignment import Interval, align_text, predict_alignment
+from vssflow_jax.text.alignment import Interval, align_text, predict_alignment, select_voice
 from vssflow_jax.text.durations import DurationFunction, DurationModel, measure_durations
 from vssflow_jax.training import optim
 
-STEPS = flags.DEFINE_list("steps", ["1160"], "Steps of training, several for several networks.")
-SEED = flags.DEFINE_integer("seed", 0, "Of weights and batches.")
 
+class Example(NamedTuple):
+    """The parts of a record that matter for times: the training example and the meta."""
 
-class Clip(NamedTuple):
-    """What of a record has to do with time: what training sees, and the meta."""
-
-    example: dict
+    arrays: dict
     meta: dict
 
 
 class Score(NamedTuple):
-    """Mean absolute errors in ms: of boundaries, durations, the end; of boundaries between ends."""
+    """Mean absolute errors in ms of boundaries, durations and the end.
+
+    `scaled`: of the boundaries, between the true start and end.
+    """
 
     boundary: float
     phoneme: float
     end: float
-    filled: float
+    scaled: float
 
 
-def read(folder: str, split: str) -> list[Clip]:
-    """The clips of a split."""
+def read_examples(folder: str, split: str) -> list[Example]:
+    """The examples of a split."""
     spec = pipeline.BatchSpec.from_duration(load_recipe("quickstart").data.duration, {})
-    records, clips = shards.open_split(folder, split), []
+    records, out = shards.open_split(folder, split), []
     for record in (records[row] for row in range(len(records))):
         names = ("phonemes", "speaker", "wave", "meta")
-        made = pipeline.make_example({n: record[n] for n in names if n in record}, spec)
-        features = {name: made["features"][name] for name in ("phonemes", "speaker")}
-        example = {"features": features, "present": made["present"], "frames": made["frames"]}
-        clips.append(Clip(example, record["meta"]))
-    return clips
+        example = pipeline.make_example({n: record[n] for n in names if n in record}, spec)
+        features = {name: example["features"][name] for name in ("phonemes", "speaker")}
+        arrays = {"features": features, "present": example["present"], "frames": example["frames"]}
+        out.append(Example(arrays, record["meta"]))
+    return out
 
 
-def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
-    """A network after some steps on batches of the clips."""
+def train_network(examples: Sequence[Example], steps: int, seed: int) -> DurationFunction:
+    """A network after some steps on batches of the examples."""
     config = load_recipe("quickstart")
     config.train.steps = steps
     network, rule = duration_model.build_network(config), optim.make_optimizer(config)
@@ -70,7 +71,7 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
     state, rng = (params, params, rule.init(params)), np.random.default_rng(seed)
 
     @jax.jit
-    def advance(state, batch, number):
+    def train_step(state, batch, number):
         params, ema, rest = state
         key = jax.random.fold_in(jax.random.key(seed), number)
         loss = functools.partial(duration_model.duration_loss, network, batch=batch, key=key)
@@ -80,53 +81,65 @@ def train(clips: Sequence[Clip], steps: int, seed: int) -> DurationFunction:
         return params, optim.update_ema(ema, params, number, config.optim.ema_decay), rest
 
     for number in range(steps):
-        rows = rng.integers(len(clips), size=config.data.batch_size)
-        batch = pipeline.stack_examples([clips[row].example for row in rows])
-        state = advance(state, batch, jnp.asarray(number))
+        rows = rng.integers(len(examples), size=config.data.batch_size)
+        batch = pipeline.stack_examples([examples[row].arrays for row in rows])
+        state = train_step(state, batch, jnp.asarray(number))
     return duration_model.make_predictor(network, state[1][duration_model.PARAMS_KEY])
 
 
-def score(clips: Sequence[Clip], pace: Mapping[str, float], voices: bool = True) -> Score:
-    """The errors on clips with a text; `voices`: whether their voices are known."""
+def measure_errors(
+    examples: Sequence[Example], durations: Mapping[str, float], voices: bool = True
+) -> Score:
+    """The errors on examples with a text; `voices`: whether their voices are known."""
     errors = Score([], [], [], [])
-    for example, meta in clips:
-        voice = example["features"]["speaker"] if voices else None
+    for arrays, meta in examples:
+        voice = arrays["features"]["speaker"] if voices else None
         truth = meta["alignment"]
         ends = np.array([end for _, end, _ in truth])
-        gap = np.array([i.end for i in predict_alignment(meta, pace, voice)]) - ends
-        errors.boundary.extend(abs(gap))
-        errors.phoneme.extend(abs(np.diff(gap, prepend=0.0)))
-        errors.end.append(abs(gap[-1]))
-        paced = pace.with_voice(voice) if isinstance(pace, DurationModel) else pace
-        between, _ = align_text(meta["text"], truth[0][0], ends[-1], meta["duration"], paced)
-        errors.filled.extend(abs(np.array([i.end for i in between]) - ends))
+        error = np.array([i.end for i in predict_alignment(meta, durations, voice)]) - ends
+        errors.boundary.extend(abs(error))
+        errors.phoneme.extend(abs(np.diff(error, prepend=0.0)))
+        errors.end.append(abs(error[-1]))
+        own = select_voice(durations, voice)
+        scaled, _ = align_text(meta["text"], truth[0][0], ends[-1], meta["duration"], own)
+        errors.scaled.extend(abs(np.array([i.end for i in scaled]) - ends))
     return Score(*(1000 * float(np.mean(values)) for values in errors))
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Prints the table."""
-    folder = arguments[1]
-    training = read(folder, "train")
-    said = [[Interval(*row) for row in clip.meta.get("alignment", ())] for clip in training]
-    table = measure_durations(said)
+    folder = flags.FLAGS.shards
+    if folder is None:
+        raise InputError("expected --shards=SHARDS")
+    training = read_examples(folder, "train")
+    alignments = [[Interval(*row) for row in e.meta.get("alignment", ())] for e in training]
+    table = measure_durations(alignments)
     means = {name: seconds for name, seconds in table.items() if " " not in name}
-    test = [clip for clip in read(folder, "test") if clip.meta.get("alignment")]
-    print("| durations | boundary, ms | phoneme, ms | end, ms | boundary between given ends, ms |")
+    test = [example for example in read_examples(folder, "test") if example.meta.get("alignment")]
+    print("| durations | boundary, ms | phoneme, ms | end, ms | boundary between true ends, ms |")
     print("|---|---|---|---|---|", flush=True)
 
-    def line(name: str, found: Score) -> None:
-        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in found)} |", flush=True)
+    def print_row(name: str, errors: Score) -> None:
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in errors)} |", flush=True)
 
-    for name, pace in {
+    for name, durations in {
         "typical": {}, "mean of the phoneme": means, "mean in context": table
     }.items():  # fmt: skip
-        line(name, score(test, pace))
-    for steps in map(int, STEPS.value):
-        pace = DurationModel({}, network=train(training, steps, SEED.value))
-        line(f"network, {steps} steps, voice known", score(test, pace))
-        line(f"network, {steps} steps, voice unknown", score(test, pace, voices=False))
+        print_row(name, measure_errors(test, durations))
+    for steps in map(int, flags.FLAGS.steps):
+        model = DurationModel({}, network=train_network(training, steps, flags.FLAGS.seed))
+        print_row(f"network, {steps} steps, voice known", measure_errors(test, model))
+        errors = measure_errors(test, model, voices=False)
+        print_row(f"network, {steps} steps, voice unknown", errors)
     print(f"\n{len(test)} clips")
 
 
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
+    flags.DEFINE_list("steps", ["1160"], "Steps of training, several for several networks.")
+    flags.DEFINE_integer("seed", 0, "Of weights and batches.")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main, define_flags)

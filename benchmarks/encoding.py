@@ -1,24 +1,25 @@
 """Clips a second of each published network, at its full size with random weights.
 
-    python benchmarks/encoding.py [clip sync lips speaker vggish cnn14]
+    python -m benchmarks.encoding [--networks=clip,sync,lips,speaker,vggish,cnn14]
 
-A clip is 10 seconds: 100, 250 and 250 pictures, ten windows of 3 seconds of sound, ten patches,
-1001 spectra. Pictures are resized and spectra made before, so this is the network alone; its
-compilation is not counted.
+A clip has 10 seconds: 100, 250 and 250 frames, ten windows of 3 seconds of sound, ten patches,
+1001 spectra. Frames are resized and spectra computed before, so this is the network alone, without
+its compilation.
 """
 
 import functools
-import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
+from vssflow_jax.config import command_line
 from vssflow_jax.features import runner
 from vssflow_jax.weights import published
 
-# Items of a clip of 10 s, and how many of them are measured at once.
+# Items of a clip of 10 s, and the batch size.
 ITEMS = {
     "clip": (100, 32),
     "sync": (30, 2),
@@ -41,7 +42,7 @@ def measure(kind: str) -> tuple[float, float]:
     """Seconds a clip, and millions of parameters."""
     config = published.KINDS[kind].config()
     cpu = jax.default_backend() == "cpu"
-    encodes = kind in runner.BATCH  # else it is under a score, and stays in float32
+    encodes = kind in runner.BATCH  # the others belong to metrics and stay in float32
     dtype = jnp.bfloat16 if encodes and not cpu else jnp.float32
     model = published.KINDS[kind].model(config, dtype=dtype)
     rng, shapes = np.random.default_rng(0), published.parameter_shapes(kind, config)
@@ -54,17 +55,27 @@ def measure(kind: str) -> tuple[float, float]:
     run = jax.jit(lambda p, x: model.apply({"params": p}, *inputs(x)))
     step = functools.partial(run, params, batch)
     jax.block_until_ready(step())
-    taken = []
+    timings = []
     for _ in range(2):
         start = time.perf_counter()
         jax.block_until_ready(step())
-        taken.append(time.perf_counter() - start)
-    return min(taken) * items / size, sum(a.size for a in jax.tree.leaves(params)) / 1e6
+        timings.append(time.perf_counter() - start)
+    return min(timings) * items / size, sum(a.size for a in jax.tree.leaves(params)) / 1e6
+
+
+def main() -> None:
+    """Prints the table."""
+    print("| encoder | parameters | seconds a clip of 10 s | clips a second |")
+    print("|---|---|---|---|")
+    for kind in flags.FLAGS.networks:
+        seconds, millions = measure(kind)
+        print(f"| {kind} | {millions:.1f} M | {seconds:.2f} | {1 / seconds:.3f} |", flush=True)
+
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_list("networks", list(ITEMS), "Networks to measure.")
 
 
 if __name__ == "__main__":
-    print("| encoder | parameters | seconds a clip of 10 s | clips a second |")
-    print("|---|---|---|---|")
-    for kind in sys.argv[1:] or ITEMS:
-        seconds, millions = measure(kind)
-        print(f"| {kind} | {millions:.1f} M | {seconds:.2f} | {1 / seconds:.3f} |", flush=True)
+    command_line.run(main, define_flags)

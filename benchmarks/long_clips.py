@@ -2,11 +2,10 @@
 
     python -m benchmarks.long_clips --workdir=DIR --videos=FOLDER [--seconds=60]
 
-Joins the videos of a folder (MiniAV's, say) to one of so many seconds, makes sound and speech
-for it, and compares how much the log-mel changes at the borders of windows with how much it
-changes elsewhere. Then makes clips of growing length, each in a process of its own: speech
-alone, and speech and sound for a video of 256 x 256 pixels, written to a file. Prints the peak
-of resident memory.
+Joins the videos of a folder (such as MiniAV's) to one long video, generates sound and speech for
+it, and compares the change of the log-mel at the borders of windows with the change elsewhere.
+Then it generates clips of increasing length, each in a process of its own: speech alone, and speech
+and sound for a video of 256 x 256 pixels, written to a file. It prints peak resident memory.
 """
 
 from __future__ import annotations
@@ -17,27 +16,23 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks import measuring
-from vssflow_jax import Generator, conditions, media
+from vssflow_jax import Generator, bundled, conditions, media
+from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
 from vssflow_jax.flow import windows
 from vssflow_jax.generation.synthesis import OVERLAP
 
-WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, or a model's name.")
-VIDEOS = flags.DEFINE_string("videos", None, "Folder of mp4 files.")
-SECONDS = flags.DEFINE_float("seconds", 60.0, "Length of the clip whose seams are measured.")
-MEMORY = flags.DEFINE_float("memory", 0.0, "Makes a clip of so many seconds, prints its peak.")
-VIDEO = flags.DEFINE_string("video", None, "Of the clip whose memory is measured.")
 LENGTHS = (4, 15, 60, 120, 240)  # seconds
-NEAR = 2  # log-mel frames around a border that count as it
-SIDE, ENLARGE = 128, 2  # pixels of a picture's side; by how much, where memory is measured
+NEAR = 2  # log-mel frames around a border that belong to it
+SIDE, ENLARGE = 128, 2  # pixels of a frame's side; its enlargement where memory is measured
 SENTENCES = ("bin red by k two soon", "set blue at g nine now", "lay green in r five please")
 
 
-def joined(folder: Path, seconds: float, out: Path, enlarge: int = 1) -> None:
-    """A video of so many seconds from those of a folder, one after another."""
+def join_videos(folder: Path, seconds: float, out: Path, enlarge: int = 1) -> None:
+    """Writes a video of this length from those of a folder, one after another."""
     parts, count = [], 0
     files = sorted(folder.glob("*.mp4"))
     for number in range(10_000):
@@ -50,8 +45,8 @@ def joined(folder: Path, seconds: float, out: Path, enlarge: int = 1) -> None:
     media.write_video(out, frames.repeat(enlarge, 1).repeat(enlarge, 2), 25)
 
 
-def borders(generator: Generator, seconds: float) -> np.ndarray:
-    """Seconds at which a window begins or ends within the clip."""
+def window_borders(generator: Generator, seconds: float) -> np.ndarray:
+    """Seconds at which a window starts or ends within the clip."""
     length = conditions.num_latent_frames(seconds)
     window = conditions.num_latent_frames(generator.config.data.duration)
     first = windows.window_starts(length, window, OVERLAP)
@@ -59,68 +54,80 @@ def borders(generator: Generator, seconds: float) -> np.ndarray:
     return edges[edges < length] / conditions.LATENT_RATE
 
 
-def seams(wave: np.ndarray, times: np.ndarray) -> dict[str, float]:
+def measure_seams(wave: np.ndarray, times: np.ndarray) -> dict[str, float]:
     """The change of the log-mel (mean over bands, nepers a frame) at borders and elsewhere."""
     mel = log_mels([wave])[0]
     change = np.abs(np.diff(mel, axis=0)).mean(1)
     largest = np.array([change[max(k - NEAR, 0) : k + NEAR + 1].max() for k in range(len(change))])
-    at = np.round(times * FRAME_RATE).astype(int)
+    border_frames = np.round(times * FRAME_RATE).astype(int)
     elsewhere = np.ones(len(change), bool)
-    for frame in at:
+    for frame in border_frames:
         elsewhere[max(frame - 20, 0) : frame + 20] = False
     return {
-        "borders": len(at),
-        "mean at borders": float(largest[at].mean()),
+        "borders": len(border_frames),
+        "mean at borders": float(largest[border_frames].mean()),
         "mean elsewhere": float(largest[elsewhere].mean()),
-        "largest at borders": float(largest[at].max()),
+        "largest at borders": float(largest[border_frames].max()),
         "largest elsewhere": float(largest[elsewhere].max()),
         "share elsewhere above the largest at borders": float(
-            (largest[elsewhere] > largest[at].max()).mean()
+            (largest[elsewhere] > largest[border_frames].max()).mean()
         ),
     }
 
 
-def script(seconds: float) -> list[dict]:
+def make_script(seconds: float) -> list[dict]:
     """A sentence every five seconds."""
     starts = np.arange(0.5, seconds - 3, 5.0)
     return [{"text": SENTENCES[k % 3], "start": float(t)} for k, t in enumerate(starts)]
 
 
-def memory(seconds: float, *more: str) -> int:
-    """Peak of a process that makes a clip of so many seconds, MB."""
-    command = (sys.executable, "-m", "benchmarks.long_clips", f"--memory={seconds}", *more)
+def measure_memory(seconds: float, *options: str) -> int:
+    """Peak MB of a process that generates a clip of this length."""
+    command = (sys.executable, "-m", "benchmarks.long_clips", f"--memory={seconds}", *options)
     done = subprocess.run(
-        (*command, f"--workdir={WORKDIR.value}"), capture_output=True, text=True, check=True
+        (*command, f"--workdir={flags.FLAGS.workdir}"), capture_output=True, text=True, check=True
     )
     return int(done.stdout)
 
 
-def main(argv) -> None:
+def main() -> None:
     """Prints both tables."""
-    del argv
-    generator = Generator.from_workdir(WORKDIR.value)
-    if MEMORY.value:
+    generator = Generator.from_workdir(flags.FLAGS.workdir)
+    if flags.FLAGS.memory:
         with tempfile.TemporaryDirectory() as folder:
-            lines = script(max(MEMORY.value, 4))
-            made = generator(VIDEO.value, script=lines, duration=MEMORY.value)
-            made.save(Path(folder) / ("out.mp4" if VIDEO.value else "out.wav"))
-        print(measuring.peak() // 2**20)
+            lines = make_script(max(flags.FLAGS.memory, 4))
+            output = generator(flags.FLAGS.video, script=lines, duration=flags.FLAGS.memory)
+            output.save(Path(folder) / ("out.mp4" if flags.FLAGS.video else "out.wav"))
+        print(measuring.peak_memory() // 2**20)
         return
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "long.mp4"
-        joined(Path(VIDEOS.value), SECONDS.value, video)
-        made = generator(video=video, script=script(SECONDS.value))
-    for name, wave in {"both": made.wave, **made.stems}.items():
+        join_videos(Path(flags.FLAGS.videos), flags.FLAGS.seconds, video)
+        output = generator(video=video, script=make_script(flags.FLAGS.seconds))
+    for name, wave in {"mix": output.wave, **output.stems}.items():
         print(name)
-        for key, value in seams(wave, borders(generator, SECONDS.value)).items():
+        for key, value in measure_seams(
+            wave, window_borders(generator, flags.FLAGS.seconds)
+        ).items():
             print(f"  {key}: {value:.4g}")
     with tempfile.TemporaryDirectory() as folder:
         for seconds in LENGTHS:
             video = Path(folder) / f"{seconds}.mp4"
-            joined(Path(VIDEOS.value), seconds, video, ENLARGE)
-            for kind, more in {"speech": (), "video": (f"--video={video}",)}.items():
-                print(f"{kind}, {seconds} s: {memory(seconds, *more)} MB", flush=True)
+            join_videos(Path(flags.FLAGS.videos), seconds, video, ENLARGE)
+            for kind, options in {"speech": (), "video": (f"--video={video}",)}.items():
+                print(f"{kind}, {seconds} s: {measure_memory(seconds, *options)} MB", flush=True)
+
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string(
+        "workdir", bundled.DEFAULT, "Folder of a run, or the name of a bundled model."
+    )
+    flags.DEFINE_string("videos", None, "Folder of mp4 files.")
+    flags.DEFINE_float("seconds", 60.0, "Length of the clip whose seams are measured.")
+    flags.DEFINE_float("memory", 0.0, "Generate a clip of this length and print its peak memory.")
+    flags.DEFINE_string("video", None, "Of the clip whose memory is measured.")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main, define_flags)

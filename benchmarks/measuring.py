@@ -1,7 +1,7 @@
-"""What the benchmarks share: each row measured in a process of its own, a table, JSON.
+"""Shared code of the benchmarks: each row measured in a process of its own, a table, JSON.
 
-A benchmark is a dictionary of rows, name -> function, that returns {"seconds": [..], ..}. The
-rows take turns for `--rounds` rounds, so that what else the machine does meets all of them.
+A benchmark is a dictionary of rows, name -> function that returns {"seconds": [..], ..}. The rows
+alternate for `--rounds` rounds, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -16,78 +16,87 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-ROW = flags.DEFINE_string("row", None, "Measures this row alone, here, and prints JSON.")
-ROUNDS = flags.DEFINE_integer("rounds", 2, "How many times each row has its turn.")
-REPEATS = flags.DEFINE_integer("repeats", 3, "Measured calls in a turn, after one that warms up.")
-OUT = flags.DEFINE_string("json", None, "File for the numbers.")
+from vssflow_jax.config import command_line
 
 Rows = Mapping[str, Callable[[], dict]]
-MATRIX = "matrix product"  # rows whose name starts so give the machine's rate
+MATRIX = "matrix product"  # prefix of the rows that measure the machine's rate
 
 
-def main(rows: Callable[[], Rows], reference: str, metric: str = "seconds") -> None:
-    """The whole of a benchmark's command.
+def main(
+    make_rows: Callable[[], Rows],
+    define_own_flags: Callable[[], None],
+    reference: str,
+    metric: str = "seconds",
+) -> None:
+    """Runs a benchmark as a command.
 
     Args:
-      rows: gives the rows, once flags are parsed.
+      make_rows: returns the rows, once flags are parsed.
+      define_own_flags: defines the flags of this benchmark.
       reference: the row whose time is 1.
       metric: the list of seconds that is compared.
     """
-    app.run(lambda _: _main(rows(), reference, metric))
+
+    def define_all_flags() -> None:
+        define_flags()
+        define_own_flags()
+
+    command_line.run(lambda: measure_rows(make_rows(), reference, metric), define_all_flags)
 
 
-def _main(rows: Rows, reference: str, metric: str) -> None:
-    if ROW.value:
-        print(json.dumps({**rows[ROW.value](), **memory()}))
+def measure_rows(rows: Rows, reference: str, metric: str) -> None:
+    """Prints the table of all rows, or with --row the numbers of one."""
+    if flags.FLAGS.row:
+        print(json.dumps({**rows[flags.FLAGS.row](), **report_memory()}))
         return
     results: dict[str, dict] = {}
-    for _ in range(ROUNDS.value):
+    for _ in range(flags.FLAGS.rounds):
         for name in rows:
-            merge(results.setdefault(name, {}), child(name))
+            merge_turn(results.setdefault(name, {}), measure_in_child(name))
     title = f"python -m {sys.modules['__main__'].__spec__.name} {' '.join(sys.argv[1:])}"
-    print(table(title.strip(), results, reference, metric))
-    if OUT.value:
-        Path(OUT.value).write_text(json.dumps({"command": title, "rows": results}, indent=1))
+    print(format_table(title.strip(), results, reference, metric))
+    if flags.FLAGS.json:
+        Path(flags.FLAGS.json).write_text(json.dumps({"command": title, "rows": results}, indent=1))
 
 
-def child(name: str) -> dict:
-    """A row, measured in a fresh process."""
+def measure_in_child(name: str) -> dict:
+    """The numbers of a row, measured in a fresh process."""
     module = sys.modules["__main__"].__spec__.name
     command = [sys.executable, "-m", module, *sys.argv[1:], f"--row={name}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def merge(into: dict, found: dict) -> None:
-    """Adds a turn's numbers to a row's: lists grow, the largest of single numbers stays."""
-    for key, value in found.items():
+def merge_turn(row: dict, turn: dict) -> None:
+    """Adds the numbers of a turn to its row: lists grow, of peaks the largest stays."""
+    for key, value in turn.items():
         if isinstance(value, list):
-            into.setdefault(key, []).extend(value)
+            row.setdefault(key, []).extend(value)
         else:
-            into[key] = max(value, into.get(key, value)) if key.startswith("peak") else value
+            row[key] = max(value, row.get(key, value)) if key.startswith("peak") else value
 
 
-def clock(function: Callable[[], object]) -> list[float]:
-    """Seconds of some calls, after one that compiles and warms up."""
+def time_calls(function: Callable[[], object]) -> list[float]:
+    """Seconds of `--repeats` calls, after one that compiles and warms up."""
     function()
     seconds = []
-    for _ in range(REPEATS.value):
+    for _ in range(flags.FLAGS.repeats):
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)
     return seconds
 
 
-def peak() -> int:
-    """Bytes that this process had in memory at most; getrusage would count its parent's too."""
+def peak_memory() -> int:
+    """Peak resident bytes of this process; getrusage would include its parent's."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
-def memory() -> dict[str, float]:
-    """Peak memory of this process, and of its accelerator where it used one."""
-    out = {"peak_GB": peak() / 1e9}
+def report_memory() -> dict[str, float]:
+    """Peak memory of this process, and of its accelerator if it used one."""
+    out = {"peak_GB": peak_memory() / 1e9}
     if "jax" in sys.modules:
         stats = sys.modules["jax"].devices()[0].memory_stats() or {}
         if "peak_bytes_in_use" in stats:
@@ -95,8 +104,8 @@ def memory() -> dict[str, float]:
     return out
 
 
-def table(title: str, results: Mapping[str, dict], reference: str, metric: str) -> str:
-    """Markdown: best and median, against the reference, rate and share of the machine's."""
+def format_table(title: str, results: Mapping[str, dict], reference: str, metric: str) -> str:
+    """Markdown: best and median, relative to the reference, rate and share of the machine's."""
     base = min(results[reference][metric]) if reference in results else None
     rates = {
         name.removeprefix(MATRIX).strip(): row["flops"] / min(row["seconds"])
@@ -129,6 +138,14 @@ def table(title: str, results: Mapping[str, dict], reference: str, metric: str) 
     return "\n".join(lines)
 
 
-def has(*packages: str) -> bool:
+def has_packages(*packages: str) -> bool:
     """Whether packages are installed."""
     return all(importlib.util.find_spec(package) for package in packages)
+
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("row", None, "Measure this row alone in this process and print JSON.")
+    flags.DEFINE_integer("rounds", 2, "Turns of each row.")
+    flags.DEFINE_integer("repeats", 3, "Measured calls in a turn, after a warm-up.")
+    flags.DEFINE_string("json", None, "File for the numbers.")

@@ -24,8 +24,8 @@ def projection(inputs: int, width: int) -> nn.Module:
     )
 
 
-class Nothing(nn.Module):
-    """The published network has no global condition beside the time."""
+class NoGlobalCondition(nn.Module):
+    """Zeros: the published network has no global condition beside the time."""
 
     def forward(self, x):
         """Zeros."""
@@ -41,7 +41,7 @@ class Official(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        ours, model = networks.build(config), config.model
+        ours, model = networks.build_model(config), config.model
         dit = ours.dit_config
         width = ours.conditioner_config.width
         self.cond_proj = projection(768, width("clip"))
@@ -63,9 +63,9 @@ class Official(nn.Module):
             global_states_input_dim=dit.width,
         )
         self.vaflow.cross_attention_proj = nn.Identity()
-        self.vaflow.global_proj = Nothing()
-        self.length = networks.spec_of(config).latent_frames
-        self.rotary = self.still = None  # see `made`
+        self.vaflow.global_proj = NoGlobalCondition()
+        self.length = networks.make_spec(config).latent_frames
+        self.rotary = self.global_state = None  # set by `build_official`
 
     def condition(self, features) -> tuple[torch.Tensor, torch.Tensor]:
         """Concatenated conditions [B, Wc, L] and the context [B, 1 + L, Dc]."""
@@ -89,21 +89,21 @@ class Official(nn.Module):
             torch.cat([x, concat], dim=1),
             t,
             encoder_hidden_states=context,
-            global_hidden_states=self.still.expand(len(x), 1, -1),
+            global_hidden_states=self.global_state.expand(len(x), 1, -1),
             rotary_embedding=self.rotary,
             return_dict=False,
         )[0]
         return out[:, : x.shape[1]]
 
     def guided(self, x, t, concat, context, scale: float) -> torch.Tensor:
-        """Two passes, one after the other, as the official sampler makes them."""
+        """The guided velocity in two passes, like the official sampler."""
         with_conditions = self.velocity(x, t, concat, context)
         without = self.velocity(x, t, torch.zeros_like(concat), torch.zeros_like(context))
         return without + scale * (with_conditions - without)
 
 
-def made(config) -> Official:
-    """The network with random weights, on all cores that there are."""
+def build_official(config) -> Official:
+    """The network with random weights, on all cores."""
     torch.set_num_threads(process_pool.cores())
     with torch.device("meta"):
         network = Official(config)
@@ -123,27 +123,27 @@ def made(config) -> Official:
         repeat_interleave_real=False,
     )
 
-    def rotating(_, args, named):
-        return args, {**named, "rotary_emb": network.rotary}
+    def add_rotary(_, args, kwargs):
+        return args, {**kwargs, "rotary_emb": network.rotary}
 
     for block in network.vaflow.transformer_blocks:
-        # The official blocks rotate these queries too, diffusers' do not.
-        block.attn2.register_forward_pre_hook(rotating, with_kwargs=True)
-    network.still = torch.zeros(1, 1, config.model.heads * config.model.head_dim)
+        # The official blocks rotate these queries too; those of diffusers do not.
+        block.attn2.register_forward_pre_hook(add_rotary, with_kwargs=True)
+    network.global_state = torch.zeros(1, 1, config.model.heads * config.model.head_dim)
     return network
 
 
-def load(network: Official, config, params) -> None:
-    """Puts our parameters into the network, which has the official names."""
-    state = vssflow_names.to_official(networks.build(config), params)
+def load_params(network: Official, config, params) -> None:
+    """Loads our parameters into the network, which has the official names."""
+    state = vssflow_names.to_official(networks.build_model(config), params)
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
 
 
-def tensors(tree: dict) -> dict:
+def to_tensors(tree: dict) -> dict:
     """NumPy arrays as tensors."""
     return {name: torch.from_numpy(array) for name, array in tree.items()}
 
 
-def precision(half: bool):
-    """Autocast to bfloat16 where asked."""
+def autocast(half: bool):
+    """A context that computes in bfloat16 if `half`."""
     return torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()

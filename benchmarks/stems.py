@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from benchmarks.claims.tables import markdown
+from benchmarks.claims.tables import format_markdown
 from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
@@ -17,20 +17,17 @@ from vssflow_jax.evaluation.evaluator import Evaluator
 from vssflow_jax.generation.conditioning import STEMS, select_stem
 from vssflow_jax.generation.generator import Generator
 
-WORKDIR = flags.DEFINE_string(
-    "workdir", bundled.DEFAULT, "Folder of a run, or the name of a bundled model."
-)
-SHARDS = flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
-CLIPS = flags.DEFINE_integer("clips", 64, "Joint test clips.")
 SCORES = ("wer", "onset_f1")
 
 
 def main() -> None:
     """Prints the table."""
-    if SHARDS.value is None:
+    if flags.FLAGS.shards is None:
         raise InputError("expected --shards=DIR")
-    generator = Generator.from_workdir(WORKDIR.value)
-    evaluator = Evaluator.from_shards(SHARDS.value, "test", CLIPS.value, generator.codec)
+    generator = Generator.from_workdir(flags.FLAGS.workdir)
+    evaluator = Evaluator.from_shards(
+        flags.FLAGS.shards, "test", flags.FLAGS.clips, generator.codec
+    )
     records = evaluator.examples["joint"]
     parts = {"mix": records}
     parts |= {name: [select_stem(r, names) for r in records] for name, names in STEMS.items()}
@@ -41,8 +38,17 @@ def main() -> None:
     rows = {name: [scores[key] for key in SCORES] for name, scores in summaries.items()}
     rows["truth through the codec"] = [summaries["mix"][f"{key}_floor"] for key in SCORES]
     lines = [[name, *(f"{number:.3f}" for number in row)] for name, row in rows.items()]
-    print(markdown(["stem", "word errors", "onset F1"], lines))
+    print(format_markdown(["stem", "word errors", "onset F1"], lines))
+
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string(
+        "workdir", bundled.DEFAULT, "Folder of a run, or the name of a bundled model."
+    )
+    flags.DEFINE_string("shards", None, "Prepared shards of MiniAV.")
+    flags.DEFINE_integer("clips", 64, "Joint test clips.")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

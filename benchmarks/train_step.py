@@ -1,8 +1,7 @@
 """Times a training step: `python -m benchmarks.train_step --batch=2`.
 
-The loss, its gradient and AdamW on all parameters, without averaged weights; latents are
-given, as no codec is compared. Beside ours, where torch and diffusers are installed, the same
-step of the official network.
+The loss, its gradient and AdamW on all parameters, without averaged weights, on latents. If torch
+and diffusers are installed, it also times the same step of the official network.
 """
 
 from __future__ import annotations
@@ -13,60 +12,64 @@ from absl import flags
 from benchmarks import measuring, networks
 from vssflow_jax.training import sharding
 
-BATCH = flags.DEFINE_integer("batch", 1, "Clips a step.")
 
-
-def settings(dtype: str):
-    """The recipe without what one of both sides leaves out: dropped conditions, averages."""
-    config = networks.config(dtype)
+def comparable_config(dtype: str):
+    """The recipe without condition dropout and averages, which the official step has not."""
+    config = networks.read_config(dtype)
     config.dropout.all = 0.0
     config.optim.ema_decay = 0.0
     return config
 
 
-def ours(dtype: str) -> dict:
-    """Our step, compiled whole, its state updated in place."""
-    config = settings(dtype)
+def measure_ours(dtype: str) -> dict:
+    """Our step, compiled as one program that updates its state in place."""
+    config = comparable_config(dtype)
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1), jax.devices()[:1])
-    once, _ = networks.training(config, mesh, BATCH.value)
-    seconds = measuring.clock(once)
-    flops = BATCH.value * networks.training_flops(config)
+    run_once, _ = networks.compile_train_step(config, mesh, flags.FLAGS.batch)
+    seconds = measuring.time_calls(run_once)
+    flops = flags.FLAGS.batch * networks.count_training_flops(config)
     return {"seconds": seconds, "type": dtype, "flops": flops}
 
 
-def theirs(half: bool) -> dict:
+def measure_official(half: bool) -> dict:
     """The official step in PyTorch."""
     import torch
 
     from benchmarks import official
 
-    config = settings("float32")
-    network = official.made(config)
+    config = comparable_config("float32")
+    network = official.build_official(config)
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.optim.learning_rate)
-    batch = networks.batch(config, BATCH.value)
-    features = official.tensors(batch["features"])
+    batch = networks.random_batch(config, flags.FLAGS.batch)
+    features = official.to_tensors(batch["features"])
     x1 = torch.from_numpy(batch["wave"]).transpose(1, 2)
 
-    def once():
+    def run_once():
         optimizer.zero_grad()
         x0, t = torch.randn_like(x1), torch.rand(len(x1))
-        with official.precision(half):
+        with official.autocast(half):
             concat, context = network.condition(features)
-            between = t[:, None, None]
-            x = (1 - between) * x0 + between * x1
+            time = t[:, None, None]
+            x = (1 - time) * x0 + time * x1
             velocity = network.velocity(x, t, concat, context)
             loss = torch.nn.functional.mse_loss(velocity.float(), x1 - x0)
         loss.backward()
         optimizer.step()
 
-    return {"seconds": measuring.clock(once), "type": "bfloat16" if half else "float32"}
+    return {"seconds": measuring.time_calls(run_once), "type": "bfloat16" if half else "float32"}
 
 
-def rows() -> measuring.Rows:
-    """What is measured."""
-    return networks.beside(ours, theirs, BATCH.value)
+def make_rows() -> measuring.Rows:
+    """The rows of the table."""
+    return networks.make_rows(measure_ours, measure_official, flags.FLAGS.batch)
+
+
+def define_flags() -> None:
+    """The flags of the command."""
+    networks.define_flags()
+    flags.DEFINE_integer("batch", 1, "Clips a step.")
 
 
 if __name__ == "__main__":
-    measuring.main(rows, reference="torch float32")
+    measuring.main(make_rows, define_flags, reference="torch float32")

@@ -1,1 +1,1 @@
-"""The paper's findings, repeated small: trainings, samplings, and the tables of docs/results.md."""
+"""The paper's findings at a small scale: trainings, samplings, tables of docs/results.md."""

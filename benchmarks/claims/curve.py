@@ -1,4 +1,4 @@
-"""How far each solver is from a fine solution of the same equation, by velocity evaluations."""
+"""Error of each solver against a fine solution of the same equation, by velocity evaluations."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vssflow_jax.models import folded
 from vssflow_jax.models.windowed import windowed_velocity
 
 EVALUATIONS = (4, 8, 16, 32)
-FINE = ("rk4", 32)  # the solution that all are compared with
+FINE = ("rk4", 32)  # the reference solution
 
 
-def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
-    """Relative errors of the latent, |x - x_fine| / |x_fine|, mean over clips, as the run guides.
+def measure_curve(generator: Generator, records: Sequence[Mapping]) -> dict:
+    """Relative errors of the guided latent, |x - x_fine| / |x_fine|, mean over clips.
 
     Args:
       generator: of the run.
@@ -30,7 +30,7 @@ def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
       solver -> [[evaluations, error], ..]; and `fine`, the reference with its own error,
       estimated by solving with half as many steps.
     """
-    velocity, noise = guided(generator, records)
+    velocity, noise = prepare_velocity(generator, records)
     with jax.disable_jit():  # solvers run in Python and call one compiled velocity
         fine = solvers.solve(velocity, noise, *FINE)
         out = {}
@@ -39,16 +39,16 @@ def curve(generator: Generator, records: Sequence[Mapping]) -> dict:
             for count in EVALUATIONS:
                 steps, rest = divmod(count, len(tableau.times))
                 if not rest:
-                    found = solvers.solve(velocity, noise, solver, steps)
-                    out[solver].append([count, error(found, fine)])
-        found = solvers.dopri5(velocity, noise)
-        out["dopri5"] = [[int(found.evaluations), error(found.x, fine)]]
-        half = error(solvers.solve(velocity, noise, FINE[0], FINE[1] // 2), fine)
+                    x = solvers.solve(velocity, noise, solver, steps)
+                    out[solver].append([count, relative_error(x, fine)])
+        solution = solvers.dopri5(velocity, noise)
+        out["dopri5"] = [[int(solution.evaluations), relative_error(solution.x, fine)]]
+        half = relative_error(solvers.solve(velocity, noise, FINE[0], FINE[1] // 2), fine)
     return {"errors": out, "fine": {"solver": FINE[0], "steps": FINE[1], "half": half}}
 
 
-def guided(generator: Generator, records: Sequence[Mapping]):
-    """The jitted velocity (x [B, L, C], scalar t) as the run guides it, and noise [B, L, C]."""
+def prepare_velocity(generator: Generator, records: Sequence[Mapping]):
+    """The jitted velocity (x [B, L, C], scalar t) with the run's guidance, and noise [B, L, C]."""
     sampling = SamplingOptions().resolve(generator.config)
     spec = pipeline.BatchSpec.from_duration(
         generator.config.data.duration, generator.statistics["rates"]
@@ -72,14 +72,14 @@ def guided(generator: Generator, records: Sequence[Mapping]):
         )
         return guidance.make_guided_velocity(windowed, sampling.groups)(x, t)
 
-    def called(x, t):
+    def call_velocity(x, t):
         with jax.disable_jit(False):
             return velocity(params, inputs, x, jnp.float32(t))
 
-    return called, noise
+    return call_velocity, noise
 
 
-def error(x, fine) -> float:
+def relative_error(x, fine) -> float:
     """Mean over clips of |x - fine| / |fine|, norms over frames and channels."""
     distance, size = (jnp.linalg.norm(a, axis=(1, 2)) for a in (x - fine, fine))
     return float(jnp.mean(distance / size))

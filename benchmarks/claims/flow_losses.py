@@ -1,4 +1,4 @@
-"""What is measured of a trained model: flow losses on fixed noise, and the scores of `evaluate`."""
+"""Measures of a trained model: flow losses on fixed noise, and the scores of `evaluate`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ SPLIT = "test"
 DRAWS = 4  # of noise and time for each clip
 
 
-def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips: int) -> dict:
-    """The flow loss (VSSFlow, equation 1) by task, of clips that no training has seen.
+def measure_flow_losses(
+    generator: Generator, folder: Path, tasks: Sequence[str], clips: int
+) -> dict:
+    """The flow loss (VSSFlow, equation 1) by task, on test clips.
 
     Noise and times are the same for every model with the same codec, whatever its seed, so that
-    losses of different models can be compared clip by clip.
+    losses of different models are comparable clip by clip.
     """
     config = generator.config.copy_and_resolve_references()
     config.seed = 0
     loss = jax.jit(flow_step.make_validation_loss(generator.synthesizer.model, config))
     spec = pipeline.BatchSpec.from_duration(config.data.duration, generator.statistics["rates"])
-    found = {}
+    out = {}
     for task in tasks:
         records = shards.open_split(folder, SPLIT, with_wave=True, tasks=(task,))
         options = {"batch_size": BATCH_SIZE, "max_examples": clips, "rows": range(BATCH_SIZE)}
@@ -40,35 +42,35 @@ def flow_losses(generator: Generator, folder: Path, tasks: Sequence[str], clips:
             for draw in range(DRAWS):
                 value = loss(generator.params, generator.codec, arrays, DRAWS * number + draw)
                 losses.append(float(value))
-        found[task] = sum(losses) / len(losses)
-    return found
+        out[task] = sum(losses) / len(losses)
+    return out
 
 
-def plain(scores: TaskScores) -> dict[str, float]:
-    """The scores of a task, without intervals, with floors."""
-    found = scores.summary()
+def scores_and_floors(scores: TaskScores) -> dict[str, float]:
+    """The scores of a task and their codec floors, without intervals."""
+    summary = scores.summary()
     names = [f"{name}{kind}" for name in protocol.METRICS for kind in ("", "_floor")]
-    return {name: found[name] for name in names if name in found}
+    return {name: summary[name] for name in names if name in summary}
 
 
-def over_clips(scores: TaskScores, first: TaskScores | None = None) -> dict[str, dict]:
-    """Scores of a task with intervals over clips, and how they differ from another setting's.
+def compare_scores(scores: TaskScores, first: TaskScores | None = None) -> dict[str, dict]:
+    """Scores of a task with intervals over clips, and differences from another setting.
 
     Args:
       scores: of the task's clips.
-      first: of the same clips in another setting; None: there is none to compare with.
+      first: of the same clips in another setting; None: no comparison.
 
     Returns:
       By metric `score`, `ci95`, `floor`; and `difference`, `difference_ci95`, paired by clip.
     """
-    found = scores.summary()
-    ours = values(scores)
+    summary = scores.summary()
+    ours = clip_values(scores)
     out = {}
     for name in ours:
         keys = {"score": name, "ci95": f"{name}_ci95", "floor": f"{name}_floor"}
-        out[name] = {key: found[own] for key, own in keys.items() if own in found}
+        out[name] = {key: summary[own] for key, own in keys.items() if own in summary}
         if first is not None:
-            difference = less(ours[name], values(first)[name])
+            difference = subtract_values(ours[name], clip_values(first)[name])
             out[name] |= {
                 "difference": difference.mean(),
                 "difference_ci95": list(difference.interval()),
@@ -76,13 +78,13 @@ def over_clips(scores: TaskScores, first: TaskScores | None = None) -> dict[str,
     return out
 
 
-def values(scores: TaskScores) -> Mapping[str, Values]:
+def clip_values(scores: TaskScores) -> Mapping[str, Values]:
     """Values by clip of the metrics that are means over clips."""
     return aggregate.example_values([one.row for one in scores.scores])
 
 
-def less(ours: Values, theirs: Values) -> Values:
-    """Differences by clip, where both count."""
+def subtract_values(ours: Values, theirs: Values) -> Values:
+    """Differences by clip, where both apply."""
     return Values(
         values=ours.values - theirs.values, weights=ours.weights, mask=ours.mask & theirs.mask
     )

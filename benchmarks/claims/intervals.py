@@ -12,19 +12,19 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean, and how far its 95 % interval reaches to either side; None with one value."""
+    """A mean and the half width of its 95 % interval; None with one value."""
 
     mean: float
     half: float | None
 
     @property
-    def beside_zero(self) -> bool:
-        """Whether the interval leaves 0 out."""
+    def excludes_zero(self) -> bool:
+        """Whether 0 is outside the interval."""
         return self.half is not None and abs(self.mean) > self.half
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Student's interval of the mean: t_(n-1) s / sqrt(n). It takes the values as normal."""
+def student_interval(values: Sequence[float]) -> Interval:
+    """Student's interval of the mean, t_(n-1) s / sqrt(n), for normally distributed values."""
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return Interval(mean, None)
@@ -32,13 +32,13 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, float(quantile * np.std(values, ddof=1) / count**0.5))
 
 
-def of_row(runs: Mapping[str, Mapping], task: str, name: str) -> dict[str, float]:
-    """A score by seed, of the seeds that have it."""
-    found = {seed: run["scores"].get(task, {}).get(name) for seed, run in runs.items()}
-    return {seed: value for seed, value in found.items() if value is not None}
+def scores_by_seed(runs: Mapping[str, Mapping], task: str, name: str) -> dict[str, float]:
+    """A score by seed, for the seeds that have it."""
+    scores = {seed: run["scores"].get(task, {}).get(name) for seed, run in runs.items()}
+    return {seed: value for seed, value in scores.items() if value is not None}
 
 
-def paired(ours: Mapping[str, float], first: Mapping[str, float]) -> Interval | None:
-    """The difference from another row over the seeds that both have; None without any."""
-    both = [seed for seed in ours if seed in first]
-    return interval([ours[seed] - first[seed] for seed in both]) if both else None
+def paired_difference(ours: Mapping[str, float], first: Mapping[str, float]) -> Interval | None:
+    """The difference from another row over the seeds of both; None without any."""
+    seeds = [seed for seed in ours if seed in first]
+    return student_interval([ours[seed] - first[seed] for seed in seeds]) if seeds else None

@@ -10,7 +10,7 @@ from vssflow_jax.common.files import write_text
 FILE = Path(__file__).parent / "results.json"
 
 
-def update(path: Path, part: str, found: dict) -> None:
-    """Puts one part into the file; the others stay."""
-    known = json.loads(path.read_text()) if path.exists() else {}
-    write_text(path, json.dumps({**known, part: found}, indent=1) + "\n")
+def update_results(path: Path, part: str, values: dict) -> None:
+    """Replaces one part of the file; the others stay."""
+    results = json.loads(path.read_text()) if path.exists() else {}
+    write_text(path, json.dumps({**results, part: values}, indent=1) + "\n")

@@ -1,6 +1,6 @@
-"""What is trained: each row is the changes that it makes to the recipe; each table, its rows.
+"""The trained rows, as changes to the recipe, and the tables that compare them.
 
-To compare something of your own, add a line to ROWS and name it in TABLES.
+To compare something else, add a line to ROWS and name it in TABLES.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS: dict[str, dict[str, object]] = {
     "sound_half": {"data.tasks": ("sound",), "train.steps": 0.5},
     "speech_half": {"data.tasks": ("speech",), "train.steps": 0.5},
 }
-SHARES = ("train.steps",)  # fields that a row gives as a share of the recipe's value
+SHARES = ("train.steps",)  # fields whose value in a row is a share of the recipe's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ TABLES = {
 }
 
 
-def tasks(name: str) -> tuple[str, ...]:
+def scored_tasks(name: str) -> tuple[str, ...]:
     """Tasks that a row is scored on: the only one that it was trained for, or all three."""
-    found = ROWS[name].get("data.tasks", ())
-    return found if len(found) == 1 else ("speech", "sound", "joint")
+    trained = ROWS[name].get("data.tasks", ())
+    return trained if len(trained) == 1 else ("speech", "sound", "joint")

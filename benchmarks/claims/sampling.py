@@ -2,8 +2,8 @@
 
     python -m benchmarks.claims.sampling --workdir=miniav --shards=SHARDS
 
-Phoneme times with and without lips, guidance scales, and solvers; nothing is trained. The
-scores go into the file `--results`. `--parts` chooses some.
+It compares phoneme times with and without lips, guidance scales, and solvers, without training.
+The scores go into the file `--results`. `--parts` selects some of them.
 """
 
 from __future__ import annotations
@@ -31,35 +31,29 @@ from vssflow_jax.text import alignment
 from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.training import checkpoint
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a model of the package.")
-SHARDS = flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
-CLIPS = flags.DEFINE_integer("clips", 32, "Test clips a task.")
-PARTS = flags.DEFINE_list("parts", ["times", "guidance", "solvers"], "What is sampled.")
-OUT = flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
-
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
 SINGLE = {"speaker": 3.0, "phonemes": 3.0, "clip": 3.0, "lips": 3.0, "sync": 3.0}
 POINTS = (  # solvers and steps whose sound is scored: 6, 12 and 24 evaluations
     ("euler", 12), ("euler", 6), ("euler", 24), ("midpoint", 6), ("heun", 6), ("rk4", 3),
 )  # fmt: skip
 Records = Sequence[Mapping]
-Found = dict[str, dict[str, TaskScores]]  # setting -> task -> scores
+SettingScores = dict[str, dict[str, TaskScores]]  # setting -> task -> scores
 
 
-# ---- when phonemes sound ------------------------------------------------------------------
+# ---- phoneme times ------------------------------------------------------------------------
 
 
-def aligned(record: Mapping, durations) -> list:
+def true_times(record: Mapping, durations) -> list:
     """The true times."""
     return record["meta"]["alignment"]
 
 
-def from_start(record: Mapping, durations) -> list:
-    """Predicted from the true start on."""
+def predict_from_start(record: Mapping, durations) -> list:
+    """Times predicted from the true start on."""
     return alignment.predict_alignment(record["meta"], durations, record.get("speaker"))
 
 
-def within(record: Mapping, durations) -> list:
+def predict_within(record: Mapping, durations) -> list:
     """Predicted durations, scaled to the true interval of the utterance."""
     times = record["meta"]["alignment"]
     symbols = [symbol for *_, symbol in times]
@@ -67,8 +61,8 @@ def within(record: Mapping, durations) -> list:
     return alignment.place_phonemes(symbols, times[0][0], times[-1][1], own)
 
 
-def stretched(record: Mapping, durations) -> list:
-    """All of one length, spread over the true interval of the utterance."""
+def stretch_evenly(record: Mapping, durations) -> list:
+    """Phonemes of equal length over the true interval of the utterance."""
     times = record["meta"]["alignment"]
     edges = np.linspace(times[0][0], times[-1][1], len(times) + 1).tolist()
     symbols = [symbol for *_, symbol in times]
@@ -76,31 +70,39 @@ def stretched(record: Mapping, durations) -> list:
 
 
 TIMES = {
-    "true times": aligned,
-    "predicted from the true start": from_start,
-    "predicted within the true interval": within,
-    "evenly stretched over the true interval": stretched,
+    "true times": true_times,
+    "predicted from the true start": predict_from_start,
+    "predicted within the true interval": predict_within,
+    "evenly stretched over the true interval": stretch_evenly,
 }
-BLIND = ("true times", "predicted from the true start", "evenly stretched over the true interval")
+WITHOUT_LIPS = (
+    "true times",
+    "predicted from the true start",
+    "evenly stretched over the true interval",
+)
 
 
-def retimed(record: Mapping, times: Callable, durations, lips: bool) -> dict:
+def retime_phonemes(record: Mapping, times: Callable, durations, lips: bool) -> dict:
     """The record with phonemes at other times, with or without its lips."""
     kept = {name: array for name, array in record.items() if lips or name != "lips"}
-    spoken = [alignment.Interval(*row) for row in times(record, durations)]
+    intervals = [alignment.Interval(*row) for row in times(record, durations)]
     length = conditions.num_latent_frames(record["meta"]["duration"])
-    return {**kept, "phonemes": phonemes_to_frames(spoken, length)}
+    return {**kept, "phonemes": phonemes_to_frames(intervals, length)}
 
 
-def times(generator: Generator, evaluator: Evaluator) -> dict:
-    """Word errors and their like of speech clips, by phoneme times and lips."""
-    durations, clips = generator.durations, evaluator.examples["speech"]
-    found: Found = {}
-    for name, lips in [*((name, True) for name in TIMES), *((name, False) for name in BLIND)]:
-        records = [retimed(clip, TIMES[name], durations, lips) for clip in clips]
-        scores = evaluator.score(clips, generator.generate_batch(records), "speech")
-        found[f"{name}{'' if lips else ', no lips'}"] = {"speech": scores}
-    return compare_settings(found)
+def measure_times(generator: Generator, evaluator: Evaluator) -> dict:
+    """Scores of speech clips by phoneme times and lips."""
+    durations, examples = generator.durations, evaluator.examples["speech"]
+    scores: SettingScores = {}
+    for name, lips in [
+        *((name, True) for name in TIMES),
+        *((name, False) for name in WITHOUT_LIPS),
+    ]:
+        records = [retime_phonemes(example, TIMES[name], durations, lips) for example in examples]
+        waves = generator.generate_batch(records)
+        setting = name if lips else f"{name}, no lips"
+        scores[setting] = {"speech": evaluator.score(examples, waves, "speech")}
+    return compare_settings(scores)
 
 
 # ---- guidance -----------------------------------------------------------------------------
@@ -115,7 +117,7 @@ def guidance_settings(config) -> dict[str, tuple[float, dict[str, float]]]:
                   for name, scale in SINGLE.items()}  # fmt: skip
 
 
-def guidance(generator: Generator, evaluator: Evaluator) -> dict:
+def measure_guidance(generator: Generator, evaluator: Evaluator) -> dict:
     """Scores of joint clips by guidance scale."""
     scores = {}
     for name, (scale, single) in guidance_settings(generator.config).items():
@@ -129,77 +131,89 @@ def guidance(generator: Generator, evaluator: Evaluator) -> dict:
 # ---- solvers ------------------------------------------------------------------------------
 
 
-def solvers(generator: Generator, evaluator: Evaluator) -> dict:
-    """Errors to a fine solution by solver and evaluations, and scores of a few points."""
-    found = {}
+def measure_solvers(generator: Generator, evaluator: Evaluator) -> dict:
+    """Errors against a fine solution by solver and evaluations, and scores of a few points."""
+    scores = {}
     for solver, steps in POINTS:
         options = SamplingOptions(solver=solver, steps=steps)
         batch = functools.partial(generator.generate_batch, options=options)
-        found[f"{solver}, {steps} steps"] = score_joint(batch, evaluator)
-    one = [some[0] for some in evaluator.examples.values() if some]
-    return {"curve": curve.curve(generator, one), "points": compare_settings(found)}
+        scores[f"{solver}, {steps} steps"] = score_joint(batch, evaluator)
+    examples = [some[0] for some in evaluator.examples.values() if some]
+    errors = curve.measure_curve(generator, examples)
+    return {"curve": errors, "points": compare_settings(scores)}
 
 
-# ---- the whole ----------------------------------------------------------------------------
+# ---- the command --------------------------------------------------------------------------
 
 
 def score_joint(
     batch: Callable[[Records], list[np.ndarray]], evaluator: Evaluator
 ) -> dict[str, TaskScores]:
-    """Scores of the clips that have speech and an event, so that one sampling tells of both."""
-    clips = evaluator.examples["joint"]
-    return {"joint": evaluator.score(clips, batch(clips), "joint")}
+    """Scores of the joint examples, which have speech and events."""
+    examples = evaluator.examples["joint"]
+    return {"joint": evaluator.score(examples, batch(examples), "joint")}
 
 
-def compare_settings(found: Found) -> dict:
+def compare_settings(scores: SettingScores) -> dict:
     """Scores by setting and task, each compared with the first setting."""
-    first = next(iter(found.values()))
+    first = next(iter(scores.values()))
     return {
         name: {
-            task: flow_losses.over_clips(scores, None if scores is first[task] else first[task])
-            for task, scores in by_task.items()
+            task: flow_losses.compare_scores(some, None if some is first[task] else first[task])
+            for task, some in by_task.items()
         }
-        for name, by_task in found.items()
+        for name, by_task in scores.items()
     }
 
 
-PART = {"times": times, "guidance": guidance, "solvers": solvers}
+PARTS = {"times": measure_times, "guidance": measure_guidance, "solvers": measure_solvers}
 
 
 def main() -> None:
     """Flags in, scores out."""
-    unknown = [name for name in PARTS.value if name not in PART]
-    if unknown or WORKDIR.value is None:
-        raise InputError(f"expected --workdir=RUN, and --parts of {list(PART)}; found {unknown}")
-    folder = bundled.find_workdir(WORKDIR.value)
+    unknown = [name for name in flags.FLAGS.parts if name not in PARTS]
+    if unknown or flags.FLAGS.workdir is None:
+        raise InputError(f"expected --workdir=RUN, and --parts of {list(PARTS)}; found {unknown}")
+    folder = bundled.find_workdir(flags.FLAGS.workdir)
     generator = Generator.from_workdir(folder)
-    data = SHARDS.value or generator.config.data.shards
-    evaluator = Evaluator.from_shards(data, flow_losses.SPLIT, CLIPS.value, generator.codec)
-    for name in PARTS.value:
-        began = time.perf_counter()
-        found = PART[name](generator, evaluator)
+    data = flags.FLAGS.shards or generator.config.data.shards
+    evaluator = Evaluator.from_shards(data, flow_losses.SPLIT, flags.FLAGS.clips, generator.codec)
+    for name in flags.FLAGS.parts:
+        started = time.perf_counter()
+        values = PARTS[name](generator, evaluator)
         about = {
-            "model": model(folder, generator),
+            "model": describe_model(folder, generator),
             "sampler": generator.config.sample.to_dict(),
             "dataset": evaluator.dataset,
-            "clips": CLIPS.value,
+            "clips": flags.FLAGS.clips,
             "cores": process_pool.cores(),
-            "seconds": round(time.perf_counter() - began, 1),
+            "seconds": round(time.perf_counter() - started, 1),
             "date": f"{datetime.date.today()}",
             "versions": protocol.versions(),
         }
-        results.update(Path(OUT.value), name, {"about": about, "settings": found})
+        results.update_results(
+            Path(flags.FLAGS.results), name, {"about": about, "settings": values}
+        )
         print(f"{name}: {about['seconds']} s", flush=True)
 
 
-def model(folder: Path, generator: Generator) -> dict:
-    """What model it was: step and, of an export, the hash of its weights."""
+def describe_model(folder: Path, generator: Generator) -> dict:
+    """The sampled model: step, folder and, of an export, the hash of its weights."""
     weights = folder / checkpoint.WEIGHTS_FILE
-    known = {"step": generator.step, "folder": folder.name}
+    facts = {"step": generator.step, "folder": folder.name}
     if weights.exists():
-        known["weights"] = hash_file(weights)
-    return known
+        facts["weights"] = hash_file(weights)
+    return facts
+
+
+def define_flags() -> None:
+    """The flags of the command."""
+    flags.DEFINE_string("workdir", None, "Folder of a run, or the name of a bundled model.")
+    flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
+    flags.DEFINE_integer("clips", 32, "Test clips a task.")
+    flags.DEFINE_list("parts", ["times", "guidance", "solvers"], "Comparisons.")
+    flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

@@ -3,9 +3,8 @@
     python -m benchmarks.claims.train --config=configs/small.py \
         --config.data.shards=SHARDS --workdir=DIR
 
-Each row and seed has a folder in DIR; what is finished there is not done again, and what was
-interrupted goes on. `--rows` and `--seeds` choose some; the scores of all that are finished go
-into the file `--results`.
+Each row and seed has a folder in DIR. Finished ones are skipped, interrupted ones resume. `--rows`
+and `--seeds` select some; the scores of all finished runs go into the file `--results`.
 """
 
 from __future__ import annotations
@@ -33,14 +32,8 @@ from vssflow_jax.training import codec_setup, preemption, setup, state
 
 SCORES = "scores.json"  # in a finished run's folder
 
-ROWS = flags.DEFINE_list("rows", list(rows.ROWS), "Rows, of rows.ROWS, in this order.")
-SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; all rows of one before the next.")
-CLIPS = flags.DEFINE_integer("clips", 64, "Test clips a task for the flow losses.")
-HEARD = flags.DEFINE_integer("heard", 0, "Test clips a task that are sampled and scored; 0: none.")
-OUT = flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
 
-
-def configured(recipe, name: str, seed: int, folder: Path):
+def configure_row(recipe, name: str, seed: int, folder: Path):
     """The recipe with a row's changes and a seed; codec and compiled programs are shared."""
     config = recipe.copy_and_resolve_references()
     changes = dict(rows.ROWS[name])
@@ -55,14 +48,17 @@ def configured(recipe, name: str, seed: int, folder: Path):
     return config
 
 
-def score(folder: Path, name: str, evaluator: Evaluator | None, data: Path) -> dict:
+def score_run(folder: Path, name: str, evaluator: Evaluator | None, data: Path) -> dict:
     """Scores of a finished run by task, and its cost; without an evaluator only flow losses."""
     generator = Generator.from_workdir(folder)
-    losses = flow_losses.flow_losses(generator, data, rows.tasks(name), CLIPS.value)
+    losses = flow_losses.measure_flow_losses(
+        generator, data, rows.scored_tasks(name), flags.FLAGS.clips
+    )
     out = {task: {"loss": loss} for task, loss in losses.items()}
     for task in out if evaluator else ():
-        found = scoring.generate_waves(generator, evaluator.examples[task], task)
-        out[task] |= flow_losses.plain(evaluator.score(found.examples, found.waves, task))
+        generated = scoring.generate_waves(generator, evaluator.examples[task], task)
+        scores = evaluator.score(generated.examples, generated.waves, task)
+        out[task] |= flow_losses.scores_and_floors(scores)
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     return {
         "scores": out,
@@ -73,14 +69,14 @@ def score(folder: Path, name: str, evaluator: Evaluator | None, data: Path) -> d
     }
 
 
-def finished(folder: Path) -> dict[str, dict]:
-    """All scores in a folder of runs: row -> seed -> scores."""
-    found: dict[str, dict] = {}
+def read_scores(folder: Path) -> dict[str, dict]:
+    """The scores of all finished runs in a folder: row -> seed -> scores."""
+    scores: dict[str, dict] = {}
     for path in sorted(folder.glob(f"*/{SCORES}")):
         name, _, seed = path.parent.name.rpartition("-")
         if name in rows.ROWS:
-            found.setdefault(name, {})[seed] = json.loads(path.read_text())
-    return found
+            scores.setdefault(name, {})[seed] = json.loads(path.read_text())
+    return scores
 
 
 def main() -> None:
@@ -88,7 +84,7 @@ def main() -> None:
     config, workdir = (flags.FLAGS[name].value for name in ("config", "workdir"))
     if config is None or workdir is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
-    unknown = [name for name in ROWS.value if name not in rows.ROWS]
+    unknown = [name for name in flags.FLAGS.rows if name not in rows.ROWS]
     if unknown:
         raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
     recipe, folder = command_line.loaded(config), Path(workdir)
@@ -99,27 +95,41 @@ def main() -> None:
         recipe.data.shards = str(data)
     codec = codec_setup.ensure_codec(recipe, setup.open_training_split(recipe, data, ()), folder)
     evaluator = None
-    for seed in map(int, SEEDS.value):
-        for name in ROWS.value:
-            began, own = time.perf_counter(), folder / f"{name}-{seed}"
+    for seed in map(int, flags.FLAGS.seeds):
+        for name in flags.FLAGS.rows:
+            started, own = time.perf_counter(), folder / f"{name}-{seed}"
             if (own / SCORES).exists():
                 continue
-            train.train(configured(recipe, name, seed, folder), own)
-            if HEARD.value and evaluator is None:
-                evaluator = Evaluator.from_shards(data, flow_losses.SPLIT, HEARD.value, codec)
-            found = score(own, name, evaluator, data)
-            write_text(own / SCORES, json.dumps(found, indent=1))
-            print(f"{name}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+            train.train(configure_row(recipe, name, seed, folder), own)
+            if flags.FLAGS.generated and evaluator is None:
+                evaluator = Evaluator.from_shards(
+                    data, flow_losses.SPLIT, flags.FLAGS.generated, codec
+                )
+            scores = score_run(own, name, evaluator, data)
+            write_text(own / SCORES, json.dumps(scores, indent=1))
+            print(f"{name}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
     about = {
         "dataset": shards.load_dataset_info(data)["hash"],
         "codec": hash_codec(codec),
-        "clips": CLIPS.value,
-        "heard": HEARD.value,
+        "clips": flags.FLAGS.clips,
+        "generated": flags.FLAGS.generated,
         "cores": process_pool.cores(),
         "versions": protocol.versions(),
     }
-    results.update(Path(OUT.value), "training", {"about": about, "rows": finished(folder)})
+    results.update_results(
+        Path(flags.FLAGS.results), "training", {"about": about, "rows": read_scores(folder)}
+    )
+
+
+def define_flags() -> None:
+    """The flags of the command, beside those of `vssflow_jax.train`."""
+    train.define_flags()
+    flags.DEFINE_list("rows", list(rows.ROWS), "Rows, of rows.ROWS, in this order.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; all rows of one before the next.")
+    flags.DEFINE_integer("clips", 64, "Test clips a task for the flow losses.")
+    flags.DEFINE_integer("generated", 0, "Test clips a task that are generated and scored.")
+    flags.DEFINE_string("results", str(results.FILE), "File for the scores.")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, define_flags)

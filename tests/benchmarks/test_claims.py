@@ -1,4 +1,4 @@
-"""The comparisons of docs/results.md: intervals, rows, tables, and the commands, tiny_configs."""
+"""The comparisons of docs/results.md: intervals, rows, tables, and the commands."""
 
 import json
 import os
@@ -28,19 +28,20 @@ def command(name, *flags):
 # ---- numbers ------------------------------------------------------------------------------
 
 
-def test_an_interval_is_students():
-    found = intervals.interval([1.0, 2.0, 3.0])
-    assert found.mean == 2 and found.half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
-    assert not found.beside_zero and intervals.interval([2.0, 2.1, 2.2]).beside_zero
-    assert intervals.interval([2.0]) == (2.0, None)
+def test_student_interval_of_known_values():
+    interval = intervals.student_interval([1.0, 2.0, 3.0])
+    assert interval.mean == 2 and interval.half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert not interval.excludes_zero
+    assert intervals.student_interval([2.0, 2.1, 2.2]).excludes_zero
+    assert intervals.student_interval([2.0]) == (2.0, None)
 
 
-def test_pairs_take_away_what_seeds_share():
+def test_paired_differences_cancel_the_effect_of_the_seed():
     first = {"0": 1.0, "1": 5.0, "2": 9.0, "3": 100.0}
     ours = {"0": 1.1, "1": 5.1, "2": 9.1}
-    found = intervals.paired(ours, first)
-    assert found.mean == pytest.approx(0.1) and found.half < 1e-6
-    assert intervals.paired({"4": 1.0}, first) is None
+    difference = intervals.paired_difference(ours, first)
+    assert difference.mean == pytest.approx(0.1) and difference.half < 1e-6
+    assert intervals.paired_difference({"4": 1.0}, first) is None
 
 
 # ---- rows ---------------------------------------------------------------------------------
@@ -55,9 +56,9 @@ def test_rows_change_fields_of_the_recipe(name):
     assert (config.to_json() != before) == bool(changes)
 
 
-def test_a_row_changes_the_recipe_and_leaves_it_as_it_was(tmp_path):
+def test_configuring_a_row_does_not_change_the_recipe(tmp_path):
     recipe = load_recipe("small")
-    config = train.configured(recipe, "sound_half", 7, tmp_path)
+    config = train.configure_row(recipe, "sound_half", 7, tmp_path)
     assert config.train.steps == recipe.train.steps // 2 and config.data.tasks == ("sound",)
     assert config.seed == 7 and recipe.seed == 0 and recipe.data.tasks == ()
 
@@ -83,12 +84,14 @@ def test_a_table_has_means_and_differences_paired_by_seed():
         rows={"base": "pair", "other": "sound", "never": "speech"},
         columns=(("sound", "loss"), ("speech", "loss"), ("joint", "wer")),
     )
-    text = tables.trained(table, {"pair": runs(1.0, 2.0), "sound": runs(1.5, 2.5)})
+    text = tables.format_trainings(table, {"pair": runs(1.0, 2.0), "sound": runs(1.5, 2.5)})
     assert "| base | 2 | 1.500 ± 6.353 | 3.000 ± 12.706 |" in text
     assert "| other | **+0.500 ± 0.000** | **+1.000 ± 0.000** |" in text
     assert "4 runs, seeds 0, 1; 1,000 parameters; 5 steps; 2.00 hours" in text
     assert (
-        "never" not in text and "joint" not in text and tables.trained(table, {}) == "Not done.\n"
+        "never" not in text
+        and "joint" not in text
+        and tables.format_trainings(table, {}) == "Not done.\n"
     )
 
 
@@ -99,7 +102,7 @@ def test_a_setting_that_differs_is_bold():
         "like": {"speech": {"wer": {**same, "difference_ci95": [-0.1, 0.1]}}},
         "worse": {"speech": {"wer": {**same, "difference_ci95": [0.05, 0.1]}}},
     }
-    text = tables.sampled(settings, (("speech", "wer"),))
+    text = tables.format_samplings(settings, (("speech", "wer"),))
     assert "| like | 0.200 (0.100 to 0.300) |" in text
     assert "| worse | **0.200 (0.100 to 0.300)** |" in text
     assert "| truth through the codec | 0.050 |" in text
@@ -114,31 +117,31 @@ def test_the_curve_is_a_table_and_a_picture():
         "seconds": 9.6,
         "date": "2026-01-01",
     }
-    found = {"solvers": {"about": about, "settings": {"curve": curve, "points": {"a": {}}}}}
-    made = tables.tables(found)
-    assert "| heun |  | 0.0100 |" in made["curve"] and tables.PICTURE in made["curve"]
-    assert "step 3, weights `0123456789abcdef`; where not said otherwise" in made["solvers"]
-    assert "guidance 1.5 (sync 1.8); 2 clips; 10 s; 2026-01-01" in made["solvers"]
+    values = {"solvers": {"about": about, "settings": {"curve": curve, "points": {"a": {}}}}}
+    formatted = tables.format_tables(values)
+    assert "| heun |  | 0.0100 |" in formatted["curve"] and tables.PICTURE in formatted["curve"]
+    assert "step 3, weights `0123456789abcdef`; where not said otherwise" in formatted["solvers"]
+    assert "guidance 1.5 (sync 1.8); 2 clips; 10 s; 2026-01-01" in formatted["solvers"]
 
 
-def test_the_page_is_made_of_the_file_of_results():
+def test_the_page_has_the_tables_of_the_file_of_results():
     text = tables.PAGE.read_text()
-    assert tables.page(text, json.loads(results.FILE.read_text())) == text
-    assert set(tables.tables({})) <= {name for _, name, _ in tables.MARKED.findall(text)}
+    assert tables.update_page(text, json.loads(results.FILE.read_text())) == text
+    assert set(tables.format_tables({})) <= {name for _, name, _ in tables.TABLE.findall(text)}
 
 
 # ---- the commands -------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("heard", [0, 1])
-def test_rows_are_trained_once_and_scored(heard, tiny_run, tmp_path):
+@pytest.mark.parametrize("generated", [0, 1])
+def test_rows_are_trained_once_and_scored(generated, tiny_run, tmp_path):
     """Two rows of two steps, one of them asked for twice."""
     out = tmp_path / "results.json"
     flags = [
         flag for flag in tiny_configs.FLAGS if "quickstart" not in flag and "corpus" not in flag
     ]
-    said = command(
+    printed = command(
         "train",
         "--config=configs/small.py",
         *flags,
@@ -148,16 +151,16 @@ def test_rows_are_trained_once_and_scored(heard, tiny_run, tmp_path):
         "--rows=sound,speech,sound",
         "--seeds=3",
         "--clips=2",
-        f"--heard={heard}",
+        f"--generated={generated}",
         f"--results={out}",
     )
-    assert said.count("sound, seed 3") == said.count("speech, seed 3") == 1
-    found = json.loads(out.read_text())["training"]["rows"]
+    assert printed.count("sound, seed 3") == printed.count("speech, seed 3") == 1
+    scores = json.loads(out.read_text())["training"]["rows"]
     for name in ("sound", "speech"):
-        run = found[name]["3"]
+        run = scores[name]["3"]
         assert run["steps"] == 2 and set(run["scores"]) == {name}
         assert 0 < run["scores"][name]["loss"] < 10
-        assert ("kl" in run["scores"][name]) == bool(heard)
+        assert ("kl" in run["scores"][name]) == bool(generated)
 
 
 @pytest.mark.slow
@@ -165,11 +168,11 @@ def test_one_model_is_sampled_in_all_settings(tiny_run, tmp_path):
     out = tmp_path / "results.json"
     flags = (f"--workdir={tiny_run}", "--clips=2", f"--results={out}")
     command("sampling", *flags)
-    found = json.loads(out.read_text())
-    times = found["times"]["settings"]
+    values = json.loads(out.read_text())
+    times = values["times"]["settings"]
     assert len(times) == 7 and times["true times"]["speech"]["wer"]["score"] >= 0
-    assert len(found["guidance"]["settings"]) == 11
-    curve = found["solvers"]["settings"]["curve"]
+    assert len(values["guidance"]["settings"]) == 11
+    curve = values["solvers"]["settings"]["curve"]
     errors = {solver: dict(points) for solver, points in curve["errors"].items()}
     assert errors["euler"][32] < errors["euler"][8] and errors["rk4"][32] < errors["euler"][32]
     assert errors["dopri5"].popitem()[1] < 1e-2 and curve["fine"]["half"] < 1e-3
