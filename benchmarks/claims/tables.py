@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vssflow_jax.reports import plots
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 PICTURE = "solvers.png"
+WIDTH = 100  # of lines
 TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLES = {
     "loss": "flow loss",
@@ -87,10 +89,11 @@ def describe_runs(runs_by_name: Mapping[str, Mapping]) -> str:
     seconds = sum(run["seconds"] for run in runs)
     dates = " to ".join(sorted({run["date"] for run in runs}))
     seeds = ", ".join(sorted({seed for some in runs_by_name.values() for seed in some}))
-    return (
+    text = (
         f"{len(runs)} runs, seeds {seeds}; {sizes} parameters; {steps} steps; "
-        f"{seconds / 3600:.2f} hours of training in all; {dates}.\n"
+        f"{seconds / 3600:.2f} hours of training in all; {dates}."
     )
+    return f"{textwrap.fill(text, WIDTH)}\n"
 
 
 def format_mean(values: Sequence[float]) -> str:
@@ -131,12 +134,13 @@ def describe_samplings(about: Mapping) -> str:
     model, options = about["model"], about["sampler"]
     weights = f", weights `{model['weights'][:16]}`" if "weights" in model else ""
     own = ", ".join(f"{name} {scale:g}" for name, scale in options["scales"].items() if scale)
-    return (
+    text = (
         f"Model `{model['folder']}`, step {model['step']}{weights}; where not said otherwise "
         f"{options['solver']}, {options['steps']} steps, guidance {options['guidance']:g}"
         f"{f' ({own})' if own else ''}; {about['clips']} clips; {about['seconds']:.0f} s; "
-        f"{about['date']}.\n"
+        f"{about['date']}."
     )
+    return f"{textwrap.fill(text, WIDTH)}\n"
 
 
 def format_score(score: Mapping | None) -> str:
