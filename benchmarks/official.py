@@ -104,7 +104,7 @@ class Official(nn.Module):
 
 def build_official(config) -> Official:
     """The network with random weights, on all cores."""
-    torch.set_num_threads(process_pool.cores())
+    torch.set_num_threads(process_pool.count_cores())
     with torch.device("meta"):
         network = Official(config)
     network.to_empty(device="cpu")

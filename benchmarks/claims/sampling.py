@@ -186,7 +186,7 @@ def main() -> None:
             "sampler": generator.config.sample.to_dict(),
             "dataset": evaluator.dataset,
             "clips": flags.FLAGS.clips,
-            "cores": process_pool.cores(),
+            "cores": process_pool.count_cores(),
             "seconds": round(time.perf_counter() - started, 1),
             "date": f"{datetime.date.today()}",
             "versions": protocol.versions(),

@@ -113,7 +113,7 @@ def main() -> None:
         "codec": hash_codec(codec),
         "clips": flags.FLAGS.clips,
         "generated": flags.FLAGS.generated,
-        "cores": process_pool.cores(),
+        "cores": process_pool.count_cores(),
         "versions": protocol.versions(),
     }
     results.update_results(

@@ -5,7 +5,7 @@ import pathlib
 import signal
 import time
 
-from vssflow_jax.common import process_pool
+from vssflow_jax.common import crash_safe_pool
 from vssflow_jax.common.errors import InputError
 
 calls = []  # of `square_numbers` in this process
@@ -47,14 +47,14 @@ def run_item(item):
         raise KeyError(argument)
     if kind == "both":
         time.sleep(argument)
-        yield process_pool.together(wait_tenths, argument)
+        yield crash_safe_pool.run_in_main_process(wait_tenths, argument)
         return
     if kind == "slow":
-        yield process_pool.together(respond_late, argument)
+        yield crash_safe_pool.run_in_main_process(respond_late, argument)
         return
     if kind == "square":
         try:
-            yield process_pool.together(square_numbers, argument)
+            yield crash_safe_pool.run_in_main_process(square_numbers, argument)
         except InputError:
             yield "refused"
         return

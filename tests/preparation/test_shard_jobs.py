@@ -171,7 +171,7 @@ def test_processes_give_the_same_shards_and_stay_light(corpus, prepared, tmp_pat
         "from vssflow_jax.common import process_pool; from vssflow_jax.preparation import prepare\n"
         "import loaded_modules\n"
         "if __name__ == '__main__':\n"
-        "    assert not any(process_pool.unordered(loaded_modules.loaded, range(4), 2))\n"
+        "    assert not any(process_pool.map_unordered(loaded_modules.loaded, range(4), 2))\n"
         f"    prepare.prepare({str(corpus / 'clips.csv')!r}, sys.argv[1], workers=2,"
         " clips_per_shard=2, progress=False)\n"
     )

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and what a failed disk operation means in words."""
+"""Errors that a user can fix, and disk errors in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class InputError(Exception):
-    """A user's mistake: says which file, field or flag, what was found, what was expected."""
+    """A user's mistake; the message names the file, field or flag, what it is and should be."""
 
 
 DISK_ERRORS = {

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files that appear under their names only when they are complete, and their hashes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from vssflow_jax.common.errors import DISK_ERRORS, InputError
 
-PARTIAL = ".partial"  # ending of names that are not whole yet
+PARTIAL = ".partial"  # ending of the names of incomplete files
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary name beside `path`; renames it to `path` when the block ends well.
+    """A block that writes to a temporary name beside `path`, which is then renamed to `path`.
 
     If the block raises, the temporary file is removed and `path` stays as it was. Missing
     parent folders are made. The process id in the name keeps two writers apart.
@@ -36,7 +36,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def check_writable(path: str | os.PathLike, flag: str = "out") -> None:
-    """Finds out before any work whether a file may be written at `path`; leaves nothing there.
+    """Checks before any work that a file can be written at `path`; leaves nothing there.
 
     Raises:
       InputError: a folder is there already, or its folder takes no files.

@@ -1,4 +1,8 @@
-"""Names that one process at a time may hold, also on machines that share a file system."""
+"""Locks by name that processes share, also processes on several machines with one file system.
+
+Not filelock: it locks with flock(2), which some network file systems keep to one machine, and
+needs a file a lock.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,21 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 class Locks:
-    """Locks by name, kept in one small file; those of a process that ends are free again.
+    """Locks by name, kept in one small file. A process that ends, however it ends, frees its own.
 
-    Each name locks a byte of the file (POSIX record locks, which network file systems carry).
-    Where a file system has no locks, every name is free: then two processes may do the same
-    work, and whoever writes must see to it that the second does no harm.
+    Each name locks a byte of the file (POSIX record locks, which network file systems support).
+    If a file system has no locks, every name is free: then two processes may do the same work,
+    so writers must make sure that the second does no harm.
     """
 
     def __init__(self, path: str | os.PathLike):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self._held: set[str] = set()
-        self._guard = threading.Lock()  # the system does not keep threads of a process apart
+        self._guard = threading.Lock()  # the system's locks do not tell threads of a process apart
 
     def take(self, name: str, wait: bool = False) -> bool:
-        """Takes `name`, at once or with `wait` when it is free; False if another has it."""
+        """Takes `name`; with `wait`, as soon as it is free. False if another process has it."""
         with self._guard:
             if name in self._held:
                 return False
@@ -38,7 +42,7 @@ class Locks:
         return taken
 
     def release(self, name: str) -> None:
-        """Gives `name` back."""
+        """Frees `name`."""
         self._lock(fcntl.LOCK_UN, name)
         self._held.discard(name)
 
@@ -53,7 +57,7 @@ class Locks:
         return True
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Frees all names."""
         os.close(self._file)
 
     def __enter__(self) -> Locks:

@@ -1,7 +1,7 @@
-"""Named arrays in safetensors files: read when they are asked for, written one at a time.
+"""Named arrays in safetensors files: read on demand, written one at a time.
 
 The format (github.com/huggingface/safetensors): eight bytes with the length of a JSON header,
-the header with type, shape and place of each array, the arrays. Nothing in it is ever run.
+the header with type, shape and place of each array, the arrays. It holds no code.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from safetensors import SafetensorError, safe_open
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
 
-CODES = {
+DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
-TYPES = {name: code for code, name in CODES.items()}
-SHOWN = 8  # names in an error message
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+MAX_NAMES = 8  # in an error message
 
 
 class ArrayLike(Protocol):
@@ -65,7 +65,7 @@ def read_arrays(path: str | Path) -> dict[str, Lazy]:
     return {
         name: Lazy(
             tuple(part.get_shape()),
-            CODES.get(part.get_dtype(), part.get_dtype()),
+            DTYPES.get(part.get_dtype(), part.get_dtype()),
             functools.partial(file.get_tensor, name),
         )
         for name, part in slices.items()
@@ -73,13 +73,17 @@ def read_arrays(path: str | Path) -> dict[str, Lazy]:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:
-    """Writes a safetensors file, whole or not at all; holds one array's copy at a time."""
+    """Writes a safetensors file, whole or not at all; holds one array's copy at a time.
+
+    Not by `safetensors.serialize_file`, which wants the bytes of all arrays at once: a conversion
+    would take three times the file's size in memory.
+    """
     header, end = {"__metadata__": {"format": "pt"}}, 0  # without it, loaders of torch refuse
     for name, array in arrays.items():
         dtype, begin = np.dtype(array.dtype), end
         end += int(np.prod(array.shape, dtype=np.int64)) * dtype.itemsize
         header[name] = {
-            "dtype": TYPES[dtype.name],
+            "dtype": CODES[dtype.name],
             "shape": list(array.shape),
             "data_offsets": [begin, end],
         }
@@ -91,36 +95,36 @@ def write_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def check(
-    found: Mapping[str, ArrayLike], expected: Mapping[str, tuple[int, ...] | None], where: str
+def check_arrays(
+    arrays: Mapping[str, ArrayLike], expected: Mapping[str, tuple[int, ...] | None], where: str
 ) -> None:
-    """Compares arrays with the names and the shapes that are expected.
+    """Compares arrays with the expected names and shapes.
 
     Args:
-      found: the arrays.
+      arrays: by name.
       expected: shape of each, which is then float32; None: any array.
       where: how the message begins.
 
     Raises:
       InputError: lists what is missing and unknown, or names arrays of another shape or type.
     """
-    missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    missing, unknown = sorted(set(expected) - set(arrays)), sorted(set(arrays) - set(expected))
     if missing or unknown:
         raise InputError(
-            f"{where}: missing tensors {listed(missing)}; unknown tensors {listed(unknown)}"
+            f"{where}: missing tensors {join_first(missing)}; unknown tensors {join_first(unknown)}"
         )
     wrong = [
         f"{name} is {array.dtype} {list(array.shape)}, expected float32 {list(expected[name])}"
-        for name, array in found.items()
+        for name, array in arrays.items()
         if expected[name] is not None
         and (str(array.dtype), tuple(array.shape)) != ("float32", tuple(expected[name]))
     ]
     if wrong:
-        raise InputError(f"{where}: tensor {listed(wrong, '; tensor ')}")
+        raise InputError(f"{where}: tensor {join_first(wrong, '; tensor ')}")
 
 
-def listed(words: Iterable[str], between: str = ", ") -> str:
+def join_first(words: Iterable[str], between: str = ", ") -> str:
     """The first few words, and how many more there are."""
     words = list(words)
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return between.join(words[:SHOWN]) + more if words else "none"
+    more = f" and {len(words) - MAX_NAMES} more" if len(words) > MAX_NAMES else ""
+    return between.join(words[:MAX_NAMES]) + more if words else "none"

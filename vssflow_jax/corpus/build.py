@@ -330,7 +330,7 @@ def build_corpus(
     done = sum(len(job.plans) for job in jobs) - sum(len(job.plans) for job in remaining)
     with tqdm(total=settings.clips, initial=done, desc="MiniAV", unit="clip",
               disable=not progress) as bar:  # fmt: skip
-        for count in process_pool.unordered(_write_job, remaining, workers):
+        for count in process_pool.map_unordered(_write_job, remaining, workers):
             bar.update(count)
     entries = [entry for job in jobs for entry in json.loads(job.note.read_text("utf-8"))]
     _write_tables(out, sorted(entries, key=lambda entry: entry[0]), settings.describe())

@@ -7,8 +7,8 @@ an encoder are absent. Each encoder has a version, which enters the hash that sh
 checkpoints carry together with the hash of its weights: increase it when the features change.
 
 Built-in encoders run in many processes at once, without an accelerator runtime. An encoder with
-weights prepares its input here and calls `process_pool.together(run, input)`: the main process,
-which holds the device, runs all waiting inputs in one batch while the others decode.
+weights prepares its input here and calls `crash_safe_pool.run_in_main_process(run, input)`: the
+main process, which holds the device, runs all waiting inputs in one batch while the others decode.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from vssflow_jax.common import process_pool
+from vssflow_jax.common import crash_safe_pool
 from vssflow_jax.conditions import BY_NAME, SYNC_HOP, SYNC_TUBE, num_frames
 from vssflow_jax.encoders import avhubert, dvector, preprocessing, rawnet3, synchformer
 from vssflow_jax.features import speaker
@@ -111,7 +111,9 @@ def _encode_items(condition: str, items: Sequence[np.ndarray | None]) -> list[np
     The process that holds the device computes; worker processes send it their items.
     """
     present = [part for part in items if part is not None]
-    features = iter(process_pool.together(_answer, (condition, present)) if present else ())
+    features = iter(
+        crash_safe_pool.run_in_main_process(_answer, (condition, present)) if present else ()
+    )
     return [None if part is None else next(features) for part in items]
 
 
@@ -182,7 +184,7 @@ def _make_segments(inputs: EncoderInputs, config) -> np.ndarray:
 def _encode_lips(inputs: Sequence[EncoderInputs]) -> list[np.ndarray | None]:
     crops = [_crop_mouth(one) for one in inputs]
     present = [one for one in crops if one is not None]
-    features = iter(process_pool.together(_answer_lips, present) if present else ())
+    features = iter(crash_safe_pool.run_in_main_process(_answer_lips, present) if present else ())
     return [None if one is None else next(features) for one in crops]
 
 

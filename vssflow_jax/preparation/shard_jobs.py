@@ -17,7 +17,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from vssflow_jax.common import errors, process_pool
+from vssflow_jax.common import crash_safe_pool, errors
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import PARTIAL, hash_file, write_text
 from vssflow_jax.common.locks import Locks
@@ -189,7 +189,7 @@ def write_shards(
         for row in job.rows
     )
     with contextlib.closing(
-        process_pool.streamed(encode_row, items, workers, seconds=time_limit)
+        crash_safe_pool.stream_parts(encode_row, items, workers, time_limit=time_limit)
     ) as stream:
         for job, results in itertools.groupby(stream, key=lambda result: result[0][0]):
             yield from _write_shard(job, results)
@@ -276,8 +276,8 @@ def _write_shard(job: ShardJob, results: Iterable) -> Iterator[pathlib.Path]:
             elif isinstance(result, SkippedRow):
                 counts.skip(row, result.reason)
             else:  # the end of a row
-                if result.lost:
-                    counts.skip(row, f"{row.video or row.audio}: {result.lost}")
+                if result.failure:
+                    counts.skip(row, f"{row.video or row.audio}: {result.failure}")
                 counts.row_examples = 0
                 yield job.path
     if not counts.examples:

@@ -23,7 +23,7 @@ from vssflow_jax.codecs.vae import Vae, VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.common.safetensors_io import ArrayLike, check, write_arrays
+from vssflow_jax.common.safetensors_io import ArrayLike, check_arrays, write_arrays
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
 from vssflow_jax.weights.transforms import KERNEL, SAME, TRANSPOSED_CONVOLUTION
@@ -181,7 +181,7 @@ def fold_weight_norm(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
             if g is None or base + "weight" in state:
                 continue
             ones = (1,) * (len(v.shape) - 1)
-            check(
+            check_arrays(
                 {base + magnitude: g, name: v},
                 {base + magnitude: (*v.shape[:1], *ones), name: v.shape},
                 "state dict",

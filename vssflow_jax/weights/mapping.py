@@ -13,7 +13,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.safetensors_io import ArrayLike, check, listed
+from vssflow_jax.common.safetensors_io import ArrayLike, check_arrays, join_first
 from vssflow_jax.weights.transforms import KERNEL, SAME, ParamTransform
 
 
@@ -87,7 +87,7 @@ def import_params(
         expected = {name: None for entry in entries for name in entry.official_names(layers)}
     else:
         expected = official_shapes(entries, layers, flatten_dict(shapes, sep="/"))
-    check(state, expected, "state dict")
+    check_arrays(state, expected, "state dict")
     arrays = {entry.path: _import_array(entry, layers, state) for entry in entries}
     return unflatten_dict(arrays, sep="/")
 
@@ -136,8 +136,8 @@ def export_params(
     by_path = {entry.path: entry for entry in entries}
     if set(by_path) != set(flat):
         raise InputError(
-            f"parameters: missing {listed(sorted(set(by_path) - set(flat)))}, "
-            f"without an official name {listed(sorted(set(flat) - set(by_path)))}"
+            f"parameters: missing {join_first(sorted(set(by_path) - set(flat)))}, "
+            f"without an official name {join_first(sorted(set(flat) - set(by_path)))}"
         )
     for path, entry in by_path.items():
         array = np.asarray(flat[path])

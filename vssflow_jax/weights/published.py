@@ -25,7 +25,7 @@ from vssflow_jax.common.files import hash_file, write_text
 from vssflow_jax.common.safetensors_io import (
     ArrayLike,
     Lazy,
-    check,
+    check_arrays,
     read_arrays,
     write_arrays,
 )
@@ -307,7 +307,7 @@ def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
     lazy = read_arrays(path)
     shapes = flatten_dict(parameter_shapes(kind, description["config"]), sep="/")
     expected = {name: tuple(leaf.shape) for name, leaf in shapes.items()}
-    check(_widen_half(lazy), expected, str(path))
+    check_arrays(_widen_half(lazy), expected, str(path))
     flat = {name: np.asarray(array) for name, array in lazy.items()}
     actual_hash, expected_hash = hash_encoder(kind, description["sizes"], flat), description["hash"]
     if actual_hash != expected_hash:

@@ -112,7 +112,7 @@ def transcribe(waves: Sequence[np.ndarray], workers: int | None = None) -> list[
     if len(waves) <= JOB:
         return [transcribe_wave(wave) for wave in waves]
     jobs = [(first, waves[first : first + JOB]) for first in range(0, len(waves), JOB)]
-    transcripts = dict(process_pool.unordered(_transcribe_job, jobs, workers))
+    transcripts = dict(process_pool.map_unordered(_transcribe_job, jobs, workers))
     return [text for first, _ in jobs for text in transcripts[first]]
 
 
