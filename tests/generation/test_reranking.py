@@ -1,6 +1,7 @@
 """The order of candidates."""
 
 import numpy as np
+import pytest
 from helpers.synthetic_audio import reference_voice
 
 from vssflow_jax import media
@@ -11,7 +12,8 @@ from vssflow_jax.generation.reranking import rerank
 RATE = 16_000
 
 
-def test_the_candidate_that_says_the_text_comes_first(tmp_path):
+@pytest.mark.parametrize("encoder_set", ["built-in", "bundled"])
+def test_the_candidate_that_says_the_text_comes_first(tmp_path, encoder_set):
     media.write_wav(tmp_path / "voice.wav", reference_voice("ada", "lay green in r two soon"))
     request = Request.parse(text="set blue at g nine now", speaker=tmp_path / "voice.wav")
 
@@ -21,7 +23,7 @@ def test_the_candidate_that_says_the_text_comes_first(tmp_path):
 
     wrong = output(reference_voice("ada", "bin red by x six please"), 0)
     right = output(reference_voice("ada"), 1)
-    ranked = rerank([wrong, right], request, "built-in")
+    ranked = rerank([wrong, right], request, encoder_set)
     assert [one.report["seed"] for one in ranked] == [1, 0]
     assert ranked[0].report["scores"]["wer"] < ranked[1].report["scores"]["wer"]
     assert 0 < ranked[0].report["scores"]["speaker_similarity"] <= 1

@@ -257,7 +257,7 @@ def read_voice(path: str | os.PathLike, encoder_set: str = "built-in") -> np.nda
     if voice is None:
         raise InputError(
             f"{path}: found encoders ({encoder_set}) without one for voices, "
-            "expected speaker=built-in or speaker=published among them"
+            "expected speaker=built-in, speaker=bundled or speaker=published among them"
         )
     return voice
 
