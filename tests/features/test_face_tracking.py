@@ -1,7 +1,9 @@
+"""Tracks of mouths: arithmetic, real and drawn faces, and the records that come of them."""
+
 import numpy as np
 import pytest
 from helpers import fixtures
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
@@ -16,33 +18,6 @@ needs_networks = pytest.mark.skipif(not face_mesh.is_available(), reason=face_me
 # ---- arithmetic ---------------------------------------------------------------------------
 
 
-def test_anchors_are_those_of_the_detectors():
-    near = face_mesh.make_anchors(128, (8, 16, 16, 16))
-    assert near.shape == (896, 2) and face_mesh.make_anchors(192, (4,)).shape == (2304, 2)
-    some = near[[0, 1, 2, 511, 512, -1]]
-    expected = [[4, 4], [4, 4], [12, 4], [124, 124], [8, 8], [120, 120]]
-    np.testing.assert_array_equal(some, expected)
-
-
-def test_boxes_of_one_face_become_one():
-    rows = np.array([[0, 0, 10, 10, 1], [50, 50, 60, 60, 5], [1, 1, 11, 11, 4.0]])
-    merged = face_mesh.merge_overlapping(rows, np.array([0.6, 0.9, 0.3]))
-    assert [score for _, score in merged] == [0.9, 0.6]
-    np.testing.assert_allclose(merged[0][0], rows[1])
-    np.testing.assert_allclose(merged[1][0], (2 * rows[0] + rows[2]) / 3)
-    np.testing.assert_allclose(face_mesh.overlap_ratios(rows[0, :4], rows[:, :4]), [1, 0, 81 / 119])
-
-
-def test_a_point_in_a_turned_square_is_found_again_in_the_picture():
-    image = Image.new("RGB", (200, 150))
-    ImageDraw.Draw(image).rectangle((118, 58, 121, 61), fill="white")
-    square = face_mesh.Square(np.array([100.0, 70.0]), 90.0, 0.4)
-    cut = np.asarray(square.crop(image, 180))[..., 0].astype(float)
-    y, x = np.indices(cut.shape) + 0.5
-    middle = np.array([[(x * cut).sum(), (y * cut).sum()]]) / cut.sum() / 180
-    np.testing.assert_allclose(square.to_image(middle), [[120, 60]], atol=0.3)
-
-
 def test_a_similarity_is_recovered():
     true = 0.6 * np.array([[np.cos(0.3), np.sin(0.3)], [-np.sin(0.3), np.cos(0.3)]])
     np.testing.assert_allclose(
@@ -52,8 +27,8 @@ def test_a_similarity_is_recovered():
 
 def test_gaps_are_filled_and_paths_smoothed():
     points = np.arange(8.0)[:, None] * [1, 10]
-    found = np.array([0, 1, 1, 0, 0, 1, 1, 0], bool)
-    filled = face_tracking.fill_gaps(np.where(found[:, None], points, np.nan), found)
+    detected = np.array([0, 1, 1, 0, 0, 1, 1, 0], bool)
+    filled = face_tracking.fill_gaps(np.where(detected[:, None], points, np.nan), detected)
     np.testing.assert_allclose(filled, np.clip(np.arange(8), 1, 6)[:, None] * [1, 10])
     steady = face_tracking.smooth(np.full((30, 2), 3.0))
     np.testing.assert_allclose(steady, 3.0)
@@ -69,8 +44,8 @@ def test_a_box_gives_crops_too():
     assert mouth.coverage == 1
     crops = mouth.crop(frames)
     assert crops.shape == (3, 96, 96) and crops.dtype == np.uint8
-    grey = np.rint(frames @ face_tracking.GRAY)
-    np.testing.assert_allclose(crops, grey[:, 19:115, 46:142], atol=1)
+    gray = np.rint(frames @ face_tracking.GRAY)
+    np.testing.assert_allclose(crops, gray[:, 19:115, 46:142], atol=1)
 
 
 # ---- real and drawn faces -----------------------------------------------------------------
@@ -164,7 +139,7 @@ def test_drawn_faces_are_found_where_their_annotation_says(tmp_path):
             np.testing.assert_allclose(mouth.boxes.mean(0), notes[row.id]["mouth"], atol=5)
 
 
-# ---- clips --------------------------------------------------------------------------------
+# ---- records ------------------------------------------------------------------------------
 
 
 def spoken(tmp_path, video, text="place red by k two soon"):

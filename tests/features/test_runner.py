@@ -40,10 +40,10 @@ def test_clips_together_are_as_each_alone(weights):
     clips = [clip(30), EncoderInputs(duration=1.0), clip(12, seed=1), clip(55, 3.0, seed=2)]
     together = registry.encode_examples(clips, "published")
     assert together[1] == {}
-    for one, made in zip(clips, together, strict=True):
+    for one, example in zip(clips, together, strict=True):
         alone = registry.encode_examples([one], "published")[0]
-        assert made.keys() == alone.keys()
-        for name, features in made.items():
+        assert example.keys() == alone.keys()
+        for name, features in example.items():
             assert features.dtype == np.float16 and np.isfinite(features).all()
             np.testing.assert_allclose(features, alone[name], rtol=5e-3, atol=5e-3)
     rows = {e.condition: e for e in registry.select_encoders("published")}
@@ -67,11 +67,11 @@ def test_what_is_missing_stays_missing(weights):
 
 
 def test_a_set_may_be_chosen_by_condition(weights):
-    made = registry.encode_example(
+    example = registry.encode_example(
         fixtures.make_frames(25), voice(0, 1), encoder_set="clip=built-in,sync=published"
     )
-    assert made["clip"].shape == (10, 768) and made["sync"].shape == (24, 64)
-    assert made.keys() == {"clip", "sync"}
+    assert example["clip"].shape == (10, 768) and example["sync"].shape == (24, 64)
+    assert example.keys() == {"clip", "sync"}
     schema = shards.describe_features(registry.select_encoders("clip=built-in,sync=published"))
     assert schema["sync"]["encoder"] == "synchformer" and schema["sync"]["rate"] == 24
     for wrong in ("clip=publishd", "smell=published", "publish"):
@@ -114,10 +114,10 @@ def test_processes_ask_the_one_that_holds_the_device(weights, tmp_path):
         rows.append(f"c{number},{number}.mp4,{'set blue' if number % 2 else ''},train")
     (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "annotations.jsonl").write_text('{"id": "c1", "mouth": [5, 5, 25, 25]}\n')
-    made = []
+    contents = []
     for workers in (0, 2):
         out = tmp_path / str(workers)
         prepare(tmp_path / "clips.csv", out, workers=workers, encoder_set="published",
                 clips_per_shard=3, progress=False)  # fmt: skip
-        made.append({path.name: path.read_bytes() for path in out.iterdir()})
-    assert made[0] == made[1] and "train-00001.array_record" in made[0]
+        contents.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert contents[0] == contents[1] and "train-00001.array_record" in contents[0]

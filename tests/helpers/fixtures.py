@@ -26,6 +26,16 @@ def make_tone(seconds=2.0, hertz=440.0, sample_rate=16_000):
     return (0.5 * np.sin(2 * np.pi * hertz * time) * np.minimum(1, time * 20)).astype(np.float32)
 
 
+def make_voice(seed=0, seconds=2.0, pitch=120.0):
+    """Harmonics in syllables, with noise: float32, like a voice to the statistics."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    phase = 2 * np.pi * pitch * (time + 0.005 * np.sin(2 * np.pi * time))
+    wave = sum(np.sin(k * phase) / k for k in range(1, 20))
+    envelope = np.sin(2 * np.pi * 2 * time) ** 2
+    return (0.1 * wave * envelope + 0.003 * generator.normal(size=time.shape)).astype(np.float32)
+
+
 def write_video(path, seconds=2.0, sound=True, seed=0):
     """Writes an mp4 of a moving square, with a tone if `sound`; returns the path."""
     frames = make_frames(round(seconds * 25), seed=seed)

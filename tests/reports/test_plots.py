@@ -16,10 +16,10 @@ def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def near(image, colour, tolerance=24):
-    """Where an image has a colour: bool [H, W]."""
-    wanted = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-    return (np.abs(image - wanted) < tolerance).all(-1)
+def near(image, color, tolerance=24):
+    """Where an image has a color: bool [H, W]."""
+    expected = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    return (np.abs(image - expected) < tolerance).all(-1)
 
 
 @pytest.mark.parametrize("theme", [plots.LIGHT, plots.DARK])
@@ -63,7 +63,7 @@ def test_a_map_is_brightest_where_a_condition_does_most():
     assert inner[:, middle + 20 :].max() > 600 > inner[5:-60, : middle - 20].max()
 
 
-def test_lines_have_their_colours_and_a_better_solver_lies_lower():
+def test_lines_have_their_colors_and_a_better_solver_lies_lower():
     series = {"a": [(4, 0.5), (8, 0.25), (16, 0.125)], "b": [(4, 0.2), (8, 0.02), (16, 0.002)]}
     image = pixels(plots.plot_lines(series, ("evaluations", "error"), plots.LIGHT))
     image = image[:, : round(0.8 * image.shape[1])]  # without the legend

@@ -177,9 +177,9 @@ def test_what_is_missing_is_said(run, tmp_path):
     shown = Page(write_report(tmp_path).read_text()).text
     assert "no curves" in shown and "not been scored" in shown and "No clips" in shown
     write_scores(tmp_path, ("speech",))
-    found = Page(write_report(tmp_path).read_text())
-    assert len(found.articles) == examples.NUM_EXAMPLES
-    assert "Not scored: sound, both at once, speech without video." in found.text
+    page = Page(write_report(tmp_path).read_text())
+    assert len(page.articles) == examples.NUM_EXAMPLES
+    assert "Not scored: sound, both at once, speech without video." in page.text
 
 
 def test_shards_that_are_gone_do_not_stop_it(run, tmp_path):
@@ -188,9 +188,9 @@ def test_shards_that_are_gone_do_not_stop_it(run, tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["data"]["shards"] = str(tmp_path / "gone")
     (tmp_path / "config.json").write_text(json.dumps(config))
-    found = Page(write_report(tmp_path).read_text())
-    assert "No clips are shown" in found.text and not found.articles
-    assert found.text.count("95 % interval") == 4
+    page = Page(write_report(tmp_path).read_text())
+    assert "No clips are shown" in page.text and not page.articles
+    assert page.text.count("95 % interval") == 4
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -1,0 +1,73 @@
+"""Encoders of conditions: shapes, rates, hashes, sets."""
+
+import numpy as np
+import pytest
+from helpers import fixtures
+from helpers.fixtures import make_voice
+
+from vssflow_jax import conditions, media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.features import face_mesh, registry
+from vssflow_jax.preparation import examples
+
+
+@pytest.mark.parametrize("count", [1, 25, 49, 100])
+def test_conditions_have_the_shapes_of_the_schema(count):
+    frames = fixtures.make_frames(count)
+    example = registry.encode_example(frames, make_voice(), (5, 5, 25, 25))
+    for encoder in registry.BUILT_IN:
+        condition = conditions.BY_NAME[encoder.condition]
+        assert encoder.width == condition.width
+        rows = conditions.num_frames(condition.name, count / 25, encoder.rate)
+        shape = (condition.width,) if encoder.rate is None else (rows, condition.width)
+        assert example[condition.name].shape == shape
+        assert example[condition.name].dtype == np.float16
+    assert example.keys() == {name for name in conditions.NAMES if name != "phonemes"}
+
+
+def test_what_is_missing_is_absent():
+    frames = fixtures.make_frames(10)
+    assert registry.encode_example(frames).keys() == {"clip", "sync"}
+    assert registry.encode_example(speaker_wave=make_voice()).keys() == {"speaker"}
+    assert registry.encode_example() == {}
+    with pytest.raises(InputError, match="expected one of"):
+        registry.encode_example(frames, encoder_set="embeded")
+
+
+def test_slow_rates_take_the_frame_on_show():
+    rows = np.arange(25)[:, None]
+    taken = registry.hold_at_rate(rows, 25.0, 10.0, 10)[:, 0]
+    np.testing.assert_array_equal(taken, [0, 2, 5, 7, 10, 12, 15, 17, 20, 22])
+    np.testing.assert_array_equal(registry.hold_at_rate(rows, 25.0, 25.0, 25), rows)
+
+
+def test_a_change_of_an_encoder_changes_its_hash():
+    first = registry.BUILT_IN[0]
+    hashes = {e.hash for e in registry.BUILT_IN}
+    assert len(hashes) == len(registry.BUILT_IN)
+    assert registry.Encoder(**{**vars(first), "version": first.version + 1}).hash not in hashes
+
+
+@pytest.mark.parametrize("name", ["carphone_pristine.mp4", "bigbuckbunny.mp4"])
+def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
+    """The conditions are those of a clip whose pictures are all in memory."""
+    window = examples.Window(id="x", start=1.0, frames=50)
+    speaks = name.startswith("carphone") and face_mesh.is_available()
+    held, said = examples.encode_video(
+        fixtures.find_real_video(name), None, window, examples.ExampleSettings(), speaks=speaks
+    )
+    monkeypatch.setattr(examples, "MAX_SECONDS_IN_MEMORY", 1.0)
+    monkeypatch.setattr(media, "read_video", None)
+    again, said_again = examples.encode_video(
+        fixtures.find_real_video(name), None, window, examples.ExampleSettings(), speaks=speaks
+    )
+    assert said == said_again and held.keys() == again.keys() and ("lips" in held) == speaks
+    for condition, features in held.items():
+        np.testing.assert_array_equal(features, again[condition])
+
+
+def test_statistics_of_earlier_versions_name_the_built_in_set():
+    assert registry.read_encoder_set({}) == "built-in"
+    assert registry.read_encoder_set({"encoders": "embedded"}) == "built-in"
+    old = {"encoders": "clip=published,sync=embedded"}
+    assert registry.read_encoder_set(old) == "clip=published,sync=built-in"
