@@ -45,15 +45,15 @@ if [[ $dry == 1 || -z $(state) ]]; then
     --accelerator-type="$TYPE" --runtime-version="${VERSION:-v2-alpha-tpuv5-lite}" "${spot[@]}"
 fi
 while [[ $dry == 0 ]]; do
-  found=$(state)
-  case $found in
+  phase=$(state)
+  case $phase in
     ACTIVE) break ;;
     FAILED | SUSPENDED | SUSPENDING)
-      echo "error: slice $NAME is $found; delete it and start again" >&2
+      echo "error: slice $NAME is $phase; delete it and start again" >&2
       exit 1
       ;;
   esac
-  echo "slice $NAME: ${found:-unknown}, waiting" >&2
+  echo "slice $NAME: ${phase:-unknown}, waiting" >&2
   sleep 30
 done
 
@@ -63,6 +63,7 @@ do_or_say git archive --format=tar.gz --output="$packed/vssflow_jax.tar.gz" HEAD
 do_or_say gcloud compute tpus tpu-vm scp "$packed/vssflow_jax.tar.gz" "$NAME:" \
   "${where[@]}" --worker=all
 on_all 'mkdir -p vssflow_jax && tar -xzf vssflow_jax.tar.gz -C vssflow_jax &&
-  python3 -m venv vssflow_jax/.venv && vssflow_jax/.venv/bin/pip install -q -e "vssflow_jax[tpu]"'
+  python3 -m venv vssflow_jax/.venv && vssflow_jax/.venv/bin/pip install -q \
+  -c vssflow_jax/launch/constraints.txt -e "vssflow_jax[tpu]"'
 training=$(printf ' %q' --coordinator_address=auto "$@")
 on_all "cd vssflow_jax && PATH=\$PWD/.venv/bin:\$PATH launch/local.sh$training"

@@ -38,8 +38,8 @@ def test_every_phoneme_can_be_spelled_and_read_back():
 
 def test_phones_cover_their_string_with_marks_of_stress_and_length():
     string = "ˌʌndəɹstˈæːnd"
-    found = misaki.parse_phones(string)
-    assert "".join(string[phone.first : phone.end] for phone in found) == string
+    phones = misaki.parse_phones(string)
+    assert "".join(string[phone.first : phone.end] for phone in phones) == string
 
 
 def test_rules_know_context_letters_and_new_words():

@@ -146,3 +146,4 @@ def test_tpu_vm_asks_waits_and_trains(tmp_path):
     assert done.returncode == 0, done.stderr
     called = log.read_text()
     assert called.index("queued-resources create") < called.index("scp") < called.index("local.sh")
+    assert "pip install" in called and "-c vssflow_jax/launch/constraints.txt" in called

@@ -118,7 +118,7 @@ class Job:
 def plan_corpus(settings: CorpusSettings) -> list[Plan]:
     """The plans of a corpus: tasks alternate; in each, classes and voices do; splits in blocks."""
     voice_set = voices.load_voices(settings.voices)
-    turns = {split: voices.rotate_voices(voice_set, split) for split in SPLITS}
+    rotations = {split: voices.rotate_voices(voice_set, split) for split in SPLITS}
     tasks = ("speech",) if settings.audio_only else TASKS
     per_task = settings.clips // len(tasks)
     test, valid = max(1, min(NUM_TEST, per_task // 5)), max(1, min(NUM_VALID, per_task // 10))
@@ -126,7 +126,9 @@ def plan_corpus(settings: CorpusSettings) -> list[Plan]:
     for number in range(settings.clips):
         index, task = number // len(tasks), tasks[number % len(tasks)]
         split = "test" if index < test else "valid" if index < test + valid else "train"
-        voice = turns[split][(index + index // len(sounds.CLASSES)) % len(turns[split])].name
+        voice = rotations[split][
+            (index + index // len(sounds.CLASSES)) % len(rotations[split])
+        ].name
         sound_class = sounds.CLASSES[index % len(sounds.CLASSES)]
         plans.append(Plan(
             id=f"{task}-{index:05d}", number=number, task=task, split=split,
