@@ -85,7 +85,7 @@ def main() -> None:
     """Flags in, tables out."""
     if flags.FLAGS.config is None or not flags.FLAGS.topology:
         raise InputError("expected --config=FILE and --topology=CHIP:GRID")
-    config = command_line.loaded(flags.FLAGS.config)
+    config = command_line.require_config(flags.FLAGS.config)
     validation.check(config)
     for name in flags.FLAGS.topology:
         chips.parse_topology(name)

@@ -41,7 +41,7 @@ def define_flags() -> None:
         "Convert an encoder's file with another SHA-256 than the published one.",
     )
     command_line.define_config(
-        recipes.locate("configs/joint.py"), "Recipe of the model (kind vssflow)."
+        recipes.find_recipe("configs/joint.py"), "Recipe of the model (kind vssflow)."
     )
 
 

@@ -138,7 +138,7 @@ def main() -> None:
     if flags.FLAGS.config is None or flags.FLAGS.workdir is None:
         raise InputError("expected --config=FILE and --workdir=DIR")
     preemption.exit_on_signals()
-    config = command_line.loaded(flags.FLAGS.config)
+    config = command_line.require_config(flags.FLAGS.config)
     distributed.connect(
         flags.FLAGS.coordinator_address,
         flags.FLAGS.num_processes,

@@ -87,7 +87,7 @@ def main() -> None:
     unknown = [name for name in flags.FLAGS.rows if name not in rows.ROWS]
     if unknown:
         raise InputError(f"--rows: found {unknown}, expected some of {list(rows.ROWS)}")
-    recipe, folder = command_line.loaded(config), Path(workdir)
+    recipe, folder = command_line.require_config(config), Path(workdir)
     setup.set_compilation_cache(folder / "compiled")
     preemption.exit_on_signals()
     data = train.ensure_shards(recipe, folder)

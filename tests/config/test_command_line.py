@@ -16,7 +16,7 @@ def config_of(monkeypatch):
 
     def parsed(*arguments):
         values, argv = flags.FlagValues(), ["train", "--config=quickstart", *arguments]
-        monkeypatch.setattr(sys, "argv", recipes.resolve(argv))
+        monkeypatch.setattr(sys, "argv", recipes.resolve_flags(argv))
         command_line.define_config(None, "Recipe.", values)
         values(sys.argv)
         return values.config

@@ -11,7 +11,7 @@ from helpers.paths import ROOT
 from vssflow_jax import conditions
 from vssflow_jax.config import fields as base
 from vssflow_jax.config import load_recipe
-from vssflow_jax.config.recipes import recipe_module
+from vssflow_jax.config.recipes import load_recipe_module
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.training import sharding
@@ -56,7 +56,7 @@ def sizes(model: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize("name", PAPERS + IMPROVED + ABLATIONS)
 def test_docstrings_say_the_true_number_of_parameters(name):
-    module = recipe_module(name)
+    module = load_recipe_module(name)
     said = re.findall(r"\d+(?:,\d{3})+", module.__doc__)
     assert {f"{size:,}" for size in sizes(module.get_config().model.to_json())} <= set(said)
     assert f"configs/{name}.py" in module.__doc__

@@ -19,7 +19,7 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         try:
             module.define_flags()
-            status = command_line.guarded(module.main, command_line.parse_flags(argv))
+            status = command_line.run_guarded(module.main, command_line.parse_flags(argv))
         except SystemExit as error:
             status = error.code
         finally:

@@ -19,7 +19,7 @@ HELP = {"--help", "-help", "-h"}
 flags.disclaim_key_flags()  # a flag defined here is its command's: --help lists it
 
 
-def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
+def run_guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
     """Runs `main()`, which may give an exit status; a user's mistake becomes one line and 2.
 
     Commands take flags alone: any other argument (`argv[1:]`) is such a mistake.
@@ -43,7 +43,7 @@ def guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
         return 2
 
 
-def usage() -> str:
+def format_usage() -> str:
     """What a command does, and its flags."""
     lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "flags:"]
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(sys.argv[0]), key=lambda f: f.name):
@@ -61,10 +61,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     absl's own --help ends with status 1.
     """
     if HELP & set(argv[1:]):
-        print(usage())
+        print(format_usage())
         sys.exit(0)
     try:
-        return flags.FLAGS(recipes.resolve(argv))
+        return flags.FLAGS(recipes.resolve_flags(argv))
     except (AttributeError, KeyError) as error:  # of a recipe
         wrong = f"--config: found no field {one_line(error)}"
     except SyntaxError as error:
@@ -104,7 +104,7 @@ def define_config(default: str | None, text: str, values: flags.FlagValues = fla
     config_flags.DEFINE_config_file("config", default, text, flag_values=values, lock_config=True)
 
 
-def loaded(config):
+def require_config(config):
     """The config of a flag, whose library keeps a failure to load for the first use.
 
     Raises:
@@ -118,7 +118,7 @@ def loaded(config):
 
 
 def _not_reported_by_us(record) -> bool:
-    """Keeps a library's trace of a full disk, which `guarded` reports, out of the log."""
+    """Keeps a library's trace of a full disk, which `run_guarded` reports, out of the log."""
     return not (record.exc_info and record.exc_info[1] and disk_error(record.exc_info[1]))
 
 
@@ -152,4 +152,4 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] | None 
     logging.get_absl_handler().addFilter(_not_reported_by_us)
     threading.excepthook = _thread_failed
     sys.unraisablehook = _ignored
-    app.run(lambda argv: guarded(main, argv), flags_parser=parse_flags)
+    app.run(lambda argv: run_guarded(main, argv), flags_parser=parse_flags)

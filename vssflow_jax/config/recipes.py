@@ -14,7 +14,7 @@ FOLDER = "configs"
 FLAGS = ("--config", "-config")
 
 
-def recipe_folder() -> Path:
+def find_recipe_folder() -> Path:
     """The folder of recipes: that of the checkout, or the one that the wheel installed."""
     checkout = Path(__file__).parents[2] / FOLDER
     if (checkout / "joint.py").is_file():
@@ -25,7 +25,7 @@ def recipe_folder() -> Path:
     raise FileNotFoundError("the recipes of vssflow_jax are not installed")
 
 
-def locate(value: str) -> str:
+def find_recipe(value: str) -> str:
     """The recipe file that `value` means.
 
     Args:
@@ -36,13 +36,13 @@ def locate(value: str) -> str:
     if not name or Path(name).exists():
         return value
     inner = Path(*Path(name).parts[1:]) if Path(name).parts[0] == FOLDER else Path(name)
-    packaged = recipe_folder() / inner.with_suffix(".py")
+    packaged = find_recipe_folder() / inner.with_suffix(".py")
     return f"{packaged}{colon}{rest}" if packaged.is_file() else value
 
 
-def recipe_module(name: str) -> types.ModuleType:
+def load_recipe_module(name: str) -> types.ModuleType:
     """The module of a recipe by its name, such as `quickstart` or `ablations/none`."""
-    path = recipe_folder() / f"{name}.py"
+    path = find_recipe_folder() / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -51,17 +51,17 @@ def recipe_module(name: str) -> types.ModuleType:
 
 def load_recipe(name: str) -> ConfigDict:
     """The config of a recipe by its name."""
-    return recipe_module(name).get_config()
+    return load_recipe_module(name).get_config()
 
 
-def resolve(argv: Sequence[str]) -> list[str]:
+def resolve_flags(argv: Sequence[str]) -> list[str]:
     """Arguments with the value of `--config` replaced by the file that it means."""
     out: list[str] = []
     for argument in argv:
         name, equals, value = argument.partition("=")
         if name in FLAGS and equals:
-            argument = f"{name}={locate(value)}"
+            argument = f"{name}={find_recipe(value)}"
         elif out and out[-1] in FLAGS:
-            argument = locate(argument)
+            argument = find_recipe(argument)
         out.append(argument)
     return out

@@ -116,7 +116,7 @@ def _report_error(error: Exception) -> int:
         print(LOST_PROCESS, file=sys.stderr)
         return 1
     try:
-        return command_line.guarded(again, ())
+        return command_line.run_guarded(again, ())
     except Exception:
         traceback.print_exc()
         return 1
