@@ -247,6 +247,15 @@ def test_every_page_is_linked_from_the_entry_page_and_the_readme():
                 assert f"{page.name})" in text, f"{entry.name}: {page.name}"
 
 
+def test_messages_of_the_troubleshooting_page_exist():
+    joined = re.sub(r'"\s*\n\s*f?"', "", source())
+    text = re.sub(r"\s+", " ", (DOCS / "troubleshooting.md").read_text())
+    for message in re.findall(r"\*\*`([^`]*…[^`]*)`", text):
+        for part in re.split("…", message):
+            fragment = part.strip(" ,:()=`").removeprefix("codec: ")
+            assert fragment in joined, (message, fragment)
+
+
 def test_the_glossary_is_short_and_sorted():
     terms = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
     assert len(terms) <= 25
