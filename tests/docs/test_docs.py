@@ -114,13 +114,13 @@ def exists(dotted):
     for cut in range(len(parts), -1, -1):
         module = ".".join(["vssflow_jax", *parts[:cut]])
         try:
-            found = importlib.import_module(module)
+            target = importlib.import_module(module)
         except ModuleNotFoundError:
             continue
         for part in parts[cut:]:
-            if not hasattr(found, part):
-                return part in getattr(found, "__annotations__", {})
-            found = getattr(found, part)
+            if not hasattr(target, part):
+                return part in getattr(target, "__annotations__", {})
+            target = getattr(target, part)
         return True
     return False
 
@@ -197,8 +197,8 @@ def test_functions_fields_and_files_exist(page):
     for name in names(page):
         if re.fullmatch(r"[\w/]+\.(py|sh|md)", name):
             places = (ROOT, ROOT / "vssflow_jax", DOCS)
-            found = any((place / name).exists() for place in places)
-            assert found or ("/" not in name and list(ROOT.rglob(name))), name
+            in_place = any((place / name).exists() for place in places)
+            assert in_place or ("/" not in name and list(ROOT.rglob(name))), name
             continue
         dotted = re.fullmatch(r"((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(\(.*\))?", name)
         if dotted and not re.search(rf"\.({FILES})$", name) and name.split(".")[0] not in VARIABLES:
@@ -264,10 +264,10 @@ def test_the_glossary_is_short_and_sorted():
 
 def test_configuration_page_is_current():
     """`python docs/make_configuration.py` writes it from the table of fields."""
-    spec = importlib.util.spec_from_file_location("made", ROOT / "docs" / "make_configuration.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    assert made.PAGE.read_text() == made.page()
+    spec = importlib.util.spec_from_file_location("maker", ROOT / "docs" / "make_configuration.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    assert maker.PAGE.read_text() == maker.page()
 
 
 @pytest.fixture(scope="module")
