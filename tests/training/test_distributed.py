@@ -144,6 +144,7 @@ def sound(workdir):
 
 
 @pytest.mark.slow
+@pytest.mark.multihost
 def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices_run(
     tiny_run, tmp_path
 ):
@@ -236,6 +237,7 @@ for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
 
 
 @pytest.mark.slow
+@pytest.mark.multihost
 def test_a_mistake_ends_both_processes_with_its_line(tiny_run, tmp_path):
     shared = folder(tiny_run, tmp_path / "shared")
     both = pair(shared, "--config.mesh.tensor=4")
