@@ -175,10 +175,10 @@ def _warp_bins(timbre: Timbre) -> np.ndarray:
 def derive_speaker(spectra: Spectra, timbre: Timbre) -> Spectra:
     """The spectra of another speaker, before its wave is played `timbre.tract` times faster."""
     voiced = spectra.f0 > VOICED
-    turn = np.pi * np.tanh(spectra.theta)
+    own_phase = np.pi * np.tanh(spectra.theta)
     lh = np.where(voiced, _smooth(spectra.lh), spectra.lh)
-    angle = np.arctan2(_smooth(np.sin(turn)), _smooth(np.cos(turn)))
-    turn = np.where(voiced, angle, turn)
+    smoothed = np.arctan2(_smooth(np.sin(own_phase)), _smooth(np.cos(own_phase)))
+    phase = np.where(voiced, smoothed, own_phase)
     places = _warp_bins(timbre)
     below, near = np.minimum(places.astype(int), BINS - 2), np.round(places).astype(int)
     share, gain = (places - below)[:, None].astype(np.float32), _shape_gain(timbre)[:, None]
@@ -191,7 +191,7 @@ def derive_speaker(spectra: Spectra, timbre: Timbre) -> Spectra:
     pitch = np.maximum(timbre.pitch / timbre.tract * 2**octaves, LOWEST)
     return Spectra(
         lh=warp(lh),
-        theta=np.arctanh(np.clip(turn[near] / np.pi, -0.9999, 0.9999)).astype(np.float32),
+        theta=np.arctanh(np.clip(phase[near] / np.pi, -0.9999, 0.9999)).astype(np.float32),
         ln=warp(spectra.ln),
         lr=warp(spectra.lr) + breath,
         phi=spectra.phi[near],

@@ -110,9 +110,9 @@ def find_voice(voice_set: VoiceSet, name: str) -> Voice:
 
 
 def rotate_voices(voice_set: VoiceSet, split: str) -> tuple[Voice, ...]:
-    """The voices of a split in the order in which they take turns, each as often as its share.
+    """The voices of a split in the order in which they speak, each as often as its share.
 
-    Training has those that are not held out; the other splits have both kinds by turns.
+    Training has those that are not held out; the other splits alternate both kinds.
     """
     known = _interleave([voice for voice in voice_set.voices if not voice.held_out])
     unknown = [voice for voice in voice_set.voices if voice.held_out]
@@ -125,9 +125,9 @@ def rotate_voices(voice_set: VoiceSet, split: str) -> tuple[Voice, ...]:
 def _interleave(voices: Sequence[Voice]) -> tuple[Voice, ...]:
     """Voices repeated by their shares, the repetitions evenly spread."""
     places = [
-        ((turn + (number + 0.5) / len(voices)) / voice.share, number)
+        ((repetition + (number + 0.5) / len(voices)) / voice.share, number)
         for number, voice in enumerate(voices)
-        for turn in range(voice.share)
+        for repetition in range(voice.share)
     ]
     return tuple(voices[number] for _, number in sorted(places))
 

@@ -69,8 +69,8 @@ def amplify(wave: np.ndarray) -> np.ndarray:
 
 def find_speech(wave: np.ndarray) -> np.ndarray:
     """Whether each 30 ms hold speech, by their energy: float32 [n] -> bool [n // 480]."""
-    whole = wave[: len(wave) // FLAG * FLAG].astype(np.float64)
-    power = np.mean(rearrange(whole, "(k s) -> k s", s=FLAG) ** 2, axis=1)
+    samples = wave[: len(wave) // FLAG * FLAG].astype(np.float64)
+    power = np.mean(rearrange(samples, "(k s) -> k s", s=FLAG) ** 2, axis=1)
     return power > np.quantile(power, 0.9) * 10 ** (-SPAN / 10)
 
 
