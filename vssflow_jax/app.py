@@ -67,7 +67,7 @@ def serve(folder: str) -> None:
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string(
+    command_line.define_path(
         "workdir",
         bundled.DEFAULT,
         f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "

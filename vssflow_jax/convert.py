@@ -31,8 +31,8 @@ KINDS = ("vssflow", "codec", *codec.PARTS, *published.KINDS)
 def define_flags() -> None:
     """The flags of the command."""
     flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
-    flags.DEFINE_string("src", None, "Published file or folder; with --reverse ours.")
-    flags.DEFINE_string("out", None, "Folder to write; with --reverse a file or a folder.")
+    command_line.define_path("src", None, "Published file or folder; with --reverse ours.")
+    command_line.define_path("out", None, "Folder to write; with --reverse a file or a folder.")
     flags.DEFINE_bool("reverse", False, "From our weights to published names.")
     flags.DEFINE_enum("dtype", "float32", ("float32", "float16"), "Of an encoder's stored weights.")
     flags.DEFINE_bool(

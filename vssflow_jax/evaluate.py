@@ -37,14 +37,14 @@ def left_out(metrics: Mapping[str, Mapping]) -> list[str]:
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-    flags.DEFINE_string(
+    command_line.define_path("workdir", None, "Folder of a trained run.")
+    command_line.define_path(
         "generated",
         None,
         "Folder of sound files named by clip id; default: the run generates them.",
     )
-    flags.DEFINE_string("shards", None, "Prepared shards; default: the run's.")
-    flags.DEFINE_string("out", None, "Folder of the scores; default: WORKDIR/eval.")
+    command_line.define_path("shards", None, "Prepared shards; default: the run's.")
+    command_line.define_path("out", None, "Folder of the scores; default: WORKDIR/eval.")
     flags.DEFINE_string("split", "test", "Split of the shards.")
     flags.DEFINE_integer("clips", 64, "Clips a task, at most.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the noise.")

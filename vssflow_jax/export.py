@@ -17,8 +17,8 @@ from vssflow_jax.generation.export import DTYPES, export_run
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-    flags.DEFINE_string("out", None, "Folder to write; new or empty.")
+    command_line.define_path("workdir", None, "Folder of a trained run.")
+    command_line.define_path("out", None, "Folder to write; new or empty.")
     flags.DEFINE_string("name", None, "Name of the model; default: the folder's name.")
     flags.DEFINE_enum("dtype", "float16", DTYPES, "Type of the weights in the file.")
 

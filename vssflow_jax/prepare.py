@@ -24,10 +24,10 @@ from vssflow_jax.preparation.prepare import PrepareOptions, prepare, read_source
 def define_flags() -> None:
     """The flags of this command."""
     defaults = PrepareOptions()
-    flags.DEFINE_string("manifest", None, "Manifest of the clips (clips.csv).")
-    flags.DEFINE_string("videos", None, "Folder of videos, instead of a manifest.")
-    flags.DEFINE_string("out", None, "Folder for the shards.")
-    flags.DEFINE_string("check", None, "Shards to validate instead; the source adds pictures.")
+    command_line.define_path("manifest", None, "Manifest of the clips (clips.csv).")
+    command_line.define_path("videos", None, "Folder of videos, instead of a manifest.")
+    command_line.define_path("out", None, "Folder for the shards.")
+    command_line.define_path("check", None, "Shards to validate instead; the source adds pictures.")
     flags.DEFINE_integer("workers", None, "Processes; default: one a core.", lower_bound=0)
     flags.DEFINE_float("max_seconds", None, "Longest clip, seconds; default: the recipe's or 10.")
     flags.DEFINE_float("overlap", defaults.overlap, "Seconds that windows of longer clips share.")
@@ -39,6 +39,12 @@ def define_flags() -> None:
     flags.DEFINE_float("test", defaults.test, "Share of --videos for tests.")
     flags.DEFINE_float(
         "limit", defaults.time_limit, "Seconds for a clip before it is given up.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "audio_track",
+        None,
+        "Audio track of files with several, from 1; default: each file's default one.",
+        lower_bound=1,
     )
     flags.DEFINE_string("beam", None, "Options of Apache Beam, which then does the work.")
     command_line.define_config(None, "Recipe that the shards are for.")
@@ -97,6 +103,7 @@ def main() -> None:
         valid=values.valid,
         test=values.test,
         time_limit=values.limit,
+        audio_track=values.audio_track,
         beam=None if values.beam is None else shlex.split(values.beam),
     )
     prepare(source, values.out, options)

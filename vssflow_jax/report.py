@@ -21,13 +21,13 @@ from vssflow_jax.config import command_line
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+    command_line.define_path("workdir", None, "Folder of a trained run.")
     flags.DEFINE_string("clip", None, "Id of a clip whose conditions are compared.")
     flags.DEFINE_string("split", "test", "Split of the shards, for --clip.")
-    flags.DEFINE_string("shards", "", "Prepared shards, for --clip; default: the run's.")
-    flags.DEFINE_string("video", None, "Video whose face is tracked.")
+    command_line.define_path("shards", "", "Prepared shards, for --clip; default: the run's.")
+    command_line.define_path("video", None, "Video whose face is tracked.")
     flags.DEFINE_string("face", None, "Which face: x,y or x0,y0,x1,y1 in pixels; default: largest.")
-    flags.DEFINE_string("out", "", "Picture (.png) for --video; folder for --clip.")
+    command_line.define_path("out", "", "Picture (.png) for --video; folder for --clip.")
 
 
 def main() -> None:

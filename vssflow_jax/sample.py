@@ -34,6 +34,7 @@ SINGLE_CLIP = (
     "text",
     "script",
     "speaker",
+    "audio_track",
     "task",
     "speech_start",
     "speech_end",
@@ -142,18 +143,24 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
 
 def define_flags() -> None:
     """The flags of the command."""
-    flags.DEFINE_string(
+    command_line.define_path(
         "workdir",
         bundled.DEFAULT,
         f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "
         f"{bundled.DEFAULT_MODEL}.",
     )
-    flags.DEFINE_string("video", None, "Video to generate sound for.")
+    command_line.define_path("video", None, "Video to generate sound for.")
     flags.DEFINE_string("text", None, "What is said.")
-    flags.DEFINE_string("script", None, "Table (CSV) of lines: start,end,text,speaker.")
+    command_line.define_path("script", None, "Table (CSV) of lines: start,end,text,speaker.")
     flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
     flags.DEFINE_float("speech_end", None, "Seconds at which speech ends.")
-    flags.DEFINE_string("speaker", None, "Audio file with the voice to imitate.")
+    command_line.define_path("speaker", None, "Audio file with the voice to imitate.")
+    flags.DEFINE_integer(
+        "audio_track",
+        None,
+        "Audio track of the voice's file, from 1; default: the file's default one.",
+        lower_bound=1,
+    )
     flags.DEFINE_string("task", None, "speech: leaves out other sounds of the video.")
     flags.DEFINE_float("duration", None, "Seconds of sound; default: the video's.")
     flags.DEFINE_integer("seed", 0, "Of the noise.")
@@ -165,9 +172,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
-    flags.DEFINE_string("shards", None, "Shards to generate a split of.")
+    command_line.define_path("shards", None, "Shards to generate a split of.")
     flags.DEFINE_string("split", "test", "Split of --shards.")
-    flags.DEFINE_string("out", None, "File to write (.mp4, .wav), or with --shards a folder.")
+    command_line.define_path("out", None, "File to write (.mp4, .wav), or with --shards a folder.")
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def evaluate_and_report(config, workdir: Path) -> None:
 def define_flags() -> None:
     """The flags of the command."""
     command_line.define_config(None, "Recipe, a file in configs/.")
-    flags.DEFINE_string("workdir", None, "Folder of the run; all hosts share it.")
+    command_line.define_path("workdir", None, "Folder of the run; all hosts share it.")
     flags.DEFINE_string(
         "coordinator_address", None, "Of several processes: HOST:PORT of the first, or auto."
     )

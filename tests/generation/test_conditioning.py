@@ -20,7 +20,7 @@ from vssflow_jax.text.durations import DurationModel
 def test_voices_of_a_script_change_between_utterances(tmp_path):
     media.write_wav(tmp_path / "ada.wav", reference_voice())
     files = [tmp_path / "ada.wav", None, tmp_path / "ada.wav"]
-    embeddings = read_voices(files, "built-in")
+    embeddings, _ = read_voices(files, "built-in")
     voices = assign_voices(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, embeddings)
     assert len(voices.embeddings) == 2 and voices.embeddings[1] is None
     assert voices.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]

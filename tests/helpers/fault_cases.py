@@ -7,7 +7,7 @@ import shutil
 import av
 import numpy as np
 
-from helpers import fixtures
+from helpers import fixtures, odd_media
 from vssflow_jax import media
 
 QUARTER_TURN = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
@@ -93,7 +93,11 @@ def write_unusual_media(folder, plain):
     fixtures.write_video(folder / "long.mp4", 65.0)
     write_video(folder / "huge.mp4", frames(10, 3840, 2160), sound=tone(0.4)[None])
     write_video(folder / "odd sizes.mp4", frames(50, 65, 49), kind="yuv444p", sound=tone()[None])
-    seconds_of = dict.fromkeys(("rotated", "narrow", "wide", "mute", "odd sizes"), 2.0)
+    odd_media.write_media(folder / "hollow.mkv", 50, [("pcm_s16le", "mono", [])])
+    odd_media.write_media(folder / "late.ts", 50, container="mpegts", start=3)
+    odd_media.write_media(folder / "vp9.webm", 50, codec="libvpx-vp9")
+    names = ("rotated", "narrow", "wide", "mute", "odd sizes", "hollow", "late", "vp9")
+    seconds_of = dict.fromkeys(names, 2.0)
     seconds_of |= {"carphone_pristine": 4.0, "bikes": 10.0, "bigbuckbunny": 5.28, "huge": 0.4}
     return seconds_of | {"long": 65.0, "uneven": round((times[-1] + 0.04) * 25) / 25}
 
@@ -119,6 +123,9 @@ def write_unusable_media(folder, plain):
     (folder / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(50_000))
     write_video(folder / "blind.mp4", None, sound=fixtures.make_tone()[None])
     fixtures.write_video(folder / "blink.mp4", 0.1)
+    odd_media.rename_codec(plain, folder / "unknown.mp4", b"avc1")
+    nan = odd_media.write_float_wav(folder / "nan.wav", np.full(16_000, np.nan))
+    nan.with_suffix(".txt").write_text("set blue at g nine now")
     write_video(folder / "long cut.mp4", fixtures.make_frames(1625))
     os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
     (folder / "nowhere.mp4").symlink_to("gone.mp4")
@@ -131,4 +138,6 @@ def write_unusable_media(folder, plain):
         "blind": "no video stream",
         "blink": "expected at least 0.2 s",
         "nowhere": "no such file",
+        "unknown": "found codec zzzz, which cannot be decoded here",
+        "nan": "samples that are not finite numbers",
     }

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 
 from vssflow_jax.common.errors import DISK_ERRORS, InputError
@@ -57,6 +58,31 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 `text` to `path`, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def find_existing(path: str | os.PathLike) -> pathlib.Path:
+    """The path; if it does not exist, the one whose accented letters are composed otherwise.
+
+    macOS writes é as e and an accent, other systems as one character: what exists wins.
+    """
+    path = pathlib.Path(path)
+    with contextlib.suppress(OSError):  # names too long, folders that cannot be listed
+        if not (str(path).isascii() or path.exists()):
+            return _match_parts(path)
+    return path
+
+
+def _match_parts(path: pathlib.Path) -> pathlib.Path:
+    """The path with each missing part replaced by an entry of the same normal form, if any."""
+    out = pathlib.Path(path.anchor)
+    for part in path.parts[len(out.parts) :]:
+        exact = out / part
+        if not part.isascii() and not exact.exists() and out.is_dir():
+            normal = unicodedata.normalize("NFC", part)
+            names = (n for n in os.listdir(out) if unicodedata.normalize("NFC", n) == normal)
+            exact = out / next(names, part)
+        out = exact
+    return out
 
 
 def hash_file(path: str | os.PathLike) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vssflow_jax.common.errors import DISK_ERRORS, InputError, disk_error, one_line
+from vssflow_jax.common.files import find_existing
 from vssflow_jax.config import recipes
 
 INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
@@ -89,6 +91,23 @@ class OptionalNumber(flags.ArgumentParser):
     def flag_type(self) -> str:
         """The name of the type in absl's messages."""
         return self.number.flag_type()
+
+
+class PathParser(flags.ArgumentParser):
+    """Parses the name of a file or folder: ~ is the home folder, accents match in either form."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument):
+        """The path as text; an empty one stays empty."""
+        return str(find_existing(os.path.expanduser(argument))) if argument else argument
+
+
+def define_path(name: str, default: str | None, text: str, **options) -> None:
+    """Defines a flag for a file or folder; arguments as those of `flags.DEFINE_string`."""
+    flags.DEFINE(
+        PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
+    )
 
 
 def define_config(default: str | None, text: str, values: flags.FlagValues = flags.FLAGS) -> None:

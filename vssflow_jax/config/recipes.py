@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 FOLDER = "configs"
 FLAGS = ("--config", "-config")
+PATH_FIELDS = ("--config.data.shards", "--config.codec.folder")
 
 
 def find_recipe_folder() -> Path:
@@ -55,12 +57,17 @@ def load_recipe(name: str) -> ConfigDict:
 
 
 def resolve_flags(argv: Sequence[str]) -> list[str]:
-    """Arguments with the value of `--config` replaced by the file that it means."""
+    """Arguments with the value of `--config` replaced by the file that it means.
+
+    In it and in fields that are paths, ~ is the home folder.
+    """
     out: list[str] = []
     for argument in argv:
         name, equals, value = argument.partition("=")
         if name in FLAGS and equals:
-            argument = f"{name}={find_recipe(value)}"
+            argument = f"{name}={find_recipe(os.path.expanduser(value))}"
+        elif name in PATH_FIELDS and equals:
+            argument = f"{name}={os.path.expanduser(value)}"
         elif out and out[-1] in FLAGS:
             argument = find_recipe(argument)
         out.append(argument)

@@ -18,7 +18,7 @@ from vssflow_jax.corpus import build, voices
 def define_flags() -> None:
     """The flags of the command."""
     usual = build.CorpusSettings()
-    flags.DEFINE_string("out", None, "Folder for clips and manifest.")
+    command_line.define_path("out", None, "Folder for clips and manifest.")
     flags.DEFINE_integer("clips", usual.clips, "Clips in total; the three tasks alternate.")
     flags.DEFINE_integer("seed", usual.seed, "Another seed gives other clips.", lower_bound=0)
     flags.DEFINE_string("voices", usual.voices, f"Set of voices: {', '.join(voices.SETS)}.")

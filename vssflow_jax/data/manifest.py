@@ -9,6 +9,7 @@ import os
 import pathlib
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import find_existing
 from vssflow_jax.conditions import TASKS
 
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
@@ -122,7 +123,7 @@ def _parse_row(path, header: list[str], cells: list[str], line: int) -> Manifest
         raise InputError(f"{location}, field text: empty, expected words for a {task} clip")
     for name in FILE_COLUMNS:
         if name in fields:
-            fields[name] = str(path.parent.absolute() / fields[name])
+            fields[name] = str(find_existing(path.parent.absolute() / fields[name]))
     return ManifestRow(**fields, line=line)
 
 

@@ -7,6 +7,7 @@ mono or not), or a `manifest.csv` with the columns id and audio lists them.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -84,15 +85,16 @@ def read_wave(path: Path, seconds: float) -> np.ndarray:
     if not path.stat().st_size:
         raise InputError(f"empty: {path.name} has no bytes")
     try:
-        wave = media.read_audio(path, SAMPLE_RATE)
+        sound = media.read_sound(path, SAMPLE_RATE)
     except InputError as error:
         text = str(error).replace(str(path), path.name)
         kind = "empty" if "without samples" in text else "corrupt"
         raise InputError(f"{kind}: {text}") from None
+    wave = sound.wave
+    for note in sound.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not len(wave):
         raise InputError(f"empty: {path.name} has no samples")
-    if not np.isfinite(wave).all():
-        raise InputError(f"corrupt: {path.name} has samples that are not numbers")
     duration = len(wave) / SAMPLE_RATE
     if duration < seconds - MAX_SHORTFALL:
         raise InputError(

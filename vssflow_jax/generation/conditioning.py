@@ -47,7 +47,7 @@ class RequestConditions:
       duration: seconds.
       intervals: the phonemes' times.
       spans: first and last second of each utterance.
-      warnings: about the speaking rate or a face that was not found.
+      warnings: about the speaking rate, a face that was not found, or a voice's sound.
       voices: None with one voice or none.
     """
 
@@ -103,8 +103,10 @@ def encode_request(
     if request.video is not None:
         check_rates(rates, encoder_set)
         if duration is None:
-            duration = round_to_frames(media.probe(request.video).duration)
-    embeddings = read_voices([*request.speakers, request.speaker], encoder_set)
+            duration = round_to_frames(_probe_video(request.video).duration)
+    embeddings, sound_notes = read_voices(
+        [*request.speakers, request.speaker], encoder_set, request.audio_track
+    )
     line_voices = [embeddings[file] for file in request.speakers]
     timed = align_script(request.script, duration, durations, line_voices)
     if duration is None:
@@ -112,7 +114,7 @@ def encode_request(
         check_seconds("duration", duration)
     num_frames = conditions.num_latent_frames(duration)
     record = {"phonemes": phonemes_to_frames(timed.intervals, num_frames)}
-    noise_id, warnings = "clip", list(timed.warnings)
+    noise_id, warnings = "clip", [*timed.warnings, *sound_notes]
     if request.video is not None:
         noise_id = examples.hash_media(request.video)
         visual, notes = encode_video(request, num_frames, encoder_set)
@@ -135,6 +137,14 @@ def encode_request(
     )
 
 
+def _probe_video(path: Path) -> media.MediaInfo:
+    """What a video holds that lasts as long as it should sound."""
+    info = media.probe(path)
+    if info.is_still:
+        raise InputError(f"{path}: found a still image, expected a video, or --duration beside it")
+    return info
+
+
 def encode_video(request: Request, num_frames: int, encoder_set: str) -> tuple[dict, list[str]]:
     """Conditions of the first latent frames of a request's video, and a warning without a mouth."""
     window = examples.Window(id="", start=0.0, frames=num_frames)
@@ -153,20 +163,29 @@ def select_stem(record: Mapping, names: Sequence[str]) -> dict:
 
 
 def read_voices(
-    files: Iterable[Path | None], encoder_set: str
-) -> dict[Path | None, np.ndarray | None]:
-    """The speaker embeddings of audio files; None for None."""
-    return {file: file and read_voice(file, encoder_set) for file in dict.fromkeys(files)}
+    files: Iterable[Path | None], encoder_set: str, audio_track: int | None = None
+) -> tuple[dict[Path | None, np.ndarray | None], list[str]]:
+    """The speaker embeddings of audio files, None for None; what reading them had to change."""
+    embeddings: dict[Path | None, np.ndarray | None] = {}
+    notes: list[str] = []
+    for file in dict.fromkeys(files):
+        embeddings[file] = None
+        if file is not None:
+            embeddings[file], file_notes = read_voice(file, encoder_set, audio_track)
+            notes += file_notes
+    return embeddings, notes
 
 
-def read_voice(path: str | Path, encoder_set: str) -> np.ndarray:
-    """Speaker embedding float16 [256] of a reference voice.
+def read_voice(
+    path: str | Path, encoder_set: str, audio_track: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Speaker embedding float16 [256] of a reference voice, and what reading it had to change.
 
     Raises:
       InputError: not audio, or silence.
     """
     try:
-        return examples.read_voice(path, encoder_set)
+        return examples.read_voice(path, encoder_set, audio_track)
     except InputError as error:
         raise InputError(f"--speaker={error}") from None
 

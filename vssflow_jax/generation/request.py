@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import find_existing
 from vssflow_jax.text.script import Utterance
 
 MAX_SECONDS = 3600.0  # of one clip
@@ -23,6 +24,7 @@ class Request:
       video: a media file; its own sound is not used. None: no video.
       script: the utterances; empty: no speech.
       speaker: an audio file with the voice to imitate, where an utterance names no other.
+      audio_track: which audio track of the voices' files, from 1; None: the default one of each.
       duration: seconds of sound; None: the video's, or what the script needs.
       task: "speech" leaves out what the video says about other sounds. "sound" and "joint" only
         check that video and text are there.
@@ -31,6 +33,7 @@ class Request:
     video: Path | None = None
     script: Sequence[Utterance] = ()
     speaker: Path | None = None
+    audio_track: int | None = None
     duration: float | None = None
     task: str | None = None
 
@@ -42,6 +45,7 @@ class Request:
         *,
         script: Sequence[Utterance | Mapping] | None = None,
         speaker: str | Path | None = None,
+        audio_track: int | None = None,
         task: str | None = None,
         duration: float | None = None,
         speech_start: float | None = None,
@@ -50,7 +54,8 @@ class Request:
         """The request of a caller's arguments; None where one is not specified.
 
         Args:
-          video: as in the attributes, which also describe `speaker`, `task` and `duration`.
+          video: as in the attributes, which also describe `speaker`, `audio_track`, `task` and
+            `duration`.
           text: one utterance.
           script: several utterances in place of `text`, or dictionaries of their fields.
           speech_start: seconds at which `text` starts; None: near the start.
@@ -77,6 +82,7 @@ class Request:
             video=parse_path("video", video),
             script=tuple(x if isinstance(x, Utterance) else Utterance(**x) for x in script or ()),
             speaker=parse_path("speaker", speaker),
+            audio_track=audio_track,
             duration=duration,
             task=task,
         )
@@ -111,7 +117,7 @@ def check_seconds(name: str, seconds: float | None, *, positive: bool = False) -
 
 
 def parse_path(name: str, value: object) -> Path | None:
-    """The path of a field; None for None."""
+    """The path of a field, ~ being the home folder; None for None."""
     if not isinstance(value, str | os.PathLike | None):
         raise InputError(f"--{name}: found a {type(value).__name__}, expected the path of a file")
-    return None if value is None else Path(value)
+    return None if value is None else find_existing(os.path.expanduser(value))

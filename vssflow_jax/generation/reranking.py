@@ -32,7 +32,7 @@ def rerank(outputs: Sequence[Output], request: Request, encoder_set: str) -> lis
             f"--candidates: reranking needs {error.name}, expected vssflow_jax[eval] to be "
             "installed"
         ) from None
-    voices = read_voices(request.speakers, encoder_set)
+    voices, _ = read_voices(request.speakers, encoder_set, request.audio_track)
     keys = []
     for output in outputs:
         errors, similarities = [], []

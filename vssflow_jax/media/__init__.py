@@ -5,18 +5,20 @@ from vssflow_jax.media.reading import (
     MediaInfo,
     Video,
     probe,
-    read_audio,
     read_video,
 )
+from vssflow_jax.media.sound import Sound, read_audio, read_sound
 from vssflow_jax.media.writing import mux, to_int16, write_video, write_wav
 
 __all__ = [
     "FrameReader",
     "MediaInfo",
+    "Sound",
     "Video",
     "mux",
     "probe",
     "read_audio",
+    "read_sound",
     "read_video",
     "to_int16",
     "write_video",

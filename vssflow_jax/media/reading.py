@@ -1,15 +1,17 @@
-"""Media files to arrays, by PyAV: what a file holds, its frames, its sound.
+"""Media files to arrays, by PyAV: which streams a file has, how long they last, their frames.
 
 Time 0 of a file is its first video frame (its first sound, in a file without video), so that
-frames and samples that are read separately share one clock.
+frames and samples that are read separately share one clock. `media.sound` reads the samples.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
+import mmap
 import os
 import pathlib
 import re
@@ -18,14 +20,22 @@ from collections.abc import Iterable, Iterator
 import av
 import av.logging
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.conditions import SAMPLE_RATE
 
 SINGLE_THREAD_PIXELS = 640 * 480  # frames of up to this many decode faster on one thread
 MAX_MISSING = 0.1  # share of a stream that may be missing at its end before it counts as truncated
 TIME_TOLERANCE = 5e-4  # seconds; times closer than this are the same
+MAX_STEP_BACK = 0.5  # seconds; a clock that goes back further was restarted (joined recordings)
+SEEK_MARGIN = 10.0  # seconds before the wanted one to seek to where the format is inexact
+MAX_GAP = 3600.0  # seconds between two frames; a longer gap is a damaged time
+
+# Formats that name other files or addresses, and text that FFmpeg shows as pictures.
+REFUSED_FORMATS = {"hls", "dash", "concat", "sdp", "rtsp", "webm_dash_manifest", "imf", "tty"}
+# No protocol but files; names with % are no patterns for series of pictures.
+OPEN_OPTIONS = {"protocol_whitelist": "file", "pattern_type": "none"}
 
 # FFmpeg's messages are discarded: InputError reports broken files. Any level but None would also
 # call Python from decoder threads, which can deadlock with a stream that is being closed.
@@ -34,7 +44,16 @@ av.logging.set_level(None)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """What a video file's header declares: seconds, frames a second, pixels, frame count."""
+    """What a video file holds.
+
+    Attributes:
+      duration: seconds of the video stream.
+      fps: frames a second, on average.
+      width, height: square pixels, before any rotation.
+      frames: number of frames.
+      has_audio: whether the audio track has any data.
+      is_still: whether it is one picture (PNG, JPEG and the like).
+    """
 
     duration: float
     fps: float
@@ -42,6 +61,7 @@ class MediaInfo:
     height: int
     frames: int
     has_audio: bool
+    is_still: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,29 +93,50 @@ def open_media(path: str | os.PathLike) -> Iterator[av.container.InputContainer]
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty, expected a media file")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(f"file:{path}", options=OPEN_OPTIONS, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(
             f"{path}: found no permission to read it, expected a media file"
         ) from error
     except (av.error.FFmpegError, ValueError) as error:
         raise InputError(
-            f"{path}: not a media file that can be read, or truncated ({_describe(error)}), "
+            f"{path}: not a media file that can be read, or truncated ({describe(error)}), "
             "expected video or audio such as mp4, mkv, wav"
         ) from error
     with container:
+        refused = REFUSED_FORMATS & set(container.format.name.split(","))
+        if refused:
+            raise InputError(
+                f"{path}: found a {refused.pop()} file, expected video or audio such as mp4, mkv, "
+                "wav"
+            )
         yield container
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
+    """FFmpeg's reason in words."""
     return getattr(error, "strerror", None) or str(error)
 
 
+# ---- streams ------------------------------------------------------------------------------
+
+
+def find_video_stream(container):
+    """The first video stream that is no cover picture; None without one."""
+    streams = container.streams.video
+    return next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
+
+
 def select_video_stream(container, path):
-    """The first video stream. Raises InputError if there is none, or one without frames."""
-    if not container.streams.video:
-        raise InputError(f"{path}: found no video stream, expected a video")
-    stream = container.streams.video[0]
+    """The first video stream that is no cover picture, ready to be decoded.
+
+    Raises InputError if there is none, one without frames or one without a decoder.
+    """
+    stream = find_video_stream(container)
+    if stream is None:
+        cover = "a cover picture and " if container.streams.video else ""
+        raise InputError(f"{path}: found {cover}no video stream, expected a video")
+    check_decoder(stream, path)
     if not (stream.codec_context.width and stream.codec_context.height):
         raise InputError(f"{path}: found a video stream without frames, expected a video")
     is_small = stream.codec_context.width * stream.codec_context.height <= SINGLE_THREAD_PIXELS
@@ -105,30 +146,187 @@ def select_video_stream(container, path):
     return stream
 
 
+def select_audio_stream(container, path, track: int | None = None):
+    """An audio track: number `track` from 1, else the file's default one; None without any.
+
+    Raises InputError if the file has fewer tracks.
+    """
+    streams = container.streams.audio
+    if track is not None:
+        if not 1 <= track <= len(streams):
+            raise InputError(
+                f"{path}: found {len(streams)} audio tracks, expected number {track} among them "
+                "(--audio_track)"
+            )
+        return streams[track - 1]
+    default = (stream for stream in streams if stream.disposition & Disposition.default)
+    return next(default, streams[0] if streams else None)
+
+
+def check_decoder(stream, path) -> None:
+    """Raises InputError for a stream whose codec cannot be decoded here."""
+    if stream.codec_context is None:
+        raise InputError(
+            f"{path}: stream {stream.index} ({stream.type}): found codec "
+            f"{_find_codec_tag(path, stream.index) or 'of unknown name'}, which cannot be decoded "
+            f"here, expected one such as {'H.264' if stream.type == 'video' else 'AAC'}"
+        )
+
+
+def _find_codec_tag(path: str | os.PathLike, index: int) -> str:
+    """The four characters by which an mp4 or mov file names a stream's codec; else empty."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = -1
+        for _ in range(index + 1):  # one table of codecs (stsd) a stream
+            place = data.find(b"stsd", place + 1)
+            if place < 0:
+                return ""
+        return "".join(
+            c for c in data[place + 16 : place + 20].decode("latin-1") if c.isprintable()
+        )
+
+
 def _find_frame_rate(stream) -> float:
     return float(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
 
 
-def measure_duration(container, stream) -> float:
-    """Seconds of a stream: by its header or its tag (Matroska), else by looking at its packets.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StreamTimes:
+    """When a stream begins and how long it lasts.
 
-    The container's own duration is that of its longest stream, which may be another one.
+    Attributes:
+      start: seconds of the first frame on the file's own clock.
+      duration: seconds from there to the end of the last frame.
+      frames: number of frames.
+      has_times: whether every frame has a time to show it.
+      is_steady: whether the times never restart, so that one can seek.
     """
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
+
+    start: float
+    duration: float
+    frames: int
+    has_times: bool = True
+    is_steady: bool = True
+
+
+def measure_times(container, stream, path: str | os.PathLike) -> StreamTimes:
+    """When a stream begins and how long it lasts.
+
+    The sample table of mp4 and mov files says it. Other headers may only estimate, so that the
+    packets are looked at; where these have no times (raw H.264), frames are decoded and counted.
+    A header that declares more than there is wins: the file is truncated. The container's own
+    duration is that of its longest stream, which may be another one.
+    """
+    if "mp4" in container.format.name and stream.duration and stream.frames:
+        return StreamTimes(
+            start=find_start(stream),
+            duration=float(stream.duration * stream.time_base),
+            frames=stream.frames,
+        )
+    status = os.stat(path)
+    return _measure_packets(
+        os.fspath(path), status.st_size, status.st_mtime_ns, stream.index, _declared_end(stream)
+    )
+
+
+def _declared_end(stream) -> float:
+    """Seconds on the file's clock at which a stream ends by its tag (Matroska) or AVI header."""
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-    if tag and float(tag[3]) + int(tag[1]) + int(tag[2]):
-        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - find_start(stream)
-    with av.open(container.name, metadata_errors="replace") as copy:
-        packets = [p for p in _demux(copy, copy.streams[stream.index]) if p.pts is not None]
-        ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in packets]
-    return max(ends) - find_start(stream) if ends else 0.0
+    if tag:
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+    if stream.container.format.name == "avi" and stream.duration:
+        return float(stream.duration * stream.time_base)
+    return 0.0
 
 
-def _demux(container, stream) -> Iterator[av.Packet]:
+@functools.lru_cache(maxsize=64)  # each window of a long clip asks again
+def _measure_packets(path, size, modified, index, declared_end: float) -> StreamTimes:
+    """The times of a stream by its packets; `size` and `modified` identify the file's content."""
+    clock, frames, has_times, start, end = SteadyClock(path), 0, True, math.inf, 0.0
+    with open_media(path) as container:
+        stream = container.streams[index]
+        period = 1 / _find_frame_rate(stream) if stream.type == "video" else 0.0
+        for packet in demux(container, stream):
+            if not packet.size:
+                continue
+            shown = packet.dts if packet.pts is None else packet.pts
+            frames += 1
+            has_times &= packet.pts is not None
+            if shown is None:
+                continue
+            length = float((packet.duration or 0) * packet.time_base) or period
+            decoded = shown if packet.dts is None else packet.dts
+            shift = clock.advance(float(decoded * packet.time_base), length)
+            time = float(shown * packet.time_base) + shift
+            if not math.isinf(start):
+                check_gap(path, time - end)
+            start, end = min(start, time), max(end, time + length)
+    if not frames:
+        return StreamTimes(start=0.0, duration=0.0, frames=0)
+    if math.isinf(start) and period:
+        frames = _count_decoded(path, index)
+        return StreamTimes(
+            start=0.0, duration=frames * period, frames=frames, has_times=False, is_steady=False
+        )
+    start = 0.0 if math.isinf(start) else start
+    return StreamTimes(
+        start=start,
+        duration=max(end, declared_end) - start,
+        frames=frames,
+        has_times=has_times,
+        is_steady=not clock.shift,
+    )
+
+
+class SteadyClock:
+    """Times of a stream that never restart: after a step back the clock goes on where it was.
+
+    Recordings that were joined (`cat a.ts b.ts`) start again at their first time.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path, self.shift, self.end = path, 0.0, -math.inf
+
+    def advance(self, time: float, length: float) -> float:
+        """The shift of a frame at `time` that lasts `length` seconds.
+
+        Raises InputError for a gap longer than MAX_GAP.
+        """
+        if time + self.shift < self.end - MAX_STEP_BACK:
+            self.shift = self.end - time
+        if not math.isinf(self.end):
+            check_gap(self.path, time + self.shift - self.end)
+        self.end = max(self.end, time + self.shift + length)
+        return self.shift
+
+
+def check_gap(path: str | os.PathLike, seconds: float) -> None:
+    """Raises InputError for a gap between two frames that no recording has."""
+    if seconds > MAX_GAP:
+        raise InputError(
+            f"{path}: found a gap of {seconds:.0f} s in the times of its frames, expected at most "
+            f"{MAX_GAP:g} s"
+        )
+
+
+def _count_decoded(path: str, index: int) -> int:
+    with open_media(path) as container:
+        stream = container.streams[index]
+        check_decoder(stream, path)
+        stream.thread_type = "AUTO"
+        return sum(1 for _ in _decode(container, stream, path))
+
+
+def demux(container, stream) -> Iterator[av.Packet]:
     """Packets up to the end or to where the file breaks off."""
     with contextlib.suppress(av.error.InvalidDataError):
         yield from container.demux(stream)
+
+
+def has_packets(path: str | os.PathLike, index: int) -> bool:
+    """Whether a stream has any data."""
+    with open_media(path) as container:
+        return any(packet.size for packet in demux(container, container.streams[index]))
 
 
 def find_start(stream) -> float:
@@ -136,27 +334,36 @@ def find_start(stream) -> float:
     return float((stream.start_time or 0) * stream.time_base)
 
 
-def probe(path: str | os.PathLike) -> MediaInfo:
-    """What the container of a video declares.
+def probe(path: str | os.PathLike, audio_track: int | None = None) -> MediaInfo:
+    """What a video file holds.
 
-    Raises InputError for a missing file, a file that is not media, and a video without frames.
-    A truncated file with a complete header passes here and fails in `read_video`.
+    Raises InputError for a missing file, a file that is not media, a video without frames or
+    without a decoder, and fewer than `audio_track` audio tracks. A truncated file with a complete
+    header passes here and fails in `read_video`.
     """
     with open_media(path) as container:
         stream = select_video_stream(container, path)
-        duration, fps = measure_duration(container, stream), _find_frame_rate(stream)
-        num_frames = stream.frames or round(duration * fps)
+        times, fps = measure_times(container, stream, path), _find_frame_rate(stream)
+        num_frames = times.frames or round(times.duration * fps)
         if not num_frames:
             raise InputError(f"{path}: found a video stream with 0 frames, expected a video")
+        audio = select_audio_stream(container, path, audio_track)
         width, height = _displayed_size(stream)
         return MediaInfo(
-            duration=duration,
+            duration=times.duration,
             fps=fps,
             width=width,
             height=height,
             frames=num_frames,
-            has_audio=bool(container.streams.audio),
+            has_audio=audio is not None and (audio.frames > 0 or has_packets(path, audio.index)),
+            is_still=num_frames == 1 and _holds_pictures(container),
         )
+
+
+def _holds_pictures(container) -> bool:
+    """Whether the format is one of pictures, such as PNG or GIF."""
+    name = container.format.name
+    return name.endswith("_pipe") or name in ("image2", "gif", "apng", "jpegxl_anim", "ico")
 
 
 def _displayed_size(stream) -> tuple[int, int]:
@@ -175,23 +382,26 @@ def _target_size(stream, max_side: int | None) -> tuple[int, int]:
 def _decode(container, stream, path) -> Iterator[av.VideoFrame]:
     """Frames in order of time, without those of damaged packets; `FrameReader` counts losses."""
     try:
-        for packet in _demux(container, stream):
+        for packet in demux(container, stream):
             with contextlib.suppress(av.error.InvalidDataError):
                 yield from packet.decode()
     except av.error.FFmpegError as error:
         raise InputError(
-            f"{path}: cannot be decoded ({_describe(error)}), expected a video"
+            f"{path}: cannot be decoded ({describe(error)}), expected a video"
         ) from error
 
 
 def _add_times(
-    frames: Iterable[av.VideoFrame], stream
+    frames: Iterable[av.VideoFrame], stream, times: StreamTimes, path
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame), seconds from the first picture."""
-    origin, period, end = find_start(stream), 1 / _find_frame_rate(stream), 0.0
+    period, end, clock = 1 / _find_frame_rate(stream), 0.0, SteadyClock(path)
     for frame in frames:
-        start = end if frame.pts is None else float(frame.pts * frame.time_base) - origin
+        start = end
         length = float(frame.duration * frame.time_base) if frame.duration else period
+        if frame.pts is not None and times.has_times:
+            time = float(frame.pts * frame.time_base) - times.start
+            start = time + clock.advance(time, length)
         end = start + length
         yield start, end, frame
 
@@ -296,14 +506,13 @@ class FrameReader:
         last, yielded = None, 0
         with open_media(self.path) as container:
             stream = select_video_stream(container, self.path)
-            declared, fps = measure_duration(container, stream), _find_frame_rate(stream)
+            times, fps = measure_times(container, stream, self.path), _find_frame_rate(stream)
             resampler = _Resampler(stream, self.start, self.stop, self.rate, self.max_side)
-            if self.start > 0:
-                with contextlib.suppress(av.error.FFmpegError):  # without it, all is decoded
-                    offset = round((self.start + find_start(stream)) / stream.time_base)
-                    container.seek(offset, stream=stream, backward=True)
-            total = self._count_frames(declared or math.inf)
-            timed = _add_times(_decode(container, stream, self.path), stream)
+            total = self._count_frames(times.duration or math.inf)
+            offset = self._find_seek_offset(stream, times)
+            if offset is not None:  # without one, all is decoded
+                container.seek(offset, stream=stream, backward=True)
+            timed = _add_times(_decode(container, stream, self.path), stream, times, self.path)
             for frame in resampler.resample(timed):
                 if last is not None and yielded < total:
                     yield last
@@ -312,11 +521,31 @@ class FrameReader:
         if last is None:
             after = f" after {self.start:g} s" if self.start else ""
             raise InputError(f"{self.path}: found no video frames{after}, expected a video")
-        end = min(self.stop, declared) if declared else resampler.end
+        end = min(self.stop, times.duration) if times.duration else resampler.end
         self.duration = end - self.start
         decoded_seconds = resampler.end - self.start
         self._check_complete(decoded_seconds, resampler.count, round(self.duration * fps))
         yield from itertools.repeat(last, self._count_frames(end) - yielded)
+
+    def _find_seek_offset(self, stream, times: StreamTimes) -> int | None:
+        """Where to seek to, in the stream's units, for a key frame before the start.
+
+        Formats without an index may end up too late, which the first frame there shows.
+        """
+        if self.start <= 0 or not (times.has_times and times.is_steady):
+            return None
+        for margin in (0.0, SEEK_MARGIN):
+            offset = round((max(self.start - margin, 0.0) + times.start) / stream.time_base)
+            with open_media(self.path) as trial, contextlib.suppress(av.error.FFmpegError):
+                copy = select_video_stream(trial, self.path)
+                trial.seek(offset, stream=copy, backward=True)
+                if "mp4" in trial.format.name:
+                    return offset
+                timed = _add_times(_decode(trial, copy, self.path), copy, times, self.path)
+                first = next(timed, None)
+                if first is not None and first[0] <= self.start + TIME_TOLERANCE:
+                    return offset
+        return None
 
     def _count_frames(self, end: float) -> float:
         """Frames up to a second of the file; infinite for an infinite one."""
@@ -340,66 +569,3 @@ def read_video(
     reader = FrameReader(path, rate, max_side, **span)
     frames = np.stack(list(reader))
     return Video(frames=frames, rate=rate, duration=reader.duration, scale=reader.scale)
-
-
-def read_audio(
-    path: str | os.PathLike,
-    sample_rate: int = SAMPLE_RATE,
-    *,
-    start: float = 0.0,
-    seconds: float | None = None,
-) -> np.ndarray:
-    """Reads the sound of a media file: float32 [n], mono, within [-1, 1].
-
-    Sample 0 is at the time of the first video frame (if there is video) plus `start` seconds;
-    sound that begins later is preceded by silence. Gaps inside the track are closed.
-
-    Raises InputError for a missing file, one that is not media, and one without sound.
-    """
-    with open_media(path) as container:
-        if not container.streams.audio:
-            raise InputError(f"{path}: found no audio stream, expected sound")
-        stream = container.streams.audio[0]
-        origin = (
-            find_start(container.streams.video[0])
-            if container.streams.video
-            else find_start(stream)
-        )
-        stop = None if seconds is None else start + seconds
-        declared = float(stream.duration * stream.time_base) if stream.duration else np.inf
-        first, chunks = _decode_samples(container, stream, path, sample_rate, origin, stop)
-    if not chunks:
-        raise InputError(f"{path}: found an audio stream without samples, expected sound")
-    wave = np.concatenate(chunks)
-    if len(wave) > declared * sample_rate:  # a codec pads its last block
-        wave = wave[: round(declared * sample_rate)]
-    skip = round((start + origin - first) * sample_rate)
-    wave = wave[skip:] if skip >= 0 else np.concatenate([np.zeros(-skip, np.float32), wave])
-    wave = wave[: None if seconds is None else round(seconds * sample_rate)]
-    return np.clip(wave, -1, 1)
-
-
-def _decode_samples(
-    container, stream, path, sample_rate, origin, stop
-) -> tuple[float, list[np.ndarray]]:
-    """The time of the first sample in seconds, and the track in pieces up to time `stop`."""
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
-    first, chunks, is_done = None, [], False
-    try:
-        for packet in container.demux(stream):
-            with contextlib.suppress(av.error.InvalidDataError):
-                for frame in packet.decode():
-                    time = frame.time if frame.time is not None else 0.0
-                    first = time if first is None else first
-                    is_done = stop is not None and time - origin > stop
-                    chunks += [part.to_ndarray()[0] for part in resampler.resample(frame)]
-            if is_done:
-                break
-        chunks += [part.to_ndarray()[0] for part in resampler.resample(None)]
-    except av.error.InvalidDataError:
-        pass  # a truncated end: keep what was decoded
-    except av.error.FFmpegError as error:
-        raise InputError(
-            f"{path}: cannot be decoded ({_describe(error)}), expected sound"
-        ) from error
-    return first or 0.0, chunks

@@ -127,7 +127,7 @@ def mux(
     """
     with reading.open_media(video_path) as source:
         template = reading.select_video_stream(source, video_path)
-        length = round(reading.measure_duration(source, template) * sample_rate)
+        length = round(reading.measure_times(source, template, video_path).duration * sample_rate)
         wave = to_int16(wave)[:length]
         wave = np.pad(wave, (0, length - len(wave)))
         with _open_output(out_path) as container:

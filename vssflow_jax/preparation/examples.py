@@ -26,6 +26,8 @@ MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded aga
 REFERENCE_SECONDS = 30.0  # of a reference voice that are encoded
 FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
+SOUND_NOTES = "sound_notes"  # field of a record's meta: what reading its sound had to change
+MAX_UNSEEN = 0.1  # seconds of sound after the end of a video that are left out without a note
 # Values of the field `times` of a record's meta: the source of the phonemes' times.
 TIMES_FROM_FILE, TIMES_FROM_ALIGNER, TIMES_PREDICTED = "given", "heard", "predicted"
 
@@ -42,6 +44,7 @@ class ExampleSettings:
       durations: mean seconds by phoneme, for texts without an alignment; a DurationModel with a
         tokenizer turns texts into subwords instead of phonemes.
       locate_mouth: track the lips of speakers whose annotation does not say where they are.
+      audio_track: which audio track of a file is read, from 1; None: the file's default one.
     """
 
     max_seconds: float = 10.0
@@ -49,6 +52,7 @@ class ExampleSettings:
     encoder_set: str = "built-in"
     durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
     locate_mouth: bool = True
+    audio_track: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,10 +99,11 @@ def make_records(
     """
     if row.problem:
         raise InputError(row.problem)
-    info = media.probe(row.video) if row.video else None
-    wave = _read_wave(row, info)
+    info = _probe_video(row, settings) if row.video else None
+    wave, sound_notes = _read_wave(row, info, settings)
     duration = info.duration if info else len(wave) / SAMPLE_RATE
-    voice = _encode_row_voice(row, wave, settings)
+    voice, voice_notes = _encode_row_voice(row, wave, settings)
+    notes = [*sound_notes, *voice_notes]
     media_hash = hash_media(row.video or row.audio)
     for window in _plan_windows(row, duration, wave, settings):
         window_row = row
@@ -106,6 +111,7 @@ def make_records(
             task = row.task if window.words else "sound"
             window_row = dataclasses.replace(row, text=window.words or None, task=task)
         record, meta = {}, _make_meta(window_row, annotation, window)
+        meta |= {SOUND_NOTES: notes} if notes else {}
         sound = None if wave is None else _cut_wave(wave, window)
         if sound is not None:
             record[WAVE] = media.to_int16(sound)
@@ -218,11 +224,28 @@ def _plan_text_windows(
 # ---- sound and voice ------------------------------------------------------------------------
 
 
-def _read_wave(row: ManifestRow, info: media.MediaInfo | None) -> np.ndarray | None:
-    """The clip's sound, float32 [n]; None if it has none."""
-    if row.audio:
-        return media.read_audio(row.audio)
-    return media.read_audio(row.video) if info.has_audio else None
+def _probe_video(row: ManifestRow, settings: ExampleSettings) -> media.MediaInfo:
+    info = media.probe(row.video, None if row.audio else settings.audio_track)
+    if info.is_still:
+        raise InputError(f"{row.video}: found a still image, expected a video")
+    return info
+
+
+def _read_wave(
+    row: ManifestRow, info: media.MediaInfo | None, settings: ExampleSettings
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The clip's sound, float32 [n] or None without any, and what reading it had to change."""
+    path = row.audio or (row.video if info.has_audio else None)
+    if path is None:
+        return None, ()
+    sound = media.read_sound(path, track=settings.audio_track)
+    notes, seconds = sound.notes, len(sound.wave) / SAMPLE_RATE
+    if info is not None and seconds > info.duration + MAX_UNSEEN:
+        notes += (
+            f"{path}: found {seconds:.2f} s of sound and {info.duration:.2f} s of video: the rest "
+            "of the sound is left out",
+        )
+    return sound.wave, notes
 
 
 def _cut_wave(wave: np.ndarray, window: Window) -> np.ndarray:
@@ -234,41 +257,46 @@ def _cut_wave(wave: np.ndarray, window: Window) -> np.ndarray:
 
 def _encode_row_voice(
     row: ManifestRow, wave: np.ndarray | None, settings: ExampleSettings
-) -> np.ndarray | None:
-    """Speaker embedding of the reference, else of the clip's own sound if somebody speaks.
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Speaker embedding of the reference, else of the clip's own sound if somebody speaks; notes.
 
     None if the set has no encoder for voices.
     """
     if row.speaker_audio:
-        return _encode_voice_cached(row.speaker_audio, settings.encoder_set)
+        return _encode_voice_cached(row.speaker_audio, settings.encoder_set, settings.audio_track)
     if wave is None or row.task == "sound":
-        return None
+        return None, ()
     features = registry.encode_example(speaker_wave=wave, encoder_set=settings.encoder_set)
-    return features.get("speaker")
+    return features.get("speaker"), ()
 
 
-def read_voice(path: str | os.PathLike, encoder_set: str = "built-in") -> np.ndarray:
-    """Speaker embedding float16 [256] of a media file.
+def read_voice(
+    path: str | os.PathLike, encoder_set: str = "built-in", audio_track: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Speaker embedding float16 [256] of a media file, and what reading it had to change.
 
     Raises:
       InputError: names the file if it is silent, or if the set has no encoder for voices.
     """
-    voice = _encode_voice(path, encoder_set)
+    voice, notes = _encode_voice(path, encoder_set, audio_track)
     if voice is None:
         raise InputError(
             f"{path}: found encoders ({encoder_set}) without one for voices, "
             "expected speaker=built-in, speaker=bundled or speaker=published among them"
         )
-    return voice
+    return voice, notes
 
 
-def _encode_voice(path: str | os.PathLike, encoder_set: str) -> np.ndarray | None:
-    """Speaker embedding of a media file; None if the set has no encoder for voices."""
-    wave = media.read_audio(path, seconds=REFERENCE_SECONDS)
+def _encode_voice(
+    path: str | os.PathLike, encoder_set: str, audio_track: int | None
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """As `read_voice`; None if the set has no encoder for voices."""
+    sound = media.read_sound(path, seconds=REFERENCE_SECONDS, track=audio_track)
     try:
-        return registry.encode_example(speaker_wave=wave, encoder_set=encoder_set).get("speaker")
+        features = registry.encode_example(speaker_wave=sound.wave, encoder_set=encoder_set)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return features.get("speaker"), sound.notes
 
 
 _encode_voice_cached = functools.lru_cache(maxsize=64)(_encode_voice)  # rows share voices

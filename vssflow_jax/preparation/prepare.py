@@ -54,6 +54,7 @@ class PrepareOptions:
       valid: share of a folder's clips for validation.
       test: share of a folder's clips for tests.
       time_limit: seconds after which a clip is given up.
+      audio_track: which audio track of a file is read, from 1; None: the file's default one.
       beam: options of Apache Beam, which then does the work instead of local processes.
       progress: show a bar and what was skipped.
 
@@ -69,6 +70,7 @@ class PrepareOptions:
     valid: float = folders.VALID_SHARE
     test: float = folders.TEST_SHARE
     time_limit: float = 600.0
+    audio_track: int | None = None
     beam: Sequence[str] | None = None
     progress: bool = True
 
@@ -116,6 +118,7 @@ def prepare(
         overlap=float(options.overlap),
         encoder_set=options.encoder_set,
         durations=DurationModel(durations, subwords.read_tokenizer(source)),
+        audio_track=options.audio_track,
     )
     jobs = list(shard_jobs.plan_jobs(rows, annotations, settings, out, options.clips_per_shard))
     with Locks(out / LOCKS) as locks:
@@ -255,6 +258,7 @@ def _describe(summaries: Sequence[dict], settings: ExampleSettings) -> dict:
             for name in manifests.SPLITS
         },
         "skipped": sum(len(s["skipped"]) for s in summaries),
+        "notes": {name: notes for s in summaries for name, notes in s["notes"].items()},
         "statistics": settings.durations.statistics | {"encoders": settings.encoder_set},
         "hash": shards.hash_dataset([s["sha256"] for s in summaries if s["clips"]], features),
     }
@@ -296,6 +300,14 @@ def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
         print(
             f"note: {num_silent} of {counts['train']} clips in train have no sound: training "
             "skips them",
+            file=sys.stderr,
+        )
+    for name, notes in itertools.islice(info["notes"].items(), MAX_LISTED):
+        print(f"note: {name}: {'; '.join(notes)}", file=sys.stderr)
+    if len(info["notes"]) > MAX_LISTED:
+        print(
+            f"note: {len(info['notes'])} clips have notes on their sound, listed in "
+            f"{out / shards.DATASET}",
             file=sys.stderr,
         )
     if not info["skipped"]:

@@ -25,11 +25,11 @@ from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
 from vssflow_jax.features import face_mesh, face_tracking
 from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.preparation.examples import ExampleSettings, make_records
+from vssflow_jax.preparation.examples import SOUND_NOTES, ExampleSettings, make_records
 from vssflow_jax.text import aligner
 
 SHARD_ENDING = ".array_record"
-CONTENT_VERSION = 3  # of what `make_records` makes of a row; a new number makes all shards anew
+CONTENT_VERSION = 4  # of what `make_records` makes of a row; a new number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def _hash_inputs(
         [dataclasses.asdict(row) | {"line": 0} for row in rows],
         [[_stamp(getattr(row, column)) for column in FILE_COLUMNS] for row in rows],
         annotations,
-        [settings.max_seconds, settings.overlap, CONTENT_VERSION],
+        [settings.max_seconds, settings.overlap, settings.audio_track, CONTENT_VERSION],
         shards.describe_features(select_encoders(settings.encoder_set)),
         dict(settings.durations) if predicts_times else {},
         getattr(settings.durations, "tokenizer_hash", ""),
@@ -136,6 +136,7 @@ class EncodedRecord:
     task: str
     seconds: float
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +162,7 @@ def encode_row(
                 task=record[shards.META]["task"],
                 seconds=record[shards.META]["duration"],
                 missing=tuple(name for name in names if name not in record),
+                notes=tuple(record[shards.META].get(SOUND_NOTES, ())),
             )
     except InputError as error:
         yield SkippedRow(errors.one_line(error))
@@ -225,6 +227,7 @@ class PreparationCounts:
       missing: records without a modality, by its name.
       silent: numbers of the records without sound.
       skipped: rows of skipped.csv.
+      notes: what reading the sound of a row had to change, by the row's id.
       examples: records of the shard.
       row_examples: records of the current row.
     """
@@ -234,11 +237,14 @@ class PreparationCounts:
     missing: dict[str, int] = dataclasses.field(default_factory=collections.Counter)
     silent: list[int] = dataclasses.field(default_factory=list)
     skipped: list[dict] = dataclasses.field(default_factory=list)
+    notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     examples: int = 0
     row_examples: int = 0
 
-    def add(self, record: EncodedRecord) -> None:
-        """Counts a record."""
+    def add(self, row: ManifestRow, record: EncodedRecord) -> None:
+        """Counts a record of a row."""
+        if record.notes:
+            self.notes[row.id] = list(record.notes)
         self.rows.setdefault(record.task, []).append(self.examples)
         self.seconds[record.task] += record.seconds
         self.missing.update(record.missing)
@@ -262,6 +268,7 @@ class PreparationCounts:
             "missing": dict(sorted(self.missing.items())),
             "silent": self.silent,
             "skipped": self.skipped,
+            "notes": self.notes,
         }
 
 
@@ -272,7 +279,7 @@ def _write_shard(job: ShardJob, results: Iterable) -> Iterator[pathlib.Path]:
         for (_, row), result in results:
             if isinstance(result, EncodedRecord):
                 write(result.data)
-                counts.add(result)
+                counts.add(row, result)
             elif isinstance(result, SkippedRow):
                 counts.skip(row, result.reason)
             else:  # the end of a row

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import find_existing
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
 
 COLUMNS = ("start", "end", "text", "speaker")
@@ -103,7 +104,7 @@ def _parse_utterance(location: str, row: Mapping, folder: Path) -> Utterance:
         text=row["text"],
         start=_parse_seconds(location, "start", row.get("start")),
         end=_parse_seconds(location, "end", row.get("end")),
-        speaker=folder / voice if voice else None,
+        speaker=find_existing(folder / os.path.expanduser(voice)) if voice else None,
         location=location,
     )
 

@@ -142,8 +142,10 @@ def read_transcripts(manifest: str | pathlib.Path) -> list[str]:
 
 def define_flags() -> None:
     """The flags of this command."""
-    flags.DEFINE_string("manifest", None, "Manifest with the transcripts.", required=True)
-    flags.DEFINE_string("out", None, f"Folder for {MODEL_FILE}: the manifest's.", required=True)
+    command_line.define_path("manifest", None, "Manifest with the transcripts.", required=True)
+    command_line.define_path(
+        "out", None, f"Folder for {MODEL_FILE}: the manifest's.", required=True
+    )
     flags.DEFINE_integer("vocabulary", 120, f"Most subwords, up to {MAX_VOCABULARY}.")
 
 

@@ -1,0 +1,190 @@
+"""Streams of unusual files: which one is read, and how long it lasts."""
+
+import unicodedata
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from helpers import fixtures, odd_media
+from helpers.odd_media import RATE, split_chunks, write_media
+
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import find_existing
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("raw.h264", {"container": "h264"}),
+        ("raw.m4v", {"container": "m4v", "codec": "mpeg4"}),
+        ("raw.mjpeg", {"container": "mjpeg", "codec": "mjpeg", "pixels": "yuvj420p"}),
+        ("vp9.webm", {"codec": "libvpx-vp9"}),
+        ("av1.mp4", {"codec": "libsvtav1", "size": (64, 64)}),
+        ("animation.gif", {"codec": "gif", "pixels": "rgb8"}),
+        ("old.wmv", {"codec": "wmv2", "container": "asf"}),
+        ("old.avi", {"codec": "mpeg4"}),
+        ("flash.flv", {}),
+        ("late.ts", {"container": "mpegts", "start": 3}),
+        ("late.mkv", {"start": 90_000}),
+        ("fragments.mp4", {"muxing": {"movflags": "frag_keyframe+empty_moov"}}),
+        ("live.webm", {"codec": "libvpx-vp9", "muxing": {"live": "1"}}),
+    ],
+)
+def test_the_length_is_that_of_the_frames(folder, name, settings):
+    path = write_media(folder / name, **settings)
+    info = media.probe(path)
+    assert info.duration == pytest.approx(2.0, abs=0.021) and info.frames == 50
+    assert media.read_video(path).frames.shape[0] == 50
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.h264", "a.mkv", "a.avi", "a.webm"])
+def test_a_span_is_a_part_of_the_frames(folder, name):
+    container = {"ts": "mpegts", "h264": "h264"}.get(name.partition(".")[2])
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    path = write_media(folder / f"span_{name}", 100, container=container, codec=codec)
+    frames = media.read_video(path).frames
+    span = media.read_video(path, start=2.4, seconds=0.8)
+    np.testing.assert_array_equal(span.frames, frames[60:80])
+
+
+def test_joined_recordings_last_as_long_as_both(folder):
+    track = ("aac", "mono", split_chunks(odd_media.make_click(2.0, [1.0]), size=1024))
+    part = write_media(folder / "part.ts", 50, [track], "mpegts").read_bytes()
+    joined = folder / "joined.ts"
+    joined.write_bytes(part + part)
+    assert media.probe(joined).duration == pytest.approx(4.0, abs=0.1)
+    frames = media.read_video(joined).frames
+    assert np.abs(frames[20].astype(int) - frames[70]).mean() < 3
+    assert odd_media.find_clicks(media.read_audio(joined)) == pytest.approx([1.0, 3.0], abs=0.15)
+
+
+def test_a_gap_of_hours_is_refused(folder):
+    path = folder / "hours.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number, picture in enumerate(fixtures.make_frames(4)):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = number + 250_000 * (number > 2), Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with pytest.raises(InputError, match=r"hours\.mkv: found a gap of \d+ s"):
+        media.probe(path)
+
+
+def test_a_codec_without_decoder_is_named(folder):
+    video = odd_media.rename_codec(write_media(folder / "v.mp4"), folder / "unknown.mp4", b"avc1")
+    for read in (media.probe, media.read_video):
+        with pytest.raises(InputError, match=r"unknown\.mp4: stream 0 \(video\): found codec zzzz"):
+            read(video)
+    track = ("pcm_s16le", "mono", split_chunks(fixtures.make_tone()))
+    sound = write_media(folder / "s.mov", 50, [track])
+    sound = odd_media.rename_codec(sound, folder / "unknown_sound.mp4", b"sowt")
+    assert media.probe(sound).frames == 50
+    with pytest.raises(
+        InputError, match=r"unknown_sound\.mp4: stream 1 \(audio\): found codec zzz"
+    ):
+        media.read_audio(sound)
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_a_track_without_packets_is_no_sound(folder, container):
+    codec = "aac" if container == "mp4" else "pcm_s16le"
+    path = write_media(folder / f"hollow.{container}", 50, [(codec, "mono", [])], container)
+    assert not media.probe(path).has_audio
+    with pytest.raises(InputError, match=r"without samples|no audio stream"):
+        media.read_audio(path)
+
+
+def write_picture(path, codec, pixels):
+    return write_media(path, 1, container="image2", codec=codec, pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [("a.png", "png", "rgb24"), ("a.jpg", "mjpeg", "yuvj420p"), ("%03d.png", "png", "rgb24")],
+)
+def test_a_picture_is_a_still(folder, name, codec, pixels):
+    path = folder / name
+    source = write_picture(folder / f"b{name[1:]}".replace("%03d", "x"), codec, pixels)
+    if source != path:
+        path.write_bytes(source.read_bytes())
+    assert media.probe(path).is_still
+    gif = write_media(folder / "one.gif", 1, codec="gif", pixels="rgb8")
+    assert media.probe(gif).is_still and not media.probe(write_media(folder / "m.mp4")).is_still
+
+
+def write_song_with_cover(folder):
+    picture = write_picture(folder / "cover.png", "png", "rgb24")
+    path = folder / "song.mp3"
+    with av.open(str(path), "w") as file, av.open(str(picture)) as cover:
+        sound = file.add_stream("libmp3lame", rate=RATE, layout="mono")
+        art = file.add_stream_from_template(cover.streams.video[0], opaque=True)
+        art.disposition = av.stream.Disposition.attached_pic
+        for packet in cover.demux():
+            if packet.size:
+                packet.stream = art
+                file.mux(packet)
+        frame = av.AudioFrame.from_ndarray(fixtures.make_tone()[None], "fltp", "mono")
+        frame.sample_rate = RATE
+        file.mux(sound.encode(frame))
+        file.mux(sound.encode(None))
+    return path
+
+
+def test_a_cover_is_no_video(folder):
+    song = write_song_with_cover(folder)
+    with pytest.raises(InputError, match=r"song\.mp3: found a cover picture and no video stream"):
+        media.probe(song)
+    assert len(media.read_audio(song)) == pytest.approx(2 * RATE, abs=1500)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXTINF:2,\nhttp://localhost:9/a.ts\n#EXT-X-ENDLIST\n"),
+        ("local.m3u8", "#EXTM3U\n#EXTINF:2,\npart.ts\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "ffconcat version 1.0\nfile part.ts\n"),
+        ("list.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n"),
+        ("art.nfo", "\x1b[31mtext\x1b[0m\n" * 50),
+    ],
+)
+def test_files_that_name_others_are_refused(folder, name, content):
+    write_media(folder / "part.ts", 50, container="mpegts")
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=r"expected video or audio") as caught:
+        media.probe(folder / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["clip:1.mp4", "http:x.mp4", "a%20b%d.mp4", "-x.mp4", "~x.mp4", "pipe:", "a?b#c.mp4"]
+)
+def test_names_are_never_addresses(folder, monkeypatch, name):
+    track = ("aac", "mono", split_chunks(fixtures.make_tone()))
+    source = write_media(folder / "named.mp4", 50, [track])
+    monkeypatch.chdir(folder)
+    (folder / name).write_bytes(source.read_bytes())
+    assert media.probe(name).frames == 50
+    assert len(media.read_audio(name)) == 2 * RATE
+    media.mux(name, fixtures.make_tone(), RATE, f"out:{name}.mp4")
+    assert media.probe(f"out:{name}.mp4").has_audio
+
+
+def test_accents_match_in_either_form(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "é/clip ü.mp4") for form in ("NFC", "NFD"))
+    (tmp_path / apart).parent.mkdir()
+    (tmp_path / apart).write_text("apart")
+    assert find_existing(tmp_path / composed) == tmp_path / apart
+    assert find_existing(tmp_path / "é/other.mp4").name == "other.mp4"
+    (tmp_path / composed).parent.mkdir()
+    (tmp_path / composed).write_text("composed")
+    for path, text in ((composed, "composed"), (apart, "apart")):
+        assert find_existing(tmp_path / path).read_text() == text

@@ -1,0 +1,204 @@
+"""Sound of unusual files: gaps, changes of format, several tracks, wrong scales."""
+
+import numpy as np
+import pytest
+from helpers import fixtures, odd_media
+from helpers.odd_media import RATE, find_clicks, make_click, split_chunks, write_media
+from scipy.io import wavfile
+
+from vssflow_jax import media
+from vssflow_jax.common.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sound")
+
+
+def write_track(path, chunks, codec="pcm_s16le", pictures=25, **settings):
+    return write_media(path, pictures, [(codec, "mono", chunks)], **settings)
+
+
+def test_a_gap_stays_a_gap(folder):
+    before, after = make_click(2, [1]), make_click(2, [1])
+    path = write_track(folder / "gap.mkv", split_chunks(before) + split_chunks(after, 4 * RATE))
+    wave = media.read_audio(path)
+    assert find_clicks(wave) == [1.0, 5.0] and len(wave) == 6 * RATE
+    assert not wave[2 * RATE + 100 : 4 * RATE - 100].any()
+    np.testing.assert_array_equal(media.read_audio(path, start=4.5, seconds=1), wave[72_000:88_000])
+
+
+def test_small_gaps_add_up(folder):
+    chunks = [(k * 1160, np.ones((1, 1000)) * 0.1) for k in range(50)]  # 10 ms lost each
+    path = write_track(folder / "lossy.mkv", chunks)
+    assert len(media.read_audio(path)) == pytest.approx(50 * 1160, abs=700)
+
+
+def test_jitter_is_no_gap(folder):
+    jitter = np.random.default_rng(0).integers(-160, 160, 32)
+    jitter[0] = 0
+    chunks = split_chunks(fixtures.make_tone())
+    moved = [(max(first + int(j), 0), x) for (first, x), j in zip(chunks, jitter, strict=True)]
+    wave = media.read_audio(write_track(folder / "jitter.mkv", moved))
+    expected = media.read_audio(write_track(folder / "steady.mkv", chunks))
+    np.testing.assert_array_equal(wave[: len(expected)], expected[: len(wave)])
+
+
+def test_an_overlap_is_cut(folder):
+    chunks = split_chunks(make_click(2, [1])) + split_chunks(make_click(2, [1]), 28_000)
+    wave = media.read_audio(write_track(folder / "overlap.mkv", chunks))
+    assert find_clicks(wave) == [1.0, 2.75] and len(wave) == pytest.approx(60_000, abs=16)
+
+
+@pytest.mark.parametrize(("video", "sound"), [(0, 2), (2, 0), (5, 5.5), (1.5, 1)])
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
+def test_sound_is_on_the_clock_of_the_pictures(folder, name, video, sound):
+    ts = name.endswith("ts")
+    chunks = split_chunks(make_click(3, [2.5]), round(sound * RATE), 1024 if ts else 1000)
+    path = write_track(
+        folder / f"{video}_{sound}_{name}",
+        chunks,
+        "aac" if ts else "pcm_s16le",
+        start=video,
+        container="mpegts" if ts else None,
+    )
+    assert find_clicks(media.read_audio(path)) == pytest.approx([sound + 2.5 - video], abs=0.07)
+
+
+def test_an_estimated_length_does_not_cut_the_end(folder):
+    noise = np.random.default_rng(0).uniform(-0.8, 0.8, 2 * RATE).astype(np.float32)
+    wave = np.concatenate([noise, make_click(5, [4.5])])
+    path = write_track(folder / "tail.aac", [(0, wave[None])], "aac", 0, container="adts")
+    assert find_clicks(media.read_audio(path))[-1] == pytest.approx(6.5, abs=0.07)
+
+
+def test_a_change_of_format_midway_is_resampled(folder):
+    parts = [("libmp3lame", "mono", 44_100), ("libmp3lame", "stereo", 44_100)]
+    parts += [("libmp3lame", "mono", 22_050)]
+    data = b""
+    for number, (codec, layout, rate) in enumerate(parts):
+        path = folder / f"{number}.mp3"
+        wave = np.stack([fixtures.make_tone(2, 440, rate)] * (2 if layout == "stereo" else 1))
+        write_sound(path, wave, codec, layout, rate)
+        data += path.read_bytes()
+    (folder / "all.mp3").write_bytes(data)
+    sound = media.read_sound(folder / "all.mp3")
+    assert len(sound.wave) == pytest.approx(6 * RATE, abs=4000) and not sound.notes
+    for second in (0.5, 2.5, 4.5):
+        spectrum = np.abs(np.fft.rfft(sound.wave[round(second * RATE) :][:RATE]))
+        assert spectrum.argmax() == pytest.approx(440, abs=2)
+        assert np.abs(sound.wave[round(second * RATE) :][:RATE]).max() == pytest.approx(
+            0.58, abs=0.15
+        )
+
+
+def write_sound(path, wave, codec, layout, rate):
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave), "fltp", layout)
+        frame.sample_rate, frame.pts = rate, 0
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+def test_the_track_is_the_default_one_or_the_one_asked_for(folder):
+    tracks = [("aac", "mono", split_chunks(make_click(2, [k / 2]))) for k in (1, 2)]
+    path = write_media(folder / "tracks.mkv", 50, tracks, default=1)
+    for track, second in ((None, 1.0), (1, 0.5), (2, 1.0)):
+        wave = media.read_sound(path, track=track).wave
+        assert find_clicks(wave) == pytest.approx([second], abs=0.02)
+    for read in (lambda: media.read_sound(path, track=3), lambda: media.probe(path, 3)):
+        with pytest.raises(InputError, match=r"tracks\.mkv: found 2 audio tracks, expected number"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "channel"),
+    [("opposite", -1.0, 1), ("nearly", -0.95, 1), ("louder", -1.05, 2), ("float", -1.0, 1)],
+)
+def test_channels_that_cancel_out(folder, name, right, channel):
+    tone = fixtures.make_tone()
+    path = folder / f"{name}.wav"
+    wave = np.stack([tone, right * tone], 1)
+    wavfile.write(path, RATE, wave if name == "float" else (wave * 32767).astype(np.int16))
+    sound = media.read_sound(path)
+    assert np.abs(sound.wave).max() > 0.49
+    assert f"{name}.wav: found channels in opposite phase" in sound.notes[0]
+    assert f"channel {channel} alone" in sound.notes[0]
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0, -0.5])
+@pytest.mark.parametrize("level", [1.0, 1.99])
+def test_other_channels_are_mixed_without_clipping(folder, right, level):
+    tone = fixtures.make_tone() * level
+    wave = np.stack([tone, right * tone], 1)
+    sound = media.read_sound(odd_media.write_float_wav(folder / "mixed.wav", wave))
+    assert not sound.notes
+    factor = sound.wave @ tone / (tone @ tone)
+    assert 0.25 <= factor / (1 + right) * 2 * 0.5 <= 0.75
+    np.testing.assert_allclose(sound.wave, factor * tone, atol=1e-4)
+
+
+def test_a_lone_bass_channel_is_heard(folder):
+    wave = np.zeros((6, 2 * RATE), np.float32)
+    wave[3] = fixtures.make_tone(2, 60)
+    path = write_media(folder / "bass.mkv", 0, [("flac", "5.1", split_chunks(wave))])
+    sound = media.read_sound(path)
+    assert np.abs(sound.wave).max() > 0.4 and "channel 4 alone" in sound.notes[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_refused(folder, value):
+    wave = fixtures.make_tone()
+    wave[8000] = value
+    path = odd_media.write_float_wav(folder / "bad.wav", wave)
+    with pytest.raises(InputError, match=r"bad\.wav: found samples that are not finite numbers"):
+        media.read_audio(path)
+
+
+@pytest.mark.parametrize(
+    ("factor", "scale"),
+    [(1.9, None), (3.0, 1.5), (2.0**15, 2.0**15), (2.0**16, 2.0**15), (2.0**23, 2.0**23)],
+)
+def test_samples_beyond_full_scale_are_scaled(folder, factor, scale):
+    tone = fixtures.make_tone()
+    sound = media.read_sound(odd_media.write_float_wav(folder / "loud.wav", tone * factor))
+    if scale is None:
+        assert not sound.notes
+    else:
+        assert "loud.wav: found samples of up to" in sound.notes[0]
+    np.testing.assert_allclose(sound.wave, tone * factor / (scale or 1), atol=1e-3)
+
+
+def test_samples_of_no_scale_are_refused(folder):
+    path = odd_media.write_float_wav(folder / "wild.wav", fixtures.make_tone() * 1e15)
+    with pytest.raises(InputError, match=r"wild\.wav: found samples of up to 5e\+14"):
+        media.read_audio(path)
+
+
+def test_a_wav_of_unknown_length_is_read_to_its_end(folder):
+    """Programs that write into a pipe do not know the length and store the largest number."""
+    path = folder / "stream.wav"
+    media.write_wav(path, fixtures.make_tone())
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff" * 4
+    path.write_bytes(data)
+    assert len(media.read_audio(path)) == 2 * RATE
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float64])
+def test_other_sample_formats(folder, kind):
+    tone = fixtures.make_tone().astype(np.float64)
+    scaled = {np.uint8: tone * 127 + 128, np.int32: tone * (2**31 - 1), np.float64: tone}[kind]
+    wavfile.write(folder / "kind.wav", RATE, scaled.astype(kind))
+    np.testing.assert_allclose(media.read_audio(folder / "kind.wav"), tone, atol=0.02)
+
+
+def test_chained_streams_of_one_file(folder):
+    tone = fixtures.make_tone()
+    write_sound(folder / "one.ogg", tone[None], "libopus", "mono", RATE)
+    data = (folder / "one.ogg").read_bytes()
+    (folder / "two.ogg").write_bytes(data + data)
+    assert len(media.read_audio(folder / "two.ogg")) == pytest.approx(4 * RATE, abs=1000)
