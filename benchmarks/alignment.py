@@ -1,7 +1,7 @@
 """Errors of phoneme times without an alignment file, against MiniAV's true times.
 
     python -m vssflow_jax.corpus --out=miniav --clips=400
-    python benchmarks/alignment.py --corpus=miniav
+    python -m benchmarks.alignment --corpus=miniav
 
 For clips of the valid and the test split, by task: the error of every phoneme's start and end by
 the aligner, and by durations (means of the training split, in context) scaled to the sound.

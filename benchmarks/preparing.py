@@ -1,4 +1,4 @@
-"""Speed of preparing shards: `python benchmarks/preparing.py --manifest=clips.csv`.
+"""Speed of preparing shards: `python -m benchmarks.preparing --manifest=clips.csv`.
 
 Prints the time of each stage of a clip in one process, then whole runs by the number of
 workers, with the largest memory of the main process and of a worker.

@@ -88,7 +88,7 @@ def test_the_pytorch_network_equals_ours(tmp_path):
 def test_overlap(tmp_path):
     fixtures.write_video(tmp_path / "a.mp4", 1.0)
     (tmp_path / "clips.csv").write_text("id,video,split\na,a.mp4,train\n")
-    command = [sys.executable, "benchmarks/preparing.py", "--overlap=1", "--side=64"]
+    command = [sys.executable, "-m", "benchmarks.preparing", "--overlap=1", "--side=64"]
     done = subprocess.run(
         [*command, f"--manifest={tmp_path}/clips.csv"],
         cwd=tiny_configs.ROOT, capture_output=True, text=True, check=False,

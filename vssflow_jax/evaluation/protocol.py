@@ -49,7 +49,15 @@ INTERVALS = (
 
 def versions() -> dict[str, str]:
     """Versions of the packages that scores depend on."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {name: find_version(name) for name in PACKAGES}
+
+
+def find_version(package: str) -> str:
+    """The installed version of a package; "checkout" for this one run from a checkout."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "checkout"
 
 
 def describe(
