@@ -1,8 +1,8 @@
 """Trains a model: `python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR`.
 
-The same command goes on from the newest whole checkpoint in DIR. With a built-in corpus in
-the config and no shards there, it builds them first. SIGTERM or Ctrl-C saves and ends with
-status 75. Several processes, one a host, make one run: docs/pod.md.
+The same command resumes from the newest complete checkpoint in DIR. If the config names a
+built-in corpus and there are no shards yet, it builds them first. SIGTERM or Ctrl-C saves a
+checkpoint and exits with status 75. Several processes, one a host, make one run: docs/pod.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vssflow_jax.training.codec_setup import ensure_codec, write_codec
 
 
 def ensure_shards(config, workdir: Path) -> Path:
-    """The folder of shards: the one that the config names, or WORKDIR/shards, built if need be.
+    """The folder of shards: the config's, or WORKDIR/shards, which is built if it is missing.
 
     Raises:
       InputError: no shards, and no corpus to make them from.

@@ -70,13 +70,13 @@ def test_the_joint_recipe_has_the_published_size():
 
 def test_the_joint_recipe_trains_as_published():
     config = load_recipe("joint")
-    found = base.flatten(config)
+    values = base.flatten(config)
     better = base.flatten(base.improved(config))
-    assert not any(found[name] == better[name] for name in IMPROVED_FIELDS)
-    assert (found["dropout.granularity"], found["dropout.all"]) == ("batch", 0.1)
-    assert (found["optim.max_grad_norm"], found["optim.ema_decay"]) == (None, 0)
-    assert found["optim.learning_rate"] == pytest.approx(found["data.batch_size"] * 4e-7)
-    assert (found["optim.warmup_steps"], found["sample.guidance"]) == (2000, 3.0)
+    assert not any(values[name] == better[name] for name in IMPROVED_FIELDS)
+    assert (values["dropout.granularity"], values["dropout.all"]) == ("batch", 0.1)
+    assert (values["optim.max_grad_norm"], values["optim.ema_decay"]) == (None, 0)
+    assert values["optim.learning_rate"] == pytest.approx(values["data.batch_size"] * 4e-7)
+    assert (values["optim.warmup_steps"], values["sample.guidance"]) == (2000, 3.0)
 
 
 @pytest.mark.parametrize("name", PAPERS)

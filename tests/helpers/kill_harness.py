@@ -4,7 +4,7 @@
 
 This process imports the training command once and forks it for every start, so that a start
 costs what the command itself does. Each start but the last gets SIGNAL, at a random moment or,
-every second time, at one when a checkpoint is being written. Prints JSON: the newest whole
+every second time, at one when a checkpoint is being written. Prints JSON: the newest complete
 checkpoint and the status after each, and how many hit a checkpoint.
 """
 
@@ -51,8 +51,8 @@ def ended(child, seconds):
     """Waits at most some seconds for a process; its status, or None while it runs."""
     until = time.monotonic() + seconds
     while True:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() > until:
             return None
@@ -64,8 +64,8 @@ def saving(workdir):
     return any(workdir.glob("checkpoints/*tmp*"))
 
 
-def whole(workdir):
-    """The newest checkpoint."""
+def newest(workdir):
+    """The newest checkpoint's step."""
     names = [path.name for path in workdir.glob("checkpoints/*")]
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
@@ -74,17 +74,17 @@ def interrupted(number, count, seed, steps, workdir, flags=()):
     """Starts of a run that get the signal `count` times; what happened at each."""
     draw, starts, longest = random.Random(seed), [], None
     while len(starts) < count:
-        before, child = whole(workdir), begin(workdir, steps, flags)
+        before, child = newest(workdir), begin(workdir, steps, flags)
         if longest is None:  # how long a start takes until its first checkpoint
             since = time.monotonic()
-            while whole(workdir) == before and ended(child, 0.05) is None:
+            while newest(workdir) == before and ended(child, 0.05) is None:
                 pass
             longest = time.monotonic() - since
         # A share of the steps each, lest a start that is faster than the first leave none.
         share = steps * (len(starts) + 1) // (count + 1)
         until = time.monotonic() + draw.uniform(0, 1.5 * longest)
         status = ended(child, 0)
-        while status is None and whole(workdir) < share and time.monotonic() < until:
+        while status is None and newest(workdir) < share and time.monotonic() < until:
             status = ended(child, 0.01)
         if len(starts) % 2:
             until = time.monotonic() + LONGEST
@@ -95,7 +95,7 @@ def interrupted(number, count, seed, steps, workdir, flags=()):
             raise SystemExit(f"start {len(starts)} was over by itself with status {status}")
         os.kill(child, number)
         status = ended(child, LONGEST)
-        starts.append({"status": status, "step": whole(workdir), "saving": hit})
+        starts.append({"status": status, "step": newest(workdir), "saving": hit})
     return starts
 
 

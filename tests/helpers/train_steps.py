@@ -20,15 +20,15 @@ from vssflow_jax.training import flow_step, sharding
 
 SPEC = pipeline.BatchSpec.from_duration(1.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
 CHANNELS, BATCH = 4, 16
-# name: data, fsdp, tensor, pieces of a batch
+# name: data, fsdp, tensor, parts of a batch
 MESHES = {
     "one": (1, 1, 1, 1),
-    "pieces": (1, 1, 1, 4),
+    "accumulated": (1, 1, 1, 4),
     "data": (8, 1, 1, 1),
     "fsdp": (1, 8, 1, 1),
     "tensor": (1, 1, 8, 1),
     "mixed": (2, 2, 2, 1),
-    "mixed in pieces": (2, 2, 2, 4),
+    "mixed, accumulated": (2, 2, 2, 4),
 }
 
 
@@ -75,10 +75,10 @@ def batch(number, spoil=False):
         if row % 3 == 0:
             del record["lips"]
         examples.append(pipeline.ToExample(SPEC)(record))
-    made = pipeline.stack_examples(examples)
+    stacked = pipeline.stack_examples(examples)
     if spoil:
-        made["wave"][0, 0] = np.nan
-    return made
+        stacked["wave"][0, 0] = np.nan
+    return stacked
 
 
 def start(config, mesh):
@@ -91,18 +91,18 @@ def start(config, mesh):
 
 def losses(sizes, steps=10, **changes):
     """The losses of some steps on a mesh of the first devices."""
-    *shape, pieces = sizes
-    config = small(train__grad_accumulation=pieces, **changes)
+    *shape, parts = sizes
+    config = small(train__grad_accumulation=parts, **changes)
     devices = jax.devices()[: int(np.prod(shape))]
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
     sharding.check_config(config, mesh)
     state, advance, codec = start(config, mesh)
-    found = []
+    numbers = []
     for number in range(steps):
         placed = sharding.place_batch(batch(number), mesh)
         state, metrics = advance(state, codec, placed)
-        found.append(float(metrics["loss"]))
-    return found
+        numbers.append(float(metrics["loss"]))
+    return numbers
 
 
 if __name__ == "__main__":

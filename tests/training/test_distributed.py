@@ -112,7 +112,7 @@ def said(process):
 
 
 def folder(tiny_run, path):
-    """A run's folder in which shards and codec are made already."""
+    """A run's folder in which shards and codec exist already."""
     path.mkdir()
     for name in ("shards", "codec"):
         shutil.copytree(tiny_run / name, path / name)
@@ -179,12 +179,12 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
     fourth = start(shared, 1)
     assert fourth.wait(timeout=600) == 0, said(fourth)
 
-    found, expected = losses(shared), losses(alone)
-    assert list(found) == list(expected) == list(range(1, STEPS + 1))
+    resumed, expected = losses(shared), losses(alone)
+    assert list(resumed) == list(expected) == list(range(1, STEPS + 1))
     for step in range(1, 11):
-        assert found[step] == pytest.approx(expected[step], rel=1e-5)
+        assert resumed[step] == pytest.approx(expected[step], rel=1e-5)
     for step in range(11, STEPS + 1):
-        assert found[step] == pytest.approx(expected[step], rel=1e-3)
+        assert resumed[step] == pytest.approx(expected[step], rel=1e-3)
     for ours, theirs in zip(sound(shared), sound(alone), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-3 * np.abs(theirs).max())
 
@@ -230,9 +230,9 @@ for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
         env={**os.environ, **flags},
     )
     assert done.returncode == 0, done.stderr
-    found = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
-    assert len(found) == 4
-    for latent, wave in found:
+    errors = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+    assert len(errors) == 4
+    for latent, wave in errors:
         assert latent < 1e-5 and wave < 1e-2
 
 

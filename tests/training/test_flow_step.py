@@ -69,7 +69,7 @@ def frames_kept(ratios, granularity, seed=0, batch=400, length=50):
     return flow_step.sample_frame_masks(jax.random.key(seed), keep, length, dropout)
 
 
-def test_masked_frames_are_the_share_that_was_asked():
+def test_the_share_of_masked_frames_is_that_of_the_config():
     keep = frames_kept((0.3,), "batch")
     assert keep["lips"].shape == keep["sync"].shape == (400, 50)
     assert all(keep[name].shape == (400,) for name in ("clip", "speaker", "phonemes"))
@@ -105,23 +105,23 @@ def on_devices(*names, **changes):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def agree(found):
-    one = found.pop("one")
+def assert_equal_losses(by_mesh):
+    one = by_mesh.pop("one")
     assert len(set(one)) == 10
-    for name, losses in found.items():
+    for name, losses in by_mesh.items():
         np.testing.assert_allclose(losses, one, rtol=1e-5, err_msg=name)
 
 
-def test_a_mixed_mesh_with_pieces_gives_one_devices_losses():
-    agree(on_devices("one", "mixed in pieces", **PLAIN))
+def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses():
+    assert_equal_losses(on_devices("one", "mixed, accumulated", **PLAIN))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_losses_do_not_depend_on_mesh_or_pieces(optimizer):
-    found = on_devices(optim__name=optimizer)
-    assert found.keys() == train_steps.MESHES.keys()
-    agree(found)
+def test_losses_do_not_depend_on_mesh_or_accumulation(optimizer):
+    by_mesh = on_devices(optim__name=optimizer)
+    assert by_mesh.keys() == train_steps.MESHES.keys()
+    assert_equal_losses(by_mesh)
 
 
 def shaken(x):
@@ -129,22 +129,22 @@ def shaken(x):
 
 
 @pytest.mark.slow
-def test_pieces_give_the_whole_batchs_gradient():
+def test_accumulated_parts_give_the_gradient_of_the_batch():
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
-    codec, key, found = train_steps.Slices(jnp.float32(3.0)), jax.random.key(1), []
-    for pieces in (1, 4):
+    codec, key, results = train_steps.Slices(jnp.float32(3.0)), jax.random.key(1), []
+    for parts in (1, 4):
         config = train_steps.small(
-            train__grad_accumulation=pieces, dropout__frame_ratios=(0.0, 0.5), **PLAIN
+            train__grad_accumulation=parts, dropout__frame_ratios=(0.0, 0.5), **PLAIN
         )
         model = vssflow.build_model(config, train_steps.CHANNELS)
-        made = flow_step.make_init_state(
+        first = flow_step.make_init_state(
             model, config, train_steps.SPEC, train_steps.CHANNELS, mesh
         )()
-        params = jax.tree.map(shaken, made.params)
+        params = jax.tree.map(shaken, first.params)
         batch = sharding.place_batch(train_steps.batch(0), mesh)
         compute = jax.jit(functools.partial(flow_step.loss_and_gradient, model, config=config))
-        found.append(compute(params, codec, batch, key))
-    (loss, gradient), (loss4, gradient4) = found
+        results.append(compute(params, codec, batch, key))
+    (loss, gradient), (loss4, gradient4) = results
     assert loss4 == pytest.approx(float(loss), rel=1e-5)
     size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
     assert size > 0

@@ -18,9 +18,9 @@ from vssflow_jax.training import checkpoint
 
 def weights(workdir, number):
     checkpoints = checkpoint.Checkpoints(workdir)
-    found = jax.tree.map(np.asarray, checkpoints.weights(number))
+    restored = jax.tree.map(np.asarray, checkpoints.restore_weights(number))
     checkpoints.close()
-    return found
+    return restored
 
 
 def metrics(workdir):
@@ -100,10 +100,10 @@ def test_twenty_interruptions_leave_no_trace(tiny_run, tmp_path, name):
     assert [s["step"] for s in starts] == sorted(s["step"] for s in starts)
     unbroken, broken = (tmp_path / "0", tmp_path / "20")
     jax.tree.map(np.testing.assert_array_equal, arrays(broken, steps), arrays(unbroken, steps))
-    expected, found = (
+    expected, resumed = (
         [(line["step"], line["loss"]) for line in metrics(folder)] for folder in (unbroken, broken)
     )
-    assert found == expected
+    assert resumed == expected
 
 
 def terminated(workdir, seen, seconds, *flags, number=signal.SIGTERM):
@@ -125,7 +125,7 @@ def test_a_signal_at_any_stage_ends_with_75_and_the_next_start_goes_on(tiny_run,
     assert (status, "nothing to save" in said) == (75, True), said
     assert not (workdir / "shards" / "dataset.json").exists()
     shutil.copytree(tiny_run / "shards", workdir / "shards", dirs_exist_ok=True)
-    # The first step is being compiled: it is made, and saved. Ctrl-C is no different.
+    # While the first step is being compiled: it is taken and saved. Ctrl-C is no different.
     status, said = terminated(workdir, "parameters", 0.5, steps, number=signal.SIGINT)
     assert (status, "step 1 is saved" in said) == (75, True), said
     assert checkpoint.open_newest(workdir)[1] == 1

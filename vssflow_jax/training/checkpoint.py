@@ -1,7 +1,7 @@
-"""Checkpoints: state, data position, and the hashes of what they belong to, together.
+"""Checkpoints: state, data position, and what they were made with, together.
 
-Orbax writes a step's folder under a temporary name and renames it when whole, so a run
-that dies while saving goes on from the step before.
+Orbax writes a step's folder under a temporary name and renames it when it is complete, so a run
+that dies while saving resumes from the step before.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ EXPORT_FILE = "export.json"  # in the folder of an export: step and hashes
 class Checkpoints:
     """The checkpoints of a run's folder.
 
-    Of several processes, all together write them; each that only reads does so by itself.
+    Several processes write a checkpoint together; a process that only reads does so by itself.
 
     Args:
       workdir: the run's folder.
       keep: newest checkpoints to keep; None: all.
-      writes: this is the run itself, which clears away what an earlier start left half written.
+      writes: this is the run itself, which removes what an earlier start left incomplete.
 
     Attributes:
-      best: [validation loss, step] of the checkpoint that is kept besides, or None.
+      best: [validation loss, step] of the checkpoint that is kept as well, or None.
     """
 
     def __init__(self, workdir: str | Path, keep: int | None = None, writes: bool = False):
@@ -68,7 +68,7 @@ class Checkpoints:
         )
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """Orbax's question which of the checkpoints, oldest first, stay."""
+        """Tells Orbax which of the checkpoints, oldest first, to keep."""
         keep = len(checkpoints) if self._keep is None else self._keep
         best = self.best and self.best[1]
         return [
@@ -97,7 +97,7 @@ class Checkpoints:
         )
         self._manager.save(step, args=items)
 
-    def latest(self) -> int | None:
+    def latest_step(self) -> int | None:
         """The newest complete step, or None."""
         return self._manager.latest_step()
 
@@ -127,8 +127,8 @@ class Checkpoints:
         )
         return state if in_state else state.replace(**{field: restored.weights}), restored.position
 
-    def weights(self, step: int):
-        """What sampling takes of a step, on one device, whatever mesh it was saved from."""
+    def restore_weights(self, step: int):
+        """The weights to sample with, on one device, whatever mesh they were saved from."""
         place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
@@ -141,7 +141,7 @@ class Checkpoints:
         """The tree of an item's arrays, as it was saved: shapes and types."""
         return ocp.StandardCheckpointHandler().metadata(self.folder / str(step) / item).tree
 
-    def identity(self, step: int) -> dict:
+    def read_identity(self, step: int) -> dict:
         """What a step was made with: hashes of codec and data set, and the config's fixed fields.
 
         Older checkpoints have only some of the fields; the run's config.json has them all.
@@ -154,22 +154,22 @@ class Checkpoints:
         return identity
 
     def wait(self) -> None:
-        """Returns when every save is whole; raises what went wrong in the background."""
+        """Returns when every save is complete; raises errors from the background."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and lets go of the folder."""
+        """Waits, and closes Orbax's manager."""
         try:
             self.wait()
         finally:
             self._manager.close()
 
     @contextlib.contextmanager
-    def finishing(self) -> Iterator[None]:
-        """A block after which every save is whole.
+    def completing_saves(self) -> Iterator[None]:
+        """A block after which every save is complete.
 
-        If it raises, a save that is under way is still ended, as far as that goes; among several
-        processes it is not, since the others may be lost.
+        If it raises, a save in progress is completed if possible; but not among several
+        processes, since the others may be lost.
         """
         try:
             yield
@@ -214,7 +214,7 @@ def _find_saved(name: str, saved_names: Collection[str]) -> str:
 
 
 def _make_handlers(processes: ocp.options.MultiprocessingOptions) -> dict:
-    """What reads and writes each item of a checkpoint.
+    """The readers and writers of a checkpoint's items.
 
     Arrays are not compressed: zstd makes them a twelfth smaller, in four times the time.
     """
@@ -224,12 +224,12 @@ def _make_handlers(processes: ocp.options.MultiprocessingOptions) -> dict:
 
 
 def _restore_args(like) -> ocp.args.PyTreeRestore:
-    """Arrays of these shapes and shardings."""
+    """Orbax's arguments to restore arrays of these shapes and shardings."""
     return ocp.args.PyTreeRestore(like, ocp.checkpoint_utils.construct_restore_args(like))
 
 
 def _single_process() -> ocp.options.MultiprocessingOptions:
-    """For a process that does without the others."""
+    """Orbax's options for a process that reads by itself."""
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
     this = jax.process_index()
@@ -242,18 +242,18 @@ def open_newest(workdir: str | Path) -> tuple[Checkpoints, int]:
     """The run's checkpoints and the newest step.
 
     Raises:
-      InputError: the folder holds no whole checkpoint.
+      InputError: the folder holds no complete checkpoint.
     """
     folder = Path(workdir) / FOLDER
     if not Path(workdir).is_dir():
-        found = "a file" if Path(workdir).exists() else "no such folder"
-        raise InputError(f"--workdir={workdir}: {found}, expected a run's folder")
+        problem = "a file" if Path(workdir).exists() else "no such folder"
+        raise InputError(f"--workdir={workdir}: {problem}, expected a run's folder")
     if not folder.is_dir():
         raise InputError(f"--workdir={workdir}: no checkpoints/ in it, expected a trained run")
     checkpoints = Checkpoints(workdir)
-    step = checkpoints.latest()
+    step = checkpoints.latest_step()
     if step is None:
-        raise InputError(f"{folder}: no whole checkpoint in it")
+        raise InputError(f"{folder}: no complete checkpoint in it")
     return checkpoints, step
 
 
@@ -262,14 +262,14 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
 
     Args:
       workdir: the folder of a run, whose averaged weights are taken, of a conversion or of an
-        export, or the name of a model that comes with the package.
-      step: of the run; None: the newest. Conversions and exports have one alone.
+        export, or the name of a bundled model.
+      step: of the run; None: the newest. Conversions and exports have only one.
 
     Returns:
-      Parameters, their step, and what they were made with: for a conversion nothing.
+      Parameters, their step, and what they were made with; for a conversion, nothing.
 
     Raises:
-      InputError: there is none, or the file is damaged.
+      InputError: no weights there, or the file is damaged.
     """
     workdir = bundled.find_workdir(workdir)
     file = workdir / WEIGHTS_FILE
@@ -287,16 +287,16 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
         raise InputError(
             f"{workdir}: found no checkpoint {step}, expected one of {checkpoints.steps()}"
         )
-    weights, identity = checkpoints.weights(step), checkpoints.identity(step)
+    weights, identity = checkpoints.restore_weights(step), checkpoints.read_identity(step)
     checkpoints.close()
     return weights, step, identity
 
 
 def read_export(workdir: Path) -> dict:
-    """What an export says of its weights, whose hash must be right; of a conversion nothing.
+    """The facts in an export's export.json, which match its weights; none for a conversion.
 
     Raises:
-      InputError: not such a file, or weights other than it says.
+      InputError: the file is damaged, or the weights have another hash.
     """
     path = workdir / EXPORT_FILE
     if not path.is_file():
@@ -305,19 +305,19 @@ def read_export(workdir: Path) -> dict:
         facts = dict(json.loads(path.read_text()))
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not the facts of an export: {error}") from None
-    found = hash_file(workdir / WEIGHTS_FILE)
-    if found != facts.get("weights"):
+    sha256 = hash_file(workdir / WEIGHTS_FILE)
+    if sha256 != facts.get("weights"):
         raise InputError(
-            f"{workdir / WEIGHTS_FILE}: found SHA-256 {found}, expected {facts.get('weights')} as "
+            f"{workdir / WEIGHTS_FILE}: found SHA-256 {sha256}, expected {facts.get('weights')} as "
             f"{EXPORT_FILE} says"
         )
     return facts
 
 
 def check_no_conversion(workdir: str | Path) -> None:
-    """Raises an `InputError` if the folder is a conversion's, which training would not start from.
+    """Raises an `InputError` if the folder is that of a conversion.
 
-    Nor would sampling take the new weights while the converted ones are there.
+    Training would not start from its weights, and sampling would prefer them to the trained ones.
     """
     if (Path(workdir) / WEIGHTS_FILE).exists():
         raise InputError(
@@ -332,7 +332,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
     Raises:
       InputError: no config there, or not a run's.
     """
-    path = bundled.find_workdir(workdir) / "config.json"
+    path = bundled.find_workdir(workdir) / bundled.CONFIG
     try:
         return migration.parse_config(dict(json.loads(path.read_text())), str(path))
     except FileNotFoundError:
@@ -342,7 +342,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
 
 
 def check_identity(saved: Mapping, expected: Mapping, where: str) -> None:
-    """Compares what a checkpoint was made with to what is at hand.
+    """Compares what a checkpoint was made with to what it is to be used with.
 
     Args:
       saved: of the checkpoint: `codec` and `dataset`, hashes; `config`, fields by dotted names.

@@ -47,13 +47,13 @@ def _match_duration_model(weights: dict, params: dict) -> dict:
 
 def _check_shapes(weights: dict, params: dict, folder: str) -> None:
     """Raises an `InputError` for the first parameter of another shape."""
-    found, expected = (
+    shapes, expected = (
         {path: array.shape for path, array in flatten_dict(tree, sep="/").items()}
         for tree in (weights, params)
     )
-    for path in sorted(found.keys() | expected.keys()):
-        if found.get(path) != expected.get(path):
+    for path in sorted(shapes.keys() | expected.keys()):
+        if shapes.get(path) != expected.get(path):
             raise InputError(
-                f"train.init_from={folder}: parameter {path}: found {found.get(path, 'none')}, "
+                f"train.init_from={folder}: parameter {path}: found {shapes.get(path, 'none')}, "
                 f"expected {expected.get(path, 'none')}"
             )

@@ -77,7 +77,7 @@ class Run:
         self.checkpoints = checkpoint.Checkpoints(
             workdir, config.train.keep_checkpoints, writes=True
         )
-        newest = self.checkpoints.latest()
+        newest = self.checkpoints.latest_step()
         self.step = self._saved_step = (
             newest or 0
         )  # not asked of the state, which is not waited for
@@ -101,7 +101,7 @@ class Run:
             return (
                 init_from_weights(state, folder, self.identity["codec"]) if folder else state
             ), {}
-        saved = self.checkpoints.identity(newest)
+        saved = self.checkpoints.read_identity(newest)
         checkpoint.check_identity(saved, self.identity, f"{self.workdir}: checkpoint {newest}")
         like = checkpoint.abstract_arrays(jax.eval_shape(init_state), places)
         state, position = self.checkpoints.restore(newest, like)
@@ -129,7 +129,7 @@ class Run:
         bar = tqdm(total=self.config.train.steps, initial=self.step, unit="step", desc="train")
         bar.disable = bar.disable or not main
         with preemption.watch_signals() as stop_signal, contextlib.closing(log), bar:
-            with self.checkpoints.finishing():
+            with self.checkpoints.completing_saves():
                 self._take_steps(hook, stop_signal, log, bar)
                 self.nan_guard.check_pending()
             number = stop_signal(self.step)

@@ -90,7 +90,7 @@ def make_shardings(tree, mesh: Mesh):
     """NamedShardings for a pytree of arrays or shapes, by the paths of its leaves."""
 
     def place(path, leaf):
-        name = "/".join(str(getattr(key, "key", getattr(key, "name", key))) for key in path)
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
         return NamedSharding(mesh, parameter_spec(name, leaf.shape, mesh))
 
     return jax.tree_util.tree_map_with_path(place, tree)
@@ -98,14 +98,14 @@ def make_shardings(tree, mesh: Mesh):
 
 def check_config(config, mesh: Mesh) -> None:
     """Raises an InputError unless batch and heads split evenly over the mesh."""
-    batch, pieces = config.data.batch_size, config.train.grad_accumulation
+    batch, parts = config.data.batch_size, config.train.grad_accumulation
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
-    if pieces < 1:
-        raise InputError(f"train.grad_accumulation: found {pieces}, expected at least 1")
-    if batch < 1 or batch % (data * fsdp * pieces):
+    if parts < 1:
+        raise InputError(f"train.grad_accumulation: found {parts}, expected at least 1")
+    if batch < 1 or batch % (data * fsdp * parts):
         raise InputError(
-            f"data.batch_size: found {batch}, expected a multiple of {data * fsdp * pieces} "
-            f"(mesh data {data} x fsdp {fsdp} x train.grad_accumulation {pieces})"
+            f"data.batch_size: found {batch}, expected a multiple of {data * fsdp * parts} "
+            f"(mesh data {data} x fsdp {fsdp} x train.grad_accumulation {parts})"
         )
     if config.model.heads % tensor:
         raise InputError(
@@ -114,14 +114,14 @@ def check_config(config, mesh: Mesh) -> None:
 
 
 def constrain(tree, mesh: Mesh | None, spec: P = BATCH_SPEC):
-    """Holds arrays to a placement; dimensions that their axes do not divide are left whole."""
+    """Constrains arrays to a placement; dimensions that their axes do not divide are not split."""
 
     def place(array):
-        parts = [
+        placed = [
             axes if array.shape[i] % math.prod(mesh.shape[a] for a in _names(axes)) == 0 else None
             for i, axes in enumerate(spec[: array.ndim])
         ]
-        return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, P(*parts)))
+        return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, P(*placed)))
 
     return tree if mesh is None or mesh.size == 1 else jax.tree.map(place, tree)
 
@@ -131,7 +131,7 @@ def _names(axes) -> tuple[str, ...]:
 
 
 def constrain_activations(mesh: Mesh | None):
-    """Context in which the network's activations are traced with their places in the mesh."""
+    """A context in which the activations of the network are constrained to their placement."""
     if mesh is None or mesh.size == 1:
         return contextlib.nullcontext()
 
@@ -158,7 +158,7 @@ def place_batch(batch, mesh: Mesh, batch_size: int | None = None):
     """Puts this process' rows of a batch on its devices: host arrays -> global arrays.
 
     Args:
-      batch: of the pipeline; its notes stay behind.
+      batch: of the pipeline; what only the host reads is left out.
       mesh: the devices.
       batch_size: rows over all processes; None: there is one process.
     """
