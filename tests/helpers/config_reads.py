@@ -73,9 +73,11 @@ class Reader(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         function = node.func
         name = getattr(function, "attr", getattr(function, "id", ""))
-        whole = [function.value] if name == "items" and isinstance(function, ast.Attribute) else []
-        whole += node.args if name == "dict" else []
-        for groups in (paths(one, self.names) for one in whole):
+        iterated = (
+            [function.value] if name == "items" and isinstance(function, ast.Attribute) else []
+        )
+        iterated += node.args if name == "dict" else []
+        for groups in (paths(one, self.names) for one in iterated):
             self.read |= {
                 field for field in NAMES if field.rpartition(".")[0] in groups & {*ITERATED}
             }
