@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from helpers import train_steps
 
+from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.models import duration_model
-from vssflow_jax.training import step
+from vssflow_jax.training import codec_step, flow_step, sharding, step
 from vssflow_jax.training.state import init_state
 
 PLAIN = {"optim__name": "adamw", "model__layers": 1}
@@ -33,3 +35,26 @@ def test_an_auxiliary_gradient_that_is_not_finite_skips_the_step():
     moved, metrics = advance(first, None, jnp.float32(1.0))
     assert not metrics["skipped"]
     assert all(np.all(moved.params[name] != params[name]) for name in params)
+
+
+def test_no_two_streams_of_a_seed_are_the_same():
+    """First weights, validation and the steps of the longest run, all of one key."""
+    streams = (step.INIT_STREAM, step.VALIDATION_STREAM, step.AUXILIARY_STREAM)
+    assert len(set(streams)) == 3 and min(streams) > 2**31  # a step is an int32
+
+
+@pytest.mark.parametrize("task", ["flow", "codec"])
+def test_the_first_weights_share_no_key_with_a_step(task, monkeypatch):
+    folded = []
+    fold_in = jax.random.fold_in
+    monkeypatch.setattr(
+        jax.random, "fold_in", lambda key, data: folded.append(data) or fold_in(key, data)
+    )
+    config = train_steps.small(**PLAIN)
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    if task == "flow":
+        flow_step.flow_task(config, train_steps.SPEC, train_steps.Slices(jnp.float32(1.0)), mesh)
+    else:
+        codec = PcaCodec(mean=jnp.zeros(256), basis=jnp.eye(256)[:, :8], scale=jnp.ones(8))
+        codec_step.codec_task(config, train_steps.SPEC, codec, mesh)
+    assert folded[0] == step.INIT_STREAM  # of the seed; what follows is of that key

@@ -105,7 +105,7 @@ def codec_task(config, spec, codec: PcaCodec, mesh) -> step.Task:
         return loss(params, codec, batch, jax.random.fold_in(key, number))
 
     def init():
-        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        key = jax.random.fold_in(jax.random.key(config.seed), step.INIT_STREAM)
         return state.init_state(trained.init_from_pca(codec, config.codec).init(key), config)
 
     places = sharding.make_shardings(jax.eval_shape(init), mesh)

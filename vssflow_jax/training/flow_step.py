@@ -16,7 +16,7 @@ from vssflow_jax import conditions
 from vssflow_jax.flow import path
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import sharding, state
-from vssflow_jax.training.step import VALIDATION_STREAM, Task, make_train_step
+from vssflow_jax.training.step import INIT_STREAM, VALIDATION_STREAM, Task, make_train_step
 
 FRAME_MASKED = ("lips", "sync")  # conditions of which single frames may be dropped
 
@@ -201,7 +201,7 @@ def make_init_state(model, config, spec, channels: int, mesh) -> Callable[[], st
 
     def init() -> state.TrainState:
         x = jnp.zeros((1, spec.latent_frames, channels))
-        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        key = jax.random.fold_in(jax.random.key(config.seed), INIT_STREAM)
         params = model.init(key, x, jnp.zeros(1), features, keep)["params"]
         if durations is not None:
             duration_key = jax.random.fold_in(key, 1)

@@ -12,9 +12,10 @@ import optax
 from vssflow_jax.training import optim
 from vssflow_jax.training.state import TrainState
 
-# Streams of random numbers besides those of the steps, which have their numbers.
+# Streams of random numbers of a run's seed: a step's is its number, from 0; these are no steps.
 VALIDATION_STREAM = 2**32 - 1
-AUXILIARY_STREAM = 2**32 - 2  # inside a step
+AUXILIARY_STREAM = 2**32 - 2  # of a step's own key
+INIT_STREAM = 2**32 - 3  # the first weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
