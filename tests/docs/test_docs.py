@@ -286,10 +286,16 @@ def desk(tiny_run, tmp_path_factory):
 
 
 def run(command, folder):
+    """Runs a command of a page in `folder`, with the code of this checkout."""
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False,
-        shell=isinstance(command, str), env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        shell=isinstance(command, str),
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+    )
 
 
 @pytest.mark.slow
