@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,8 @@ def sample_one(generator: Generator, out: Path) -> None:
     if flags.FLAGS.video is not None and out.resolve() == Path(flags.FLAGS.video).resolve():
         raise InputError(f"--out={out}: found the input video, expected another name")
     check_writable(out)
+    if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
+        media.plan_mux(flags.FLAGS.video, out)  # before the generation
     if not 1 <= flags.FLAGS.candidates <= MAX_CANDIDATES:
         raise InputError(
             f"--candidates: found {flags.FLAGS.candidates}, expected 1 to {MAX_CANDIDATES}"
@@ -76,12 +78,20 @@ def sample_one(generator: Generator, out: Path) -> None:
         from vssflow_jax.generation.reranking import rerank
 
         outputs = rerank(outputs, request, generator.encoder_set)
-    for warning in outputs[0].report["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
+    shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
         path = out if place == 1 else out.with_suffix(f".{place}{out.suffix}")
         output.save(path)
+        shown = print_warnings(output.report["warnings"], shown)
         print(f"{path}: {describe(output.report)}")
+
+
+def print_warnings(warnings: Sequence[str], shown: Set[str]) -> Set[str]:
+    """Prints the warnings that were not shown before, a line each; returns those shown by now."""
+    for warning in warnings:
+        if warning not in shown:
+            print(f"warning: {warning}", file=sys.stderr)
+    return shown | set(warnings)
 
 
 def describe(report: Mapping) -> str:

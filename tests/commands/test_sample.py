@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import fixtures, in_process, tiny_configs
+from helpers import fixtures, in_process, odd_media, tiny_configs
 from helpers.in_process import assert_error
 
 from vssflow_jax import media
@@ -93,6 +93,73 @@ def test_the_input_is_not_overwritten(tiny_run, tmp_path):
     before = video.read_bytes()
     assert_error(sample(tiny_run, video, f"--video={video}"), "the input video")
     assert video.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "lines"),
+    [
+        ("in.gif", ("--out=o.mp4",), ["encoded again as H.264"]),
+        ("in.mp4", ("--out=O.MKV",), []),
+        ("in.mp4", ("--out=o.mov", "--duration=5"), ["encoded again", "last picture is held"]),
+        ("in.mp4", ("--out=o.webm", "--duration=1"), ["encoded again as VP9", "silence follows"]),
+        ("in.png", ("--out=o.avi", "--duration=2"), ["encoded again", "last picture is held"]),
+        ("raw.h264", ("--out=o.ts",), ["encoded again"]),
+    ],
+)
+def test_each_change_of_a_video_is_a_line(tiny_run, tmp_path, monkeypatch, name, flags, lines):
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "in.gif": {"codec": "gif", "pixels": "rgb8"},
+        "in.png": {"codec": "png", "pixels": "rgb24", "container": "image2", "pictures": 1},
+        "raw.h264": {"container": "h264"},
+    }.get(name, {})
+    odd_media.write_media(name, **settings)
+    flags = (f"--workdir={tiny_run}", f"--video={name}", "--steps=1", *flags)
+    done = in_process.run("sample", *flags)
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: in.")]
+    warnings += [line for line in done.stderr.splitlines() if line.startswith("warning: raw.")]
+    assert len(warnings) == len(lines)
+    for line, words in zip(warnings, lines, strict=True):
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--video=in.mp4", "--out=o.mp3"), "found the suffix '.mp3'"),
+        (("--video=in.mp4", "--out=o.flv"), "found the suffix '.flv'"),
+        (("--video=in.png", "--out=o.mp4"), "in.png: found a still image"),
+        (("--video=unknown.mp4", "--out=o.mp4"), "unknown.mp4: stream 0 (video): found codec zzzz"),
+        (
+            ("--text=set blue", "--speaker=nan.wav", "--out=o.wav"),
+            "nan.wav: found samples that are",
+        ),
+        (("--text=set blue", "--speaker=unknown.mp4", "--out=o.wav"), "no audio stream"),
+        (
+            ("--text=set blue", "--speaker=tone.wav", "--audio_track=2", "--out=o.wav"),
+            "tone.wav: found 1 audio tracks, expected number 2",
+        ),
+    ],
+)
+def test_media_are_refused_before_the_generation(tiny_run, tmp_path, monkeypatch, flags, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vssflow_jax.generation.synthesis.Synthesizer.__call__", None)
+    video = odd_media.write_media(tmp_path / "in.mp4")
+    odd_media.rename_codec(video, tmp_path / "unknown.mp4", b"avc1")
+    odd_media.write_media(tmp_path / "in.png", 1, codec="png", pixels="rgb24", container="image2")
+    odd_media.write_float_wav(tmp_path / "nan.wav", np.full(16_000, np.nan))
+    odd_media.write_float_wav(tmp_path / "tone.wav", fixtures.make_tone())
+    out = tmp_path / flags[-1].removeprefix("--out=")
+    assert_error(in_process.run("sample", f"--workdir={tiny_run}", *flags), words, out=out)
+
+
+def test_a_changed_voice_is_a_line(tiny_run, tmp_path):
+    loud = odd_media.write_float_wav(tmp_path / "loud.wav", fixtures.make_tone(2, 150) * 32_768)
+    flags = ("--text=set blue", f"--speaker={loud}")
+    done = sample(tiny_run, tmp_path / "out.wav", *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {loud}: found samples of up to" in done.stderr
 
 
 @pytest.mark.parametrize(

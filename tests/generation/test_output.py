@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import odd_media
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation.output import Output
@@ -12,6 +13,16 @@ def test_a_wave_that_is_not_finite_is_not_saved(tmp_path):
     with pytest.raises(InputError, match="not finite"):
         Output(wave, 16_000, {}).save(tmp_path / "out.wav")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_had_to_change_is_a_warning(tmp_path):
+    source = odd_media.write_media(tmp_path / "in.gif", codec="gif", pixels="rgb8")
+    output = Output(np.zeros(48_000, np.float32), 16_000, {"warnings": ["one"]}, video=source)
+    for _ in range(2):
+        output.save(tmp_path / "out.mp4")
+    assert output.report["warnings"][0] == "one" and len(output.report["warnings"]) == 3
+    assert "encoded again as H.264" in output.report["warnings"][1]
+    assert "the last picture is held" in output.report["warnings"][2]
 
 
 def test_a_video_name_needs_a_video(tmp_path):

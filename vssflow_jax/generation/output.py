@@ -35,10 +35,12 @@ class Output:
     def save(self, path: str | Path) -> list[Path]:
         """Writes `path`: a .wav, or the video with the wave and a .wav beside it.
 
-        Stems are written beside it, as `out.speech.wav` and `out.sound.wav`. Returns all paths.
+        Stems are written beside it, as `out.speech.wav` and `out.sound.wav`. Where the video had to
+        change, the report's warnings say so afterwards. Returns all paths.
 
         Raises:
-          InputError: a wave that is not finite; a name for a video where the request had none.
+          InputError: a wave that is not finite; a name for a video where the request had none, or
+            with a suffix that is no video's.
         """
         path = Path(path)
         self.check_finite()
@@ -50,7 +52,9 @@ class Output:
                 f"--out={path}: found no video to put the sound in, expected a .wav name"
             )
         else:
-            media.mux(self.video, self.wave, self.sample_rate, path)
+            notes = media.mux(self.video, self.wave, self.sample_rate, path)
+            warnings = self.report.setdefault("warnings", [])
+            warnings += [note for note in notes if note not in warnings]
             media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate)
             written.append(path.with_suffix(WAV))
         for name, wave in self.stems.items():

@@ -8,14 +8,16 @@ from vssflow_jax.media.reading import (
     read_video,
 )
 from vssflow_jax.media.sound import Sound, read_audio, read_sound
-from vssflow_jax.media.writing import mux, to_int16, write_video, write_wav
+from vssflow_jax.media.writing import MuxPlan, mux, plan_mux, to_int16, write_video, write_wav
 
 __all__ = [
     "FrameReader",
     "MediaInfo",
+    "MuxPlan",
     "Sound",
     "Video",
     "mux",
+    "plan_mux",
     "probe",
     "read_audio",
     "read_sound",

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fractions
 import heapq
+import itertools
 import os
 import pathlib
 import wave as wavefile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import av
 import numpy as np
 
-from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.errors import InputError, disk_error
 from vssflow_jax.common.files import replacing
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.media import reading
 
-AAC_BIT_RATE = 96_000
+AAC_BIT_RATE = 96_000  # of Opus as well
+OPUS_RATE, OPUS_RATES = 48_000, (8000, 12_000, 16_000, 24_000, 48_000)
+ENCODER_NAMES = {"libx264": "H.264", "libvpx-vp9": "VP9"}
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
@@ -71,16 +75,139 @@ def write_video(
         _interleave(container, *packets)
 
 
+# ---- containers ---------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContainerFormat:
+    """What a kind of file holds.
+
+    Attributes:
+      name: FFmpeg's.
+      copies: codecs whose packets it takes as they are.
+      audio: codec of its sound.
+      video: encoder for pictures that it does not take.
+      options: of that encoder.
+      tags: names of codecs that players expect, where they differ from FFmpeg's.
+    """
+
+    name: str
+    copies: frozenset[str]
+    audio: str = "aac"
+    video: str = "libx264"
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+_BROADCAST = {"h264", "hevc", "mpeg2video", "mpeg1video"}
+_MP4 = ContainerFormat(
+    name="mp4",
+    copies=frozenset(_BROADCAST | {"mpeg4", "av1", "vp9", "mjpeg"}),
+    tags={"hevc": "hvc1"},
+)
+_MOV = dataclasses.replace(
+    _MP4,
+    name="mov",
+    copies=frozenset({"h264", "hevc", "mpeg4", "mjpeg", "prores", "dnxhd", "qtrle"}),
+)
+_MATROSKA = _BROADCAST | {"mpeg4", "av1", "vp8", "vp9", "mjpeg", "theora", "prores", "ffv1"}
+CONTAINERS = {
+    ".mp4": _MP4,
+    ".m4v": _MP4,
+    ".mov": _MOV,
+    ".mkv": ContainerFormat(name="matroska", copies=frozenset(_MATROSKA)),
+    ".webm": ContainerFormat(
+        name="webm",
+        copies=frozenset({"vp8", "vp9", "av1"}),
+        audio="libopus",
+        video="libvpx-vp9",
+        options={"crf": "30", "b": "0", "deadline": "realtime", "cpu-used": "6"},
+    ),
+    # It stores no times, so that frames must be in order and evenly spaced.
+    ".avi": ContainerFormat(name="avi", copies=frozenset(), audio="pcm_s16le", options={"bf": "0"}),
+    ".ts": ContainerFormat(name="mpegts", copies=frozenset(_BROADCAST)),
+}
+MAX_CUT = 0.04  # seconds of sound after the last picture that are left out: one latent frame
+MIN_RATE, MAX_RATE = 10, 60  # frames a second of pictures that are encoded again
+
+
+def find_container(path: str | os.PathLike) -> ContainerFormat:
+    """What the name of a file says that it holds; upper and lower case are the same.
+
+    Raises InputError for a suffix of no container.
+    """
+    container = CONTAINERS.get(pathlib.Path(path).suffix.lower())
+    if container is None:
+        raise InputError(
+            f"{path}: found the suffix {pathlib.Path(path).suffix!r}, expected one of a video: "
+            f"{' '.join(CONTAINERS)}"
+        )
+    return container
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MuxPlan:
+    """How a video gets its new sound.
+
+    Attributes:
+      container: of the output.
+      copies: whether the video's packets are copied; else its frames are encoded again.
+      seconds: length of the output.
+      notes: what differs from the input, one line each.
+    """
+
+    container: ContainerFormat
+    copies: bool
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def plan_mux(
+    video_path: str | os.PathLike, out_path: str | os.PathLike, seconds: float | None = None
+) -> MuxPlan:
+    """Decides how a video gets a sound of some seconds; None: as long as the video.
+
+    Raises InputError for a video that cannot be read, or an output of no known container.
+    """
+    container = find_container(out_path)
+    with reading.open_media(video_path) as source:
+        stream = reading.select_video_stream(source, video_path)
+        times = reading.measure_times(source, stream, video_path)
+        codec = stream.codec_context.codec.canonical_name
+    seconds = times.duration if seconds is None else seconds
+    holds = seconds > times.duration + MAX_CUT
+    name, notes, reason = ENCODER_NAMES[container.video], [], ""
+    if codec not in container.copies:
+        reason = f"{container.name} files do not take {codec} video as it is"
+    elif not (times.has_times and times.is_steady):
+        reason = "the times of its pictures are missing or restart"
+    elif holds:
+        reason = "its last picture is held"
+    if reason:
+        notes.append(f"{video_path}: encoded again as {name}: {reason}")
+    if holds:
+        notes.append(
+            f"{video_path}: found {times.duration:.2f} s of video and {seconds:.2f} s of sound: "
+            "the last picture is held"
+        )
+    elif seconds < times.duration - MAX_CUT:
+        notes.append(
+            f"{video_path}: found {times.duration:.2f} s of video and {seconds:.2f} s of sound: "
+            "silence follows the sound"
+        )
+    return MuxPlan(
+        container=container,
+        copies=not reason,
+        seconds=seconds if holds else times.duration,
+        notes=tuple(notes),
+    )
+
+
 @contextlib.contextmanager
 def _open_output(path: str | os.PathLike) -> Iterator[av.container.OutputContainer]:
-    """A container (mp4 unless the ending names another) that appears under `path` when complete."""
-    container_format = {".mkv": "matroska", ".mov": "mov", ".webm": "webm"}.get(
-        pathlib.Path(path).suffix, "mp4"
-    )
-    with (
-        replacing(path) as partial,
-        av.open(str(partial), "w", format=container_format) as container,
-    ):
+    """A container that appears under `path` when complete."""
+    name = find_container(path).name
+    with replacing(path) as partial, av.open(f"file:{partial}", "w", format=name) as container:
         yield container
 
 
@@ -92,14 +219,21 @@ def _add_aac_stream(container, sample_rate: int):
     return stream
 
 
-def _make_audio_frames(
-    wave: np.ndarray, sample_rate: int, start: float = 0.0
-) -> Iterator[av.AudioFrame]:
+def _add_audio_stream(container, codec: str, sample_rate: int):
+    if codec == "aac":
+        return _add_aac_stream(container, sample_rate)
+    rate = OPUS_RATE if codec == "libopus" and sample_rate not in OPUS_RATES else sample_rate
+    stream = container.add_stream(codec, rate=rate, layout="mono")
+    if codec == "libopus":
+        stream.bit_rate = AAC_BIT_RATE
+    return stream
+
+
+def _make_audio_frames(wave: np.ndarray, sample_rate: int) -> Iterator[av.AudioFrame]:
     samples = to_int16(wave).astype(np.float32) / 32768
-    offset = round(start * sample_rate)
     for begin in range(0, len(samples), 1024):
         frame = av.AudioFrame.from_ndarray(samples[None, begin : begin + 1024], "fltp", "mono")
-        frame.sample_rate, frame.pts = sample_rate, begin + offset
+        frame.sample_rate, frame.pts = sample_rate, begin
         frame.time_base = fractions.Fraction(1, sample_rate)
         yield frame
 
@@ -118,36 +252,105 @@ def _interleave(container, *streams: Iterable[av.Packet]) -> None:
 
 def mux(
     video_path: str | os.PathLike, wave: np.ndarray, sample_rate: int, out_path: str | os.PathLike
-) -> None:
-    """Replaces the sound track of a video; its video packets are copied bit for bit.
+) -> tuple[str, ...]:
+    """Replaces the sound track of a video, whose packets are copied where the container takes them.
 
-    The sound is cut, or padded with silence, to the length of the video. `wave` is float in
-    [-1, 1] or int16, [n]. Raises InputError for a video that cannot be read or whose codec the
-    container of `out_path` cannot hold.
+    Pictures and sound start together and end together: a shorter sound is followed by silence, a
+    shorter video holds its last picture. `wave` is float in [-1, 1] or int16, [n]. Returns what
+    differs from the input (`MuxPlan.notes`). Raises InputError for a video that cannot be read or
+    an output of no known container.
     """
+    plan = plan_mux(video_path, out_path, len(wave) / sample_rate)
+    wave = to_int16(wave)
+    if plan.copies:
+        try:
+            _mux_copy(plan, video_path, wave, sample_rate, out_path)
+            return plan.notes
+        except (av.error.FFmpegError, ValueError) as error:
+            if disk_error(error) is not None:
+                raise
+            name = ENCODER_NAMES[plan.container.video]
+            note = f"{video_path}: encoded again as {name}: its packets cannot be copied"
+            plan = dataclasses.replace(plan, notes=(*plan.notes, note))
+    _mux_encoded(plan, video_path, wave, sample_rate, out_path)
+    return plan.notes
+
+
+def _fit(wave: np.ndarray, length: int) -> np.ndarray:
+    """The wave, cut or followed by silence."""
+    return np.pad(wave[:length], (0, max(length - len(wave), 0)))
+
+
+def _mux_copy(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) -> None:
     with reading.open_media(video_path) as source:
         template = reading.select_video_stream(source, video_path)
-        length = round(reading.measure_times(source, template, video_path).duration * sample_rate)
-        wave = to_int16(wave)[:length]
-        wave = np.pad(wave, (0, length - len(wave)))
+        wave = _fit(wave, round(plan.seconds * sample_rate))
         with _open_output(out_path) as container:
-            try:
-                video = container.add_stream_from_template(template)
-            except ValueError as error:
-                raise InputError(
-                    f"{out_path}: found {template.codec_context.name} video in {video_path}, "
-                    "expected a codec that this container holds (try .mkv)"
-                ) from error
-            audio = _add_aac_stream(container, sample_rate)
+            video = container.add_stream_from_template(template, opaque=True)
+            tag = plan.container.tags.get(template.codec_context.codec.canonical_name)
+            if tag:
+                video.codec_context.codec_tag = tag
+            audio = _add_audio_stream(container, plan.container.audio, sample_rate)
+            start = reading.measure_times(source, template, video_path).start
             _interleave(
                 container,
-                _copy_packets(source, template, video),
-                _encode(audio, _make_audio_frames(wave, sample_rate, reading.find_start(template))),
+                _copy_packets(source, template, video, round(start / template.time_base)),
+                _encode(audio, _make_audio_frames(wave, sample_rate)),
             )
 
 
-def _copy_packets(source, template, video) -> Iterator[av.Packet]:
-    """The packets of a stream, for another one.
+def _mux_encoded(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) -> None:
+    """Encodes the pictures again, upright and with square pixels, on an even grid of times."""
+    rate = _choose_rate(video_path)
+    count = max(1, round(plan.seconds * rate))
+    reader = reading.FrameReader(video_path, float(rate), None)
+    frames = iter(reader)
+    first = next(frames)
+    height, width = first.shape[:2]
+    with _open_output(out_path) as container:
+        video = container.add_stream(plan.container.video, rate=rate)
+        video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        video.options = dict(plan.container.options)
+        audio = _add_audio_stream(container, plan.container.audio, sample_rate)
+        wave = _fit(wave, max(round(count / rate * sample_rate), 1))
+        pictures = _hold_last(itertools.chain([first], frames), count)
+        _interleave(
+            container,
+            _encode(video, _make_video_frames(pictures, rate)),
+            _encode(audio, _make_audio_frames(wave, sample_rate)),
+        )
+
+
+def _choose_rate(video_path) -> fractions.Fraction:
+    """Frames a second for pictures that are encoded again: the file's own within bounds."""
+    rate = fractions.Fraction(reading.probe(video_path).fps).limit_denominator(1001)
+    if rate < MIN_RATE:
+        rate *= -(-MIN_RATE // rate) if rate else MIN_RATE
+    return min(rate, fractions.Fraction(MAX_RATE)) or fractions.Fraction(MIN_RATE)
+
+
+def _hold_last(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """`count` frames, the last one repeated."""
+    last = None
+    for number, frame in enumerate(frames):
+        if number == count:
+            return
+        last = frame
+        yield frame
+    yield from itertools.repeat(last, count - number - 1)
+
+
+def _make_video_frames(pictures: Iterable[np.ndarray], rate) -> Iterator[av.VideoFrame]:
+    for number, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), "rgb24")
+        frame.pts, frame.time_base = number, 1 / rate
+        yield frame
+
+
+def _copy_packets(source, template, video, start: int) -> Iterator[av.Packet]:
+    """The packets of a stream, for another one, in which the time `start` is 0.
 
     Matroska does not store decoding times, and FFmpeg finds them after a few packets only. The
     first packets get evenly spaced times before the first known one.
@@ -157,6 +360,8 @@ def _copy_packets(source, template, video) -> Iterator[av.Packet]:
         if not packet.size:  # the empty packet that ends the stream
             continue
         packet.stream = video
+        packet.pts -= start
+        packet.dts = None if packet.dts is None else packet.dts - start
         if packet.dts is None:
             untimed.append(packet)
             continue

@@ -276,18 +276,13 @@ def save_result(outputs: Sequence[Output], folder: Path) -> Result:
         sounds=sounds,
         files=files,
         spectrograms=render_spectrograms(best),
-        summary=summarize(outputs),
+        summary=summarize(outputs, folder),
     )
 
 
 def save_output(output: Output, path: Path) -> list[Path]:
-    """Writes an output under a name without ending; an mp4 if it can hold the video, else mkv."""
-    if output.video is None:
-        return output.save(path.with_suffix(".wav"))
-    try:
-        return output.save(path.with_suffix(".mp4"))
-    except InputError:
-        return output.save(path.with_suffix(".mkv"))
+    """Writes an output under a name without ending: an mp4, or a wav without a video."""
+    return output.save(path.with_suffix(".wav" if output.video is None else ".mp4"))
 
 
 def render_spectrograms(output: Output) -> str:
@@ -311,12 +306,16 @@ def render_spectrograms(output: Output) -> str:
     return html.render("spectrograms.html", figures=figures)
 
 
-def summarize(outputs: Sequence[Output]) -> str:
-    """Duration, conditions and warnings of the outputs, and the candidates' scores."""
+def summarize(outputs: Sequence[Output], folder: Path) -> str:
+    """Duration, conditions and warnings of the outputs, and the candidates' scores.
+
+    The name of `folder`, where the files are, is taken out of the warnings.
+    """
     report = outputs[0].report
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
     parts = [f"{report['duration']:.2f} s. Conditions used: {used}; missing: {missing}."]
-    parts += [f"Note: {warning}." for warning in report["warnings"]]
+    notes = [format_error(InputError(warning), [folder]) for warning in report["warnings"]]
+    parts += [f"Note: {note}." for note in notes]
     if len(outputs) > 1:
         ranks = [
             f"seed {output.report['seed']}"
