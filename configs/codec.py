@@ -1,4 +1,4 @@
-r"""A codec of one's own: trained on the shards' sound alone, for `--config.codec.folder`.
+r"""A trained codec: learned from the sound of the shards, for `--config.codec.folder`.
 
     python -m vssflow_jax.train --config=configs/codec.py --workdir=runs/codec \
         --config.data.shards=SHARDS

@@ -3,7 +3,7 @@
     python -m vssflow_jax.train --config=configs/joint.py --workdir=DIR --config.data.shards=SHARDS
 
 453,073,024 parameters in the network (128 of them fixed frequencies), 463,565,184 with
-projections and phoneme table. Clips of 10 s. The codec is the embedded one. Training is that
+projections and phoneme table. Clips of 10 s. The codec is fitted on the shards. Training is that
 of the official code, which neither clips gradients nor averages weights.
 """
 

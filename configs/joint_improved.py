@@ -1,4 +1,4 @@
-r"""`configs/joint.py` with what the official code does weakly mended (`config.improved`).
+r"""`configs/joint.py` without the weaknesses of the official code (`config.improved`).
 
     python -m vssflow_jax.train --config=configs/joint_improved.py --workdir=DIR \
         --config.data.shards=SHARDS
@@ -10,5 +10,5 @@ from vssflow_jax.config import improved, load_recipe
 
 
 def get_config():
-    """The recipe, mended."""
+    """The improved recipe."""
     return improved(load_recipe("joint"))

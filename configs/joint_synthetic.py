@@ -1,11 +1,12 @@
-r"""The joint model goes on with mixtures alone: every clip is a speech and a sound clip in one.
+r"""Continues the joint model on mixtures only: every clip is a speech and a sound clip in one.
 
     python -m vssflow_jax.train --config=configs/joint_synthetic.py --workdir=DIR \
         --config.data.shards=SHARDS --config.train.init_from=RUN
 
-RUN is the folder of a run of configs/joint.py, whose weights and codec are taken over. SHARDS
-hold speech and sound clips; clips that are joint by nature stay in with
---config.data.mix.ratio=0.5. As published, half of the batches see neither lips nor sync.
+RUN is the folder of a run of configs/joint.py, whose weights and codec this run starts from.
+SHARDS hold speech and sound clips; with --config.data.mix.ratio=0.5 half of the clips are
+mixtures and recorded joint clips are used as well. As published, half of the batches see neither
+lips nor sync.
 
 453,073,024 parameters in the network, 463,565,184 in all.
 """

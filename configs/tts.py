@@ -1,4 +1,4 @@
-"""Speech from text and voice alone: the paper's network, to which no video is ever shown.
+"""Speech from text and voice only: the paper's network, trained without video.
 
     python -m vssflow_jax.train --config=configs/tts.py --workdir=DIR --config.data.shards=SHARDS
 

@@ -1,4 +1,4 @@
-r"""`configs/v2s.py` with what the official code does weakly mended (`config.improved`).
+r"""`configs/v2s.py` without the weaknesses of the official code (`config.improved`).
 
     python -m vssflow_jax.train --config=configs/v2s_improved.py --workdir=DIR \
         --config.data.shards=SHARDS
@@ -10,5 +10,5 @@ from vssflow_jax.config import improved, load_recipe
 
 
 def get_config():
-    """The recipe, mended."""
+    """The improved recipe."""
     return improved(load_recipe("v2s"))
