@@ -255,5 +255,5 @@ def test_what_a_codecs_run_cannot_do_is_an_error(changes, message, tmp_path):
 
 
 def test_training_starts_from_the_embedded_codec_alone(tmp_path):
-    with pytest.raises(InputError, match="found a codec 'trained', expected the embedded one"):
+    with pytest.raises(InputError, match="found a codec 'trained', expected a fitted one"):
         codec_step.codec_task(small(), SPEC, drawn(), mesh())

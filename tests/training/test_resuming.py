@@ -71,7 +71,7 @@ def arrays(workdir, number):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_twenty_interruptions_leave_no_trace(tiny_run, tmp_path, name):
-    """Every start goes on, and the end is bit for bit the unbroken run's, optimiser and all."""
+    """Every start goes on, and the end is bit for bit the unbroken run's, optimizer and all."""
     steps, reports = 1500, []
     for count in (0, 20):
         workdir = tmp_path / str(count)

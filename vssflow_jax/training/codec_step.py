@@ -86,10 +86,10 @@ def codec_task(config, spec, codec: PcaCodec, mesh) -> step.Task:
       mesh: the devices.
 
     Raises:
-      InputError: the codec is not the embedded one.
+      InputError: the codec is not a fitted one.
     """
     if not isinstance(codec, PcaCodec):
-        raise InputError(f"codec.folder: found a codec {codec.kind!r}, expected the embedded one")
+        raise InputError(f"codec.folder: found a codec {codec.kind!r}, expected a fitted one")
     length = max(round(config.codec.crop * codec.rate), 1) * FRAME
 
     def loss(params, codec, batch, key):
