@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from helpers import fixtures, odd_media
 from helpers.manifests import BAD, BROKEN, GOOD, read_skipped, run_prepare, write_manifest
 from helpers.paths import ROOT
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.data import shards
 from vssflow_jax.preparation.prepare import PrepareOptions, prepare
 
 
@@ -46,6 +49,52 @@ def test_broken_clips_are_skipped_and_named(corpus, tmp_path, capsys):
         assert message in reason and "\n" not in reason
     error = capsys.readouterr().err
     assert "WARNING: skipped 11 of 12 rows" in error and "bad0: " in error
+
+
+def write_odd_sources(folder):
+    """A manifest of clips whose sound has a gap, no data, another track, or needs a note."""
+    click, chunks = odd_media.make_click, odd_media.split_chunks
+    gap = [*chunks(click(2, [1])), *chunks(click(2, [1]), 4 * odd_media.RATE)]
+    odd_media.write_media(folder / "gap.mkv", 150, [("pcm_s16le", "mono", gap)])
+    odd_media.write_media(folder / "hollow.mkv", 50, [("pcm_s16le", "mono", [])])
+    tracks = [("pcm_s16le", "mono", chunks(click(2, [k / 2]))) for k in (1, 2)]
+    odd_media.write_media(folder / "tracks.mkv", 50, tracks)
+    odd_media.write_media(folder / "mute.mkv", 50)
+    tone = fixtures.make_tone(2)
+    odd_media.write_float_wav(folder / "opposite.wav", np.stack([tone, -tone], 1))
+    odd_media.write_float_wav(folder / "long.wav", fixtures.make_tone(5))
+    (folder / "clips.csv").write_text(
+        "id,video,audio,split\ngap,gap.mkv,,train\nhollow,hollow.mkv,,train\n"
+        "tracks,tracks.mkv,,train\nopposite,mute.mkv,opposite.wav,train\n"
+        "long,mute.mkv,long.wav,train\n"
+    )
+    return folder / "clips.csv"
+
+
+def test_sound_is_never_lost_without_a_line(tmp_path, capsys):
+    manifest = write_odd_sources(tmp_path)
+    info = prepare(manifest, tmp_path / "shards", workers=0)
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("note: opposite: " in line and "opposite phase" in line for line in lines) == 1
+    assert sum("note: long: " in line and "found 5.00 s of sound" in line for line in lines) == 1
+    assert set(info["notes"]) == {"opposite", "long"}
+    records = {r["meta"]["id"]: r for r in shards.open_split(tmp_path / "shards", "train")}
+    clicks = {
+        name: odd_media.find_clicks(records[name]["wave"] / 32_768) for name in ("gap", "tracks")
+    }
+    assert clicks == {"gap": [1.0, 5.0], "tracks": [0.5]}
+    assert "wave" not in records["hollow"] and "sound_notes" not in records["gap"]["meta"]
+    assert "opposite phase" in records["opposite"]["meta"]["sound_notes"][0]
+
+
+def test_another_audio_track_can_be_prepared(tmp_path):
+    manifest = write_odd_sources(tmp_path)
+    manifest.write_text("id,video,split\ntracks,tracks.mkv,train\ngap,gap.mkv,train\n")
+    info = prepare(manifest, tmp_path / "shards", workers=0, audio_track=2)
+    records = list(shards.open_split(tmp_path / "shards", "train"))
+    assert odd_media.find_clicks(records[0]["wave"] / 32_768) == [1.0]
+    assert info["skipped"] == 1
+    assert "found 1 audio tracks" in read_skipped(tmp_path / "shards")["gap"]
 
 
 def test_a_manifest_without_usable_clips_is_an_error(corpus, tmp_path):
