@@ -58,8 +58,8 @@ def serve(folder: str) -> None:
         )
     except OSError as error:
         raise InputError(f"--port={flags.FLAGS.port}: {errors.one_line(error)}") from None
-    print(f"page: {address}", flush=True)
-    try:
+    try:  # an interrupt from here on must close the server, whose thread would go on
+        print(f"page: {address}", flush=True)
         blocks.block_thread()
     finally:
         blocks.close(verbose=False)
