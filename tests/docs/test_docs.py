@@ -7,6 +7,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -212,6 +213,22 @@ def test_imports_in_python_blocks_exist(page):
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("vssflow_jax"):
             assert all(exists(f"{node.module}.{alias.name}") for alias in node.names), node.module
+
+
+def test_imports_and_attributes_in_the_notebook_exist():
+    """Of modules: `build.build_corpus` is looked up, what cells compute is not."""
+    cells = json.loads((DOCS / "quickstart.ipynb").read_text())["cells"]
+    tree = ast.parse("\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("vssflow_jax"):
+            for alias in node.names:
+                modules[alias.name] = f"{node.module}.{alias.name}"
+                assert exists(modules[alias.name]), alias.name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = modules.get(node.value.id)
+            assert name is None or exists(f"{name}.{node.attr}"), f"{node.value.id}.{node.attr}"
 
 
 def test_the_modules_of_the_api_page_exist():
