@@ -16,6 +16,7 @@ from vssflow_jax import bundled
 from vssflow_jax.common import errors
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
+from vssflow_jax.text.normalize import POLICIES, REFUSE
 from vssflow_jax.web.limits import MEGA, Limits
 
 LIMITS = ("megabytes", "seconds", "queue", "keep")  # flags
@@ -41,7 +42,9 @@ def serve(folder: str) -> None:
     limits = Limits(**{name: flags.FLAGS[name].value for name in LIMITS})
     generator = Generator.from_workdir(flags.FLAGS.workdir)
     visitor_files = files.VisitorFiles(Path(folder))
-    blocks = layout.build_page(studio.Studio(generator, limits), visitor_files)
+    blocks = layout.build_page(
+        studio.Studio(generator, limits, text_policy=flags.FLAGS.text_policy), visitor_files
+    )
     try:
         _, address, _ = blocks.launch(
             server_name=flags.FLAGS.host,
@@ -73,6 +76,7 @@ def define_flags() -> None:
         f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "
         f"{bundled.DEFAULT_MODEL}.",
     )
+    flags.DEFINE_enum("text_policy", REFUSE, POLICIES, "For characters that cannot be read.")
     flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
     flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
     flags.DEFINE_float("megabytes", Limits.megabytes, "Largest upload.", 0)

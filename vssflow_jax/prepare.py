@@ -19,6 +19,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.preparation.examples import MIN_SECONDS
 from vssflow_jax.preparation.prepare import PrepareOptions, prepare, read_source
+from vssflow_jax.text.normalize import POLICIES
 
 
 def define_flags() -> None:
@@ -33,6 +34,9 @@ def define_flags() -> None:
     flags.DEFINE_float("overlap", defaults.overlap, "Seconds that windows of longer clips share.")
     flags.DEFINE_integer(
         "clips_per_shard", defaults.clips_per_shard, "Rows of the manifest a shard.", lower_bound=1
+    )
+    flags.DEFINE_enum(
+        "text_policy", defaults.text_policy, POLICIES, "For characters that cannot be read."
     )
     flags.DEFINE_string("encoders", defaults.encoder_set, "Set of encoders.")
     flags.DEFINE_float("valid", defaults.valid, "Share of --videos for validation.")
@@ -100,6 +104,7 @@ def main() -> None:
         overlap=values.overlap,
         clips_per_shard=values.clips_per_shard,
         encoder_set=values.encoders,
+        text_policy=values.text_policy,
         valid=values.valid,
         test=values.test,
         time_limit=values.limit,

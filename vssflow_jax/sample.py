@@ -23,6 +23,7 @@ from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions
+from vssflow_jax.text.normalize import POLICIES, REFUSE
 from vssflow_jax.text.script import read_script
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def sample_one(generator: Generator, out: Path) -> None:
     fields = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
     if fields["script"] is not None:
         fields["script"] = read_script(fields["script"])
-    request = Request.parse(**fields)
+    request = Request.parse(**fields, text_policy=flags.FLAGS.text_policy)
     options = sampling_options()
     seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.candidates)]
     with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
@@ -161,6 +162,7 @@ def define_flags() -> None:
     )
     command_line.define_path("video", None, "Video to generate sound for.")
     flags.DEFINE_string("text", None, "What is said.")
+    flags.DEFINE_enum("text_policy", REFUSE, POLICIES, "For characters that cannot be read.")
     command_line.define_path("script", None, "Table (CSV) of lines: start,end,text,speaker.")
     flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
     flags.DEFINE_float("speech_end", None, "Seconds at which speech ends.")

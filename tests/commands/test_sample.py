@@ -47,6 +47,15 @@ def test_script_stems_and_candidates(tiny_run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+def test_text_that_is_not_spoken_is_a_warning_and_unreadable_text_a_line(tiny_run, tmp_path):
+    done = sample(tiny_run, tmp_path / "out.wav", "--text=♪ set blue ж")
+    assert_error(done, "CYRILLIC SMALL LETTER ZHE, character 12")
+    assert not list(tmp_path.iterdir())
+    done = sample(tiny_run, tmp_path / "out.wav", "--text=♪ set blue ж", "--text_policy=skip")
+    assert done.returncode == 0 and "warning: text: skipped 'ж'" in done.stderr
+    assert "warning: text: left out '♪' (EIGHTH NOTE, character 1)" in done.stderr
+
+
 def test_a_guidance_scale_of_zero(tiny_run, tmp_path):
     """Without the guidance of the phonemes the text does not matter."""
     waves = []

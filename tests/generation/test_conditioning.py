@@ -46,6 +46,16 @@ def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):
     assert not encoded.record["phonemes"].any() and encoded.used == ["clip", "sync"]
 
 
+def test_unreadable_text_is_refused_or_skipped_as_the_request_says():
+    request = Request.parse(text="set blue ж")
+    with pytest.raises(InputError, match="CYRILLIC SMALL LETTER ZHE, character 10"):
+        encode_request(request, DurationModel({}), "built-in", {})
+    request = Request.parse(script=[{"text": "set blue ж"}], text_policy="skip")
+    encoded = encode_request(request, DurationModel({}), "built-in", {})
+    assert "skipped 'ж'" in encoded.describe()["warnings"][0]
+    assert [i.symbol for i in encoded.intervals] == "S EH1 T B L UW1".split()  # noqa: SIM905
+
+
 def test_feature_rates_other_than_the_models_are_errors():
     with pytest.raises(InputError, match="sync at 25 a second, expected 24"):
         check_rates({"sync": 24, "clip": 10}, "built-in")

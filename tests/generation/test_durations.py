@@ -54,7 +54,7 @@ def lengths(intervals):
 
 def test_a_known_voice_uses_the_network_and_an_unknown_one_the_means():
     model = random_model()
-    symbols = alignment.text_to_symbols(TEXT, model)
+    symbols, _ = alignment.text_to_symbols(TEXT, model)
     ids = phonemes.symbols_to_ids(symbols)
     known = predict_durations(symbols, model.with_voice(random_voice()))
     assert known == model.network(ids, random_voice()) != model.network(ids, random_voice(1))
@@ -67,7 +67,7 @@ def test_predicted_durations_are_scaled_to_a_requested_interval():
     model = random_model().with_voice(random_voice())
     scaled, _ = alignment.align_text(TEXT, 0.7, 2.9, 4.0, model)
     assert scaled[0].start == 0.7 and scaled[-1].end == 2.9
-    predicted = np.array(model.predict_by_network(alignment.text_to_symbols(TEXT, model)))
+    predicted = np.array(model.predict_by_network(alignment.text_to_symbols(TEXT, model)[0]))
     np.testing.assert_allclose(lengths(scaled), 2.2 * predicted / predicted.sum(), rtol=1e-6)
     natural, _ = alignment.align_text(TEXT, 0.7, None, None, model)
     np.testing.assert_allclose(lengths(natural), predicted, rtol=1e-6)
@@ -93,7 +93,7 @@ def test_subwords_are_timed_by_the_network():
 
 def test_long_texts_are_padded():
     model = random_model().with_voice(random_voice())
-    symbols = alignment.text_to_symbols(TEXT, model) * 20
+    symbols = alignment.text_to_symbols(TEXT, model)[0] * 20
     predicted = model.predict_by_network(symbols)
     assert len(predicted) == len(symbols) > 2 * duration_model.LENGTH_MULTIPLE
     count = len(symbols) // 20

@@ -50,6 +50,19 @@ def test_voices_are_missing_without_an_encoder_for_them(corpus, tmp_path):
     assert read_records(tmp_path)["a"].keys() == {"wave", "phonemes", "clip", "sync", "meta"}
 
 
+def test_what_is_not_spoken_of_a_text_is_noted(corpus, tmp_path, capsys):
+    rows = ["a,0.mp4,,set blue ♪,,,train,", "b,1.mp4,,set ж blue,,,train,", "c,2.mp4,,,,,train,"]
+    manifest = write_manifest(corpus, rows, "notes.csv")
+    info = prepare(manifest, tmp_path / "refuse", workers=0)
+    assert info["notes"].keys() == {"a"} and info["skipped"] == 1
+    told = capsys.readouterr().err
+    assert "note: a: text: left out '♪' (EIGHTH NOTE" in told
+    assert "CYRILLIC SMALL LETTER ZHE" in told
+    info = prepare(manifest, tmp_path / "skip", workers=0, text_policy="skip", progress=False)
+    assert info["notes"].keys() == {"a", "b"} and info["skipped"] == 0
+    assert "skipped 'ж'" in read_records(tmp_path / "skip")["b"]["meta"]["text_notes"][0]
+
+
 def test_lengths_are_those_of_the_clip(prepared):
     out, info = prepared
     for record in read_records(out).values():

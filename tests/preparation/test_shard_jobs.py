@@ -18,6 +18,9 @@ from helpers.manifests import (
     write_manifest,
 )
 
+from vssflow_jax.data.manifest import SPLITS, read_manifest
+from vssflow_jax.preparation import shard_jobs
+from vssflow_jax.preparation.examples import ExampleSettings
 from vssflow_jax.preparation.prepare import prepare
 
 
@@ -108,6 +111,17 @@ def test_several_runs_share_the_work(corpus, tmp_path):
     assert [child.returncode for child in runs[1:]] == [0, 0]
     assert read_files(out) == read_files(tmp_path / "expected")
     assert stamps.items() <= {p.name: p.stat().st_mtime_ns for p in out.iterdir()}.items()
+
+
+def test_the_policy_for_texts_is_part_of_a_shards_identity(corpus, tmp_path):
+    rows = read_manifest(write_manifest(corpus, GOOD, "policy.csv"))
+
+    def list_keys(policy):
+        settings = ExampleSettings(text_policy=policy)
+        return [job.key for job in shard_jobs.plan_jobs(rows, {}, settings, tmp_path, 1)]
+
+    changed = [a != b for a, b in zip(list_keys("refuse"), list_keys("skip"), strict=True)]
+    assert changed == [bool(row.text) for split in SPLITS for row in rows if row.split == split]
 
 
 def test_a_locked_shard_is_left_alone(corpus, tmp_path):

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.text import alignment
+from vssflow_jax.text import alignment, normalize
 from vssflow_jax.text.alignment import Interval
 from vssflow_jax.text.durations import predict_total
 
@@ -140,6 +140,15 @@ def test_too_little_time_and_wrong_times_are_errors():
         alignment.place_phonemes(SENTENCE, -0.5, 1.0, {})
     with pytest.raises(InputError, match="no phonemes"):
         alignment.place_phonemes([], 0.0, 1.0, {})
+
+
+def test_what_is_not_spoken_is_a_warning():
+    _, warnings = alignment.align_text("♪ set blue", None, None, None, {})
+    assert len(warnings) == 1 and "EIGHTH NOTE" in warnings[0]
+    with pytest.raises(InputError, match="CYRILLIC SMALL LETTER ZHE"):
+        alignment.align_text("set blue ж", None, None, None, {})
+    _, warnings = alignment.align_text("set blue ж", None, None, None, {}, normalize.SKIP)
+    assert "skipped 'ж'" in warnings[0]
 
 
 def test_a_text_starts_near_the_clips_start_and_keeps_to_its_end():

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.preparation import prepare
-from vssflow_jax.text import alignment, phonemes, subwords
+from vssflow_jax.text import alignment, normalize, phonemes, subwords
 from vssflow_jax.text.durations import DurationModel
 from vssflow_jax.text.grid import phonemes_to_frames
 
@@ -74,12 +75,20 @@ def test_what_cannot_be_learned_is_said(texts, vocabulary, message):
 
 
 def test_unknown_characters_and_broken_models_are_named(model):
-    with pytest.raises(InputError, match="found 'ж', '世', expected characters of the training"):
+    with pytest.raises(InputError, match=r"'世' \(CJK .*, character 5\), 'ж' .*training texts"):
         subwords.tokenize(model.tokenizer, "die 世 ж")
     with pytest.raises(InputError, match="no words"):
         subwords.tokenize(model.tokenizer, "?!")
     with pytest.raises(InputError, match=r"subwords\.model: found something else"):
         DurationModel({}, b"no model")
+
+
+def test_unknown_characters_are_skipped_and_signs_left_out_with_a_warning(model):
+    text, warnings = subwords.select_readable(model.tokenizer, "die 世 ♪", normalize.SKIP)
+    assert text.split() == ["die", "♪"]
+    assert "skipped '世' (CJK" in warnings[0] and "left out '♪' (EIGHTH NOTE" in warnings[1]
+    decomposed = unicodedata.normalize("NFD", TEXTS[0])
+    assert subwords.select_readable(model.tokenizer, decomposed)[1] == []
 
 
 def manifest(folder, texts):

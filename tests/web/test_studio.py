@@ -76,6 +76,12 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     assert list_copies(tmp_path) == []
 
 
+def test_the_servers_policy_for_texts_is_that_of_its_requests(out):
+    server = Studio(NoiseGenerator(), text_policy="skip")
+    list(server.generate(Form(text="set blue"), out))
+    assert server.generator.requests[0].text_policy == "skip"
+
+
 def test_a_cancelled_request_leaves_nothing(studio, out, tmp_path):
     upload = fixtures.write_video(tmp_path / "in.mp4")
     running = studio.generate(Form(video=str(upload), text="set blue"), out)

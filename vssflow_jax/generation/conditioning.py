@@ -47,7 +47,8 @@ class RequestConditions:
       duration: seconds.
       intervals: the phonemes' times.
       spans: first and last second of each utterance.
-      warnings: about the speaking rate, a face that was not found, or a voice's sound.
+      warnings: about text that is not spoken, the speaking rate, a face that was not found, or
+        a voice's sound.
       voices: None with one voice or none.
     """
 
@@ -108,7 +109,7 @@ def encode_request(
         [*request.speakers, request.speaker], encoder_set, request.audio_track
     )
     line_voices = [embeddings[file] for file in request.speakers]
-    timed = align_script(request.script, duration, durations, line_voices)
+    timed = align_script(request.script, duration, durations, line_voices, request.text_policy)
     if duration is None:
         duration = timed.intervals[-1].end + SPEECH_START
         check_seconds("duration", duration)

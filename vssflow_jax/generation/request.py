@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
+from vssflow_jax.text.normalize import REFUSE, check_policy
 from vssflow_jax.text.script import Utterance
 
 MAX_SECONDS = 3600.0  # of one clip
@@ -28,6 +29,7 @@ class Request:
       duration: seconds of sound; None: the video's, or what the script needs.
       task: "speech" leaves out what the video says about other sounds. "sound" and "joint" only
         check that video and text are there.
+      text_policy: "refuse" or "skip" characters of the text that cannot be read.
     """
 
     video: Path | None = None
@@ -36,6 +38,7 @@ class Request:
     audio_track: int | None = None
     duration: float | None = None
     task: str | None = None
+    text_policy: str = REFUSE
 
     @classmethod
     def parse(
@@ -50,12 +53,13 @@ class Request:
         duration: float | None = None,
         speech_start: float | None = None,
         speech_end: float | None = None,
+        text_policy: str = REFUSE,
     ) -> Request:
         """The request of a caller's arguments; None where one is not specified.
 
         Args:
-          video: as in the attributes, which also describe `speaker`, `audio_track`, `task` and
-            `duration`.
+          video: as in the attributes, which also describe `speaker`, `audio_track`, `task`,
+            `duration` and `text_policy`.
           text: one utterance.
           script: several utterances in place of `text`, or dictionaries of their fields.
           speech_start: seconds at which `text` starts; None: near the start.
@@ -85,8 +89,10 @@ class Request:
             audio_track=audio_track,
             duration=duration,
             task=task,
+            text_policy=text_policy,
         )
         request.check_task()
+        check_policy(text_policy)
         return request
 
     def check_task(self) -> None:

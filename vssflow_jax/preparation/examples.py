@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ MIN_SECONDS = 0.2  # shorter clips, or rests of long ones, are skipped
 MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded again for each encoder
 REFERENCE_SECONDS = 30.0  # of a reference voice that are encoded
 FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
+TEXT_NOTES = "text_notes"  # field of a record's meta: what of the text is not spoken
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
 SOUND_NOTES = "sound_notes"  # field of a record's meta: what reading its sound had to change
 MAX_UNSEEN = 0.1  # seconds of sound after the end of a video that are left out without a note
@@ -43,6 +44,7 @@ class ExampleSettings:
       encoder_set: name of the set of encoders (features.registry).
       durations: mean seconds by phoneme, for texts without an alignment; a DurationModel with a
         tokenizer turns texts into subwords instead of phonemes.
+      text_policy: "refuse" or "skip" characters of a text that cannot be read.
       locate_mouth: track the lips of speakers whose annotation does not say where they are.
       audio_track: which audio track of a file is read, from 1; None: the file's default one.
     """
@@ -51,6 +53,7 @@ class ExampleSettings:
     overlap: float = 0.0
     encoder_set: str = "built-in"
     durations: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    text_policy: str = normalize.REFUSE
     locate_mouth: bool = True
     audio_track: int | None = None
 
@@ -66,6 +69,7 @@ class Window:
       words: those said in it, if the text was cut as well.
       intervals: when their phonemes sound, if the text was cut as well.
       times: the source of the intervals.
+      text_warnings: about what of the clip's text is not spoken, if the text was cut as well.
     """
 
     id: str
@@ -74,6 +78,7 @@ class Window:
     words: str = ""
     intervals: tuple[Interval, ...] | None = None
     times: str = ""
+    text_warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -177,7 +182,7 @@ def _plan_windows(
             "(a text in subwords is not cut)"
         )
     if row.text:
-        return _plan_text_windows(row, wave, frames, max_frames)
+        return _plan_text_windows(row, wave, frames, max_frames, settings.text_policy)
     step = max_frames - num_latent_frames(settings.overlap)
     min_frames = num_latent_frames(settings.overlap + MIN_SECONDS)  # that add something new
     starts = [0, *(start for start in range(step, frames, step) if frames - start >= min_frames)]
@@ -190,10 +195,10 @@ def _plan_windows(
 
 
 def _plan_text_windows(
-    row: ManifestRow, wave: np.ndarray | None, frames: int, max_frames: int
+    row: ManifestRow, wave: np.ndarray | None, frames: int, max_frames: int, policy: str
 ) -> list[Window]:
     """Windows that end where the speaker pauses, with the words of each."""
-    words = normalize.words(row.text)
+    words, warnings = normalize.read(row.text, policy)
     try:
         if row.alignment:
             intervals, times = alignment.read_alignment(row.alignment), TIMES_FROM_FILE
@@ -215,6 +220,7 @@ def _plan_text_windows(
             words=" ".join(segment.words),
             intervals=segment.intervals,
             times=times,
+            text_warnings=tuple(warnings),
         )
         for k, segment in enumerate(segments)
         if segment.words or segment.frames >= MIN_SECONDS * LATENT_RATE
@@ -383,7 +389,7 @@ def _align(
     voiced part of the sound. Without sound they are predicted as in generation.
     """
     if window.intervals is not None:
-        return _with_meta(window.intervals, window.times)
+        return _with_meta(window.intervals, window.times, window.text_warnings)
     if row.alignment and has_tokenizer(settings.durations):
         raise InputError(
             f"clip {row.id}, field alignment: found {row.alignment}, expected none beside subwords"
@@ -392,25 +398,34 @@ def _align(
         return _with_meta(_read_alignment(row.alignment, window.seconds), TIMES_FROM_FILE)
     durations = settings.durations
     if sound is None:
-        intervals, _ = alignment.align_text(row.text, None, None, window.seconds, durations)
-        return intervals, {"times": TIMES_PREDICTED}
-    symbols = alignment.text_to_symbols(row.text, durations)
+        intervals, warnings = alignment.align_text(
+            row.text, None, None, window.seconds, durations, settings.text_policy
+        )
+        return intervals, {"times": TIMES_PREDICTED} | _note_text(warnings)
+    symbols, warnings = alignment.text_to_symbols(row.text, durations, settings.text_policy)
     start, end = speaker.find_voiced_span(sound)
     alignment.check_fit(symbols, start, end, durations)
     predicted = {"times": TIMES_PREDICTED}
     if not has_tokenizer(durations):
         try:
-            words = normalize.words(row.text)
-            return _with_meta(aligner.align_words(sound, words), TIMES_FROM_ALIGNER)
+            words = normalize.words(row.text, settings.text_policy)
+            return _with_meta(aligner.align_words(sound, words), TIMES_FROM_ALIGNER, warnings)
         except InputError as error:
             predicted["times_note"] = str(error)
-    return alignment.place_phonemes(symbols, start, end, durations), predicted
+    intervals = alignment.place_phonemes(symbols, start, end, durations)
+    return intervals, predicted | _note_text(warnings)
 
 
-def _with_meta(intervals: Iterable[Interval], times: str) -> tuple[list[Interval], dict]:
+def _note_text(warnings: Sequence[str]) -> dict:
+    return {TEXT_NOTES: list(warnings)} if warnings else {}
+
+
+def _with_meta(
+    intervals: Iterable[Interval], times: str, warnings: Sequence[str] = ()
+) -> tuple[list[Interval], dict]:
     intervals = list(intervals)
     rounded = [[round(i.start, 4), round(i.end, 4), i.symbol] for i in intervals]
-    return intervals, {"times": times, "alignment": rounded}
+    return intervals, {"times": times, "alignment": rounded} | _note_text(warnings)
 
 
 def _read_alignment(path: str, seconds: float) -> list[Interval]:

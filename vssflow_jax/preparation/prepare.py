@@ -29,7 +29,7 @@ from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.preparation import shard_jobs
 from vssflow_jax.preparation.examples import ExampleSettings
 from vssflow_jax.preparation.shard_jobs import ShardJob
-from vssflow_jax.text import alignment, subwords
+from vssflow_jax.text import alignment, normalize, subwords
 from vssflow_jax.text.durations import DurationModel, measure_durations
 
 MAX_LISTED = 5  # skipped clips that are printed
@@ -51,6 +51,7 @@ class PrepareOptions:
       overlap: seconds that neighboring windows without a text share.
       clips_per_shard: rows of the manifest a shard.
       encoder_set: name of the set of encoders (features.registry).
+      text_policy: "refuse" or "skip" characters of a text that cannot be read.
       valid: share of a folder's clips for validation.
       test: share of a folder's clips for tests.
       time_limit: seconds after which a clip is given up.
@@ -67,6 +68,7 @@ class PrepareOptions:
     overlap: float = 0.0
     clips_per_shard: int = 64
     encoder_set: str = "built-in"
+    text_policy: str = normalize.REFUSE
     valid: float = folders.VALID_SHARE
     test: float = folders.TEST_SHARE
     time_limit: float = 600.0
@@ -81,6 +83,7 @@ class PrepareOptions:
             raise InputError(
                 f"--overlap: found {self.overlap:g} s, expected 0 to less than {self.max_seconds:g}"
             )
+        normalize.check_policy(self.text_policy)
 
 
 def prepare(
@@ -117,6 +120,7 @@ def prepare(
         max_seconds=float(options.max_seconds),
         overlap=float(options.overlap),
         encoder_set=options.encoder_set,
+        text_policy=options.text_policy,
         durations=DurationModel(durations, subwords.read_tokenizer(source)),
         audio_track=options.audio_track,
     )
@@ -306,7 +310,7 @@ def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
         print(f"note: {name}: {'; '.join(notes)}", file=sys.stderr)
     if len(info["notes"]) > MAX_LISTED:
         print(
-            f"note: {len(info['notes'])} clips have notes on their sound, listed in "
+            f"note: {len(info['notes'])} clips have notes on their sound or text, listed in "
             f"{out / shards.DATASET}",
             file=sys.stderr,
         )

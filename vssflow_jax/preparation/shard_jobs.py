@@ -25,8 +25,13 @@ from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
 from vssflow_jax.features import face_mesh, face_tracking
 from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.preparation.examples import SOUND_NOTES, ExampleSettings, make_records
-from vssflow_jax.text import aligner
+from vssflow_jax.preparation.examples import (
+    SOUND_NOTES,
+    TEXT_NOTES,
+    ExampleSettings,
+    make_records,
+)
+from vssflow_jax.text import aligner, normalize
 
 SHARD_ENDING = ".array_record"
 CONTENT_VERSION = 4  # of what `make_records` makes of a row; a new number makes all shards anew
@@ -102,6 +107,7 @@ def _hash_inputs(
         getattr(settings.durations, "tokenizer_hash", ""),
         [aligner.VERSION, aligner.is_available()] if predicts_times else [],
         tracking if tracks_mouth else [],
+        [normalize.VERSION, settings.text_policy] if any(row.text for row in rows) else [],
     ]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
@@ -162,7 +168,11 @@ def encode_row(
                 task=record[shards.META]["task"],
                 seconds=record[shards.META]["duration"],
                 missing=tuple(name for name in names if name not in record),
-                notes=tuple(record[shards.META].get(SOUND_NOTES, ())),
+                notes=tuple(
+                    note
+                    for name in (SOUND_NOTES, TEXT_NOTES)
+                    for note in record[shards.META].get(name, ())
+                ),
             )
     except InputError as error:
         yield SkippedRow(errors.one_line(error))
@@ -227,7 +237,7 @@ class PreparationCounts:
       missing: records without a modality, by its name.
       silent: numbers of the records without sound.
       skipped: rows of skipped.csv.
-      notes: what reading the sound of a row had to change, by the row's id.
+      notes: what reading the sound and the text of a row had to change, by the row's id.
       examples: records of the shard.
       row_examples: records of the current row.
     """

@@ -156,8 +156,11 @@ def align_text(
     end: float | None,
     duration: float | None,
     durations: Mapping[str, float],
+    policy: str = normalize.REFUSE,
 ) -> tuple[list[Interval], list[str]]:
-    """Phoneme times of a text in its interval, and warnings about the speaking rate.
+    """Phoneme times of a text in its interval, and warnings.
+
+    They are about what of the text is not spoken, and about the speaking rate.
 
     Args:
       text: what is said.
@@ -165,11 +168,13 @@ def align_text(
       end: seconds; None: the natural length, or the clip's end where that comes first.
       duration: seconds of the clip; None: as long as the text needs.
       durations: mean seconds by phoneme.
+      policy: of characters that cannot be read (text.normalize).
 
     Raises:
-      InputError: no words, an interval outside the clip, or too short for the phonemes.
+      InputError: no words, characters that cannot be read, an interval outside the clip, or too
+        short for the phonemes.
     """
-    symbols = text_to_symbols(text, durations)
+    symbols, warnings = text_to_symbols(text, durations, policy)
     _check_times(start, end, duration)
     needed = predict_total(symbols, durations)
     if start is None:
@@ -177,7 +182,6 @@ def align_text(
         start = min(SPEECH_START, max(room / 2, 0.0))
     if end is None and duration is not None and start + needed > duration:
         end = duration
-    warnings = []
     if end is not None and check_fit(symbols, start, end, durations) > RUSHED:
         warnings.append(
             f"the text needs about {needed:.1f} s and has {end - start:.1f} s: "
@@ -186,11 +190,18 @@ def align_text(
     return place_phonemes(symbols, start, end, durations), warnings
 
 
-def text_to_symbols(text: str, durations: Mapping[str, float]) -> list[str]:
-    """Phonemes of a text, or subwords if the durations come with a tokenizer."""
+def text_to_symbols(
+    text: str, durations: Mapping[str, float], policy: str = normalize.REFUSE
+) -> tuple[list[str], list[str]]:
+    """Phonemes of a text, or subwords if the durations come with a tokenizer, and warnings.
+
+    The warnings name what is left out. `policy` is of characters that cannot be read.
+    """
     if has_tokenizer(durations):
-        return subwords.tokenize(durations.tokenizer, text)
-    return [symbol for word in phonemes.pronounce(normalize.words(text)) for symbol in word]
+        text, warnings = subwords.select_readable(durations.tokenizer, text, policy)
+        return subwords.tokenize(durations.tokenizer, text), warnings
+    words, warnings = normalize.read(text, policy)
+    return [symbol for word in phonemes.pronounce(words) for symbol in word], warnings
 
 
 def select_voice(durations: Mapping[str, float], voice: np.ndarray | None) -> Mapping[str, float]:

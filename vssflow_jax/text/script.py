@@ -15,6 +15,7 @@ import numpy as np
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
+from vssflow_jax.text.normalize import REFUSE
 
 COLUMNS = ("start", "end", "text", "speaker")
 MAX_LINES = 1000  # of a script
@@ -126,6 +127,7 @@ def align_script(
     duration: float | None,
     durations: Mapping[str, float],
     voices: Sequence[np.ndarray | None] = (),
+    policy: str = REFUSE,
 ) -> TimedScript:
     """Phoneme times of a script's lines, one after another.
 
@@ -135,6 +137,7 @@ def align_script(
       durations: mean seconds by phoneme.
       voices: the embedding of each line's voice, None if unknown; (): all unknown. Those
         after the last line are ignored.
+      policy: of characters that cannot be read (text.normalize).
 
     Raises:
       InputError: lines that overlap, or one that `align_text` refuses.
@@ -155,7 +158,7 @@ def align_script(
         prefix = f"{line.location}: " if line.location else ""
         try:
             line_intervals, line_warnings = align_text(
-                line.text, start, line.end, limit, select_voice(durations, voice)
+                line.text, start, line.end, limit, select_voice(durations, voice), policy
             )
         except InputError as error:
             raise InputError(f"{prefix}{error}") from None

@@ -26,11 +26,12 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
 from vssflow_jax.conditions import BY_NAME
 from vssflow_jax.config import command_line
+from vssflow_jax.text.characters import Unreadable, list_characters
+from vssflow_jax.text.normalize import REFUSE
 
 MODEL_FILE = "subwords.model"
 MAX_VOCABULARY = BY_NAME["phonemes"].width  # id 0 among them: characters that were never seen
 SEPARATOR = ":"  # a symbol is the subword's id and its letters, as in "12:▁the"
-MAX_LISTED = 8  # unknown characters that a message names
 
 
 def normalize_text(text: str) -> str:
@@ -97,6 +98,31 @@ def check_tokenizer(tokenizer: bytes) -> None:
         raise InputError(f"{MODEL_FILE}: found {size} pieces, expected at most {MAX_VOCABULARY}")
 
 
+def select_readable(tokenizer: bytes, text: str, policy: str = REFUSE) -> tuple[str, list[str]]:
+    """The text without signs and, if the policy is to skip them, unknown letters; and warnings.
+
+    Raises InputError for characters that the training texts do not have, if the policy is to
+    refuse them.
+    """
+    processor, text = _load_processor(tokenizer), unicodedata.normalize("NFC", text)
+    signs, unknown = [], []
+    for place, character in enumerate(text, 1):
+        plain = normalize_text(character)
+        if not plain and unicodedata.category(character)[0] == "S":
+            signs.append(Unreadable(character, place))
+        elif plain and processor.unk_id() in processor.encode(plain):
+            unknown.append(Unreadable(character, place))
+    warnings = [f"text: left out {list_characters(signs)}: not letters"] if signs else []
+    if not unknown:
+        return text, warnings
+    listed = f"{list_characters(unknown)}, expected characters of the training texts"
+    if policy == REFUSE:
+        raise InputError(f"text: found {listed} (--text_policy=skip leaves others out)")
+    skipped = set(unknown)
+    kept = (" " if Unreadable(c, place) in skipped else c for place, c in enumerate(text, 1))
+    return "".join(kept), [f"text: skipped {listed}", *warnings]
+
+
 def tokenize(tokenizer: bytes, text: str) -> list[str]:
     """Symbols of a text, id and letters each. Raises InputError for characters it never saw."""
     processor, text = _load_processor(tokenizer), normalize_text(text)
@@ -104,10 +130,8 @@ def tokenize(tokenizer: bytes, text: str) -> list[str]:
         raise InputError("text: found no words, expected something to say")
     ids = processor.encode(text)
     if processor.unk_id() in ids:
-        letters = set(text) - {" "}
-        unknown = sorted(c for c in letters if processor.unk_id() in processor.encode(c))
-        listed = ", ".join(map(repr, unknown[:MAX_LISTED]))
-        raise InputError(f"text: found {listed}, expected characters of the training texts")
+        select_readable(tokenizer, text)  # names them
+        raise InputError("text: found unknown characters, expected those of the training texts")
     return [f"{number}{SEPARATOR}{processor.id_to_piece(number)}" for number in ids]
 
 

@@ -21,6 +21,7 @@ from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.reranking import rerank
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions
 from vssflow_jax.reports import html, plots
+from vssflow_jax.text.normalize import REFUSE
 from vssflow_jax.text.script import Utterance, parse_script
 from vssflow_jax.web.limits import Limits, format_error
 
@@ -93,8 +94,11 @@ class Studio:
       limits: of files and fields.
     """
 
-    def __init__(self, generator: Generator, limits: Limits | None = None):
+    def __init__(
+        self, generator: Generator, limits: Limits | None = None, text_policy: str = REFUSE
+    ):
         self.generator = generator
+        self.text_policy = text_policy
         self.limits = limits or Limits()
         self._lock = threading.Lock()
 
@@ -162,6 +166,7 @@ class Studio:
             speaker=voices.get(1),
             duration=form.duration,
             task="speech" if form.task == SPEECH else None,
+            text_policy=self.text_policy,
         )
 
     def _copy_voices(self, uploads: Sequence[str | None], folder: Path) -> dict[int, Path]:

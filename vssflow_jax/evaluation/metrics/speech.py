@@ -8,7 +8,6 @@ one of them or empty. The codec floor shows how many errors the recognizer itsel
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 
 import jiwer
@@ -48,9 +47,9 @@ def jsgf() -> str:
 def normalize_words(text: str) -> list[str]:
     """Normalized words of a text or transcript; may be empty."""
     try:
-        return [word.rstrip(".") for word in normalize.words(text)]  # "a." is the letter
-    except InputError:  # no words, or another script: keep its Latin letters
-        return re.sub(r"[^a-z']+", " ", text.lower()).split()
+        return [word.rstrip(".") for word in normalize.words(text, normalize.SKIP)]  # "a."
+    except InputError:  # no words
+        return []
 
 
 def in_grammar(text: str) -> bool:
