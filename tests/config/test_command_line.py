@@ -1,6 +1,7 @@
 """Flags of a recipe's fields."""
 
 import sys
+import unicodedata
 
 import pytest
 from absl import flags
@@ -40,3 +41,21 @@ def test_numbers_that_are_optional_take_none(config_of):
 def test_a_word_for_a_number_is_refused(config_of):
     with pytest.raises(flags.IllegalFlagValueError, match="nothing"):
         config_of("--config.optim.max_grad_norm=nothing")
+
+
+def test_paths_expand_the_home_folder_and_match_accents(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    apart = unicodedata.normalize("NFD", "é.mp4")
+    (tmp_path / apart).touch()
+    values = flags.FlagValues()
+    command_line.define_path("video", None, "A file.", flag_values=values)
+    for text, path in (
+        ("~/a:b%d.mp4", tmp_path / "a:b%d.mp4"),
+        ("~nobody/x", "~nobody/x"),
+        (str(tmp_path / unicodedata.normalize("NFC", "é.mp4")), tmp_path / apart),
+        ("", ""),
+    ):
+        values(["command", f"--video={text}"])
+        assert values.video == str(path)
+    resolved = recipes.resolve_flags(["train", "--config.data.shards=~/shards"])
+    assert resolved[1] == f"--config.data.shards={tmp_path}/shards"

@@ -1,5 +1,6 @@
 """Sound of unusual files: gaps, changes of format, several tracks, wrong scales."""
 
+import av
 import numpy as np
 import pytest
 from helpers import fixtures, odd_media
@@ -93,8 +94,6 @@ def test_a_change_of_format_midway_is_resampled(folder):
 
 
 def write_sound(path, wave, codec, layout, rate):
-    import av
-
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave), "fltp", layout)

@@ -4,7 +4,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from helpers import fixtures
+from helpers import fixtures, odd_media
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
@@ -69,7 +69,7 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     }  # fmt: skip
     assert {path.name for path in result.files} == names
     assert {path.name for path in out.iterdir()} == names
-    for words in ("clip", "missing: lips", "slow"):
+    for words in ("clip", "missing: lips", "Note: Slow."):
         assert words in result.summary
     assert "<img" in result.spectrograms
     assert studio.generator.requests[0].video.name == "video"
@@ -80,6 +80,22 @@ def test_the_servers_policy_for_texts_is_that_of_its_requests(out):
     server = Studio(NoiseGenerator(), text_policy="skip")
     list(server.generate(Form(text="set blue"), out))
     assert server.generator.requests[0].text_policy == "skip"
+
+
+def test_a_video_that_is_encoded_again_is_a_note(studio, out, tmp_path):
+    upload = odd_media.write_media(tmp_path / "in.gif", codec="gif", pixels="rgb8")
+    *_, result = studio.generate(Form(video=str(upload)), out)
+    assert media.probe(result.video).has_audio
+    assert "Note: The video: encoded again as H.264" in result.summary
+    assert str(tmp_path) not in result.summary
+
+
+def test_a_codec_without_decoder_is_a_sentence(studio, out, tmp_path):
+    source = odd_media.write_media(tmp_path / "in.mp4")
+    upload = odd_media.rename_codec(source, tmp_path / "unknown.mp4", b"avc1")
+    with pytest.raises(InputError, match=r"The video: stream 0 .* zzzz, which cannot be decoded"):
+        list(studio.generate(Form(video=str(upload)), out))
+    assert not list(out.iterdir())
 
 
 def test_a_cancelled_request_leaves_nothing(studio, out, tmp_path):

@@ -140,7 +140,7 @@ class Studio:
                 outputs = yield from _read_progress(messages, work)
             finally:
                 work.join()
-            yield save_result(outputs, out)
+            yield save_result(outputs, out, uploads=folder)
 
     def parse_form(self, form: Form, folder: Path) -> Request:
         """The request of a form, with copies of its files in `folder`."""
@@ -267,8 +267,8 @@ def _read_progress(messages: queue.Queue, work: threading.Thread) -> Iterator[fl
 # ---- results ------------------------------------------------------------------------------
 
 
-def save_result(outputs: Sequence[Output], folder: Path) -> Result:
-    """Files, spectrograms and summary of outputs, best first."""
+def save_result(outputs: Sequence[Output], folder: Path, uploads: Path) -> Result:
+    """Files, spectrograms and summary of outputs, best first; `uploads` has the request's files."""
     best, files = outputs[0], []
     for number, output in enumerate(outputs, 1):
         name = "result" if number == 1 else f"candidate{number}"
@@ -281,7 +281,7 @@ def save_result(outputs: Sequence[Output], folder: Path) -> Result:
         sounds=sounds,
         files=files,
         spectrograms=render_spectrograms(best),
-        summary=summarize(outputs, folder),
+        summary=summarize(outputs, uploads),
     )
 
 
@@ -311,15 +311,15 @@ def render_spectrograms(output: Output) -> str:
     return html.render("spectrograms.html", figures=figures)
 
 
-def summarize(outputs: Sequence[Output], folder: Path) -> str:
+def summarize(outputs: Sequence[Output], uploads: Path) -> str:
     """Duration, conditions and warnings of the outputs, and the candidates' scores.
 
-    The name of `folder`, where the files are, is taken out of the warnings.
+    Warnings call the files in `uploads` by their roles.
     """
     report = outputs[0].report
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
     parts = [f"{report['duration']:.2f} s. Conditions used: {used}; missing: {missing}."]
-    notes = [format_error(InputError(warning), [folder]) for warning in report["warnings"]]
+    notes = [format_error(InputError(warning), [uploads]) for warning in report["warnings"]]
     parts += [f"Note: {note}." for note in notes]
     if len(outputs) > 1:
         ranks = [
