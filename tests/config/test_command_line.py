@@ -51,7 +51,7 @@ def test_paths_expand_the_home_folder_and_match_accents(tmp_path, monkeypatch):
     command_line.define_path("video", None, "A file.", flag_values=values)
     for text, path in (
         ("~/a:b%d.mp4", tmp_path / "a:b%d.mp4"),
-        ("~nobody/x", "~nobody/x"),
+        ("~no_such_user/x", "~no_such_user/x"),
         (str(tmp_path / unicodedata.normalize("NFC", "é.mp4")), tmp_path / apart),
         ("", ""),
     ):
