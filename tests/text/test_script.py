@@ -79,3 +79,8 @@ def test_overlapping_lines_are_refused():
 def test_voices_change_in_the_middle_of_the_pause():
     spans = [(0.0, 1.0), (2.0, 3.0), (3.2, 4.0), (5.0, 6.0)]
     assert find_speaker_changes(["a", "b", "b", "a"], spans) == [(0.0, 0), (1.5, 1), (4.5, 3)]
+
+
+def test_a_line_that_ends_at_zero_is_an_error():
+    with pytest.raises(InputError, match="0"):
+        align_script([Utterance(text="set blue", end=0.0)], 5.0, {})

@@ -178,7 +178,8 @@ def align_text(
     _check_times(start, end, duration)
     needed = predict_total(symbols, durations)
     if start is None:
-        room = (end or duration or needed + 2 * SPEECH_START) - needed
+        limits = (time for time in (end, duration) if time is not None)
+        room = next(limits, needed + 2 * SPEECH_START) - needed
         start = min(SPEECH_START, max(room / 2, 0.0))
     if end is None and duration is not None and start + needed > duration:
         end = duration
