@@ -105,7 +105,7 @@ def test_a_long_sound_is_the_same_in_pieces():
     rng = np.random.default_rng(0)
     mel_of = mel.log_mel(jnp.asarray(rng.uniform(-0.5, 0.5, (2, 16_000 * 3)), jnp.float32), 1e-3)
     whole = griffin_lim.invert_log_mel(mel_of, iterations=4)
-    cut = griffin_lim.invert_log_mel(mel_of, iterations=4, piece=100)
+    cut = griffin_lim.invert_log_mel(mel_of, iterations=4, chunk=100)
     np.testing.assert_allclose(cut, whole, atol=1e-4)
     near = chunked.map_overlapping_chunks(
         lambda x, first: griffin_lim._invert_log_mel_chunk(x, first, 4), mel_of, 100, 3, mel.HOP

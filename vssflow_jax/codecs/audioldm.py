@@ -1,8 +1,8 @@
-"""The codec of AudioLDM and of VSSFlow: log-mel, autoencoder, HiFi-GAN.
+"""The codec of AudioLDM and VSSFlow: log-mel spectrogram, autoencoder, HiFi-GAN vocoder.
 
-The latent image of F/S cells by Z channels is laid out on channels cell by cell, as the
-official VSSFlow does: channel = cell * Z + latent channel. The published `scaling_factor`
-is not applied, as it is not there.
+The latent image of f = F / S cells by Z channels becomes the channels of the latent cell by cell,
+as in the official VSSFlow: channel = cell * Z + latent channel. As there, the published
+`scaling_factor` is not applied.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import struct
 
 from vssflow_jax.codecs import mel as mels
 from vssflow_jax.codecs.vae import Vae, VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
-SHRINK = 4  # mel frames in a latent frame: 100 a second -> 25
+SHRINK = mels.FRAME_RATE // LATENT_RATE  # mel frames in a latent frame: 4
 
 
 @struct.dataclass
 class AudioldmCodec:
-    """Latent = moments of the autoencoder over the log-mel of the normalised waveform.
+    """Latent = moments of the autoencoder for the log-mel of the normalized waveform.
 
-    Loudness is lost: each waveform is scaled to a peak of 0.5 first, as published.
+    Loudness is lost: each waveform is first scaled to a peak of 0.5, as in the published training.
 
     Attributes:
       vae: parameters of the autoencoder, nested by module.
@@ -43,8 +45,8 @@ class AudioldmCodec:
     vocoder_config: VocoderConfig = struct.field(pytree_node=False)
 
     kind: ClassVar[str] = "audioldm"
-    sample_rate: ClassVar[int] = mels.SAMPLE_RATE
-    rate: ClassVar[int] = mels.SAMPLE_RATE // (mels.HOP * SHRINK)
+    sample_rate: ClassVar[int] = SAMPLE_RATE
+    rate: ClassVar[int] = LATENT_RATE
 
     @property
     def channels(self) -> int:
@@ -60,15 +62,16 @@ class AudioldmCodec:
         """Log-mel [B, T, 64] -> mean and log-variance of the latent, each [B, T // 4, C]."""
         model = Vae(self.vae_config)
         moments = model.apply({"params": self.vae}, mel, method="encode")
-        return jax.tree.map(lambda x: x.reshape(*x.shape[:2], -1), moments)
+        return jax.tree.map(lambda x: rearrange(x, "b l f z -> b l (f z)"), moments)
 
     def decode_mel(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
-        image = latent.reshape(*latent.shape[:2], -1, self.vae_config.latent_channels)
+        channels = self.vae_config.latent_channels
+        image = rearrange(latent, "b l (f z) -> b l f z", z=channels)
         return Vae(self.vae_config).apply({"params": self.vae}, image, method="decode")
 
     def decode(self, latent: jax.Array) -> jax.Array:
-        """Latent [B, L, C] -> waveform [B, L * 640]; the vocoder's few samples more are cut."""
+        """Latent [B, L, C] -> waveform [B, L * 640]; the vocoder's few extra samples are cut."""
         mel = self.decode_mel(latent)
         wave = Vocoder(self.vocoder_config).apply({"params": self.vocoder}, mel)
         return wave[:, : mel.shape[1] * mels.HOP]
@@ -77,7 +80,7 @@ class AudioldmCodec:
 def restore_codec(
     *, vae: Mapping, vocoder: Mapping, vae_config: Mapping, vocoder_config: Mapping
 ) -> AudioldmCodec:
-    """The codec from parameters and from sizes as JSON holds them (lists for tuples).
+    """The codec from its parameters and its sizes as read from JSON (lists for tuples).
 
     Raises:
       InputError: a size is missing or wrong, or the two parts do not fit the log-mel.
@@ -105,34 +108,34 @@ def parse_config(kind: type, values: Mapping, keys: Mapping[str, str] | None = N
     """A config dataclass from JSON.
 
     Args:
-      kind: of the config; its defaults show what each field's value looks like.
-      values: by key; others than the config's are not looked at.
+      kind: type of the config; values must have the structure of its defaults.
+      values: by key; keys that the config has no field for are ignored.
       keys: the key of each field, where it is not the field's name.
 
     Raises:
-      InputError: names a key that is missing or whose value cannot be.
+      InputError: names a key that is missing or has a wrong value.
     """
-    out = {}
+    parsed = {}
     for field in dataclasses.fields(kind):
         key = (keys or {}).get(field.name, field.name)
         if key not in values:
             raise InputError(f"{key}: not there, expected something like {field.default!r}")
-        out[field.name] = value = to_tuples(values[key])
+        parsed[field.name] = value = to_tuples(values[key])
         if not same_structure(value, field.default):
             raise InputError(f"{key}: found {value!r}, expected something like {field.default!r}")
     try:
-        return kind(**out)
+        return kind(**parsed)
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
 def to_tuples(value):
-    """Lists to tuples, however deep."""
+    """Nested lists as nested tuples."""
     return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def same_structure(value, example) -> bool:
-    """Whether a value has the example's type; tuples may be longer, numbers are above 0."""
+    """Whether a value has the type of an example; tuples of any length, numbers above 0."""
     if isinstance(example, tuple):
         return (
             isinstance(value, tuple)

@@ -1,8 +1,8 @@
-"""The codec interface: a waveform to the latent that the flow models, and back.
+"""The codec interface: a waveform to the latent that the flow generates, and back.
 
-A codec is a pytree (its arrays are leaves), so that it can be an argument of a jitted
-step and encode there. On disk it is a folder: `codec.json` with its kind and settings,
-`codec.safetensors` with its arrays, nested ones by their path, `field/module/array`.
+A codec is a pytree (its arrays are leaves), so that it can be an argument of a compiled step and
+encode there. On disk it is a folder: `codec.json` contains its kind and settings,
+`codec.safetensors` its arrays, nested ones by their path, `field/module/array`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vssflow_jax.common.safetensors_io import write_arrays
 
 
 class Codec(Protocol):
-    """What every codec offers. Shapes: B clips, n samples, L = n // 640 frames, C channels."""
+    """Interface of all codecs. Shapes: B clips, n samples, L = n // 640 frames, C channels."""
 
     kind: str
     sample_rate: int
@@ -46,7 +46,7 @@ class Codec(Protocol):
         """Latent [B, L, C] -> waveform [B, L * 640]."""
 
 
-# What makes a codec of each kind from its arrays (nested) and its settings (as in JSON).
+# Builds a codec of each kind from its arrays (nested) and its settings (as in JSON).
 CODECS: dict[str, Callable[..., Codec]] = {
     "pca": PcaCodec,
     audioldm.AudioldmCodec.kind: audioldm.restore_codec,
@@ -65,17 +65,17 @@ def codec_arrays(codec: Codec) -> dict[str, np.ndarray]:
 
 
 def codec_settings(codec: Codec) -> dict:
-    """The codec's settings (what is not an array), with its kind."""
+    """The codec's kind and its fields that are not arrays."""
     static = {
         field.name: getattr(codec, field.name)
         for field in dataclasses.fields(codec)
         if not field.metadata.get("pytree_node", True)
     }
-    plain = {
+    fields = {
         name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
         for name, value in static.items()
     }
-    return {"kind": codec.kind, **plain}
+    return {"kind": codec.kind, **fields}
 
 
 def hash_codec(codec: Codec) -> str:
@@ -88,7 +88,7 @@ def hash_codec(codec: Codec) -> str:
 
 
 def save_codec(codec: Codec, folder: str | Path) -> None:
-    """Writes the codec into `folder`; `codec.json` comes last, so its presence means whole."""
+    """Writes the codec into `folder`; a folder with `codec.json`, written last, is complete."""
     folder = Path(folder)
     write_arrays(folder / "codec.safetensors", codec_arrays(codec))
     text = json.dumps({**codec_settings(codec), "hash": hash_codec(codec)}, indent=1)
@@ -96,7 +96,7 @@ def save_codec(codec: Codec, folder: str | Path) -> None:
 
 
 def load_codec(folder: str | Path) -> Codec:
-    """Reads a codec that `save_codec` wrote; an `InputError` names what is wrong with it."""
+    """The codec in a folder that `save_codec` wrote; an `InputError` names what is damaged."""
     folder = Path(folder)
     try:
         description = json.loads((folder / "codec.json").read_text())
@@ -123,5 +123,5 @@ def load_codec(folder: str | Path) -> Codec:
 
 @jax.jit
 def reconstruct(codec: Codec, wave: jax.Array) -> jax.Array:
-    """Waveforms [B, n] through the codec: what the best model with it could give."""
+    """Waveforms [B, n] encoded and decoded: the codec floor, the best that a model could reach."""
     return codec.decode(codec.encode(wave)[0])

@@ -1,7 +1,7 @@
 """Log-mel spectrogram, 100 frames a second of 64 bands, in JAX.
 
-The analysis of AudioLDM and of VSSFlow: frames of 1024 samples every 160, no centring,
-magnitudes through a Slaney filterbank (librosa's), natural logarithm.
+The analysis of AudioLDM and VSSFlow: frames of 1024 samples every 160, not centered, magnitudes
+through librosa's Slaney filter bank, natural logarithm.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 
-SAMPLE_RATE = 16_000
+from vssflow_jax.conditions import SAMPLE_RATE
+
 HOP = 160
+FRAME_RATE = SAMPLE_RATE // HOP  # mel frames a second
 WINDOW = 1024
 BANDS = 64
 FLOOR = 1e-5
@@ -52,7 +54,7 @@ def stft(wave: jax.Array) -> jax.Array:
 
 
 def normalize_peak(wave: jax.Array, peak: float = 0.5) -> jax.Array:
-    """Removes the mean and scales to an absolute peak, as the official training data are."""
+    """Removes the mean and scales to an absolute peak, as in the official training data."""
     wave = wave - jnp.mean(wave, axis=-1, keepdims=True)
     return wave / (jnp.max(jnp.abs(wave), axis=-1, keepdims=True) + 1e-8) * peak
 
@@ -62,7 +64,7 @@ def log_mel(wave: jax.Array, floor: float = FLOOR) -> jax.Array:
 
     Args:
       wave: at least 433 samples, in [-1, 1].
-      floor: magnitudes below it count as it, so silence is log(floor).
+      floor: smallest magnitude; silence is log(floor).
     """
     return magnitude_to_log_mel(jnp.abs(stft(wave)), floor)
 

@@ -1,8 +1,8 @@
-"""The embedded codec: log-mel frames, stacked by four, rotated by PCA; Griffin-Lim back.
+"""The built-in codec: log-mel frames, stacked by four, rotated by PCA; Griffin-Lim back.
 
-Needs no download: the rotation is fitted on the training split. Each kept component is
-divided by a power of its standard deviation, so that no channel is lost in the noise of
-the flow while the loud ones still count more.
+It needs no download: the rotation is fitted on the training split. Each component is divided by a
+power of its standard deviation, so that no channel is lost in the noise of the flow, while loud
+ones still count more.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import struct
 
 from vssflow_jax.codecs import mel as mels
 from vssflow_jax.codecs.griffin_lim import invert_log_mel
+from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
-STACK = 4  # log-mel frames in a latent frame: 100 a second -> 25
+STACK = mels.FRAME_RATE // LATENT_RATE  # log-mel frames in a latent frame: 4
 
 
 @struct.dataclass
@@ -28,8 +30,8 @@ class PcaCodec:
     Attributes:
       mean: [256] mean stacked log-mel frame.
       basis: [256, C] orthonormal columns.
-      scale: [C] what a unit of each channel stands for, in log-mel.
-      floor: magnitude under which the log-mel is cut; quieter is silence to this codec.
+      scale: [C] log-mel units in one unit of each channel.
+      floor: smallest magnitude of the log-mel; anything quieter is silence.
       iterations: Griffin-Lim iterations of `decode`.
     """
 
@@ -40,8 +42,8 @@ class PcaCodec:
     iterations: int = struct.field(pytree_node=False, default=32)
 
     kind: ClassVar[str] = "pca"
-    sample_rate: ClassVar[int] = mels.SAMPLE_RATE
-    rate: ClassVar[int] = mels.SAMPLE_RATE // (mels.HOP * STACK)
+    sample_rate: ClassVar[int] = SAMPLE_RATE
+    rate: ClassVar[int] = LATENT_RATE
 
     @property
     def channels(self) -> int:
@@ -57,7 +59,7 @@ class PcaCodec:
     def decode_mel(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
         stacked = exact_matmul(latent * self.scale, self.basis.T) + self.mean
-        mel = stacked.reshape(*latent.shape[:-2], -1, mels.BANDS)
+        mel = rearrange(stacked, "... l (s f) -> ... (l s) f", s=STACK)
         return jnp.maximum(mel, jnp.log(self.floor))
 
     def decode(self, latent: jax.Array) -> jax.Array:
@@ -66,15 +68,14 @@ class PcaCodec:
 
 
 def exact_matmul(frames: jax.Array, matrix: jax.Array) -> jax.Array:
-    """A matrix product in full precision, whatever the device's default."""
+    """A matrix product in full precision, independent of the device's default."""
     return jnp.matmul(frames, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
 def stack_frames(mel: jax.Array) -> jax.Array:
-    """Joins four log-mel frames: [.., 4 L (+ rest, dropped), 64] -> [.., L, 256]."""
-    frames = mel.shape[-2] // STACK
-    kept = mel[..., : frames * STACK, :]
-    return kept.reshape(*mel.shape[:-2], frames, STACK * mels.BANDS)
+    """Stacks four log-mel frames: [.., 4 L (+ rest, dropped), 64] -> [.., L, 256]."""
+    frames = mel.shape[-2] // STACK * STACK
+    return rearrange(mel[..., :frames, :], "... (l s) f -> ... l (s f)", s=STACK)
 
 
 def fit_pca(
@@ -84,7 +85,7 @@ def fit_pca(
     floor: float = 1e-3,
     iterations: int = 32,
 ) -> PcaCodec:
-    """Fits the embedded codec on waveforms, each float32 [n] at 16 kHz, of any lengths.
+    """Fits the built-in codec on waveforms, each float32 [n] at 16 kHz, of any lengths.
 
     Args:
       waves: the training split's waveforms.
@@ -98,9 +99,9 @@ def fit_pca(
     """
     width = STACK * mels.BANDS
     count, total, outer = 0, np.zeros(width), np.zeros((width, width))
-    analyse = jax.jit(lambda wave: stack_frames(mels.log_mel(wave, floor)))
+    stacked_log_mel = jax.jit(lambda wave: stack_frames(mels.log_mel(wave, floor)))
     for wave in waves:
-        frames = np.asarray(analyse(jnp.asarray(wave)), np.float64)
+        frames = np.asarray(stacked_log_mel(jnp.asarray(wave)), np.float64)
         count += len(frames)
         total += frames.sum(0)
         outer += frames.T @ frames

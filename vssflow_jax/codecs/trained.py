@@ -1,10 +1,10 @@
-"""The trained codec: an autoencoder over log-mel frames whose decoder gives magnitudes.
+"""The trained codec: an autoencoder over log-mel frames whose decoder predicts magnitudes.
 
-The encoder is the PCA codec's projection and a small network's correction of it, with a standard
-deviation beside the mean (Kingma and Welling 2014). The decoder undoes the projection, spreads
-the log-mel over the bins of the spectrum, and a network corrects that, to put back the
-harmonics that a mel band blurs. Phases are Griffin-Lim's: frames that overlap this much leave it
-little to guess once their magnitudes are right.
+The encoder is the PCA codec's projection with the corrections of a small network, which also
+predicts a standard deviation (Kingma and Welling 2014). The decoder inverts the projection,
+spreads the log-mel bands over the bins of the spectrum, and a second network corrects these
+magnitudes, restoring the harmonics that a mel band blurs. Phases come from Griffin-Lim: with this
+much overlap of the frames, correct magnitudes almost determine them.
 
 Legend: B clips, n samples, L latent frames, T = 4 L frames, C latent channels, 513 bins.
 """
@@ -18,15 +18,17 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import struct
 
 from vssflow_jax.codecs import mel as mels
 from vssflow_jax.codecs.convnext import Decoder, Encoder
 from vssflow_jax.codecs.griffin_lim import griffin_lim
 from vssflow_jax.codecs.pca import STACK, PcaCodec, exact_matmul, stack_frames
+from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
-LOG_DEVIATION = (-6.0, -2.0, 2.0)  # least, before training, most
-SHARPEST = 1e-4  # magnitude of a bin that no mel band reaches
+LOG_DEVIATION = (-6.0, -2.0, 2.0)  # smallest, before training, largest
+MIN_MAGNITUDE = 1e-4  # of a bin outside of all mel bands
 
 
 @struct.dataclass
@@ -34,9 +36,9 @@ class TrainedCodec:
     """Latent = (stacked log-mel, projected and corrected, - center) / spread.
 
     Attributes:
-      mean: [256] of the PCA codec that training began with; so are `basis` and `scale`.
-      basis: [256, C].
-      scale: [C].
+      mean: [256] of the PCA codec that training started from.
+      basis: [256, C] of the same.
+      scale: [C] of the same.
       encoder: parameters of the encoder's network.
       decoder: parameters of the decoder's network.
       center: [C] mean of the corrected projection over the training split.
@@ -44,7 +46,7 @@ class TrainedCodec:
       width: of the networks.
       encoder_blocks: of the encoder, at 25 frames a second.
       decoder_blocks: of the decoder, at 100.
-      floor: magnitude under which the log-mel is cut.
+      floor: smallest magnitude of the log-mel.
       iterations: Griffin-Lim iterations of `decode`.
     """
 
@@ -62,8 +64,8 @@ class TrainedCodec:
     iterations: int = struct.field(pytree_node=False)
 
     kind: ClassVar[str] = "trained"
-    sample_rate: ClassVar[int] = mels.SAMPLE_RATE
-    rate: ClassVar[int] = mels.SAMPLE_RATE // (mels.HOP * STACK)
+    sample_rate: ClassVar[int] = SAMPLE_RATE
+    rate: ClassVar[int] = LATENT_RATE
 
     @property
     def channels(self) -> int:
@@ -78,7 +80,7 @@ class TrainedCodec:
         )
 
     def init(self, key: jax.Array) -> dict[str, Mapping]:
-        """First parameters of `encoder` and `decoder`, with which they correct nothing."""
+        """Parameters of `encoder` and `decoder` before training: their corrections are zero."""
         encoder, decoder = self._networks
         first, second = jax.random.split(key)
         stacked, mel = jnp.zeros((1, 1, STACK * mels.BANDS)), jnp.zeros((1, STACK, mels.BANDS))
@@ -92,19 +94,19 @@ class TrainedCodec:
         """Waveform [B, n] -> mean and standard deviation of the latent, each [B, n // 640, C]."""
         stacked = stack_frames(mels.log_mel(wave, self.floor)) - self.mean
         delta, log_deviation = self._networks[0].apply({"params": self.encoder}, stacked)
-        least, start, most = LOG_DEVIATION
+        smallest, initial, largest = LOG_DEVIATION
         mean = exact_matmul(stacked, self.basis) / self.scale + delta
-        deviation = jnp.exp(jnp.clip(start + log_deviation, least, most))
+        deviation = jnp.exp(jnp.clip(initial + log_deviation, smallest, largest))
         return (mean - self.center) / self.spread, deviation / self.spread
 
     def log_magnitude(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> natural log of magnitudes [B, 4 L, 513]."""
         raw = latent * self.spread + self.center
         stacked = exact_matmul(raw * self.scale, self.basis.T) + self.mean
-        mel = stacked.reshape(len(raw), -1, mels.BANDS)
+        mel = rearrange(stacked, "b l (s f) -> b (l s) f", s=STACK)
         mel = jnp.maximum(mel, jnp.log(self.floor))
         delta = self._networks[1].apply({"params": self.decoder}, raw, mel)
-        return jnp.log(exact_matmul(jnp.exp(mel), band_to_bin_matrix()) + SHARPEST) + delta
+        return jnp.log(exact_matmul(jnp.exp(mel), band_to_bin_matrix()) + MIN_MAGNITUDE) + delta
 
     def decode_mel(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
@@ -117,19 +119,19 @@ class TrainedCodec:
 
 @functools.cache
 def band_to_bin_matrix() -> np.ndarray:
-    """Matrix from mel bands to bins, each the mean of the bands around it: float32 [64, 513]."""
+    """Matrix from mel bands to bins, each the mean of the bands over it: float32 [64, 513]."""
     bank = mels.mel_filterbank()
     shares = bank / np.maximum(bank.sum(axis=0), 1e-12)  # of each bin among the bands over it
     return shares / bank.sum(axis=1, keepdims=True)
 
 
 def init_from_pca(start: PcaCodec, config, params: Mapping | None = None) -> TrainedCodec:
-    """The codec over a PCA codec's projection, its latents not yet centred.
+    """The trained codec with a PCA codec's projection, its latents not yet normalized.
 
     Args:
-      start: gives projection and floor.
+      start: the PCA codec.
       config: the run's `codec`.
-      params: of encoder and decoder; None: there are none yet.
+      params: of encoder and decoder; None: not initialized yet.
     """
     return TrainedCodec(
         mean=start.mean,

@@ -4,7 +4,7 @@ The variational autoencoder of latent diffusion (Rombach et al. 2022, appendix G
 Liu et al. 2023, section 3.2), in the layout that diffusers calls AutoencoderKL.
 
 Legend: B clips, T mel frames, F mel bands, H x W an image inside, C its channels, Z latent
-channels; S = 2 ** (levels - 1) is what both axes shrink by.
+channels, S = 2 ** (levels - 1) the factor by which both axes shrink.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from einops import rearrange, repeat
 
 NORM_EPSILON = 1e-6
-LOG_VARIANCE = (-30.0, 20.0)  # the range that it is cut to
+LOG_VARIANCE = (-30.0, 20.0)  # range that it is clipped to
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class VaeConfig:
 
 
 def _norm(groups: int, name: str) -> nn.GroupNorm:
-    # The quick variance, E[x^2] - E[x]^2, costs float32 several digits here.
+    # The fast variance, E[x^2] - E[x]^2, would lose several digits of float32 here.
     return nn.GroupNorm(groups, epsilon=NORM_EPSILON, use_fast_variance=False, name=name)
 
 
@@ -62,11 +63,11 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, H, W, C] -> [B, H, W, width]
-        out = _conv(self.width, "conv1")(nn.silu(_norm(self.groups, "norm1")(x)))
-        out = _conv(self.width, "conv2")(nn.silu(_norm(self.groups, "norm2")(out)))
+        y = _conv(self.width, "conv1")(nn.silu(_norm(self.groups, "norm1")(x)))
+        y = _conv(self.width, "conv2")(nn.silu(_norm(self.groups, "norm2")(y)))
         if x.shape[-1] != self.width:
             x = nn.Conv(self.width, (1, 1), name="shortcut")(x)
-        return x + out
+        return x + y
 
 
 class Attention(nn.Module):
@@ -77,10 +78,11 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, H, W, C]
         width = x.shape[-1]
-        flat = _norm(self.groups, "norm")(x).reshape(x.shape[0], -1, 1, width)  # [B, HW, 1, C]
-        query, key, value = (nn.Dense(width, name=n)(flat) for n in ("query", "key", "value"))
+        tokens = rearrange(_norm(self.groups, "norm")(x), "b h w c -> b (h w) 1 c")
+        query, key, value = (nn.Dense(width, name=n)(tokens) for n in ("query", "key", "value"))
         mixed = jax.nn.dot_product_attention(query, key, value)
-        return x + nn.Dense(width, name="out")(mixed).reshape(x.shape)
+        mixed = nn.Dense(width, name="out")(mixed)
+        return x + rearrange(mixed, "b (h w) 1 c -> b h w c", h=x.shape[1])
 
 
 class Middle(nn.Module):
@@ -110,8 +112,8 @@ class Down(nn.Module):
             x = ResidualBlock(self.width, self.groups, name=f"block_{i}")(x)
         if self.last:
             return x
-        below_right = ((0, 1), (0, 1))
-        return nn.Conv(self.width, (3, 3), strides=2, padding=below_right, name="resample")(x)
+        bottom_right = ((0, 1), (0, 1))
+        return nn.Conv(self.width, (3, 3), strides=2, padding=bottom_right, name="resample")(x)
 
 
 class Up(nn.Module):
@@ -128,7 +130,7 @@ class Up(nn.Module):
             x = ResidualBlock(self.width, self.groups, name=f"block_{i}")(x)
         if self.last:
             return x
-        x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+        x = repeat(x, "b h w c -> b (h 2) (w 2) c")
         return _conv(self.width, "resample")(x)
 
 
@@ -167,7 +169,7 @@ class Decoder(nn.Module):
 
 
 class Vae(nn.Module):
-    """Encoder and decoder; `__call__` is for initialisation and runs through both."""
+    """Encoder and decoder; `__call__` runs through both, for initialization."""
 
     config: VaeConfig
 

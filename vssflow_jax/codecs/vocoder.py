@@ -1,6 +1,6 @@
 """HiFi-GAN's generator: log-mel frames to a waveform (Kong, Kim and Bae 2020, section 2.2).
 
-Weights are folded: the weight norm of training is gone.
+The weight norm of training is folded into the weights.
 
 Legend: B clips, T frames, F mel bands, N samples, C channels.
 """
@@ -13,8 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-ENDS_KERNEL = 7  # of the first and the last convolution
-LAST_SLOPE = 0.01  # of the rectifier before the last convolution, whatever the others' is
+OUTER_KERNEL = 7  # of the first and the last convolution
+LAST_SLOPE = 0.01  # of the rectifier before the last convolution
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class VocoderConfig:
       kernels: of the stages' transposed convolutions.
       block_kernels: of the residual blocks that a stage averages.
       block_dilations: of each of these blocks' convolutions.
-      slope: of the leaky rectifiers, but the last.
-      normalize: take (mel - mean) / scale with the stored statistics first.
+      slope: of the leaky rectifiers except the last.
+      normalize: the input is first normalized, (mel - mean) / scale, by stored statistics.
     """
 
     bands: int = 64
@@ -55,7 +55,7 @@ class VocoderConfig:
             raise ValueError(f"found block kernels {self.block_kernels}, expected odd ones")
         if not self.width >> len(self.rates):
             raise ValueError(
-                f"found width {self.width}, too little to halve {len(self.rates)} times"
+                f"found width {self.width}, too small to be halved {len(self.rates)} times"
             )
 
 
@@ -64,12 +64,12 @@ def _conv(width: int, kernel: int, dilation: int, name: str) -> nn.Conv:
     return nn.Conv(width, (kernel,), kernel_dilation=dilation, padding=padding, name=name)
 
 
-def _lengthen(width: int, rate: int, kernel: int, name: str) -> nn.Conv:
-    """A transposed convolution, as an ordinary one over the signal with zeros put between.
+def _upsample(width: int, rate: int, kernel: int, name: str) -> nn.Conv:
+    """A transposed convolution, as an ordinary one of the signal with zeros between its samples.
 
-    Its kernel lies reversed in time to the way frameworks store transposed convolutions.
-    T frames become (T - 1) rate + kernel - 2 ((kernel - rate) // 2): rate * T, and one more
-    where kernel - rate is odd.
+    Its kernel is reversed in time, compared to how frameworks store transposed convolutions. T
+    frames become (T - 1) rate + kernel - 2 ((kernel - rate) // 2): rate * T, and one more if
+    kernel - rate is odd.
     """
     padding = kernel - 1 - (kernel - rate) // 2
     return nn.Conv(width, (kernel,), input_dilation=rate, padding=padding, name=name)
@@ -86,10 +86,10 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, C]
         width = x.shape[-1]
         for i, dilation in enumerate(self.dilations):
-            out = nn.leaky_relu(x, self.slope)
-            out = _conv(width, self.kernel, dilation, f"dilated_{i}")(out)
-            out = nn.leaky_relu(out, self.slope)
-            x += _conv(width, self.kernel, 1, f"plain_{i}")(out)
+            y = nn.leaky_relu(x, self.slope)
+            y = _conv(width, self.kernel, dilation, f"dilated_{i}")(y)
+            y = nn.leaky_relu(y, self.slope)
+            x += _conv(width, self.kernel, 1, f"plain_{i}")(y)
         return x
 
 
@@ -104,15 +104,15 @@ class Vocoder(nn.Module):
         mean = self.param("mean", nn.initializers.zeros, (config.bands,))
         scale = self.param("scale", nn.initializers.ones, (config.bands,))
         x = (mel - mean) / scale if config.normalize else mel
-        x = _conv(config.width, ENDS_KERNEL, 1, "conv_in")(x)
+        x = _conv(config.width, OUTER_KERNEL, 1, "conv_in")(x)
         blocks = list(zip(config.block_kernels, config.block_dilations, strict=True))
         for i, (rate, kernel) in enumerate(zip(config.rates, config.kernels, strict=True)):
             x = nn.leaky_relu(x, config.slope)
-            x = _lengthen(config.width >> (i + 1), rate, kernel, f"stage_{i}")(x)
+            x = _upsample(config.width >> (i + 1), rate, kernel, f"stage_{i}")(x)
             branches = [
                 ResidualBlock(*sizes, config.slope, name=f"block_{i * len(blocks) + j}")(x)
                 for j, sizes in enumerate(blocks)
             ]
             x = sum(branches) / len(blocks)
         x = nn.leaky_relu(x, LAST_SLOPE)
-        return jnp.tanh(_conv(1, ENDS_KERNEL, 1, "conv_out")(x))[..., 0]
+        return jnp.tanh(_conv(1, OUTER_KERNEL, 1, "conv_out")(x))[..., 0]

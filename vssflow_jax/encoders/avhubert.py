@@ -1,4 +1,4 @@
-"""What the lips say: AV-HuBERT's video branch, a residual network and a transformer.
+"""AV-HuBERT's video branch, for the condition `lips`: a residual network and a transformer.
 
 Source: "Learning Audio-Visual Speech Representation by Masked Multimodal Cluster Prediction",
 Shi et al. 2022 (arXiv 2201.02184); its transformer: HuBERT (arXiv 2106.07447).
@@ -15,12 +15,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 from vssflow_jax.encoders import preprocessing
 from vssflow_jax.encoders.layers import BatchNorm, Block, gelu, scan_layers
 
-CROP = 88  # side in pixels of what the network sees
-MEAN, DEVIATION = 0.421, 0.165  # of grey in [0, 1], as published
+CROP = 88  # side of the network's input in pixels
+MEAN, DEVIATION = 0.421, 0.165  # of gray in [0, 1], as published
 EPSILON = 1e-5
 
 
@@ -31,12 +32,12 @@ class AvhubertConfig:
     Attributes:
       widths: channels of the residual network's stages; the last is V.
       blocks: of each stage.
-      prelu: whether slopes below zero are learned; they are zero otherwise.
+      prelu: learned slopes below zero (PReLU) instead of zero (ReLU).
       width: D.
       hidden: channels of the transformer's feed-forward.
       layers: of the transformer.
       heads: attention heads a layer.
-      reach: taps of the convolution that gives positions.
+      reach: taps of the positional convolution.
       groups: of that convolution.
     """
 
@@ -52,7 +53,7 @@ class AvhubertConfig:
 
 
 def normalize_crops(crops: np.ndarray) -> np.ndarray:
-    """Grey mouth crops for the network, NumPy or JAX: uint8 [.., 96, 96] -> [.., 88, 88]."""
+    """Gray mouth crops as the network's input, NumPy or JAX: uint8 [.., 96, 96] -> [.., 88, 88]."""
     top, left = (round((size - CROP) / 2) for size in crops.shape[-2:])
     middle = crops[..., top : top + CROP, left : left + CROP]
     return preprocessing.normalize_pixels(middle, MEAN, DEVIATION)
@@ -73,7 +74,7 @@ class Rectifier(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut, which has its own where the shape changes."""
+    """Two convolutions and a shortcut, which has a convolution of its own if the shape changes."""
 
     width: int
     stride: int
@@ -102,9 +103,9 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Mouth crops to a feature a frame; time is seen by the first convolution alone.
+    """Mouth crops to a feature a frame; only the first convolution spans several frames.
 
-    Input: float32 [B, T, S, S], `normalized`. Output: [B, T, V].
+    Input: float32 [B, T, S, S], from `normalize_crops`. Output: [B, T, V].
     """
 
     config: AvhubertConfig
@@ -124,21 +125,21 @@ class ResNet(nn.Module):
         )(crops[..., None])
         x = BatchNorm(self.dtype, name="stem_norm")(x)
         x = Rectifier(config.prelu, self.dtype, name="stem_rectifier")(x)
-        x = x.reshape(-1, *x.shape[2:])  # [B T, S / 2, S / 2, C]
+        x = rearrange(x, "b t h w c -> (b t) h w c")  # [B T, S / 2, S / 2, C]
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for i, (width, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
             for j in range(count):
                 stride = 2 if i and not j else 1
                 block = Residual(width, stride, config.prelu, self.dtype, name=f"stage_{i}_{j}")
                 x = block(x)
-        return x.mean((1, 2)).reshape(*crops.shape[:2], -1)
+        return rearrange(x.mean((1, 2)), "(b t) c -> b t c", b=len(crops))
 
 
 class PositionConv(nn.Module):
-    """A wide grouped convolution whose output says where a frame is: [B, T, D] -> [B, T, D].
+    """A wide grouped convolution, in place of positional embeddings: [B, T, D] -> [B, T, D].
 
-    Weight norm: kernel = gain v / |v|, a gain for each tap. The even number of taps would give
-    one frame more, the last; it is left out.
+    Weight norm: kernel = gain v / |v|, one gain a tap. With an even number of taps the output
+    would be one frame longer; the last frame is left out.
     """
 
     taps: int
@@ -167,7 +168,7 @@ class PositionConv(nn.Module):
 
 
 class LipTransformer(nn.Module):
-    """Features of the frames in the light of the whole clip, the audio half being zero.
+    """Features of the frames in the context of the clip; the audio half of the input is zero.
 
     Input: [B, T, V], and `mask` [B, T], true where there are frames. Output: [B, T, D].
     """
@@ -198,9 +199,9 @@ class LipTransformer(nn.Module):
 class Avhubert(nn.Module):
     """Mouth crops to lip features.
 
-    Input: float32 [B, T, 88, 88], 25 frames a second, `normalized` grey crops of the aligned
-    mouth; `mask` [B, T], true where a clip has frames (the rest must be zero).
-    Output: [B, T, D], D = 1024, without a unit: the last layer's, after the closing norm.
+    Input: float32 [B, T, 88, 88], 25 frames a second, from `normalize_crops`: gray crops of the
+    aligned mouth; `mask` [B, T], true where a clip has frames (the others must be zero).
+    Output: [B, T, D], D = 1024, unitless: of the last layer, after the final norm.
     """
 
     config: AvhubertConfig

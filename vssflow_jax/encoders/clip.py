@@ -1,4 +1,4 @@
-"""What is seen: CLIP's image tower, a vision transformer.
+"""CLIP's image encoder, a vision transformer, for the condition `clip`.
 
 Source: "Learning Transferable Visual Models From Natural Language Supervision", Radford et al.
 2021 (arXiv 2103.00020), ViT-B/16.
@@ -14,6 +14,7 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 from vssflow_jax.encoders.layers import Block, quick_gelu, scan_layers
 
@@ -23,7 +24,7 @@ EXPANSION = 4  # of the feed-forward
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipViTConfig:
-    """Size of the tower.
+    """Size of the encoder.
 
     Attributes:
       side: R.
@@ -43,9 +44,9 @@ class ClipViTConfig:
 class ClipViT(nn.Module):
     """Pictures to the class token after the last block.
 
-    Input: float32 [B, R, R, 3], `pictures.clip_pixels` of frames taken 10 times a second.
-    Output: [B, D], D = 768, without a unit. VSSFlow takes it without the closing norm and
-    projection; `normed` is with the norm, as CLIP itself projects it.
+    Input: float32 [B, R, R, 3], `preprocessing.resize_squeezed` frames, 10 a second, normalized.
+    Output: [B, D], D = 768, unitless. VSSFlow uses it without CLIP's final norm and projection;
+    `normed` applies the norm.
     """
 
     config: ClipViTConfig
@@ -65,7 +66,7 @@ class ClipViT(nn.Module):
             dtype=self.dtype,
             name="patches",
         )(pixels)
-        patches = patches.reshape(len(pixels), -1, width)  # [B, P, D]
+        patches = rearrange(patches, "b h w d -> b (h w) d")  # [B, P, D]
         token = self.param("class_token", small, (width,)).astype(patches.dtype)
         x = jnp.concatenate([jnp.broadcast_to(token, (len(pixels), 1, width)), patches], axis=1)
         x += self.param("positions", small, x.shape[1:]).astype(x.dtype)  # [B, T, D]
@@ -74,6 +75,6 @@ class ClipViT(nn.Module):
             config.heads, EXPANSION * width, EPSILON, quick_gelu, self.dtype, name="blocks"
         )
         x, _ = blocks(x, None)
-        # Made in any case, so that the parameters do not depend on what is wanted.
+        # Computed in any case, so that the parameters do not depend on the output.
         normed = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm_out")(x[:, 0])
         return normed if self.normed else x[:, 0]

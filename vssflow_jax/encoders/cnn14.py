@@ -1,4 +1,4 @@
-"""What sound is like, by CNN14: 2048 numbers a clip, and logits of AudioSet's 527 classes.
+"""CNN14, a sound classifier: embeddings of 2048 numbers, and logits of AudioSet's 527 classes.
 
 Source: "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition",
 Kong et al. 2020 (arXiv 1912.10211).
@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.encoders.layers import BatchNorm
-from vssflow_jax.encoders.spectra import hann_frames
+from vssflow_jax.encoders.preprocessing import hann_frames
 
-LEAST = 1e-10  # power, before it becomes decibels
+MIN_POWER = 1e-10
 FRAME_RATE = 100  # a second
-SHORTEST = 32  # frames that the five poolings need
+MIN_FRAMES = 32  # for the five poolings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,7 @@ class Cnn14Config:
       features: F.
       classes: C.
       bands: of the mel spectrum.
-      window: samples of a frame; there are 31.25 windows to a second in each release, 1024
-        samples at 32 kHz and 512 at 16 kHz.
+      window: samples of a frame: 1024 at 32 kHz, 512 at 16 kHz (31.25 windows a second).
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
@@ -44,17 +43,17 @@ class Cnn14Config:
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second of the waves that it hears."""
+        """Samples a second of the input."""
         return self.window * 125 // 4
 
 
 def power_spectra(wave: np.ndarray, config: Cnn14Config) -> np.ndarray:
-    """Power spectra of frames centred every 10 ms: float32 [n] at its rate -> float32 [T, K].
+    """Power spectra of frames centered every 10 ms: float32 [n] at its rate -> float32 [T, K].
 
-    T = n // hop + 1; a wave of less than SHORTEST frames is filled with silence.
+    T = n // hop + 1; a wave of less than MIN_FRAMES frames is padded with silence.
     """
     window, hop = config.window, config.sample_rate // FRAME_RATE
-    wave = np.pad(wave, (0, max(SHORTEST * hop - len(wave), 0)))
+    wave = np.pad(wave, (0, max(MIN_FRAMES * hop - len(wave), 0)))
     padded = np.pad(wave, window // 2, mode="reflect")
     return (np.abs(np.fft.rfft(hann_frames(padded, window, hop))) ** 2).astype(np.float32)
 
@@ -62,8 +61,8 @@ def power_spectra(wave: np.ndarray, config: Cnn14Config) -> np.ndarray:
 class Cnn14(nn.Module):
     """Spectra to features and logits of clips.
 
-    Input: float32 [B, T, K], `spectra`, and how many of the T frames [B] are each clip's; what
-    lies behind them does not count. Output: features [B, F] and logits [B, C].
+    Input: float32 [B, T, K] from `power_spectra`, and the number of frames of each clip [B]; the
+    padding after them has no effect. Output: features [B, F] and logits [B, C].
     """
 
     config: Cnn14Config
@@ -77,11 +76,11 @@ class Cnn14(nn.Module):
         frames = jnp.full(len(power), power.shape[1]) if frames is None else frames
         shape = (power.shape[-1], config.bands)
         filters = self.param("filters", nn.initializers.ones, shape)
-        mel = 10 * jnp.log10(jnp.maximum(power @ filters, LEAST))
+        mel = 10 * jnp.log10(jnp.maximum(power @ filters, MIN_POWER))
         x = BatchNorm(self.dtype, name="norm_in")(mel)[..., None]  # [B, T, bands, 1]
         for i, width in enumerate(config.widths):
             for k in (1, 2):
-                x = x * _inside(x, frames)  # as zeros beyond the end would be
+                x = x * _inside(x, frames)  # padding is zero before each convolution
                 conv = nn.Conv(
                     width, (3, 3), use_bias=False, dtype=self.dtype, name=f"block_{i}_conv{k}"
                 )
@@ -89,12 +88,12 @@ class Cnn14(nn.Module):
             if i < len(config.widths) - 1:
                 x, frames = nn.avg_pool(x, (2, 2), (2, 2)), frames // 2
         x = x * _inside(x, frames)
-        x = x.mean(2)  # [B, T, C]; never below 0, so that masked frames are no maximum
+        x = x.mean(2)  # [B, T, C]; never below 0, so masked frames are no maximum
         x = x.max(1) + x.sum(1) / frames[:, None]
         features = nn.relu(nn.Dense(config.features, dtype=self.dtype, name="features")(x))
         return features, nn.Dense(config.classes, dtype=self.dtype, name="classes")(features)
 
 
 def _inside(x: jax.Array, frames: jax.Array) -> jax.Array:
-    """Which frames of [B, T, ..] are the clips', [B, T, 1, 1]."""
+    """Which frames of [B, T, ..] are not padding, [B, T, 1, 1]."""
     return (jnp.arange(x.shape[1]) < frames[:, None])[..., None, None]

@@ -1,4 +1,4 @@
-"""What the published encoders have in common: pre-norm transformer layers, frozen norms.
+"""Layers shared by the published encoders: pre-norm transformer blocks, frozen batch norms.
 
 Legend: B sequences, T tokens, D width, H heads, h = D / H width of a head.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 BATCH_EPSILON = 1e-5
 Activation = Callable[[jax.Array], jax.Array]
@@ -41,7 +42,7 @@ class Heads(nn.Module):
 
 
 class Attention(nn.Module):
-    """Softmax attention among the tokens, with biases; `mask` [B, T] says which are attended."""
+    """Softmax attention among the tokens, with biases; `mask` [B, T]: tokens that are attended."""
 
     heads: int
     dtype: jnp.dtype = jnp.float32
@@ -49,9 +50,10 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:  # [B, T, D]
         query, key, value = Heads(self.heads, self.dtype, name="heads")(x)
-        seen = None if mask is None else mask[:, None, None]  # [B, 1, 1, T]
-        mixed = jax.nn.dot_product_attention(query, key, value, mask=seen)
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed.reshape(x.shape))
+        mask = None if mask is None else mask[:, None, None]  # [B, 1, 1, T]
+        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask)
+        mixed = rearrange(mixed, "b t n h -> b t (n h)")
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed)
 
 
 class FeedForward(nn.Module):
@@ -87,7 +89,7 @@ class Block(nn.Module):
 
 
 def scan_layers(block: type[nn.Module], layers: int) -> type[nn.Module]:
-    """`layers` of a block, one after the other; their parameters lie along a first axis."""
+    """`layers` of a block in sequence; their parameters are stacked along the first axis."""
     return nn.scan(
         block,
         variable_axes={"params": 0, "intermediates": 0},
@@ -98,7 +100,7 @@ def scan_layers(block: type[nn.Module], layers: int) -> type[nn.Module]:
 
 
 class BatchNorm(nn.Module):
-    """Batch norm by the statistics it was published with, all of them parameters: [.., C]."""
+    """Batch norm with fixed statistics, stored as parameters: [.., C]."""
 
     dtype: jnp.dtype = jnp.float32
 

@@ -1,10 +1,10 @@
-"""Frames as the published encoders take them, equal to what they were trained on.
+"""Inputs of the published encoders, computed as in their training: pictures and spectra.
 
-CLIP's are resized by Pillow, Synchformer's by torchvision, whose bicubic filter rounds its
+CLIP's frames are resized by Pillow, Synchformer's by torchvision, whose bicubic filter rounds its
 weights to 16 bits; both filters are Keys' cubic with a = -1/2, widened when shrinking, and
-round to whole numbers after each direction.
+round to integers after each direction.
 
-Legend: T frames, H, W their size, S the side that is wanted.
+Legend: T frames, H, W their size, S the side of the output.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ import functools
 from collections.abc import Iterable
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
-SUPPORT = 2.0  # of the cubic on each side, in source pixels of an enlargement
-MOST_BITS = 22
+SUPPORT = 2.0  # of the cubic on each side, in source pixels when enlarging
+MAX_BITS = 22
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 SYNC_MEAN = SYNC_DEVIATION = (0.5, 0.5, 0.5)
 
 
 def resize_squeezed(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
-    """Frames for CLIP: uint8 T x [H, W, 3] -> [T, S, S, 3], their aspect ratio not kept."""
-    small = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in frames]
-    return np.stack([np.asarray(picture) for picture in small])
+    """Frames for CLIP: uint8 T x [H, W, 3] -> [T, S, S, 3], without keeping the aspect ratio."""
+    pictures = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in frames]
+    return np.stack([np.asarray(picture) for picture in pictures])
 
 
 def resize_cropped(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
     """Frames for Synchformer: uint8 T x [H, W, 3] -> [T, S, S, 3].
 
-    The shorter side becomes S; the middle of the longer one is kept.
+    The shorter side is resized to S; the longer one is cropped around its center.
     """
     return np.stack([_crop_center(_shrink(frame, side), side) for frame in frames])
 
@@ -51,19 +52,18 @@ def _crop_center(picture: np.ndarray, side: int) -> np.ndarray:
 def normalize_pixels(
     pixels: np.ndarray, mean: float | tuple, deviation: float | tuple
 ) -> np.ndarray:
-    """Whole numbers 0..255 to float: (x / 255 - mean) / deviation, by channel. NumPy or JAX."""
+    """Integers 0..255 to float: (x / 255 - mean) / deviation, by channel. NumPy or JAX."""
     return (pixels / np.float32(255) - np.float32(mean)) / np.float32(deviation)
 
 
 def _resize(frame: np.ndarray, columns, rows) -> np.ndarray:
-    """uint8 [H, W, 3] -> [h, w, 3]: along the lines first, then across them."""
-    height, width, channels = frame.shape
+    """uint8 [H, W, 3] -> [h, w, 3]: along the rows first, then along the columns."""
     if columns is not None:
-        lines = np.ascontiguousarray(frame.transpose(1, 0, 2)).reshape(width, -1)
-        frame = _weighted_sums(lines, *columns).reshape(-1, height, channels).transpose(1, 0, 2)
+        lines = _weighted_sums(rearrange(frame, "h w c -> w (h c)"), *columns)
+        frame = rearrange(lines, "w (h c) -> h w c", c=3)
     if rows is not None:
-        lines = np.ascontiguousarray(frame).reshape(height, -1)
-        frame = _weighted_sums(lines, *rows).reshape(-1, frame.shape[1], channels)
+        lines = _weighted_sums(rearrange(frame, "h w c -> h (w c)"), *rows)
+        frame = rearrange(lines, "h (w c) -> h w c", c=3)
     return frame
 
 
@@ -75,28 +75,28 @@ def _weighted_sums(lines: np.ndarray, weights, bits: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _filter_weights(size: int, wanted: int):
-    """Fixed-point weights of a line: (float32 [wanted, size] of whole numbers, their bits).
+def _filter_weights(size: int, new_size: int):
+    """Fixed-point weights of a line: (float32 [new_size, size] of integers, their bits).
 
-    None if the size stays.
+    None if the size does not change.
     """
-    if size == wanted:
+    if size == new_size:
         return None
-    scale = size / wanted
-    wide = max(scale, 1.0)
-    weights = np.zeros((wanted, size))
-    for k in range(wanted):
-        centre = scale * (k + 0.5)
-        first = max(int(centre - SUPPORT * wide + 0.5), 0)
-        last = min(int(centre + SUPPORT * wide + 0.5), size)
-        row = _cubic((np.arange(first, last) - centre + 0.5) / wide)
+    scale = size / new_size
+    stretch = max(scale, 1.0)
+    weights = np.zeros((new_size, size))
+    for k in range(new_size):
+        center = scale * (k + 0.5)
+        first = max(int(center - SUPPORT * stretch + 0.5), 0)
+        last = min(int(center + SUPPORT * stretch + 0.5), size)
+        row = _cubic((np.arange(first, last) - center + 0.5) / stretch)
         weights[k, first:last] = row / row.sum()
     bits = next(
-        (b for b in range(MOST_BITS) if int(0.5 + weights.max() * (1 << (b + 1))) >= 1 << 15),
-        MOST_BITS,
+        (b for b in range(MAX_BITS) if int(0.5 + weights.max() * (1 << (b + 1))) >= 1 << 15),
+        MAX_BITS,
     )
-    whole = np.trunc(weights * (1 << bits) + np.copysign(0.5, weights))
-    return whole.astype(np.float32), bits
+    integers = np.trunc(weights * (1 << bits) + np.copysign(0.5, weights))
+    return integers.astype(np.float32), bits
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -105,3 +105,15 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def hann_frames(wave: np.ndarray, window: int, hop: int) -> np.ndarray:
+    """Frames under a periodic Hann window: [n] -> float64 [1 + (n - window) // hop, window].
+
+    Args:
+      wave: n samples, at least `window`.
+      window: samples of a frame.
+      hop: samples from one frame to the next.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(wave, np.float64), window)[::hop]
+    return frames * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window))

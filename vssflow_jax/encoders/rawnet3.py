@@ -1,4 +1,4 @@
-"""Who speaks: RawNet3, a speaker embedding from the raw waveform.
+"""RawNet3, a speaker embedding from the raw waveform, for the condition `speaker`.
 
 Source: "Pushing the limits of raw waveform speaker recognition", Jung et al. 2022 (arXiv
 2203.08488); its filters: "Interpretable Convolutional Filters with SincNet", Ravanelli and
@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.encoders.layers import BatchNorm
 
-SAMPLE_RATE = 16_000
-WINDOW = 48_000  # samples that it was trained on
-COUNT = 10  # windows in an utterance
-LOWEST = 50.0  # Hz, of a filter's lower edge and of its width
+WINDOW = 3 * SAMPLE_RATE  # samples, as in its training
+COUNT = 10  # windows of an utterance
+MIN_FREQUENCY = 50.0  # Hz, of a filter's lower edge and of its width
 NORM_EPSILON, LOG_EPSILON = 1e-4, 1e-6
-LEAST, MOST = 1e-4, 1e4  # of a variance
+MIN_VARIANCE, MAX_VARIANCE = 1e-4, 1e4
 POOLS, DILATIONS = (5, 3, None), (2, 3, 4)
 
 
@@ -74,9 +74,9 @@ class SincBank(nn.Module):
     @nn.compact
     def __call__(self) -> jax.Array:
         half, ones = self.filters // 2, nn.initializers.ones
-        low = LOWEST + jnp.abs(self.param("low", ones, (half,)))
-        high = low + LOWEST + jnp.abs(self.param("band", ones, (half,)))
-        high = jnp.clip(high, LOWEST, SAMPLE_RATE / 2)
+        low = MIN_FREQUENCY + jnp.abs(self.param("low", ones, (half,)))
+        high = low + MIN_FREQUENCY + jnp.abs(self.param("band", ones, (half,)))
+        high = jnp.clip(high, MIN_FREQUENCY, SAMPLE_RATE / 2)
         window = self.param("window", ones, (self.taps // 2,))[:, None]
         time = self.param("time", ones, (self.taps // 2,))[:, None]  # radians a hertz, below 0
         even = (jnp.sin(high * time) - jnp.sin(low * time)) / (time / 2) * window  # [K / 2, F / 2]
@@ -88,7 +88,7 @@ class SincBank(nn.Module):
 
 
 class SincFilters(nn.Module):
-    """What the filters give, every `stride` samples: [B, n] -> [B, T, F]."""
+    """Outputs of the filters, every `stride` samples: [B, n] -> [B, T, F]."""
 
     filters: int
     taps: int
@@ -104,9 +104,10 @@ class SincFilters(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of slices that see more and more of one another, then a gate by channel.
+    """A Res2Net bottleneck: each slice's convolution gets the previous slice's output added.
 
-    Convolution, ReLU, norm, in this order; max-pooling by `pool` frames if given.
+    Convolution, ReLU, norm, in this order; then max-pooling by `pool` frames (None: none), and a
+    gate a channel.
     """
 
     channels: int
@@ -125,14 +126,14 @@ class Bottleneck(nn.Module):
 
         width = self.channels // self.slices
         *parts, last = jnp.split(normed(dense(x, "in"), "norm_in"), self.slices, axis=-1)
-        out, carried = [], 0
+        outputs, previous = [], 0
         for i, part in enumerate(parts):
             conv = nn.Conv(
                 width, (3,), kernel_dilation=self.dilation, dtype=self.dtype, name=f"conv_{i}"
             )
-            carried = normed(conv(carried + part), f"norm_{i}")
-            out.append(carried)
-        y = normed(dense(jnp.concatenate([*out, last], -1), "out"), "norm_out")
+            previous = normed(conv(previous + part), f"norm_{i}")
+            outputs.append(previous)
+        y = normed(dense(jnp.concatenate([*outputs, last], -1), "out"), "norm_out")
         y += x if x.shape[-1] == self.channels else dense(x, "shortcut", bias=False)
         y = y if self.pool is None else nn.max_pool(y, (self.pool,), (self.pool,))
         gate = nn.sigmoid(dense(y.mean(1), "gate"))[:, None]
@@ -143,9 +144,9 @@ class Bottleneck(nn.Module):
 class Rawnet3(nn.Module):
     """Waveforms to speaker embeddings.
 
-    Input: float32 [B, n] in [-1, 1] at 16 kHz, `windows` of 3 seconds.
-    Output: float32 [B, 256], not brought to unit length. A voice is the mean over its windows.
-    The filters and the logarithm after them are computed in float32, whatever `dtype` is.
+    Input: float32 [B, n] in [-1, 1] at 16 kHz, from `split_windows`.
+    Output: float32 [B, 256], not of unit length. A voice is the mean over its windows.
+    The filters and the logarithm after them are computed in float32 for every `dtype`.
     """
 
     config: Rawnet3Config
@@ -173,11 +174,11 @@ class Rawnet3(nn.Module):
     def front(self, wave: jax.Array) -> jax.Array:
         """Pre-emphasis, norm, filters, log magnitude without its mean: [B, n] -> [B, T, F]."""
         config, ones = self.config, nn.initializers.ones
-        before, now = self.param("emphasis", ones, (2,))
+        previous, current = self.param("emphasis", ones, (2,))
         shifted = jnp.concatenate([wave[:, 1:2], wave[:, :-1]], axis=1)
-        x = before * shifted + now * wave
-        centred = x - x.mean(1, keepdims=True)
-        x = centred * jax.lax.rsqrt((centred**2).mean(1, keepdims=True) + NORM_EPSILON)
+        x = previous * shifted + current * wave
+        centered = x - x.mean(1, keepdims=True)
+        x = centered * jax.lax.rsqrt((centered**2).mean(1, keepdims=True) + NORM_EPSILON)
         x = x * self.param("scale", ones, (1,)) + self.param("bias", nn.initializers.zeros, (1,))
         sinc = SincFilters(config.filters, config.taps, config.stride, name="sinc")
         x = jnp.log(jnp.abs(sinc(x)) + LOG_EPSILON)
@@ -187,9 +188,11 @@ class Rawnet3(nn.Module):
     def statistics(self, x: jax.Array) -> jax.Array:
         """Mean and deviation over time under a learned weighting: [B, T, P] -> [B, 2 P]."""
         x = x.astype(jnp.float32)
-        spread = jnp.sqrt(jnp.clip(jnp.var(x, axis=1, ddof=1, keepdims=True), LEAST, MOST))
-        about = (jnp.broadcast_to(y, x.shape) for y in (x.mean(1, keepdims=True), spread))
-        context = jnp.concatenate([x, *about], axis=-1)
+        spread = jnp.sqrt(
+            jnp.clip(jnp.var(x, axis=1, ddof=1, keepdims=True), MIN_VARIANCE, MAX_VARIANCE)
+        )
+        statistics = (jnp.broadcast_to(y, x.shape) for y in (x.mean(1, keepdims=True), spread))
+        context = jnp.concatenate([x, *statistics], axis=-1)
         hidden = nn.relu(
             nn.Dense(self.config.attention, dtype=self.dtype, name="attend_in")(context)
         )
@@ -197,5 +200,5 @@ class Rawnet3(nn.Module):
         scores = nn.Dense(x.shape[-1], dtype=self.dtype, name="attend_out")(hidden)
         weights = nn.softmax(scores.astype(jnp.float32), axis=1)
         mean = (weights * x).sum(1)
-        variance = jnp.clip((weights * x**2).sum(1) - mean**2, LEAST, MOST)
+        variance = jnp.clip((weights * x**2).sum(1) - mean**2, MIN_VARIANCE, MAX_VARIANCE)
         return jnp.concatenate([mean, jnp.sqrt(variance)], axis=-1)

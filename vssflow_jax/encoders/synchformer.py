@@ -1,4 +1,4 @@
-"""When it happens: Synchformer's visual encoder, a Motionformer over short segments.
+"""Synchformer's visual encoder, a Motionformer over short segments, for the condition `sync`.
 
 Source: "Synchformer: Efficient Synchronization from Sparse Cues", Iashin et al. 2024 (arXiv
 2401.16423); its divided attention: "Is Space-Time Attention All You Need for Video
@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange, repeat
 
 from vssflow_jax.conditions import SYNC_HOP, SYNC_SEGMENT, SYNC_TUBE
 from vssflow_jax.encoders.layers import Block, FeedForward, Heads, gelu, scan_layers
@@ -54,8 +55,8 @@ def split_segments(frames: np.ndarray, length: int = SYNC_SEGMENT) -> np.ndarray
 class DividedAttention(nn.Module):
     """Attention along one axis of the tokens, and of the class token to all of them.
 
-    A patch attends to the class token and to those of its own group: along time the patches at
-    one place, along space the patches of one step.
+    A patch attends to the class token and to the patches of its group: along time those at the
+    same place, along space those of the same step.
     """
 
     heads: int
@@ -69,25 +70,25 @@ class DividedAttention(nn.Module):
         attend = jax.nn.dot_product_attention
         first = attend(query[:, :1], key, value)  # [B, 1, H, h]
 
-        def grouped(tokens):  # [B, t s, H, h] -> [B, groups, members, H, h]
-            tokens = tokens.reshape(len(x), self.steps, -1, *tokens.shape[2:])
-            return tokens.swapaxes(1, 2) if self.along_time else tokens
+        axes = "b (t s) n h -> b s t n h" if self.along_time else "b (t s) n h -> b t s n h"
 
-        groups = grouped(query[:, 1:])
-        shape = groups.shape[:2]
+        def group(tokens):  # [B, t s, H, h] -> [B, groups, members, H, h]
+            return rearrange(tokens, axes, t=self.steps)
+
+        groups = group(query[:, 1:])
 
         def with_class(tokens):
-            every = jnp.broadcast_to(tokens[:, None, :1], (*shape, 1, *tokens.shape[2:]))
-            return jnp.concatenate([every, grouped(tokens[:, 1:])], axis=2)
+            class_token = repeat(tokens[:, 0], "b n h -> b g 1 n h", g=groups.shape[1])
+            return jnp.concatenate([class_token, group(tokens[:, 1:])], axis=2)
 
-        def flat(tokens):  # [B, groups, members, H, h] -> [B groups, members, H, h]
-            return tokens.reshape(-1, *tokens.shape[2:])
+        def join_groups(tokens):
+            return rearrange(tokens, "b g m n h -> (b g) m n h")
 
-        mixed = attend(flat(groups), flat(with_class(key)), flat(with_class(value)))
-        mixed = mixed.reshape(groups.shape)
-        mixed = mixed.swapaxes(1, 2) if self.along_time else mixed
-        mixed = jnp.concatenate([first, mixed.reshape(len(x), -1, *first.shape[2:])], axis=1)
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed.reshape(x.shape))
+        mixed = attend(*map(join_groups, (groups, with_class(key), with_class(value))))
+        inner = "(b s) t n h -> b (t s) n h" if self.along_time else "(b t) s n h -> b (t s) n h"
+        mixed = jnp.concatenate([first, rearrange(mixed, inner, b=len(x))], axis=1)
+        mixed = rearrange(mixed, "b t n h -> b t (n h)")
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed)
 
 
 class DividedBlock(nn.Module):
@@ -112,9 +113,9 @@ class DividedBlock(nn.Module):
 class Synchformer(nn.Module):
     """Segments of a video to a feature for each pair of frames.
 
-    Input: float32 [B, F, R, R, 3], `pictures.cropped` frames in [-1, 1], 25 a second.
-    Output: [B, t, D] without a unit. Segments of F = 16 frames, one every 8, give t = 8 features
-    each of D = 768: 240 for the 30 segments of 10 s, and so 24 a second.
+    Input: float32 [B, F, R, R, 3], `preprocessing.resize_cropped` frames in [-1, 1], 25 a second.
+    Output: [B, t, D], unitless. Segments of F = 16 frames, one every 8, have t = 8 features each of
+    D = 768: 240 for the 30 segments of 10 s, that is 24 a second.
     """
 
     config: SynchformerConfig
@@ -133,18 +134,18 @@ class Synchformer(nn.Module):
         position = self.param("positions", small, (1 + places, width))
         moment = self.param("moments", small, (steps, width))
         place = position[1:] + moment[:, None]  # [t, s, D]
-        x = patches.reshape(batch, steps, places, width) + place.astype(self.dtype)
+        x = rearrange(patches, "b t h w d -> b t (h w) d") + place.astype(self.dtype)
         first = jnp.broadcast_to((token + position[0]).astype(self.dtype), (batch, 1, width))
-        x = jnp.concatenate([first, x.reshape(batch, -1, width)], axis=1)  # [B, 1 + t s, D]
+        x = jnp.concatenate([first, rearrange(x, "b t s d -> b (t s) d")], axis=1)
         blocks = scan_layers(DividedBlock, config.layers)(
             config.heads, steps, self.dtype, name="blocks"
         )
         x, _ = blocks(x, None)
         x = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm_out")(x[:, 1:])
-        # Each step's patches to one feature, that of a class token among them.
-        x = x.reshape(batch * steps, places, width)
+        # The patches of each step are pooled by a class token of their own.
+        x = rearrange(x, "b (t s) d -> (b t) s d", t=steps)
         token = self.param("pool_token", small, (width,)).astype(self.dtype)
         x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, width)), x], axis=1)
         pool = Block(config.heads, EXPANSION * width, EPSILON, gelu, self.dtype, name="pool")
         x, _ = pool(x)
-        return x[:, 0].reshape(batch, steps, width)
+        return rearrange(x[:, 0], "(b t) d -> b t d", t=steps)

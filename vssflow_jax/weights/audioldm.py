@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from vssflow_jax.codecs import audioldm, mel
+from vssflow_jax.codecs import audioldm
 from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.vae import Vae, VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.safetensors_io import ArrayLike, check_arrays, write_arrays
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
 from vssflow_jax.weights.transforms import KERNEL, SAME, TRANSPOSED_CONVOLUTION
@@ -56,7 +57,7 @@ VAE_FIXED = {
     "use_quant_conv": True,
     "use_post_quant_conv": True,
 }
-VOCODER_FIXED = {"sampling_rate": mel.SAMPLE_RATE}
+VOCODER_FIXED = {"sampling_rate": SAMPLE_RATE}
 
 VAE_WORDS = {
     "attention": "attentions.0",

@@ -32,7 +32,7 @@ from vssflow_jax.common.safetensors_io import (
 from vssflow_jax.encoders import dvector, vggish
 from vssflow_jax.encoders.avhubert import CROP, Avhubert, AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
-from vssflow_jax.encoders.cnn14 import SHORTEST, Cnn14, Cnn14Config
+from vssflow_jax.encoders.cnn14 import MIN_FRAMES, Cnn14, Cnn14Config
 from vssflow_jax.encoders.dvector import Dvector, DvectorConfig
 from vssflow_jax.encoders.rawnet3 import WINDOW, Rawnet3, Rawnet3Config
 from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig
@@ -122,7 +122,7 @@ KINDS = {
     "cnn14": EncoderKind(
         model=Cnn14,
         config=Cnn14Config,
-        shape=lambda config: (1, SHORTEST, config.window // 2 + 1),
+        shape=lambda config: (1, MIN_FRAMES, config.window // 2 + 1),
         sizes=embedding_names.cnn14_config,
         entries=embedding_names.cnn14_entries,
         unused=r"spectrogram_extractor\.|.*\.num_batches_tracked$",

@@ -64,7 +64,7 @@ class Cnn14:
         for first in range(0, len(waves), size):
             chunk = [_resample(wave, rate) for wave in waves[first : first + size]]
             spectra = [cnn14.power_spectra(wave, self.config) for wave in chunk]
-            frames = np.full(size, cnn14.SHORTEST, np.int32)
+            frames = np.full(size, cnn14.MIN_FRAMES, np.int32)
             frames[: len(spectra)] = [len(part) for part in spectra]
             # Whole seconds, so that few programs are compiled.
             length = -(-frames.max() // cnn14.FRAME_RATE) * cnn14.FRAME_RATE
