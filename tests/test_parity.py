@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import parity_encoders
-from helpers.parity_measures import parameters, relative
+from helpers.parity_measures import parameters, relative_error
 from safetensors.numpy import load_file
 
 from vssflow_jax import conditions, weights
@@ -84,13 +84,13 @@ def check_dit(tensors, sidecar):
     config = dit_config(sidecar["config"]["model"])
     model, variables = DiT(config), dit_params(config, parameters(tensors))
     keys = model.apply(variables, tensors["in.encoder_hidden_states"], method="context_kv")
-    found, probes = model.apply(
+    sample, probes = model.apply(
         variables, swap(tensors["in.x"]), tensors["in.t"], keys, capture_intermediates=True
     )
-    assert relative(swap(found), tensors["out.sample"]) <= FORWARD
+    assert relative_error(swap(sample), tensors["out.sample"]) <= FORWARD
     inside = probes["intermediates"]
-    assert relative(inside["time"]["__call__"][0], tensors["out.time_token"]) <= FORWARD
-    assert relative(inside["embed"]["__call__"][0], tensors["out.proj_in"]) <= FORWARD
+    assert relative_error(inside["time"]["__call__"][0], tensors["out.time_token"]) <= FORWARD
+    assert relative_error(inside["embed"]["__call__"][0], tensors["out.proj_in"]) <= FORWARD
     parts = {"": (), ".attn1": ("attention",), ".attn2": ("cross",), ".ff": ("feed_forward",)}
     for layer in range(config.layers):
         for suffix, names in parts.items():
@@ -99,7 +99,7 @@ def check_dit(tensors, sidecar):
                 probe = probe[name]
             value = probe["__call__"][0]
             value = value[0] if isinstance(value, tuple) else value
-            assert relative(value[layer], tensors[f"out.block_{layer}{suffix}"]) <= FORWARD
+            assert relative_error(value[layer], tensors[f"out.block_{layer}{suffix}"]) <= FORWARD
 
 
 def check_step(tensors, sidecar):
@@ -129,20 +129,20 @@ def check_step(tensors, sidecar):
 
         (value, velocity), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
         expected = tensors[f"out.drop{drop}.prediction_full"][:, :latent]
-        assert relative(swap(velocity), expected) <= FORWARD
-        assert relative(value[None], tensors[f"out.drop{drop}.loss"]) <= FORWARD
+        assert relative_error(swap(velocity), expected) <= FORWARD
+        assert relative_error(value[None], tensors[f"out.drop{drop}.loss"]) <= FORWARD
         official = weights.to_official(model, gradient)
         routed = model.apply(
             {"params": params}, features, keep, length, method=lambda m, *a: m.conditioner(*a)
         )
         mixed = tensors[f"out.drop{drop}.x_t"][:, latent:]
         if not drop and mixed.size:
-            assert relative(swap(routed.concat), mixed) <= FORWARD
+            assert relative_error(swap(routed.concat), mixed) <= FORWARD
         if not drop and f"out.drop{drop}.cross_cond" in tensors:
-            assert relative(routed.context, tensors[f"out.drop{drop}.cross_cond"]) <= FORWARD
+            assert relative_error(routed.context, tensors[f"out.drop{drop}.cross_cond"]) <= FORWARD
         start = f"out.drop{drop}.grad."
         for key in (key for key in tensors if key.startswith(start)):
-            assert relative(official[key.removeprefix(start)], tensors[key]) <= GRADIENT, key
+            assert relative_error(official[key.removeprefix(start)], tensors[key]) <= GRADIENT, key
 
 
 def check_cfg_sample(tensors, sidecar):
@@ -167,20 +167,20 @@ def check_cfg_sample(tensors, sidecar):
         return guidance.make_guided_velocity(velocity, groups)
 
     for key in (key for key in tensors if key.startswith("out.velocity_w")):
-        found = guided(float(key.removeprefix("out.velocity_w")))(x, tensors["in.t"][0])
-        assert relative(swap(found), tensors[key][:, :latent]) <= FORWARD, key
+        output = guided(float(key.removeprefix("out.velocity_w")))(x, tensors["in.t"][0])
+        assert relative_error(swap(output), tensors[key][:, :latent]) <= FORWARD, key
     velocity, noise = guided(sidecar["config"]["guidance"]), swap(tensors["in.noise"])
     for solver in ("euler", "midpoint"):
         solve = jax.jit(
             lambda x, s=solver: solvers.solve(velocity, x, s, sidecar["config"]["sample_steps"])
         )
-        assert relative(swap(solve(noise)), tensors[f"out.{solver}"][:, :latent]) <= FIXED
+        assert relative_error(swap(solve(noise)), tensors[f"out.{solver}"][:, :latent]) <= FIXED
     official = jax.jit(lambda x: solvers.dopri5(velocity, x, constants=jnp.asarray(concat)))(noise)
     assert official.evaluations == sidecar["solver_log"]["dopri5"]["nfe"]
-    assert relative(swap(official.x), tensors["out.dopri5"][:, :latent]) <= ADAPTIVE
+    assert relative_error(swap(official.x), tensors["out.dopri5"][:, :latent]) <= ADAPTIVE
     active = jax.jit(lambda x: solvers.dopri5(velocity, x))(noise)
     assert active.evaluations == sidecar["solver_log"]["dopri5_active_channels_only"]["nfe"]
-    assert relative(swap(active.x), tensors["out.dopri5_active_channels_only"]) <= ADAPTIVE
+    assert relative_error(swap(active.x), tensors["out.dopri5_active_channels_only"]) <= ADAPTIVE
 
 
 def check_index_maps(tensors, sidecar):
@@ -190,24 +190,25 @@ def check_index_maps(tensors, sidecar):
         "phones_index": alignment.uniform_duration_indices,
     }
     for key, expected in tensors.items():
-        found = re.fullmatch(r"out\.(nearest|nearest_exact|phones_index)_(\d+)_to_(\d+)", key)
-        if found:
-            index = maps[found[1]](int(found[2]), int(found[3]))
+        match = re.fullmatch(r"out\.(nearest|nearest_exact|phones_index)_(\d+)_to_(\d+)", key)
+        if match:
+            index = maps[match[1]](int(match[2]), int(match[3]))
             np.testing.assert_array_equal(index, expected, err_msg=key)
 
 
 def check_mel(tensors, sidecar):
-    assert relative(mel.mel_filterbank(), tensors["out.mel_basis"]) <= FORWARD
+    assert relative_error(mel.mel_filterbank(), tensors["out.mel_basis"]) <= FORWARD
     wave = tensors["in.wave"]
     log_mel = mel.log_mel(mel.normalize_peak(wave))
     for key in (key for key in tensors if key.startswith("out.mel_cut")):
         expected = tensors[key]
-        found = np.asarray(mel.fit_length(log_mel, expected.shape[1]))
-        assert np.abs(found - expected).mean() <= 1e-4
-        assert np.abs(found - expected).max() <= 1e-2  # next to the clamp, where float32 ends
-    whole = np.pad(wave[2:3], ((0, 0), (0, 160_000 - wave.shape[1])))
+        fitted = np.asarray(mel.fit_length(log_mel, expected.shape[1]))
+        assert np.abs(fitted - expected).mean() <= 1e-4
+        assert np.abs(fitted - expected).max() <= 1e-2  # next to the clamp, where float32 ends
+    padded = np.pad(wave[2:3], ((0, 0), (0, 160_000 - wave.shape[1])))
     assert (
-        relative(mel.log_mel(mel.normalize_peak(whole)), tensors["out.mel_10s_speech"]) <= FORWARD
+        relative_error(mel.log_mel(mel.normalize_peak(padded)), tensors["out.mel_10s_speech"])
+        <= FORWARD
     )
 
 
@@ -217,14 +218,14 @@ def channels_first(array):
 
 
 def inside(state, path):
-    """What the module at a path gave, channels first."""
+    """The output of the module at a path, channels first."""
     for name in path.split("/"):
         state = state[name]
     return channels_first(state["__call__"][0])
 
 
 def probed(model, method="__call__"):
-    """(parameters, input) -> what the model gives, and what each module inside it gave."""
+    """(parameters, input) -> the output of the model, and the outputs of its modules."""
 
     @jax.jit
     def run(params, x):
@@ -239,22 +240,22 @@ def check_vae(tensors, sidecar):
     params = audioldm.vae_from_official(config, parameters(tensors))
     model, mels = Vae(config), tensors["in.mel"][:, 0]
     (mean, log_variance), probes = probed(model, "encode")(params, mels)
-    assert relative(inside(probes, "encoder/level_0"), tensors["out.enc_down0"]) <= FORWARD
-    assert relative(inside(probes, "encoder/middle"), tensors["out.enc_mid"]) <= FORWARD
-    assert relative(inside(probes, "encoder"), tensors["out.encoder"]) <= FORWARD
-    assert relative(channels_first(mean), tensors["out.mean"]) <= FORWARD
-    assert relative(channels_first(log_variance), tensors["out.logvar"]) <= FORWARD
+    assert relative_error(inside(probes, "encoder/level_0"), tensors["out.enc_down0"]) <= FORWARD
+    assert relative_error(inside(probes, "encoder/middle"), tensors["out.enc_mid"]) <= FORWARD
+    assert relative_error(inside(probes, "encoder"), tensors["out.encoder"]) <= FORWARD
+    assert relative_error(channels_first(mean), tensors["out.mean"]) <= FORWARD
+    assert relative_error(channels_first(log_variance), tensors["out.logvar"]) <= FORWARD
     codec = AudioldmCodec(vae=params, vocoder={}, vae_config=config, vocoder_config=None)
     mean, log_variance = codec.encode_mel(mels)
     latent = np.moveaxis(tensors["out.sample"], 1, -1)
     noise = np.moveaxis(tensors["in.eps"], 1, -1).reshape(mean.shape)
     sample = mean + jnp.exp(0.5 * log_variance) * noise
-    assert relative(swap(sample), tensors["out.latent_flat"]) <= FORWARD
+    assert relative_error(swap(sample), tensors["out.latent_flat"]) <= FORWARD
     decoded, probes = probed(model, "decode")(params, latent)
-    assert relative(inside(probes, "decoder/middle"), tensors["out.dec_mid"]) <= FORWARD
-    assert relative(inside(probes, "decoder/level_0"), tensors["out.dec_up0"]) <= FORWARD
-    assert relative(decoded, tensors["out.decoded"][:, 0]) <= FORWARD
-    assert relative(codec.decode_mel(swap(tensors["out.latent_flat"])), decoded) <= FORWARD
+    assert relative_error(inside(probes, "decoder/middle"), tensors["out.dec_mid"]) <= FORWARD
+    assert relative_error(inside(probes, "decoder/level_0"), tensors["out.dec_up0"]) <= FORWARD
+    assert relative_error(decoded, tensors["out.decoded"][:, 0]) <= FORWARD
+    assert relative_error(codec.decode_mel(swap(tensors["out.latent_flat"])), decoded) <= FORWARD
 
 
 def check_vocoder(tensors, sidecar):
@@ -263,20 +264,20 @@ def check_vocoder(tensors, sidecar):
     params = audioldm.vocoder_from_official(config, plain)
     run = probed(Vocoder(config))
     wave, probes = run(params, mels)
-    assert relative(inside(probes, "conv_in"), tensors["out.conv_pre"]) <= FORWARD
-    assert relative(inside(probes, "stage_0"), tensors["out.upsampler_0"]) <= FORWARD
-    assert relative(inside(probes, "block_0"), tensors["out.resblock_0"]) <= FORWARD
-    assert relative(wave, tensors["out.wave"]) <= FORWARD
-    assert relative(wave[0], tensors["out.wave_single"]) <= FORWARD
+    assert relative_error(inside(probes, "conv_in"), tensors["out.conv_pre"]) <= FORWARD
+    assert relative_error(inside(probes, "stage_0"), tensors["out.upsampler_0"]) <= FORWARD
+    assert relative_error(inside(probes, "block_0"), tensors["out.resblock_0"]) <= FORWARD
+    assert relative_error(wave, tensors["out.wave"]) <= FORWARD
+    assert relative_error(wave[0], tensors["out.wave_single"]) <= FORWARD
     normalizing = audioldm.vocoder_config({**sidecar["config"], "normalize_before": True})
     wave, _ = probed(Vocoder(normalizing))(params, mels)
-    assert relative(wave, tensors["out.wave_normalize_before"]) <= FORWARD
+    assert relative_error(wave, tensors["out.wave_normalize_before"]) <= FORWARD
     kept = {name: a for name, a in plain.items() if not name.endswith("weight")}
     for start in ("param_wn.", "param_wn_legacy."):
         normed = {k.removeprefix(start): a for k, a in tensors.items() if k.startswith(start)}
         params = audioldm.vocoder_from_official(config, kept | normed)
         wave, _ = run(params, mels)
-        assert relative(wave, tensors["out.wave_weight_norm"]) <= FORWARD
+        assert relative_error(wave, tensors["out.wave_weight_norm"]) <= FORWARD
 
 
 CHECKS = {
@@ -297,5 +298,5 @@ def test_parity(golden):
     kind = sidecar["fixture"]
     check = CHECKS.get("routing" if kind.startswith("routing") else kind)
     if check is None:
-        pytest.skip(f"no module of ours answers to {kind} yet")
+        pytest.skip(f"no module of ours for fixtures of the kind {kind}")
     check(load_file(golden), sidecar)

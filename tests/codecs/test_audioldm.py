@@ -87,8 +87,8 @@ def test_published_sizes():
 def test_deviation_is_that_of_the_log_variance(codec):
     wave = waves()
     mean, log_variance = encode_mel(codec, mel.log_mel(mel.normalize_peak(wave)))
-    found, deviation = encode(codec, wave)
-    np.testing.assert_allclose(found, mean, rtol=1e-4, atol=1e-4)
+    encoded, deviation = encode(codec, wave)
+    np.testing.assert_allclose(encoded, mean, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(deviation, np.exp(log_variance / 2), rtol=1e-3)
     assert np.std(np.asarray(log_variance)) > 0.01
     vae = jax.tree.map(np.copy, codec.vae)
@@ -131,7 +131,7 @@ def test_vocoder_moves_with_its_frames(codec):
     np.testing.assert_allclose(moved, np.asarray(wave)[:, inner], atol=1e-5)
 
 
-def test_codec_survives_its_folder(codec, tmp_path):
+def test_saving_and_loading_keeps_the_codec(codec, tmp_path):
     codecs.save_codec(codec, tmp_path)
     again = codecs.load_codec(tmp_path)
     same_arrays(again, codec)
@@ -142,7 +142,7 @@ def test_codec_survives_its_folder(codec, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codec.json", "codec.safetensors"]
 
 
-def test_digest_knows_each_parameter_and_size(codec):
+def test_the_hash_depends_on_each_parameter_and_size(codec):
     vocoder = jax.tree.map(np.copy, codec.vocoder)
     vocoder["block_0"]["plain_1"]["bias"][0] += 1
     slope = dataclasses.replace(VOCODER, slope=0.2)
@@ -251,8 +251,8 @@ def test_damaged_tensors_are_named(folder, damage, message):
 
 
 def test_damaged_files_are_named(folder):
-    whole = (folder / VAE_FILE).read_bytes()
-    (folder / VAE_FILE).write_bytes(whole[: len(whole) // 2])
+    content = (folder / VAE_FILE).read_bytes()
+    (folder / VAE_FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="diffusion_pytorch_model"):
         audioldm.read_codec(folder)
     (folder / VAE_FILE).unlink()
@@ -303,7 +303,7 @@ def test_damaged_configs_are_named(folder, part, change, message):
         ),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(codec, tmp_path, change, message):
+def test_parts_that_do_not_fit_are_an_error(codec, tmp_path, change, message):
     other = codec.replace(**change)
     other = other.replace(
         vae=filled(audioldm.vae_shapes(other.vae_config)),

@@ -1,4 +1,4 @@
-"""The codec that is trained: its rate, its start, its step, its run, its folder."""
+"""The trained codec: before training, its step, its run, its folder."""
 
 import functools
 import json
@@ -30,42 +30,40 @@ def small(**changes):
         channels=32, width=16, encoder_blocks=1, decoder_blocks=1, crop=0.4, iterations=2
     )
     config.data.update(batch_size=BATCH, duration=2.0)
-    config.optim.update(
-        name="adamw", warmup_steps=2
-    )  # which compiles twice as fast as the recipe's
+    config.optim.update(name="adamw", warmup_steps=2)  # compiles twice as fast as the recipe's
     config.train.update(steps=6, log_every=1, checkpoint_every=2, validate_every=0)
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
 
 
 @functools.cache
-def start():
-    """The embedded codec that training begins with."""
+def pca_codec():
+    """The codec that training starts from."""
     return pca.fit_pca(list(chirps(8)), channels=32)
 
 
 @functools.cache
-def begun():
+def untrained_codec():
     """The codec before its training."""
-    codec = trained.init_from_pca(start(), small().codec)
+    codec = trained.init_from_pca(pca_codec(), small().codec)
     return codec.replace(**jax.jit(codec.init)(jax.random.key(0)))
 
 
 @functools.cache
-def drawn():
-    """A codec whose networks do correct something."""
-    rng, codec = np.random.default_rng(0), begun()
+def random_codec():
+    """A codec whose networks make random corrections."""
+    rng, codec = np.random.default_rng(0), untrained_codec()
 
-    def shaken(x):
+    def add_noise(x):
         return np.asarray(x) + 0.05 * rng.standard_normal(x.shape, np.float32)
 
-    encoder, decoder = (jax.tree.map(shaken, tree) for tree in (codec.encoder, codec.decoder))
+    encoder, decoder = (jax.tree.map(add_noise, tree) for tree in (codec.encoder, codec.decoder))
     return codec.replace(encoder=encoder, decoder=decoder)
 
 
 @jax.jit
-def through(codec, waves):
-    """All that a codec makes of waves: mean, deviation, log magnitudes, log-mel, waves."""
+def run_codec(codec, waves):
+    """All outputs of a codec for waves: mean, deviation, log magnitudes, log-mel, waves."""
     mean, deviation = codec.encode(waves)
     return mean, deviation, codec.log_magnitude(mean), codec.decode_mel(mean), codec.decode(mean)
 
@@ -76,7 +74,7 @@ def log_magnitude(codec, latent):
 
 
 def batch(number):
-    """A made-up batch: chirps of all lengths."""
+    """A synthetic batch: chirps of all lengths."""
     waves = chirps(BATCH, seed=number)
     frames = np.random.default_rng(number).integers(10, 51, BATCH)
     for wave, count in zip(waves, frames, strict=True):
@@ -88,15 +86,16 @@ def mesh():
     return sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
 
 
-def test_before_training_it_is_the_embedded_codec_with_a_deviation():
+def test_before_training_it_is_the_pca_codec_with_a_deviation():
     waves = chirps()
-    mean, deviation, _, bands, again = through(begun(), waves)
-    np.testing.assert_allclose(mean, jax.jit(start().encode)(waves)[0], atol=1e-4)
+    mean, deviation, _, bands, again = run_codec(untrained_codec(), waves)
+    np.testing.assert_allclose(mean, jax.jit(pca_codec().encode)(waves)[0], atol=1e-4)
     np.testing.assert_allclose(deviation, np.exp(-2), rtol=1e-5)
-    assert mean.shape == (4, 50, 32) and begun().rate == 25 and begun().channels == 32
+    assert mean.shape == (4, 50, 32)
+    assert untrained_codec().rate == 25 and untrained_codec().channels == 32
     assert again.shape == waves.shape
-    # Spread over bins and gathered again, bands are blurred a little, and no more.
-    assert np.abs(bands - jax.jit(start().decode_mel)(mean)).mean() < 0.35
+    # Spreading bands over bins and summing them again blurs them a little.
+    assert np.abs(bands - jax.jit(pca_codec().decode_mel)(mean)).mean() < 0.35
 
 
 def test_spreading_keeps_a_flat_spectrum_flat():
@@ -107,7 +106,7 @@ def test_spreading_keeps_a_flat_spectrum_flat():
     assert reached.sum() > 500
 
 
-def test_magnitudes_bring_sound_back_better_than_mel_bands_do():
+def test_inversion_from_magnitudes_is_better_than_from_mel_bands():
     waves = chirps(1)
     magnitude, log_mel = jnp.abs(mel.stft(waves)), mel.log_mel(waves)
     error = [
@@ -120,42 +119,42 @@ def test_magnitudes_bring_sound_back_better_than_mel_bands_do():
     assert error[0] < 0.5 * error[1]
 
 
-def test_centred_latents_have_mean_0_and_variance_1_and_decode_to_the_same():
+def test_normalized_latents_have_mean_0_and_variance_1_and_decode_to_the_same():
     waves = chirps()
-    fitted = trained.normalize_latents(drawn(), list(waves))
-    before, after = through(drawn(), waves), through(fitted, waves)
+    normalized = trained.normalize_latents(random_codec(), list(waves))
+    before, after = run_codec(random_codec(), waves), run_codec(normalized, waves)
     np.testing.assert_allclose(np.mean(after[0], (0, 1)), 0, atol=1e-4)
     assert np.var(after[0], (0, 1)).mean() == pytest.approx(1, rel=1e-4)
     assert np.var(before[0], (0, 1)).mean() != pytest.approx(1, rel=0.01)
-    np.testing.assert_allclose(after[1] * fitted.spread, before[1], rtol=1e-4)
+    np.testing.assert_allclose(after[1] * normalized.spread, before[1], rtol=1e-4)
     np.testing.assert_allclose(after[2], before[2], atol=1e-3)
 
 
 def test_magnitudes_depend_on_near_latents_alone():
     latent = np.random.default_rng(0).standard_normal((2, 40, 32), np.float32)
-    whole = log_magnitude(drawn(), latent)
-    part = log_magnitude(drawn(), latent[:, 10:30])
+    full = log_magnitude(random_codec(), latent)
+    part = log_magnitude(random_codec(), latent[:, 10:30])
     # A block of the decoder sees 3 mel frames to either side, less than a latent frame.
-    np.testing.assert_allclose(part[:, 4:-4], whole[:, 44:116], atol=1e-4)
-    assert np.abs(part[:, 0] - whole[:, 40]).max() > 1e-3  # the edge does see its surroundings
-    longer = log_magnitude(drawn(), np.pad(latent, ((0, 0), (0, 9), (0, 0))))
-    np.testing.assert_allclose(longer[:, :156], whole[:, :156], atol=1e-4)
+    np.testing.assert_allclose(part[:, 4:-4], full[:, 44:116], atol=1e-4)
+    assert np.abs(part[:, 0] - full[:, 40]).max() > 1e-3  # the edge does see its surroundings
+    longer = log_magnitude(random_codec(), np.pad(latent, ((0, 0), (0, 9), (0, 0))))
+    np.testing.assert_allclose(longer[:, :156], full[:, :156], atol=1e-4)
 
 
 def test_crops_lie_within_their_clips():
     wave = np.arange(10 * codec_step.FRAME, dtype=np.float32)[None].repeat(3, 0)
     frames, length = jnp.asarray([10, 6, 2]), 4 * codec_step.FRAME
-    found = {int(f): [] for f in frames}
+    starts = {int(f): [] for f in frames}
     cuts = jax.jit(lambda key: codec_step.random_crops(wave, frames, length, key))
     for seed in range(20):
         cut = np.asarray(cuts(jax.random.key(seed)))
         assert cut.shape == (3, length)
         for row, own in zip(cut, frames, strict=True):
-            found[int(own)].append(row[0])
+            starts[int(own)].append(row[0])
             np.testing.assert_array_equal(np.diff(row), 1)
-    assert max(found[10]) <= 6 * codec_step.FRAME and len(set(found[10])) > 10
-    assert max(found[6]) <= 2 * codec_step.FRAME
-    assert set(found[2]) == {0.0}  # shorter than the crop: padding stays in
+    assert max(starts[10]) <= 6 * codec_step.FRAME and len(set(starts[10])) > 10
+    assert max(starts[6]) <= 2 * codec_step.FRAME
+    assert set(starts[2]) == {0.0}  # shorter than the crop: padding stays in
 
 
 def test_divergence_is_that_of_a_normal_distribution():
@@ -166,20 +165,20 @@ def test_divergence_is_that_of_a_normal_distribution():
 
 def test_the_loss_falls_on_chirps():
     config = small(train__steps=80, codec__width=32, optim__learning_rate=5e-3)
-    task = codec_step.codec_task(config, SPEC, start(), mesh())
+    task = codec_step.codec_task(config, SPEC, pca_codec(), mesh())
     state, step, validate = (
         task.init_state(),
         jax.jit(task.train_step),
         jax.jit(task.validation_loss),
     )
-    before = validate(state.ema, start(), batch(99), 0)
+    before = validate(state.ema, pca_codec(), batch(99), 0)
     for number in range(config.train.steps):
-        state, metrics = step(state, start(), batch(number % 4))
+        state, metrics = step(state, pca_codec(), batch(number % 4))
     assert not metrics["skipped"]
-    assert validate(state.params, start(), batch(99), 0) < 0.85 * before
+    assert validate(state.params, pca_codec(), batch(99), 0) < 0.85 * before
 
 
-def taken_away(workdir, into):
+def copy_at_step_3(workdir, into):
     """A hook that copies a run's folder at step 3, as if the machine had stopped there."""
 
     def hook(step, current):
@@ -191,14 +190,14 @@ def taken_away(workdir, into):
     return hook
 
 
-def test_a_run_that_is_cut_off_gives_the_same_codec_bit_for_bit(
+def test_an_interrupted_run_gives_the_same_codec_bit_for_bit(
     tiny_run, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(setup, "set_compilation_cache", lambda folder: None)
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     config = small(data__shards=str(tiny_run / "shards"), train__steps=4)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "write_samples", lambda *_: taken_away(straight, cut))
+        patch.setattr(train, "write_samples", lambda *_: copy_at_step_3(straight, cut))
         train.train(config, straight)
     assert not (cut / "codec").exists()
     train.train(config, cut)
@@ -211,16 +210,16 @@ def test_a_run_that_is_cut_off_gives_the_same_codec_bit_for_bit(
     ]
     assert losses[0] == losses[1] and len(losses[0]) == 4
     codec = codecs.load_codec(straight / "codec")
-    assert through(codec, chirps())[0].shape == (4, 50, 32)
+    assert run_codec(codec, chirps())[0].shape == (4, 50, 32)
     assert codec.kind == "trained" and codec.iterations == 2
     assert codecs.load_codec(straight / "start").kind == "pca"
 
 
-def test_its_folder_is_read_and_refused_when_damaged(tmp_path):
-    codec = trained.normalize_latents(drawn(), list(chirps()))
+def test_its_folder_is_read_and_damage_is_an_error(tmp_path):
+    codec = trained.normalize_latents(random_codec(), list(chirps()))
     codecs.save_codec(codec, tmp_path)
     again = codecs.load_codec(tmp_path)
-    for one, two in zip(through(again, chirps()), through(codec, chirps()), strict=True):
+    for one, two in zip(run_codec(again, chirps()), run_codec(codec, chirps()), strict=True):
         np.testing.assert_array_equal(one, two)
     config = small(codec__folder=str(tmp_path), train__task="flow")
     taken = codec_setup.ensure_codec(config, (), tmp_path / "run")
@@ -249,7 +248,7 @@ def test_its_folder_is_read_and_refused_when_damaged(tmp_path):
         ({"codec__crop": 3.0}, "codec.crop: found 3.0 s, expected at most data.duration"),
     ],
 )
-def test_what_a_codecs_run_cannot_do_is_an_error(changes, message, tmp_path):
+def test_unsupported_fields_of_a_codecs_run_are_errors(changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train.train(small(**changes), tmp_path)
 

@@ -3,7 +3,7 @@
 import pytest
 from helpers import unseen_sizes
 from helpers.parity_encoders import BOUND
-from helpers.parity_measures import relative
+from helpers.parity_measures import relative_error
 from safetensors.numpy import load_file
 
 from vssflow_jax.encoders.cnn14 import Cnn14Config
@@ -15,7 +15,7 @@ def test_the_fixture_is_what_pytorch_gives(name):
     """`test_parity` holds ours to the fixture, also where there is no PyTorch."""
     pytest.importorskip("torch")
     expected = load_file(f"{unseen_sizes.FILE}.safetensors")[f"out.{name}"]
-    assert relative(unseen_sizes.theirs(name), expected) <= 1e-5
+    assert relative_error(unseen_sizes.run_torch(name), expected) <= 1e-5
 
 
 @pytest.mark.slow
@@ -26,6 +26,6 @@ def test_the_fixture_is_what_pytorch_gives(name):
 def test_published_sizes(name, config, shape, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setitem(unseen_sizes.CASES, name, (config, shape))
-    found, expected = unseen_sizes.ours(name), unseen_sizes.theirs(name)
-    assert found.shape == (shape[0], {"vggish_0": 128, "cnn14_0": 2048 + 527}[name])
-    assert relative(found, expected) <= BOUND
+    output, expected = unseen_sizes.run_ours(name), unseen_sizes.run_torch(name)
+    assert output.shape == (shape[0], {"vggish_0": 128, "cnn14_0": 2048 + 527}[name])
+    assert relative_error(output, expected) <= BOUND

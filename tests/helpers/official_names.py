@@ -1,4 +1,4 @@
-"""Official state dicts for tests, those of the parity fixtures; and ways to damage them."""
+"""Official state dicts of the parity fixtures, and ways to damage them."""
 
 import json
 import os
@@ -34,67 +34,69 @@ SIZES = {  # our fields of a fixture's sizes
 }
 
 
-def fields(fixture="vssflow_step") -> dict:
+def fixture_fields(fixture="vssflow_step") -> dict:
     """Config fields of a fixture's model."""
     sizes = json.loads((GOLDEN / f"{fixture}.json").read_text())["config"]
     return {"model.route": ROUTES[fixture], **{ours: sizes[name] for ours, name in SIZES.items()}}
 
 
-def recipe(fixture="vssflow_step"):
+def load_fixture_recipe(fixture="vssflow_step"):
     config = load_recipe("joint")
-    config.update_from_flattened_dict(fields(fixture))
+    config.update_from_flattened_dict(fixture_fields(fixture))
     return config
 
 
-def built(fixture="vssflow_step"):
-    return vssflow.build_model(recipe(fixture), fields(fixture)["codec.channels"])
+def build_model(fixture="vssflow_step"):
+    return vssflow.build_model(
+        load_fixture_recipe(fixture), fixture_fields(fixture)["codec.channels"]
+    )
 
 
-def official(fixture="vssflow_step") -> dict[str, np.ndarray]:
+def load_official(fixture="vssflow_step") -> dict[str, np.ndarray]:
     """The fixture's official state dict."""
     tensors = load_file(GOLDEN / f"{fixture}.safetensors")
     return {k.removeprefix("param."): v for k, v in tensors.items() if k.startswith("param.")}
 
 
-def assert_same(found, expected):
+def assert_same(actual, expected):
     """The same names, and the same bits behind each."""
-    assert set(found) == set(expected)
+    assert set(actual) == set(expected)
     for name, array in expected.items():
-        assert found[name].dtype == array.dtype and found[name].shape == array.shape
-        assert found[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
+        assert actual[name].dtype == array.dtype and actual[name].shape == array.shape
+        assert actual[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
 
 
-def convert(folder, state, fixture="vssflow_step") -> Path:
+def convert_state(folder, state, fixture="vssflow_step") -> Path:
     """Converts a state dict in this process; returns the folder."""
     save_file(state, folder / "official.safetensors")
-    network.convert(folder / "official.safetensors", folder / "ours", recipe(fixture))
+    network.convert(folder / "official.safetensors", folder / "ours", load_fixture_recipe(fixture))
     return folder / "ours"
 
 
 QUERY = "vaflow.transformer_blocks.1.attn2.to_k.weight"  # [16, 12], so that turning it shows
 
 
-def without(state):
+def remove_tensor(state):
     del state[QUERY]
 
 
-def renamed(state):
+def rename_tensor(state):
     state[QUERY + "s"] = state.pop(QUERY)
 
 
-def transposed(state):
+def transpose_tensor(state):
     state[QUERY] = np.ascontiguousarray(state[QUERY].T)
 
 
-def halved(state):
+def halve_precision(state):
     state[QUERY] = state[QUERY].astype(np.float16)
 
 
-def with_nan(state):
+def insert_nan(state):
     state[QUERY][3, 4] = np.nan
 
 
-def with_infinity(state):
+def insert_infinity(state):
     state[QUERY][0, 0] = -np.inf
 
 

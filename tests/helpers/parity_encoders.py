@@ -1,4 +1,4 @@
-"""Parity of the published encoders: each kind of fixture and the check that answers to it."""
+"""Parity of the published encoders: the check of each kind of fixture."""
 
 import functools
 import importlib.util
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from helpers import unseen_sizes
-from helpers.parity_measures import drawn, parameters, relative
+from helpers.parity_measures import draw_parameters, parameters, relative_error
 from vssflow_jax.encoders import avhubert, dvector, preprocessing, vggish
 from vssflow_jax.encoders.avhubert import AvhubertConfig
 from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
@@ -21,20 +21,20 @@ BOUND, RAWNET = 5e-5, 1e-3  # a logarithm near zero: float32 itself is good to 3
 HALF = 2e-3  # of weights that are stored in float16
 
 
-def last(array):
+def channels_last(array):
     """[B, C, ..] -> [B, .., C]."""
     return np.moveaxis(array, 1, -1)
 
 
 def run(model, params, *inputs):
-    """What a model gives, and what each module inside it gave, by path."""
+    """The output of a model, and the outputs of its modules by path."""
     apply = functools.partial(model.apply, capture_intermediates=True)
     out, state = jax.jit(apply)({"params": params}, *inputs)
     return out, state["intermediates"]
 
 
-def given(probes, path):
-    """What the module at a path gave; scanned ones have the layers first."""
+def module_output(probes, path):
+    """The output of the module at a path; the layers of scanned modules are the first axis."""
     for name in path.split("/"):
         probes = probes[name]
     value = probes["__call__"][0]
@@ -42,13 +42,13 @@ def given(probes, path):
 
 
 def inside_layers(tensors, start) -> list[int]:
-    """Numbers of the layers whose output a fixture has under names that begin so."""
+    """Numbers of the layers whose output a fixture has, under names with this prefix."""
     ends = [key[len(start) :] for key in tensors if key.startswith(start)]
     return [int(end) for end in ends if end.isdigit()]
 
 
-def converted(entries, layers, state, unused):
-    """Our parameters; `unused` says which of the official ones are for nothing."""
+def import_parameters(entries, layers, state, unused):
+    """Our parameters; `unused` tells which official tensors are left out."""
     state = {k: v for k, v in encoder_names.split_qkv(state).items() if not unused(k)}
     return import_params(entries, layers, state)
 
@@ -62,23 +62,23 @@ def check_clip(tensors, sidecar):
         layers=sizes["layers"],
         heads=sizes["heads"],
     )
-    pixels = last(tensors["in.pixels"])
+    pixels = channels_last(tensors["in.pixels"])
     files = {"param.": encoder_names.OPENAI, "param_hf.": encoder_names.HUGGING_FACE}
     for start in files.keys() & {key.partition(".")[0] + "." for key in tensors}:
-        params = converted(
+        params = import_parameters(
             encoder_names.clip_entries(config, files[start]),
             config.layers,
             parameters(tensors, start),
             lambda name: name == "visual.proj" or name.endswith("position_ids"),
         )
-        found, probes = run(ClipViT(config), params, pixels)
-        assert relative(found, tensors["out.cls_no_ln_post"]) <= BOUND
-        assert relative(given(probes, "norm_in"), tensors["out.ln_pre"]) <= BOUND
-        blocks = given(probes, "blocks")
-        assert relative(blocks[0], tensors["out.block_0"]) <= BOUND
-        assert relative(blocks[-1], tensors["out.tokens"]) <= BOUND
+        features, probes = run(ClipViT(config), params, pixels)
+        assert relative_error(features, tensors["out.cls_no_ln_post"]) <= BOUND
+        assert relative_error(module_output(probes, "norm_in"), tensors["out.ln_pre"]) <= BOUND
+        blocks = module_output(probes, "blocks")
+        assert relative_error(blocks[0], tensors["out.block_0"]) <= BOUND
+        assert relative_error(blocks[-1], tensors["out.tokens"]) <= BOUND
         normed, _ = run(ClipViT(config, normed=True), params, pixels)
-        assert relative(normed, tensors["out.cls_ln_post"]) <= BOUND
+        assert relative_error(normed, tensors["out.cls_ln_post"]) <= BOUND
 
 
 def check_preprocess(tensors, sidecar):
@@ -90,16 +90,18 @@ def check_preprocess(tensors, sidecar):
     pixels = preprocessing.normalize_pixels(
         small, preprocessing.CLIP_MEAN, preprocessing.CLIP_DEVIATION
     )
-    assert relative(pixels[window], last(tensors["out.clip_pixels_crop"][None])) <= 1e-6
+    assert (
+        relative_error(pixels[window], channels_last(tensors["out.clip_pixels_crop"][None])) <= 1e-6
+    )
     small = preprocessing.resize_cropped(frames)
-    np.testing.assert_array_equal(small, last(tensors["out.sync_resized_cropped"]))
+    np.testing.assert_array_equal(small, channels_last(tensors["out.sync_resized_cropped"]))
     pixels = preprocessing.normalize_pixels(
         small, preprocessing.SYNC_MEAN, preprocessing.SYNC_DEVIATION
     )
-    assert relative(pixels[window], last(tensors["out.sync_pixels_crop"])) <= 1e-6
+    assert relative_error(pixels[window], channels_last(tensors["out.sync_pixels_crop"])) <= 1e-6
 
 
-def synchformer(sizes, state, frames):
+def run_synchformer(sizes, state, frames):
     """Features of frames [B, T, R, R, 3], and what was inside."""
     config = SynchformerConfig(
         side=sizes["crop"],
@@ -109,30 +111,32 @@ def synchformer(sizes, state, frames):
         layers=sizes["depth"],
         heads=sizes["heads"],
     )
-    params = converted(
+    params = import_parameters(
         encoder_names.sync_entries(config),
         config.layers,
         state,
         lambda name: name.startswith("vfeat_extractor.patch_embed.proj."),
     )
     parts = np.concatenate([split_segments(clip, config.frames) for clip in frames])
-    found, probes = run(Synchformer(config), params, parts)
-    return found.reshape(len(frames), -1, *found.shape[1:]), probes
+    features, probes = run(Synchformer(config), params, parts)
+    return features.reshape(len(frames), -1, *features.shape[1:]), probes
 
 
 def check_synchformer(tensors, sidecar):
     frames = np.moveaxis(tensors["in.frames"], 2, -1)
-    found, probes = synchformer(sidecar["config"], parameters(tensors), frames)
-    assert relative(found, tensors["out.features"]) <= BOUND
+    features, probes = run_synchformer(sidecar["config"], parameters(tensors), frames)
+    assert relative_error(features, tensors["out.features"]) <= BOUND
     expected = tensors["out.patch_embed"]
-    assert relative(given(probes, "patches").reshape(expected.shape), expected) <= BOUND
-    blocks = given(probes, "blocks")
+    assert (
+        relative_error(module_output(probes, "patches").reshape(expected.shape), expected) <= BOUND
+    )
+    blocks = module_output(probes, "blocks")
     for layer in inside_layers(tensors, "out.block_"):
-        assert relative(blocks[layer], tensors[f"out.block_{layer}"]) <= BOUND
+        assert relative_error(blocks[layer], tensors[f"out.block_{layer}"]) <= BOUND
     for ours, theirs in (("time", "timeattn"), ("space", "spaceattn")):
-        first = given(probes, f"blocks/{ours}")[0]
-        assert relative(first, tensors[f"out.block_0.{theirs}"]) <= BOUND
-    assert relative(given(probes, "norm_out"), tensors["out.norm"]) <= BOUND
+        first = module_output(probes, f"blocks/{ours}")[0]
+        assert relative_error(first, tensors[f"out.block_0.{theirs}"]) <= BOUND
+    assert relative_error(module_output(probes, "norm_out"), tensors["out.norm"]) <= BOUND
 
 
 def check_synchformer_full(tensors, sidecar):
@@ -141,62 +145,64 @@ def check_synchformer_full(tensors, sidecar):
     frames = np.random.default_rng(sizes["input_seed"]).standard_normal(shape)
     frames = frames.astype(np.float32) * np.float32(0.5)
     np.testing.assert_array_equal(frames[0, 0, :, :4, :4], tensors["in.frames_corner"])
-    state = drawn(tensors, sidecar)
-    found, _ = synchformer(sizes, state, np.moveaxis(frames, 2, -1))
-    assert relative(found, tensors["out.features"]) <= BOUND
+    state = draw_parameters(tensors, sidecar)
+    features, _ = run_synchformer(sizes, state, np.moveaxis(frames, 2, -1))
+    assert relative_error(features, tensors["out.features"]) <= BOUND
 
 
 def check_rawnet3(tensors, sidecar):
-    sizes, state = sidecar["config"], drawn(tensors, sidecar)
+    sizes, state = sidecar["config"], draw_parameters(tensors, sidecar)
     config = encoder_names.speaker_config(state)
     assert (config.channels, config.taps) == (sizes["C"], sizes["kernel"])
     assert (config.slices, config.width) == (sizes["model_scale"], sizes["nOut"])
     assert config.stride == Rawnet3Config().stride == sizes["sinc_stride"]
     unused = ("bn1.", "bn6.")
-    params = converted(
+    params = import_parameters(
         encoder_names.speaker_entries(config), 1, state, lambda name: name.startswith(unused)
     )
     model, wave = Rawnet3(config), tensors["in.wave"]
-    found, probes = run(model, params, wave)
-    assert relative(found, tensors["out.embedding"]) <= RAWNET
-    assert relative(given(probes, "sinc/bank").T, tensors["out.filters"]) <= BOUND
-    sinc = last(tensors["out.sinc_first20"])
+    embedding, probes = run(model, params, wave)
+    assert relative_error(embedding, tensors["out.embedding"]) <= RAWNET
+    assert relative_error(module_output(probes, "sinc/bank").T, tensors["out.filters"]) <= BOUND
+    sinc = channels_last(tensors["out.sinc_first20"])
     every = config.filters // sinc.shape[-1]
-    inside = given(probes, "sinc")[:, : sinc.shape[1], ::every]
-    assert relative(inside, sinc) <= RAWNET
+    inside = module_output(probes, "sinc")[:, : sinc.shape[1], ::every]
+    assert relative_error(inside, sinc) <= RAWNET
     # Of the third layer's first frames the official numbers are 1e-3 from those in float64.
     for ours, theirs, bound in (("block_0", "layer1", RAWNET), ("block_2", "layer3", 3 * RAWNET)):
-        crop = last(tensors[f"out.{theirs}_crop"])
-        inside = given(probes, ours)[:, : crop.shape[1], : crop.shape[2]]
-        assert relative(inside, crop) <= bound
-    assert relative(given(probes, "norm_out"), tensors["out.pooled_bn5"]) <= RAWNET
+        crop = channels_last(tensors[f"out.{theirs}_crop"])
+        inside = module_output(probes, ours)[:, : crop.shape[1], : crop.shape[2]]
+        assert relative_error(inside, crop) <= bound
+    assert relative_error(module_output(probes, "norm_out"), tensors["out.pooled_bn5"]) <= RAWNET
 
 
 def check_avhubert_resnet(tensors, sidecar):
-    state = drawn(tensors, sidecar)
+    state = draw_parameters(tensors, sidecar)
     config = AvhubertConfig(**encoder_names.resnet_sizes(state, ""))
     assert config.prelu == (sidecar["config"]["relu_type"] == "prelu")
-    params = converted(encoder_names.resnet_entries(config, "", ""), 1, state, lambda name: False)
-    found, probes = run(avhubert.ResNet(config), params, tensors["in.frames"][:, 0])
-    assert relative(found, last(tensors["out.features"])) <= BOUND
-    crop = last(tensors["out.layer2_crop"])
-    inside = given(probes, f"stage_1_{config.blocks[1] - 1}")
-    assert relative(inside[..., : crop.shape[-1]], crop) <= BOUND
+    params = import_parameters(
+        encoder_names.resnet_entries(config, "", ""), 1, state, lambda name: False
+    )
+    features, probes = run(avhubert.ResNet(config), params, tensors["in.frames"][:, 0])
+    assert relative_error(features, channels_last(tensors["out.features"])) <= BOUND
+    crop = channels_last(tensors["out.layer2_crop"])
+    inside = module_output(probes, f"stage_1_{config.blocks[1] - 1}")
+    assert relative_error(inside[..., : crop.shape[-1]], crop) <= BOUND
 
 
 def check_avhubert_encoder(tensors, sidecar):
     sizes, state = sidecar["config"], parameters(tensors)
-    found = encoder_names.lip_transformer_sizes(state) | {"heads": sizes["heads"]}
-    config = AvhubertConfig(**found)
+    output = encoder_names.lip_transformer_sizes(state) | {"heads": sizes["heads"]}
+    config = AvhubertConfig(**output)
     expected = (sizes["D"], sizes["FF"], sizes["layers"], sizes["kpos"], sizes["gpos"])
     assert expected == (
         config.width, config.hidden, config.layers, config.reach, config.groups,
     )  # fmt: skip
     rows = encoder_names.lip_transformer_entries(config, "")
-    params = converted(rows, config.layers, state, lambda name: False)
-    features = last(tensors["in.resnet_features"])
-    found, probes = run(avhubert.LipTransformer(config), params, features)
-    assert relative(found, tensors["out.features"]) <= BOUND
+    params = import_parameters(rows, config.layers, state, lambda name: False)
+    features = channels_last(tensors["in.resnet_features"])
+    output, probes = run(avhubert.LipTransformer(config), params, features)
+    assert relative_error(output, tensors["out.features"]) <= BOUND
     parts = {
         "video": "video_proj",
         "fused_norm": "fused_norm",
@@ -204,10 +210,10 @@ def check_avhubert_encoder(tensors, sidecar):
         "position": "pos_conv",
     }
     for ours, theirs in parts.items():
-        assert relative(given(probes, ours), tensors[f"out.{theirs}"]) <= BOUND
-    blocks = given(probes, "blocks")
+        assert relative_error(module_output(probes, ours), tensors[f"out.{theirs}"]) <= BOUND
+    blocks = module_output(probes, "blocks")
     for layer in inside_layers(tensors, "out.after_layer_"):
-        assert relative(blocks[layer], tensors[f"out.after_layer_{layer}"]) <= BOUND
+        assert relative_error(blocks[layer], tensors[f"out.after_layer_{layer}"]) <= BOUND
 
 
 def check_dvector_tiny(tensors, sidecar):
@@ -215,14 +221,17 @@ def check_dvector_tiny(tensors, sidecar):
     config = encoder_names.dvector_config(state)
     assert (config.bands, config.hidden) == (sizes["mel"], sizes["hidden"])
     assert (config.layers, config.width) == (sizes["layers"], sizes["embedding"])
-    params = converted(encoder_names.dvector_entries(config), 1, state, lambda name: False)
+    params = import_parameters(encoder_names.dvector_entries(config), 1, state, lambda name: False)
     embedding, probes = run(dvector.Dvector(config), params, tensors["in.mel"])
-    assert relative(embedding, tensors["out.embed"]) <= BOUND
-    assert relative(given(probes, f"layer_{config.layers - 1}"), tensors["out.lstm"]) <= BOUND
+    assert relative_error(embedding, tensors["out.embed"]) <= BOUND
+    assert (
+        relative_error(module_output(probes, f"layer_{config.layers - 1}"), tensors["out.lstm"])
+        <= BOUND
+    )
     for layer in range(config.layers):
-        hidden = given(probes, f"layer_{layer}")[:, -1]
-        assert relative(hidden, tensors["out.hidden"][layer]) <= BOUND
-    assert relative(given(probes, "out"), tensors["out.linear"]) <= BOUND
+        hidden = module_output(probes, f"layer_{layer}")[:, -1]
+        assert relative_error(hidden, tensors["out.hidden"][layer]) <= BOUND
+    assert relative_error(module_output(probes, "out"), tensors["out.linear"]) <= BOUND
 
 
 def dvector_weights():
@@ -252,7 +261,7 @@ def check_dvector(tensors, sidecar):
         }  # fmt: skip
         wave = (tensors[f"in.wave_{number}"] / 32768).astype(np.float32)
         louder = dvector.amplify(wave)
-        assert relative(louder, wave * expected["norm_gain"]) <= BOUND
+        assert relative_error(louder, wave * expected["norm_gain"]) <= BOUND
         flags = expected["vad_flags"]
         np.testing.assert_array_equal(dvector.smooth_flags(flags), expected["vad_keep"])
         speech = dvector.cut_pauses(louder, flags)
@@ -261,25 +270,25 @@ def check_dvector(tensors, sidecar):
         np.testing.assert_array_equal(starts, expected["slices"][:, 0])
         windows = dvector.split_windows(speech)
         for start, window in zip(starts, windows, strict=True):
-            assert relative(window, expected["mel"][start : start + len(window)]) <= BOUND
+            assert relative_error(window, expected["mel"][start : start + len(window)]) <= BOUND
         partials, _ = run(model, params, windows)
-        assert relative(partials, expected["partials"]) <= bound
+        assert relative_error(partials, expected["partials"]) <= bound
         utterances.append(dvector.mean_direction(np.asarray(partials)))
-        assert relative(utterances[-1], expected["embed"]) <= bound
+        assert relative_error(utterances[-1], expected["embed"]) <= bound
         with_pauses, _ = run(model, params, dvector.split_windows(louder))
         with_pauses = dvector.mean_direction(np.asarray(with_pauses))
-        assert relative(with_pauses, expected["embed_novad"]) <= bound
+        assert relative_error(with_pauses, expected["embed_novad"]) <= bound
     utterances = np.stack(utterances)
-    assert relative(dvector.mean_direction(utterances), tensors["out.speaker"]) <= bound
-    assert relative(utterances @ utterances.T, tensors["out.similarity"]) <= bound
+    assert relative_error(dvector.mean_direction(utterances), tensors["out.speaker"]) <= bound
+    assert relative_error(utterances @ utterances.T, tensors["out.similarity"]) <= bound
 
 
 def check_unseen(tensors, sidecar):
     assert tensors.keys() == {f"out.{name}" for name in (*unseen_sizes.CASES, "vggish_mels")}
-    (mels,) = vggish.log_mel_patches(unseen_sizes.rumble(1.1))
-    assert relative(mels, tensors["out.vggish_mels"]) <= 1e-6
+    (mels,) = vggish.log_mel_patches(unseen_sizes.draw_wave(1.1))
+    assert relative_error(mels, tensors["out.vggish_mels"]) <= 1e-6
     for name in unseen_sizes.CASES:
-        error = relative(unseen_sizes.ours(name), tensors[f"out.{name}"])
+        error = relative_error(unseen_sizes.run_ours(name), tensors[f"out.{name}"])
         assert error <= BOUND, (name, error)
 
 

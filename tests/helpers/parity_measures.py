@@ -1,16 +1,16 @@
-"""Helpers of the parity tests: how far two arrays are apart, and a fixture's parameters."""
+"""Helpers of the parity tests: the distance of two arrays, and a fixture's parameters."""
 
 import math
 
 import numpy as np
 
 
-def relative(found, expected) -> float:
-    """Norm of the difference over the norm of what is expected."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    assert found.shape == expected.shape
+def relative_error(actual, expected) -> float:
+    """Norm of the difference over the norm of the expected values."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape
     scale = np.linalg.norm(expected)
-    return np.linalg.norm(found - expected) / (scale if scale else 1.0)
+    return np.linalg.norm(actual - expected) / (scale if scale else 1.0)
 
 
 def parameters(tensors, start="param.") -> dict:
@@ -27,8 +27,8 @@ RULES = {
 }
 
 
-def drawn(tensors, sidecar) -> dict:
-    """The official state dict of a fixture that draws some of it by the sidecar's recipe R1."""
+def draw_parameters(tensors, sidecar) -> dict:
+    """The official state dict of a fixture, partly drawn by the sidecar's recipe R1."""
     rng, state = np.random.default_rng(sidecar["config"]["seed"]), {}
     for name, about in sorted(sidecar.get("recipe_params", {}).items()):
         draw = rng.standard_normal(size=tuple(about["shape"]))

@@ -31,7 +31,7 @@ SMALL = {
 POSITIVE = ("scale", "variance", "window", "low", "band", "gain", "filters")  # arrays near 1
 
 
-def parameters(kind, config=None, seed=0):
+def random_params(kind, config=None, seed=0):
     """Random parameters of a small encoder."""
     rng = np.random.default_rng(seed)
 
@@ -45,18 +45,20 @@ def parameters(kind, config=None, seed=0):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def official(kind, config=None, seed=0, **naming):
+def random_official(kind, config=None, seed=0, **naming):
     """The official state dict of `parameters`."""
     config = config or SMALL[kind]
     entries = published.KINDS[kind].entries(config, **naming)
     layers = getattr(config, "layers", 1)
-    state = encoder_names.join_qkv(export_params(entries, layers, parameters(kind, config, seed)))
+    state = encoder_names.join_qkv(
+        export_params(entries, layers, random_params(kind, config, seed))
+    )
     return {name: np.ascontiguousarray(array) for name, array in state.items()}
 
 
-def convert(kind, folder, seed=0):
+def convert_random(kind, folder, seed=0):
     """Converts a small encoder into `folder / kind`."""
     file = folder / f"{kind}.safetensors"
-    save_file(official(kind, seed=seed), file)
+    save_file(random_official(kind, seed=seed), file)
     published.convert(kind, file, folder / kind, unverified=True)
     return folder / kind

@@ -1,8 +1,8 @@
-"""The published networks once more, in PyTorch, by their papers: what ours are held against.
+"""The published networks in PyTorch, written from their papers, as references for ours.
 
-Each takes an official state dict, as `encoders.official` makes it, and is written from standard
-layers of torch wherever there is one: TransformerEncoderLayer, weight_norm, batch_norm, masks
-instead of groups. None shares code with the package.
+Each takes an official state dict (`tiny_encoders.random_official`) and uses standard layers of
+torch where they exist: TransformerEncoderLayer, weight_norm, batch_norm, masks instead of groups.
+They share no code with the package.
 """
 
 import torch
@@ -11,20 +11,20 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 
-def features(kind, state, config, *inputs):
-    """Output of a network in eval mode, as NumPy; `inputs` as ours take them, but CNN14's wave."""
+def run_network(kind, state, config, *inputs):
+    """Output of a network in eval mode, as NumPy; `inputs` as for ours, except CNN14's wave."""
     state = {name: torch.tensor(array) for name, array in state.items()}
     with torch.no_grad():
-        found = ENCODERS[kind](state, config, *map(torch.tensor, inputs))
-    return found.contiguous().numpy()
+        output = ENCODERS[kind](state, config, *map(torch.tensor, inputs))
+    return output.contiguous().numpy()
 
 
-def part(state, start):
-    """The tensors whose names begin so, without that beginning."""
+def select_prefix(state, start):
+    """The tensors whose names have a prefix, without it."""
     return {name[len(start) :]: array for name, array in state.items() if name.startswith(start)}
 
 
-def loaded(module, state):
+def load_module(module, state):
     """A module with these tensors, each used once, in eval mode."""
     module.load_state_dict(state)
     return module.eval()
@@ -49,15 +49,15 @@ def transformer_layer(state, heads, hidden, activation, eps):
     module = nn.TransformerEncoderLayer(
         width, heads, hidden, 0.0, activation, eps, batch_first=True, norm_first=True
     )
-    return loaded(module, state)
+    return load_module(module, state)
 
 
-def renamed(state, pairs):
+def rename_tensors(state, pairs):
     """Tensors under torch's names: `pairs` of its modules' names and the official ones."""
     return {
         f"{ours}{tail}": array
         for ours, theirs in pairs.items()
-        for tail, array in part(state, theirs).items()
+        for tail, array in select_prefix(state, theirs).items()
     }
 
 
@@ -73,14 +73,14 @@ CLIP_LAYER = {
 
 
 def clip(state, config, pixels):
-    state = part(state, "visual.")
+    state = select_prefix(state, "visual.")
     x = F.conv2d(pixels.permute(0, 3, 1, 2), state["conv1.weight"], stride=config.patch)
     x = x.flatten(2).transpose(1, 2)
     token = state["class_embedding"].expand(len(x), 1, -1)
     x = torch.cat([token, x], 1) + state["positional_embedding"]
     x = norm(x, state, "ln_pre", 1e-5)
     for i in range(config.layers):
-        own = renamed(part(state, f"transformer.resblocks.{i}."), CLIP_LAYER)
+        own = rename_tensors(select_prefix(state, f"transformer.resblocks.{i}."), CLIP_LAYER)
         quick = lambda y: y * torch.sigmoid(1.702 * y)  # noqa: E731
         x = transformer_layer(own, config.heads, 4 * config.width, quick, 1e-5)(x)
     return x[:, 0]
@@ -98,7 +98,7 @@ def masked_attention(x, state, heads, mask):
 
 
 def sync(state, config, frames):
-    state = part(state, "vfeat_extractor.")
+    state = select_prefix(state, "vfeat_extractor.")
     cube = (2, config.patch, config.patch)
     projection = (state[f"patch_embed_3d.proj.{kind}"] for kind in ("weight", "bias"))
     x = F.conv3d(frames.permute(0, 4, 1, 2, 3), *projection, stride=cube)
@@ -116,17 +116,19 @@ def sync(state, config, frames):
         return mask
 
     for i in range(config.layers):
-        own = part(state, f"blocks.{i}.")
+        own = select_prefix(state, f"blocks.{i}.")
         for attention, before, group in (
             ("timeattn.", "norm3", number % places),
             ("attn.", "norm1", number // places),
         ):
             normed = norm(x, own, before, 1e-6)
-            x = x + masked_attention(normed, part(own, attention), config.heads, seen(group))
+            x = x + masked_attention(
+                normed, select_prefix(own, attention), config.heads, seen(group)
+            )
         hidden = F.gelu(linear(norm(x, own, "norm2", 1e-6), own, "mlp.fc1"))
         x = x + linear(hidden, own, "mlp.fc2")
     x = norm(x[:, 1:], state, "norm", 1e-6).unflatten(1, (steps, places)).flatten(0, 1)
-    own = part(state, "spatial_attn_agg.")
+    own = select_prefix(state, "spatial_attn_agg.")
     token = own.pop("cls_token").expand(len(x), -1, -1)
     pool = transformer_layer(own, config.heads, 4 * config.width, "gelu", 1e-6)
     return pool(torch.cat([token, x], 1))[:, 0].unflatten(0, (-1, steps))
@@ -194,20 +196,22 @@ def position_conv(state, config):
     conv = parametrizations.weight_norm(conv, dim=2)
     names = {"weight_g": "parametrizations.weight.original0", "bias": "bias"}
     names["weight_v"] = "parametrizations.weight.original1"
-    return loaded(conv, {names[name]: array for name, array in state.items()})
+    return load_module(conv, {names[name]: array for name, array in state.items()})
 
 
 def lips(state, config, crops):
     front = Front(config.widths, config.blocks, config.prelu)
-    x = loaded(front, counted(front, part(state, "feature_extractor_video.resnet.")))(crops)
+    x = load_module(front, counted(front, select_prefix(state, "feature_extractor_video.resnet.")))(
+        crops
+    )
     x = linear(x, state, "feature_extractor_video.proj")
     x = norm(torch.cat([torch.zeros_like(x), x], -1), state, "layer_norm", 1e-5)
     x = linear(x, state, "post_extract_proj")
-    wide = position_conv(part(state, "encoder.pos_conv.0."), config)(x.transpose(1, 2))
+    wide = position_conv(select_prefix(state, "encoder.pos_conv.0."), config)(x.transpose(1, 2))
     x = x + F.gelu(wide[..., : x.shape[1]]).transpose(1, 2)
     for i in range(config.layers):
-        official = part(state, f"encoder.layers.{i}.")
-        own = renamed(official, {
+        official = select_prefix(state, f"encoder.layers.{i}.")
+        own = rename_tensors(official, {
             "norm1.": "self_attn_layer_norm.", "norm2.": "final_layer_norm.",
             "linear1.": "fc1.", "linear2.": "fc2.",
             "self_attn.out_proj.": "self_attn.out_proj.",
@@ -261,13 +265,13 @@ def speaker(state, config, wave):
     x = F.instance_norm(
         x, weight=state["preprocess.1.weight"], bias=state["preprocess.1.bias"], eps=1e-4
     )
-    x = F.conv1d(x, sinc_filters(part(state, "conv1.filterbank.")), stride=config.stride)
+    x = F.conv1d(x, sinc_filters(select_prefix(state, "conv1.filterbank.")), stride=config.stride)
     x = torch.log(x.abs() + 1e-6)
     x = x - x.mean(-1, keepdim=True)
-    one = bottleneck(x, part(state, "layer1."), config.slices, 2, 5)
-    two = bottleneck(one, part(state, "layer2."), config.slices, 3, 3)
+    one = bottleneck(x, select_prefix(state, "layer1."), config.slices, 2, 5)
+    two = bottleneck(one, select_prefix(state, "layer2."), config.slices, 3, 3)
     one = F.max_pool1d(one, 3)
-    three = bottleneck(one + two, part(state, "layer3."), config.slices, 4, None)
+    three = bottleneck(one + two, select_prefix(state, "layer3."), config.slices, 4, None)
     x = torch.cat([one, two, three], 1)
     x = F.relu(F.conv1d(x, state["layer4.weight"], state["layer4.bias"]))
     spread = x.var(2, keepdim=True).clamp(1e-4, 1e4).sqrt().expand_as(x)
@@ -304,7 +308,7 @@ class Vgg(nn.Module):
 
 
 def vggish(state, config, mel):
-    return loaded(Vgg(config.widths, config.hidden, config.width), state)(mel)
+    return load_module(Vgg(config.widths, config.hidden, config.width), state)(mel)
 
 
 def cnn14(state, config, wave):

@@ -1,9 +1,10 @@
-"""Networks of sizes that no fixture of the official code has: ours, and what PyTorch made of them.
+"""Networks of sizes that no fixture of the official code has: our outputs and PyTorch's.
 
     python tests/helpers/unseen_sizes.py
 
-writes `golden/unseen.safetensors` anew: PyTorch's numbers for CASES, and torchvggish's log-mels of
-`rumble` (it needs both packages). Parameters and inputs are drawn, so the file holds outputs alone.
+rewrites `golden/unseen.safetensors`: PyTorch's outputs for CASES, and torchvggish's log-mels of
+`draw_wave` (both packages must be installed). Parameters and inputs are drawn from seeds, so the
+file contains outputs only.
 """
 
 import importlib.util
@@ -60,35 +61,35 @@ CASES = {
 }  # fmt: skip
 
 
-def drawn(name):
+def draw_case(name):
     """Parameters, official state dict and input of a case."""
     config, shape = CASES[name]
     kind, number = name.split("_")
-    params = tiny_encoders.parameters(kind, config, seed=int(number))
-    state = tiny_encoders.official(kind, config, seed=int(number))
-    given = np.random.default_rng(7 + int(number)).standard_normal(shape).astype(np.float32)
-    return params, state, given
+    params = tiny_encoders.random_params(kind, config, seed=int(number))
+    state = tiny_encoders.random_official(kind, config, seed=int(number))
+    x = np.random.default_rng(7 + int(number)).standard_normal(shape).astype(np.float32)
+    return params, state, x
 
 
-def ours(name):
-    """What our module gives; CNN14's features and logits side by side."""
+def run_ours(name):
+    """The output of our module; CNN14's features and logits concatenated."""
     config, kind = CASES[name][0], name.split("_")[0]
-    params, _, given = drawn(name)
+    params, _, x = draw_case(name)
     if kind == "cnn14":
-        given = np.stack([cnn14.power_spectra(wave, config) for wave in given])
-    found = jax.jit(published.KINDS[kind].model(config).apply)({"params": params}, given)
-    return np.concatenate(found, axis=1) if isinstance(found, tuple) else np.asarray(found)
+        x = np.stack([cnn14.power_spectra(wave, config) for wave in x])
+    output = jax.jit(published.KINDS[kind].model(config).apply)({"params": params}, x)
+    return np.concatenate(output, axis=1) if isinstance(output, tuple) else np.asarray(output)
 
 
-def theirs(name):
-    """What PyTorch gives."""
+def run_torch(name):
+    """PyTorch's output."""
     from helpers import torch_reference
 
-    _, state, given = drawn(name)
-    return torch_reference.features(name.split("_")[0], state, CASES[name][0], given)
+    _, state, x = draw_case(name)
+    return torch_reference.run_network(name.split("_")[0], state, CASES[name][0], x)
 
 
-def rumble(seconds, seed=0, rate=16_000):
+def draw_wave(seconds, seed=0, rate=16_000):
     """A wave that rises and falls, with quiet parts: float32 [seconds * rate]."""
     wave = np.random.default_rng(seed).standard_normal(round(seconds * rate)).cumsum()
     return (wave / np.abs(wave).max() * np.sin(np.arange(len(wave)) / rate)).astype(np.float32)
@@ -96,10 +97,10 @@ def rumble(seconds, seed=0, rate=16_000):
 
 def torchvggish_mels(wave):
     """Log-mels of a wave by torchvggish, [T, 64]; None where it is not installed."""
-    found = importlib.util.find_spec("torchvggish")
-    if found is None:
+    package = importlib.util.find_spec("torchvggish")
+    if package is None:
         return None
-    file = Path(found.origin).with_name("mel_features.py")  # the package itself imports resampy
+    file = Path(package.origin).with_name("mel_features.py")  # the package itself imports resampy
     spec = importlib.util.spec_from_file_location("mel_features", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -113,9 +114,9 @@ def main():
     import torch
     from safetensors.numpy import save_file
 
-    made = {f"out.{name}": theirs(name) for name in CASES}
-    made["out.vggish_mels"] = torchvggish_mels(rumble(1.1))[:96].astype(np.float32)
-    save_file(made, f"{FILE}.safetensors")
+    outputs = {f"out.{name}": run_torch(name) for name in CASES}
+    outputs["out.vggish_mels"] = torchvggish_mels(draw_wave(1.1))[:96].astype(np.float32)
+    save_file(outputs, f"{FILE}.safetensors")
     sidecar = {
         "fixture": "unseen",
         "made by": "tests/helpers/unseen_sizes.py",

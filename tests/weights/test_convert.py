@@ -18,17 +18,17 @@ from helpers.official_names import (
     ROUTES,
     Trap,
     assert_same,
-    built,
-    convert,
-    fields,
-    halved,
-    official,
-    recipe,
-    renamed,
-    transposed,
-    with_infinity,
-    with_nan,
-    without,
+    build_model,
+    convert_state,
+    fixture_fields,
+    halve_precision,
+    insert_infinity,
+    insert_nan,
+    load_fixture_recipe,
+    load_official,
+    remove_tensor,
+    rename_tensor,
+    transpose_tensor,
 )
 from safetensors.numpy import load_file, save_file
 
@@ -49,8 +49,8 @@ from vssflow_jax.weights.torch_files import read_tensors
 
 @pytest.mark.parametrize("fixture", ROUTES)
 def test_round_trip_is_bit_exact(fixture, tmp_path):
-    state = official(fixture)
-    ours = convert(tmp_path, state, fixture)
+    state = load_official(fixture)
+    ours = convert_state(tmp_path, state, fixture)
     network.revert(ours, tmp_path / "back.safetensors")
     assert_same(load_file(tmp_path / "back.safetensors"), state)
     params, step, _ = checkpoint.load_weights(ours)
@@ -60,10 +60,10 @@ def test_round_trip_is_bit_exact(fixture, tmp_path):
 
 def test_command_round_trip(tmp_path):
     """The real command; a folder for --out gets a file of a fixed name."""
-    state = official()
+    state = load_official()
     save_file(state, tmp_path / "official.safetensors")
     ours, back = tmp_path / "ours", tmp_path / "back"
-    flags = [f"--config.{name}={value}" for name, value in fields().items()]
+    flags = [f"--config.{name}={value}" for name, value in fixture_fields().items()]
     files = (f"--src={tmp_path / 'official.safetensors'}", f"--out={ours}")
     done = tiny_configs.run("convert", "--kind=vssflow", *files, *flags)
     assert done.returncode == 0, done.stderr
@@ -80,11 +80,13 @@ def test_frozen_models_in_a_checkpoint_are_left_out_and_told(tmp_path):
         "vae.encoder.conv_in.weight": np.zeros((2, 1, 3, 3), np.float32),
         "image_encoder.model.count": np.zeros((), np.int64),
     }
-    save_file({**official(), **carried}, tmp_path / "official.safetensors")
-    summary = network.convert(tmp_path / "official.safetensors", tmp_path / "ours", recipe())
+    save_file({**load_official(), **carried}, tmp_path / "official.safetensors")
+    summary = network.convert(
+        tmp_path / "official.safetensors", tmp_path / "ours", load_fixture_recipe()
+    )
     assert summary.endswith("left out: image_encoder (1 tensors), vae (1 tensors)")
     network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
-    assert_same(load_file(tmp_path / "back.safetensors"), official())
+    assert_same(load_file(tmp_path / "back.safetensors"), load_official())
 
 
 def test_run_becomes_official_weights(tiny_run, tmp_path):
@@ -99,11 +101,13 @@ def test_run_becomes_official_weights(tiny_run, tmp_path):
 
 
 def test_conversion_with_a_codec_makes_sound(tmp_path):
-    ours = convert(tmp_path, official())
+    ours = convert_state(tmp_path, load_official())
     with pytest.raises(InputError, match="codec"):
         Generator.from_workdir(ours)
     waves = np.random.default_rng(0).standard_normal((4, 64_000), np.float32)
-    save_codec(fit_pca(waves, channels=recipe().codec.channels, whitening=0.5), ours / "codec")
+    save_codec(
+        fit_pca(waves, channels=load_fixture_recipe().codec.channels, whitening=0.5), ours / "codec"
+    )
     output = Generator.from_workdir(ours)(text="set blue", duration=1.0, steps=1)
     assert (
         output.wave.shape == (16_000,) and np.isfinite(output.wave).all() and output.wave.std() > 0
@@ -111,14 +115,17 @@ def test_conversion_with_a_codec_makes_sound(tmp_path):
 
 
 def test_training_starts_from_a_conversion_in_another_folder(tmp_path):
-    ours = convert(tmp_path, official())
+    ours = convert_state(tmp_path, load_official())
     zeros = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vssflow_names.parameter_shapes(built())
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        vssflow_names.parameter_shapes(build_model()),
     )
-    first = init_from.init_from_weights(init_state(zeros, recipe()), str(ours), "any codec")
+    first = init_from.init_from_weights(
+        init_state(zeros, load_fixture_recipe()), str(ours), "any codec"
+    )
     expected = flatten_dict(checkpoint.load_weights(ours)[0], sep="/")
-    for found in (first.params, first.weights):
-        assert_same({k: np.asarray(v) for k, v in flatten_dict(found, sep="/").items()}, expected)
+    for params in (first.params, first.weights):
+        assert_same({k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}, expected)
     done = tiny_configs.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
     assert done.returncode == 2 and f"--config.train.init_from={ours}" in done.stderr
 
@@ -167,19 +174,19 @@ def test_full_size_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (without, ("missing", QUERY)),
-        (renamed, ("missing", QUERY, "unknown", QUERY + "s")),
-        (transposed, (QUERY, "[12, 16]", "[16, 12]")),
-        (halved, (QUERY, "float16", "float32")),
-        (with_nan, (QUERY, "NaN")),
-        (with_infinity, (QUERY, "infinity")),
+        (remove_tensor, ("missing", QUERY)),
+        (rename_tensor, ("missing", QUERY, "unknown", QUERY + "s")),
+        (transpose_tensor, (QUERY, "[12, 16]", "[16, 12]")),
+        (halve_precision, (QUERY, "float16", "float32")),
+        (insert_nan, (QUERY, "NaN")),
+        (insert_infinity, (QUERY, "infinity")),
     ],
 )
 def test_damaged_tensors_are_named_and_nothing_is_written(damage, words, tmp_path):
-    state = official()
+    state = load_official()
     damage(state)
     with pytest.raises(InputError) as error:
-        convert(tmp_path, state)
+        convert_state(tmp_path, state)
     for word in ("official.safetensors", *words):
         assert word in str(error.value)
     assert not (tmp_path / "ours").exists()
@@ -187,20 +194,20 @@ def test_damaged_tensors_are_named_and_nothing_is_written(damage, words, tmp_pat
 
 def test_many_wrong_names_fit_on_a_line(tmp_path):
     with pytest.raises(
-        InputError, match=f"and {len(official()) - safetensors_io.SHOWN} more"
+        InputError, match=f"and {len(load_official()) - safetensors_io.SHOWN} more"
     ) as error:
-        convert(tmp_path, {"other": np.zeros(3, np.float32)})
+        convert_state(tmp_path, {"other": np.zeros(3, np.float32)})
     assert len(str(error.value)) < 1000
 
 
 def test_file_cut_anywhere_is_refused(tmp_path):
-    save_file(official(), tmp_path / "whole.safetensors")
+    save_file(load_official(), tmp_path / "whole.safetensors")
     data = (tmp_path / "whole.safetensors").read_bytes()
     cut = tmp_path / "cut.safetensors"
     for length in (0, 4, 8, 100, len(data) // 2, len(data) - 1):
         cut.write_bytes(data[:length])
         with pytest.raises(InputError, match=r"cut\.safetensors: not a whole"):
-            network.convert(cut, tmp_path / "ours", recipe())
+            network.convert(cut, tmp_path / "ours", load_fixture_recipe())
     assert not (tmp_path / "ours").exists()
 
 
@@ -237,15 +244,15 @@ def test_bad_names_on_the_command_line(tmp_path):
 
 
 def test_runs_are_not_overwritten(tmp_path):
-    save_file(official(), tmp_path / "official.safetensors")
+    save_file(load_official(), tmp_path / "official.safetensors")
     (tmp_path / "run" / checkpoint.FOLDER).mkdir(parents=True)
     with pytest.raises(InputError, match="found a run"):
-        network.convert(tmp_path / "official.safetensors", tmp_path / "run", recipe())
+        network.convert(tmp_path / "official.safetensors", tmp_path / "run", load_fixture_recipe())
     assert not list((tmp_path / "run").glob("*.*"))
 
 
 def test_reverse_says_what_is_wrong(tmp_path):
-    ours = convert(tmp_path, official())
+    ours = convert_state(tmp_path, load_official())
     with pytest.raises(InputError, match=r"\.npz"):
         network.revert(ours, tmp_path / "back.npz")
     with pytest.raises(InputError, match="no such folder"):

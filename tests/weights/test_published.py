@@ -31,8 +31,8 @@ KINDS = tuple(published.KINDS)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_round_trip_is_bit_exact(kind, tmp_path):
-    state = tiny_encoders.official(kind)
-    folder = tiny_encoders.convert(kind, tmp_path)
+    state = tiny_encoders.random_official(kind)
+    folder = tiny_encoders.convert_random(kind, tmp_path)
     published.revert(kind, folder, tmp_path / "back.safetensors")
     assert_same(load_file(tmp_path / "back.safetensors"), state)
     encoder = published.load_encoder(folder, kind)
@@ -58,7 +58,7 @@ def publish(monkeypatch, kind, path, **fields):
 
 def test_a_file_with_another_hash_is_an_error_that_names_both(tmp_path):
     path = tmp_path / "model.safetensors"
-    save_file(tiny_encoders.official("speaker"), path)
+    save_file(tiny_encoders.random_official("speaker"), path)
     with pytest.raises(InputError) as error:
         published.convert("speaker", path, tmp_path / "speaker")
     for words in (str(path), hash_file(path), sources.list_sources("speaker")[0].sha256):
@@ -71,7 +71,7 @@ def test_a_file_with_another_hash_is_an_error_that_names_both(tmp_path):
 @pytest.mark.parametrize("digits", [64, 8])
 def test_a_file_with_the_published_hash_is_marked_so(digits, tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
-    save_file(tiny_encoders.official("speaker"), path)
+    save_file(tiny_encoders.random_official("speaker"), path)
     publish(monkeypatch, "speaker", path, sha256=hash_file(path)[:digits])
     assert published.convert("speaker", path, tmp_path / "speaker").endswith("(as published)")
     description = json.loads((tmp_path / "speaker" / "encoder.json").read_text())
@@ -81,21 +81,21 @@ def test_a_file_with_the_published_hash_is_marked_so(digits, tmp_path, monkeypat
 def test_where_no_hash_is_known_the_file_is_converted_and_its_hash_kept(tmp_path):
     assert sources.list_sources("lips")[0].sha256 is None
     path = tmp_path / "lips.safetensors"
-    save_file(tiny_encoders.official("lips"), path)
+    save_file(tiny_encoders.random_official("lips"), path)
     summary = published.convert("lips", path, tmp_path / "lips")
     assert summary.endswith(f"{hash_file(path)} (not verified)")
 
 
 def assert_parameters(params, kind):
     """The parameters are those of the small encoder, bit for bit."""
-    expected = flatten_dict(tiny_encoders.parameters(kind), sep="/")
+    expected = flatten_dict(tiny_encoders.random_params(kind), sep="/")
     assert_same(flatten_dict(params, sep="/"), expected)
 
 
 def test_hugging_face_names_and_half_precision(tmp_path):
     config = tiny_encoders.SMALL["clip"]
-    expected = flatten_dict(tiny_encoders.parameters("clip"), sep="/")
-    hugging = tiny_encoders.official("clip", names=encoder_names.HUGGING_FACE)
+    expected = flatten_dict(tiny_encoders.random_params("clip"), sep="/")
+    hugging = tiny_encoders.random_official("clip", names=encoder_names.HUGGING_FACE)
     text_tower = {
         "text_model.embeddings.position_ids": np.arange(3),
         "logit_scale": np.zeros((), np.float32),
@@ -108,7 +108,8 @@ def test_hugging_face_names_and_half_precision(tmp_path):
         assert_same(flatten_dict(params, sep="/"), expected)
         assert len(left_out) == (3 if "logit_scale" in state else 0)
     half = {
-        name: array.astype(np.float16) for name, array in tiny_encoders.official("clip").items()
+        name: array.astype(np.float16)
+        for name, array in tiny_encoders.random_official("clip").items()
     }
     half["visual.proj"] = np.zeros((64, 2), np.float16)
     _, params, left_out = published.from_official("clip", half)
@@ -119,7 +120,7 @@ def test_hugging_face_names_and_half_precision(tmp_path):
 
 
 def test_the_encoder_of_a_fine_tuned_lip_reader_is_converted():
-    state = {f"encoder.w2v_model.{k}": a for k, a in tiny_encoders.official("lips").items()}
+    state = {f"encoder.w2v_model.{k}": a for k, a in tiny_encoders.random_official("lips").items()}
     state["encoder.w2v_model.mask_emb"] = state["decoder.x"] = np.zeros(2, np.float32)
     config, params, left_out = published.from_official("lips", state)
     assert config == tiny_encoders.SMALL["lips"] and sorted(left_out) == ["decoder.x", "mask_emb"]
@@ -139,7 +140,7 @@ LAST = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_tensors_are_listed(kind, tmp_path):
-    good = tiny_encoders.official(kind)
+    good = tiny_encoders.random_official(kind)
     last = sorted(good)[-1]
     for change, message in (
         (lambda s: s.pop(last), last),
@@ -159,7 +160,7 @@ def test_wrong_tensors_are_listed(kind, tmp_path):
 
 
 def test_damaged_and_foreign_folders_are_refused(tmp_path):
-    folder = tiny_encoders.convert("speaker", tmp_path)
+    folder = tiny_encoders.convert_random("speaker", tmp_path)
     with pytest.raises(InputError, match="found weights of speaker, expected clip"):
         published.load_encoder(folder, "clip")
     arrays = load_file(folder / "encoder.safetensors")
@@ -173,12 +174,12 @@ def test_damaged_and_foreign_folders_are_refused(tmp_path):
 
 
 def test_weights_are_looked_for_locally_then_on_the_hub(tmp_path, monkeypatch):
-    tiny_encoders.convert("clip", tmp_path)
+    tiny_encoders.convert_random("clip", tmp_path)
     monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
     assert published.find_weights("clip") == tmp_path / "clip"
 
     path = tmp_path / "hub.safetensors"
-    save_file(tiny_encoders.official("speaker"), path)
+    save_file(tiny_encoders.random_official("speaker"), path)
     revision = sources.list_sources("speaker")[0].hub.revision
 
     class Hub:
@@ -224,7 +225,7 @@ def test_weights_of_the_package_serve_where_the_user_has_none(tmp_path, monkeypa
     bundled = published.load_encoder(published.find_weights("dvector"), "dvector")
     assert bundled.config == DvectorConfig()
     assert {array.dtype for array in jax.tree.leaves(bundled.params)} == {np.dtype("float32")}
-    tiny_encoders.convert("dvector", tmp_path)
+    tiny_encoders.convert_random("dvector", tmp_path)
     assert published.find_weights("dvector") == tmp_path / "dvector"
 
 
@@ -238,7 +239,7 @@ def test_the_document_has_the_table():
 
 
 def test_command(tmp_path):
-    save_file(tiny_encoders.official("speaker"), tmp_path / "model.safetensors")
+    save_file(tiny_encoders.random_official("speaker"), tmp_path / "model.safetensors")
     done = tiny_configs.run("convert", "--kind=speaker", f"--src={tmp_path}/model.safetensors",
                     f"--out={tmp_path}/speaker", "--unverified")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -256,7 +257,7 @@ def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tm
         def forward(self, x):
             return x
 
-    root, state = Node(), tiny_encoders.official("clip")
+    root, state = Node(), tiny_encoders.random_official("clip")
     for name, array in state.items():
         *path, leaf = name.split(".")
         node = root
@@ -269,7 +270,9 @@ def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tm
     published.convert("clip", tmp_path / "ViT-B-16.pt", tmp_path / "clip", unverified=True)
     encoder = published.load_encoder(tmp_path / "clip", "clip")
     assert_parameters(encoder.params, "clip")
-    lips = {name: torch.tensor(array) for name, array in tiny_encoders.official("lips").items()}
+    lips = {
+        name: torch.tensor(array) for name, array in tiny_encoders.random_official("lips").items()
+    }
     torch.save({"model": lips, "args": argparse.Namespace(x=1)}, tmp_path / "large.pt")
     published.convert("lips", tmp_path / "large.pt", tmp_path / "lips")
     with pytest.raises(InputError, match="argparse"):
@@ -278,7 +281,9 @@ def test_torchscript_and_objects_beside_tensors_are_read_without_running_them(tm
 
 def test_other_tensors_in_the_releases_of_sound_networks_are_left_out(tmp_path):
     torch = pytest.importorskip("torch")
-    state = {name: torch.tensor(array) for name, array in tiny_encoders.official("cnn14").items()}
+    state = {
+        name: torch.tensor(array) for name, array in tiny_encoders.random_official("cnn14").items()
+    }
     for part in ("real", "imag"):
         state[f"spectrogram_extractor.stft.conv_{part}.weight"] = torch.zeros(33, 1, 64)
     state["bn0.num_batches_tracked"] = torch.tensor(7)
@@ -287,7 +292,9 @@ def test_other_tensors_in_the_releases_of_sound_networks_are_left_out(tmp_path):
     summary = published.convert("cnn14", path, tmp_path / "cnn14", unverified=True)
     assert "left out: 3 tensors" in summary
     assert_parameters(published.load_encoder(tmp_path / "cnn14", "cnn14").params, "cnn14")
-    vggish = tiny_encoders.official("vggish") | {"pproc.pca_means": np.zeros((128, 1), np.float32)}
+    vggish = tiny_encoders.random_official("vggish") | {
+        "pproc.pca_means": np.zeros((128, 1), np.float32)
+    }
     _, params, left_out = published.from_official("vggish", vggish)
     assert left_out == ["pproc.pca_means"]
     assert_parameters(params, "vggish")
@@ -327,7 +334,7 @@ def test_full_sizes_have_the_published_names_and_shapes(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_full_size_round_trip(kind, tmp_path):
     config = FULL[kind][0]
-    state = tiny_encoders.official(kind, config)
+    state = tiny_encoders.random_official(kind, config)
     save_file(state, tmp_path / "official.safetensors")
     path = tmp_path / "official.safetensors"
     published.convert(kind, path, tmp_path / "ours", unverified=True)

@@ -8,13 +8,13 @@ from helpers.official_names import (
     QUERY,
     Trap,
     assert_same,
-    halved,
-    official,
-    recipe,
-    renamed,
-    transposed,
-    with_nan,
-    without,
+    halve_precision,
+    insert_nan,
+    load_fixture_recipe,
+    load_official,
+    remove_tensor,
+    rename_tensor,
+    transpose_tensor,
 )
 from safetensors.numpy import load_file
 
@@ -44,37 +44,39 @@ def lightning(tmp_path):
 
 
 def test_lightning_checkpoint_round_trip(lightning, tmp_path):
-    network.convert(lightning(official()), tmp_path / "ours", recipe())
+    network.convert(lightning(load_official()), tmp_path / "ours", load_fixture_recipe())
     network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
-    assert_same(load_file(tmp_path / "back.safetensors"), official())
+    assert_same(load_file(tmp_path / "back.safetensors"), load_official())
 
 
 def test_bare_state_dict_is_read_too(lightning, tmp_path):
     import torch
 
-    state = torch.load(lightning(official()), weights_only=True)["state_dict"]
+    state = torch.load(lightning(load_official()), weights_only=True)["state_dict"]
     for zipped in (True, False):
         torch.save(state, tmp_path / "bare.pth", _use_new_zipfile_serialization=zipped)
         tensors = read_tensors(tmp_path / "bare.pth")
-        assert_same({k: np.asarray(v) for k, v in tensors.items()}, official())
+        assert_same({k: np.asarray(v) for k, v in tensors.items()}, load_official())
 
 
-@pytest.mark.parametrize("damage", [without, renamed, transposed, halved, with_nan])
+@pytest.mark.parametrize(
+    "damage", [remove_tensor, rename_tensor, transpose_tensor, halve_precision, insert_nan]
+)
 def test_damaged_checkpoint_names_the_tensor(damage, lightning, tmp_path):
-    state = official()
+    state = load_official()
     damage(state)
     with pytest.raises(InputError, match=rf"official\.ckpt.*{QUERY}"):
-        network.convert(lightning(state), tmp_path / "ours", recipe())
+        network.convert(lightning(state), tmp_path / "ours", load_fixture_recipe())
     assert not (tmp_path / "ours").exists()
 
 
 def test_cut_checkpoint_is_refused(lightning, tmp_path):
-    path = lightning(official())
+    path = lightning(load_official())
     data = path.read_bytes()
     for length in (0, 1, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match=r"official\.ckpt: not a whole"):
-            network.convert(path, tmp_path / "ours", recipe())
+            network.convert(path, tmp_path / "ours", load_fixture_recipe())
     assert not (tmp_path / "ours").exists()
 
 
@@ -83,11 +85,11 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(plain, lightning, tmp_path)
     import torch
 
     trap = Trap(tmp_path / "sprung")
-    path = lightning(official(), callbacks=trap)
+    path = lightning(load_official(), callbacks=trap)
     if plain:
         path.write_bytes(pickle.dumps({"state_dict": trap}, protocol=2))
     with pytest.raises(InputError, match=r"official\.ckpt: (refused.*mkdir|not a whole)"):
-        network.convert(path, tmp_path / "ours", recipe())
+        network.convert(path, tmp_path / "ours", load_fixture_recipe())
     assert not (tmp_path / "sprung").exists() and not (tmp_path / "ours").exists()
     if not plain:
         torch.load(path, weights_only=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import tiny_encoders, unseen_sizes
-from helpers.parity_measures import relative
+from helpers.parity_measures import relative_error
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
@@ -20,7 +20,7 @@ def weights(tmp_path, monkeypatch):
     """Small random weights where published ones are looked up."""
     monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
     for kind in published.NAMES:
-        tiny_encoders.convert(kind, tmp_path)
+        tiny_encoders.convert_random(kind, tmp_path)
     return tmp_path
 
 
@@ -28,13 +28,13 @@ def weights(tmp_path, monkeypatch):
 
 
 def test_patches_equal_torchvggish():
-    wave = unseen_sizes.rumble(3.1)
+    wave = unseen_sizes.draw_wave(3.1)
     expected = unseen_sizes.torchvggish_mels(wave)
     if expected is None:
         pytest.skip("torchvggish is not installed")
     patches = vggish.log_mel_patches(wave)
     assert patches.shape == (3, 96, 64)
-    assert relative(patches.reshape(-1, 64), expected[: 3 * 96]) <= 1e-6
+    assert relative_error(patches.reshape(-1, 64), expected[: 3 * 96]) <= 1e-6
 
 
 @pytest.mark.parametrize(("window", "rate"), [(1024, 32_000), (512, 16_000)])
@@ -43,10 +43,10 @@ def test_spectra_equal_torchlibrosa(window, rate):
     torch = pytest.importorskip("torch")
     config = cnn14.Cnn14Config(window=window)
     assert config.sample_rate == rate
-    wave = unseen_sizes.rumble(1.7, rate=rate)
+    wave = unseen_sizes.draw_wave(1.7, rate=rate)
     theirs = stft.Spectrogram(n_fft=window, hop_length=rate // 100, win_length=window)
     expected = theirs(torch.tensor(wave)[None])[0, 0].numpy()
-    assert relative(cnn14.power_spectra(wave, config), expected) <= BOUND
+    assert relative_error(cnn14.power_spectra(wave, config), expected) <= BOUND
 
 
 def test_a_tone_is_loudest_in_the_band_of_its_pitch():
@@ -68,24 +68,28 @@ def test_a_tone_is_loudest_in_the_band_of_its_pitch():
 
 def test_features_do_not_depend_on_the_batch(weights):
     waves = [
-        unseen_sizes.rumble(seconds, seed) for seed, seconds in enumerate((0.7, 2.33, 0.1, 1.5))
+        unseen_sizes.draw_wave(seconds, seed) for seed, seconds in enumerate((0.7, 2.33, 0.1, 1.5))
     ]
     embed = published.load("cnn14")
     features, logits = embed(waves)
     for k, wave in enumerate(waves):
         alone = embed([wave])
-        assert relative(features[k], alone[0][0]) <= BOUND
-        assert relative(logits[k], alone[1][0]) <= BOUND
+        assert relative_error(features[k], alone[0][0]) <= BOUND
+        assert relative_error(logits[k], alone[1][0]) <= BOUND
     assert features[0].shape == (8,) and logits[0].shape == (5,)
     assert embed([]) == ([], []) and published.load("vggish")([]) == ([], None)
 
 
 def test_vggish_has_features_of_every_full_patch(weights):
     embed = published.load("vggish")
-    waves = [unseen_sizes.rumble(4.0, 1), unseen_sizes.rumble(0.5, 2), unseen_sizes.rumble(33.0, 3)]
+    waves = [
+        unseen_sizes.draw_wave(4.0, 1),
+        unseen_sizes.draw_wave(0.5, 2),
+        unseen_sizes.draw_wave(33.0, 3),
+    ]
     features, logits = embed(waves)
     assert [part.shape for part in features] == [(4, 6), (1, 6), (34, 6)] and logits is None
-    assert relative(features[0], embed(waves[:1])[0][0]) <= BOUND
+    assert relative_error(features[0], embed(waves[:1])[0][0]) <= BOUND
 
 
 # ---- scores -------------------------------------------------------------------------------

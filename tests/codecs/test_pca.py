@@ -1,0 +1,76 @@
+"""The built-in codec: its latents, its folder, damage that is named."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.synthetic_audio import chirps
+
+from vssflow_jax.codecs import interface as codecs
+from vssflow_jax.codecs import mel, pca
+from vssflow_jax.common.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return pca.fit_pca(list(chirps(8)), channels=128)
+
+
+def test_latent_shape_scale_and_rate(codec):
+    mean, deviation = codec.encode(jnp.asarray(chirps(8)))
+    assert mean.shape == deviation.shape == (8, 50, 128)
+    assert not deviation.any()
+    assert np.abs(np.mean(mean, (0, 1))).max() < 1e-2
+    assert np.mean(np.var(mean, (0, 1))) == pytest.approx(1, abs=0.05)
+
+
+def test_basis_is_orthonormal_and_decoding_inverts_it(codec):
+    np.testing.assert_allclose(codec.basis.T @ codec.basis, np.eye(128), atol=1e-4)
+    latent = jax.random.normal(jax.random.key(0), (1, 10, 128)) * 0.1
+    stacked = pca.stack_frames(codec.decode_mel(latent)) - codec.mean
+    quiet = np.asarray(pca.stack_frames(codec.decode_mel(latent)) > np.log(codec.floor) + 1e-3).all(
+        -1
+    )
+    recovered = np.asarray(stacked @ codec.basis / codec.scale)[quiet]
+    np.testing.assert_allclose(recovered, np.asarray(latent)[quiet], atol=1e-3)
+
+
+def test_more_channels_keep_more():
+    waves = chirps(8)
+    errors = []
+    for channels in (8, 32, 128):
+        fitted = pca.fit_pca(list(waves), channels=channels)
+        rebuilt = fitted.decode_mel(fitted.encode(jnp.asarray(waves))[0])
+        errors.append(float(np.abs(rebuilt - mel.log_mel(waves, fitted.floor)).mean()))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_saving_and_loading_keeps_the_codec(codec, tmp_path):
+    codecs.save_codec(codec, tmp_path)
+    again = codecs.load_codec(tmp_path)
+    assert codecs.hash_codec(again) == codecs.hash_codec(codec)
+    np.testing.assert_array_equal(again.basis, codec.basis)
+
+
+def test_damaged_codecs_are_named(codec, tmp_path):
+    with pytest.raises(InputError, match=r"codec\.json"):
+        codecs.load_codec(tmp_path)
+    codecs.save_codec(codec, tmp_path)
+    description = json.loads((tmp_path / "codec.json").read_text())
+    (tmp_path / "codec.json").write_text(json.dumps({**description, "floor": 0.5}))
+    with pytest.raises(InputError, match="hash"):
+        codecs.load_codec(tmp_path)
+    (tmp_path / "codec.json").write_text(json.dumps({**description, "kind": "magic"}))
+    with pytest.raises(InputError, match="magic"):
+        codecs.load_codec(tmp_path)
+    (tmp_path / "codec.json").write_text(json.dumps(description))
+    (tmp_path / "codec.safetensors").write_bytes(b"\x80\x04not safetensors")
+    with pytest.raises(InputError, match="not a codec"):
+        codecs.load_codec(tmp_path)
+
+
+def test_too_little_audio_to_fit():
+    with pytest.raises(ValueError, match="latent frames"):
+        pca.fit_pca([np.zeros(16_000, np.float32)])
