@@ -253,6 +253,6 @@ def test_unsupported_fields_of_a_codecs_run_are_errors(changes, message, tmp_pat
         train.train(small(**changes), tmp_path)
 
 
-def test_training_starts_from_the_embedded_codec_alone(tmp_path):
+def test_training_starts_only_from_the_pca_codec(tmp_path):
     with pytest.raises(InputError, match="found a codec 'trained', expected a fitted one"):
-        codec_step.codec_task(small(), SPEC, drawn(), mesh())
+        codec_step.codec_task(small(), SPEC, random_codec(), mesh())
