@@ -22,18 +22,18 @@ from vssflow_jax.tpu_estimate.program import OutOfMemory
 
 def compile_case(case: Case, search: bool) -> tuple[fit.Search, bool]:
     """Compiles a case and, if asked, searches the largest batch; False: it does not fit."""
-    found = fit.Search()
+    result = fit.Search()
     try:
-        found.fits[case.clips] = case.compile()
+        result.fits[case.clips] = case.compile()
     except OutOfMemory as error:
-        found.fails[case.clips] = error
+        result.fails[case.clips] = error
         needed, limit = report.size(error.used), report.size(error.limit)
         print(f"{case.topology}: does not fit: a device needs {needed} of {limit}", flush=True)
         print(f"  would fit: {suggest_config(case, error) or 'nothing that was tried'}", flush=True)
-        return found, False
+        return result, False
     if search:
-        case.search(found)
-    return found, True
+        case.search(result)
+    return result, True
 
 
 def print_report(case: Case) -> bool:
@@ -41,12 +41,12 @@ def print_report(case: Case) -> bool:
     sizes = " x ".join(f"{axis} {size}" for axis, size in case.mesh.shape.items())
     print(f"{case.topology}: mesh {sizes}, {case.batch} clips a step, {case.clips} a device")
     search = flags.FLAGS.largest is not False
-    found, fits = compile_case(case, search)
+    result, fits = compile_case(case, search)
     if fits:
-        program = found.fits[case.clips]
+        program = result.fits[case.clips]
         print(report.describe(program, case.chip, case.batch, case.clips))
         if search:
-            print(f"  largest batch      {report.largest(found)}")
+            print(f"  largest batch      {report.largest(result)}")
         print(f"  compiled in        {program.seconds:.0f} s")
     return fits
 
@@ -56,12 +56,12 @@ def print_table(cases: list[Case]) -> bool:
     print(report.heading(), flush=True)
     all_fit = True
     for case in cases:
-        found, fits = compile_case(case, bool(flags.FLAGS.largest))
+        result, fits = compile_case(case, bool(flags.FLAGS.largest))
         all_fit &= fits
         if fits:
-            most = found.largest if flags.FLAGS.largest else None
+            most = result.largest if flags.FLAGS.largest else None
             shape = tuple(case.mesh.shape.values())
-            program = found.fits[case.clips]
+            program = result.fits[case.clips]
             line = report.row(case.topology, shape, case.clips, case.chip, program, most)
             print(line, flush=True)
     return all_fit

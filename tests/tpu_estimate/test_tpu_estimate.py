@@ -34,8 +34,8 @@ def test_another_topology_is_refused(name):
 
 
 def test_two_devices_on_a_chip_have_half_of_it_each():
-    whole, half = chips.CHIPS["tpu7x"], chips.CHIPS["tpu7x"].share(2)
-    assert (half.flops, half.memory) == (whole.flops / 2, whole.memory / 2)
+    full, half = chips.CHIPS["tpu7x"], chips.CHIPS["tpu7x"].share(2)
+    assert (half.flops, half.memory) == (full.flops / 2, full.memory / 2)
 
 
 def test_without_the_compiler_the_extra_is_named(monkeypatch):
@@ -164,14 +164,14 @@ def test_traffic_leaves_out_fast_memory_and_what_is_not_cut(loop):
 
 
 def test_collectives_are_found_in_fusions_and_loops_each_once(loop):
-    found = {one.kind: one for one in collectives.list_collectives(loop)}
+    result = {one.kind: one for one in collectives.list_collectives(loop)}
     assert len(collectives.list_collectives(loop)) == 3
-    gather, scatter = found["all-gather"], found["reduce-scatter"]
+    gather, scatter = result["all-gather"], result["reduce-scatter"]
     assert (gather.times, gather.group, gather.bytes) == (5, 4, 4 * 8 * 16 * 2)
     assert gather.sent == 5 * gather.bytes * 3 / 4
     assert (scatter.times, scatter.group, scatter.bytes) == (1, 4, 64 * 16 * 4)
-    assert found["collective-permute"].sent == 64 * 16 * 4
-    table = collectives.sum_by_kind(list(found.values()))
+    assert result["collective-permute"].sent == 64 * 16 * 4
+    table = collectives.sum_by_kind(list(result.values()))
     assert table["all-gather"] == (5, 5 * gather.bytes, gather.sent)
 
 
@@ -325,9 +325,9 @@ def test_the_paper_sized_step_has_shapes_alone():
 
 @pytest.mark.slow
 def test_a_step_compiles_and_its_figures_agree_with_the_model():
-    found = program.compile_step(narrow(), one_device())
-    assert found.collectives == [] and found.memory > 0 and found.traffic > 0
-    assert found.flops == pytest.approx(found.model_flops, rel=0.02)
+    result = program.compile_step(narrow(), one_device())
+    assert result.collectives == [] and result.memory > 0 and result.traffic > 0
+    assert result.flops == pytest.approx(result.model_flops, rel=0.02)
 
 
 def test_values_that_make_no_model_are_named():
@@ -347,15 +347,15 @@ def test_values_that_make_no_model_are_named():
     ],
 )  # fmt: skip
 def test_what_the_compiler_says_of_memory_is_understood(said, used, limit):
-    found = program.parse_out_of_memory(RuntimeError(said))
-    assert (found.used, found.limit) == (round(used * 2**30), round(limit * 2**30))
+    result = program.parse_out_of_memory(RuntimeError(said))
+    assert (result.used, result.limit) == (round(used * 2**30), round(limit * 2**30))
     assert program.parse_out_of_memory(RuntimeError("INTERNAL: else")) is None
 
 
 # ---- what fits ----------------------------------------------------------------------------
 
 
-def made(memory, **fields):
+def make_program(memory, **fields):
     figures = {"flops": 0, "model_flops": 0, "traffic": 0, "collectives": [], "seconds": 0.0}
     return program.Program(memory=memory, **figures | fields)
 
@@ -372,7 +372,7 @@ def device(fixed, slope, limit, tried):
         memory = needed(fixed, slope, clips)
         if memory > limit:
             raise program.OutOfMemory(memory, limit)
-        return made(memory)
+        return make_program(memory)
 
     return compile_clips
 
@@ -421,15 +421,15 @@ def test_what_saves_memory_is_what_the_config_does_not_do_yet():
 def test_bounds_are_work_over_rate_and_the_largest_counts():
     chip = chips.Chip(memory=16 * 2**30, flops=200e12, bandwidth=800e9, interconnect=200e9)
     gather = collectives.Collective(kind="all-gather", bytes=8 * 10**9, group=8, times=1)
-    found = made(2**33, flops=20e12, model_flops=15e12, traffic=40e9, collectives=[gather])
-    bounds = report.Bounds.of(found, chip)
+    result = make_program(2**33, flops=20e12, model_flops=15e12, traffic=40e9, collectives=[gather])
+    bounds = report.Bounds.of(result, chip)
     assert (bounds.compute, bounds.memory, bounds.interconnect) == pytest.approx((0.1, 0.05, 0.035))
     assert bounds.step == bounds.compute and bounds.reason == "compute"
-    assert report.mfu(found, chip) == pytest.approx(0.75)
-    text = report.describe(found, chip, 128, 16)
+    assert report.mfu(result, chip) == pytest.approx(0.75)
+    text = report.describe(result, chip, 128, 16)
     for words in ("8.00 GiB of 16.00 GiB (50%)", "all-gather", "100.0 ms", "1,280 clips", "0.75"):
         assert words in text
-    row = report.row("v5e:2x4", (1, 8, 1), 16, chip, found, 40)
+    row = report.row("v5e:2x4", (1, 8, 1), 16, chip, result, 40)
     assert len(row) == len(report.heading()) and "1x8x1" in row and "8.00 of 16 GiB" in row
 
 

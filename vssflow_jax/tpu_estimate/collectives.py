@@ -48,7 +48,7 @@ def list_collectives(module: Module) -> list[Collective]:
     Compilers for TPUs write one that runs beside other work into several fusions, with the
     same channel; and a scattered reduction as a fusion that keeps a part.
     """
-    found: dict[tuple, Collective] = {}
+    by_key: dict[tuple, Collective] = {}
     for name, times in module.times.items():
         for instruction in module.computations[name].values() if times else ():
             if instruction.op.removesuffix("-start") in KINDS:
@@ -56,9 +56,9 @@ def list_collectives(module: Module) -> list[Collective]:
                 channel = re.search(r"channel_id=(\d+)", instruction.attributes)
                 shared = channel and name in module.fused
                 key = (channel[1], one.kind, one.bytes) if shared else (name, instruction.name)
-                if key not in found or found[key].times < times:
-                    found[key] = one
-    return [one for one in found.values() if one.group > 1]
+                if key not in by_key or by_key[key].times < times:
+                    by_key[key] = one
+    return [one for one in by_key.values() if one.group > 1]
 
 
 def _collective(instruction: Instruction, name: str, module: Module) -> Collective:
@@ -91,11 +91,11 @@ def _group(attributes: str) -> int:
     raise ValueError(f"a collective's devices, not understood: {attributes[:200]}")
 
 
-def sum_by_kind(found: Sequence[Collective]) -> dict[str, tuple[int, int, float]]:
+def sum_by_kind(collectives: Sequence[Collective]) -> dict[str, tuple[int, int, float]]:
     """Kind -> runs, bytes of their arrays, bytes sent; only of kinds that there are."""
     table = {}
     for kind in KINDS:
-        some = [one for one in found if one.kind == kind]
+        some = [one for one in collectives if one.kind == kind]
         if some:
             table[kind] = (
                 sum(one.times for one in some),

@@ -63,12 +63,12 @@ def _convolution(instruction: Instruction, computation: Computation) -> int:
 def _window(attributes: str, axes: int) -> dict[str, list]:
     """The fields of `window={size=3x1 pad=1_1x0_0 ..}`, a value for each axis."""
     text = re.search(r"window=\{([^}]*)\}", attributes)
-    found = dict(field.split("=") for field in text[1].split()) if text else {}
+    fields = dict(field.split("=") for field in text[1].split()) if text else {}
 
     def numbers(key):
-        return [int(n) for n in found[key].split("x")] if key in found else [1] * axes
+        return [int(n) for n in fields[key].split("x")] if key in fields else [1] * axes
 
-    pads = found["pad"].split("x") if "pad" in found else ["0_0"] * axes
+    pads = fields["pad"].split("x") if "pad" in fields else ["0_0"] * axes
     return {
         "size": numbers("size"),
         "stride": numbers("stride"),

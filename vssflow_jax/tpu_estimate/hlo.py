@@ -72,12 +72,12 @@ class Module:
 
 def parse_shapes(text: str) -> tuple[Shape, ...]:
     """The arrays of a type: "(bf16[2,3]{1,0:S(1)}, s32[])" -> two shapes."""
-    found = []
+    parsed = []
     for dtype, dims, layout in _SHAPE.findall(text):
         space = re.search(r"S\((\d+)\)", layout)
         sizes = tuple(int(size.lstrip("<=")) for size in dims.split(",") if size)
-        found.append(Shape(dtype, sizes, int(space[1]) if space else 0))
-    return tuple(found)
+        parsed.append(Shape(dtype, sizes, int(space[1]) if space else 0))
+    return tuple(parsed)
 
 
 def _closing(text: str, start: int) -> int:
@@ -116,9 +116,9 @@ def parse_hlo(text: str) -> Module:
         if head := _HEAD.match(line):
             current = computations.setdefault(head[2], {})
             entry = head[2] if head[1] else entry
-        elif current is not None and (found := _INSTRUCTION.match(line)):
-            made = _instruction(bool(found[1]), found[2], found[3])
-            current[made.name] = made
+        elif current is not None and (match := _INSTRUCTION.match(line)):
+            instruction = _instruction(bool(match[1]), match[2], match[3])
+            current[instruction.name] = instruction
     if entry is None:
         raise ValueError("not HLO: no ENTRY computation")
     times: dict[str, int] = collections.Counter()

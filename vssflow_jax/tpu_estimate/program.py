@@ -163,12 +163,12 @@ def parse_out_of_memory(error: Exception) -> OutOfMemory | None:
     It says what all arrays need, or before it places them what the temporary ones do.
     """
     size = r"([\d.]+)([KMGT]?)"
-    found = re.search(rf"Used {size} of {size} hbm", str(error)) or re.search(
+    match = re.search(rf"Used {size} of {size} hbm", str(error)) or re.search(
         rf"required for [^(]*\({size}\) exceeds available HBM \({size}\)", str(error)
     )
-    if not found:
+    if not match:
         return None
-    used, used_unit, limit, limit_unit = found.groups()
+    used, used_unit, limit, limit_unit = match.groups()
     return OutOfMemory(
         round(float(used) * UNITS[used_unit]), round(float(limit) * UNITS[limit_unit])
     )

@@ -81,8 +81,8 @@ def describe(program: Program, chip: Chip, clips: int, rows: int) -> str:
         "  collectives        "
         + (f"{'kind':20}{'runs':>6}{'arrays':>13}{'sent':>13}" if program.collectives else "none"),
     ]
-    for kind, (runs, whole, sent) in sum_by_kind(program.collectives).items():
-        lines.append(f"  {'':19}{kind:20}{runs:6}{size(whole):>13}{size(sent):>13}")
+    for kind, (runs, array_bytes, sent) in sum_by_kind(program.collectives).items():
+        lines.append(f"  {'':19}{kind:20}{runs:6}{size(array_bytes):>13}{size(sent):>13}")
     lines += [
         f"  time bounds        compute {duration(bounds.compute)}, memory"
         f" {duration(bounds.memory)}, interconnect {duration(bounds.interconnect)}",

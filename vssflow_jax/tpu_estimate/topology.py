@@ -36,7 +36,9 @@ def describe_devices(topology: str) -> tuple[list, chips.Chip]:
         os.environ.setdefault(variable, value)
     try:
         with capture_stderr(jax.errors.JaxRuntimeError):
-            found = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+            tpu_devices = topologies.get_topology_desc(
+                platform="tpu", topology_name=topology
+            ).devices
     except jax.errors.JaxRuntimeError as error:
         raise InputError(f"--topology: found {topology!r}, which cannot be: {error}") from None
-    return found, chips.CHIPS[name].share(len(found) // count)
+    return tpu_devices, chips.CHIPS[name].share(len(tpu_devices) // count)
