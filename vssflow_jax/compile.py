@@ -1,4 +1,4 @@
-"""Compiles the training step for TPUs that are not there.
+"""Compiles the training step for any TPU slice, without access to one.
 
     python -m vssflow_jax.compile --config=configs/joint.py --topology=v5e:2x4
 

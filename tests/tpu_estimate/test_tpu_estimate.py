@@ -14,7 +14,8 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.models import matmul
 from vssflow_jax.tpu_estimate import chips, collectives, costs, fit, hlo, program, report, topology
-from vssflow_jax.tpu_estimate.fields import as_flags, with_fields
+from vssflow_jax.tpu_estimate.fit import as_flags
+from vssflow_jax.tpu_estimate.program import with_fields
 from vssflow_jax.training import sharding
 
 # ---- chips --------------------------------------------------------------------------------

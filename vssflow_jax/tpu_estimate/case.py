@@ -6,8 +6,8 @@ import dataclasses
 
 from vssflow_jax.tpu_estimate import fit, program, topology
 from vssflow_jax.tpu_estimate.chips import GIB, Chip
-from vssflow_jax.tpu_estimate.fields import as_flags, with_fields
-from vssflow_jax.tpu_estimate.program import OutOfMemory, Program
+from vssflow_jax.tpu_estimate.fit import as_flags
+from vssflow_jax.tpu_estimate.program import OutOfMemory, Program, with_fields
 from vssflow_jax.training import sharding
 
 

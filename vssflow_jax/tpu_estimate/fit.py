@@ -88,3 +88,8 @@ def memory_saving_fields(config, devices: int) -> dict[str, object]:
     if config.mesh.fsdp == 1 and devices > 1:
         wanted |= {"mesh.data": 1, "mesh.fsdp": -1}
     return {name: value for name, value in wanted.items() if value_of(config, name) != value}
+
+
+def as_flags(fields: dict[str, object]) -> str:
+    """Fields as a user types them."""
+    return " ".join(f"--config.{name}={value}" for name, value in fields.items())

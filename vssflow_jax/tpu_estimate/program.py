@@ -22,10 +22,18 @@ from vssflow_jax.common.stderr import capture_stderr
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.tpu_estimate import collectives, costs, hlo
-from vssflow_jax.tpu_estimate.fields import with_fields
 from vssflow_jax.training import checkpoint, flow_step, sharding
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def with_fields(config, fields: dict[str, object]):
+    """A copy of a config with fields, by their dotted names, changed."""
+    changed = config.copy_and_resolve_references()
+    for name, value in fields.items():
+        group, field = name.split(".")
+        changed[group][field] = value
+    return changed
 
 
 class OutOfMemory(Exception):
