@@ -27,6 +27,15 @@ def test_unknown_words_are_pronounced_by_rule():
     assert phonemes.symbols_to_ids(symbols).dtype == np.int32
 
 
+def test_the_end_of_a_very_long_word_is_spoken():
+    (once,), (thrice,) = phonemes.pronounce(["mi" * 100]), phonemes.pronounce(["mi" * 300])
+    assert len(thrice) == 3 * len(once) == 600
+
+
+def test_numerals_that_stand_alone_are_spelled():
+    assert phonemes.pronounce(["iv"]) == [("AY1", "V", "IY1")]
+
+
 def test_the_inventory_covers_the_dictionary():
     used = {symbol for entry in phonemes.load_dictionary().values() for symbol in entry.split()}
     assert used <= set(phonemes.SYMBOLS)

@@ -55,6 +55,7 @@ _GREEK = "[\u0370-\u03ff\u1f00-\u1fff]"
 _GREEK_WORD = re.compile(f"{_GREEK}(?:[\u0300-\u036f]{{0,4}}{_GREEK})+")
 # 10 000 with a blank that does not break, 10'000, 10_000
 _SEPARATOR = re.compile("(?<=\\d)[\u00a0\u2009\u202f'\u2019_](?=\\d{3}(?!\\d))")
+_MINUS = re.compile("\u2212(?=\\s?[^\\W\\d_])")  # before a letter
 _LOVE = re.compile(
     "(?<=\\b[Ii] )[\u2665\u2764]\ufe0f?(?= \\w)|(?<=\\b[Ww]e )[\u2665\u2764]\ufe0f?(?= \\w)"
 )
@@ -132,6 +133,7 @@ def _resolve_markup(text: str) -> tuple[str, list[int]]:
         text, places = _substitute(_ENTITY, lambda match: html.unescape(match[0]), text, places)
     text, places = _substitute(_TAG, _read_tag, text, places)
     text, places = _substitute(_SEPARATOR, lambda match: ",", text, places)
+    text, places = _substitute(_MINUS, lambda match: " minus ", text, places)
     text, places = _substitute(_LOVE, lambda match: "love", text, places)
     return _substitute(
         _FRACTION,

@@ -12,6 +12,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.text.characters import Unreadable, list_characters, read_characters
 from vssflow_jax.text.verbalize import Omission, verbalize
 from vssflow_jax.text.verbalize.abbreviations import LETTER_A
+from vssflow_jax.text.verbalize.roman import read_behind_noun
 
 VERSION = 2  # of the words that a text gives; part of the keys of shards
 REFUSE, SKIP = "refuse", "skip"
@@ -71,7 +72,7 @@ def read(text: str, policy: str = REFUSE) -> Reading:
         )
     spoken, omissions = verbalize(plain.text)
     is_mixed = _SMALL_LETTERS.search(plain.text) is not None
-    spoken_words = _mark_letters(_split_words(spoken), is_mixed)
+    spoken_words = _mark_letters(_read_numerals(_split_words(spoken)), is_mixed)
     warnings = _describe(plain.pictures, plain.unreadable, omissions)
     if not spoken_words:
         reason = "".join(f"; {warning.removeprefix('text: ')}" for warning in warnings)
@@ -110,6 +111,13 @@ def _split_words(text: str) -> list[str]:
         else:
             tokens += [word.strip("'") for word in _WORD.findall(chunk)]
     return [token for token in tokens if token]
+
+
+def _read_numerals(tokens: list[str]) -> list[str]:
+    """Roman numerals behind the nouns that they count, in small letters as well."""
+    pairs = zip(["", *tokens], tokens, strict=False)
+    numbered = (read_behind_noun(before.capitalize(), word) for before, word in pairs)
+    return [word for words_read in numbered for word in words_read.replace("-", " ").split()]
 
 
 def _mark_letters(tokens: list[str], is_mixed: bool) -> list[str]:

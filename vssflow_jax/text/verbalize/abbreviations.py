@@ -92,6 +92,8 @@ def _read_street(match: re.Match) -> str | None:
     word = _LAST_WORD.search(before)
     if word is not None and word[1][0].isdigit():
         return place
+    if word is not None and word[1] in TITLES:
+        return title
     starts_sentence = word is None or _SENTENCE.search(before[: word.start()])
     precedes_name = match[2] is not None
     if word is not None and word[1][0].isupper() and not (starts_sentence and precedes_name):
@@ -125,7 +127,7 @@ RULES = (
     Rule("title", rf"(?<![\w'])({one_of(TITLES)})\.\s?(?=[A-Z])", lambda m: TITLES[m[1]]),
     Rule(
         "abbreviation",
-        rf"(?i:{_START}({one_of(BEFORE_NUMBERS)})\.\s?(?=[#(]?\d|(?-i:[IVX]{{1,5}})(?!\w)))"
+        rf"(?i:{_START}({one_of(BEFORE_NUMBERS)})\.\s?(?=[#(]?\d|(?-i:[IVX]{{1,5}}|[ivx]{{2,5}})(?!\w)|(?-i:[A-Z]{{1,4}}-?\d)))"
         rf"|{_START}(N[oO])\s(?=\d)",
         lambda m: ABBREVIATIONS[(m[1] or m[2]).lower()],
     ),

@@ -25,7 +25,11 @@ TO = "(?:-| - )"  # between the ends of a range
 
 IDIOMS = ("24/7", "24/7/365", "9/11", "50/50", "20/20", "80/20", "60/40", "50-50", "24-7", "911")
 DIALED = ("call", "called", "calling", "dial", "dialed", "dialing", "phone", "ring", "text")
-_MEASURED = "(?<!meter)(?<!meters)(?<!feet)(?<!inches)(?<!miles)"  # a number above is a power
+# Behind these words, a raised number is a power and no mark of a footnote.
+_MEASURED = "".join(
+    f"(?<!{word})"
+    for word in ("meter", "meters", "feet", "inches", "miles", "sin", "cos", "tan", "log")
+)
 MAGNITUDES = {
     "k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion",
     "t": "trillion", "tn": "trillion", "thousand": "thousand", "million": "million",
@@ -90,7 +94,8 @@ def spell_fraction(number: str) -> str:
     *integer, top = head.split(" ")
     if top == bottom and not integer:
         return f"{spell_cardinal(top)} out of {spell_cardinal(bottom)}"
-    if not 2 <= int(bottom) <= 100 or int(top) >= int(bottom):
+    has_name = 2 <= int(bottom) <= 100 or (top == "1" and int(bottom) <= 1000)
+    if not has_name or int(top) >= int(bottom):
         return " ".join([*map(spell_cardinal, [*integer, top]), "over", spell_cardinal(bottom)])
     name = {"2": "half", "4": "quarter"}.get(bottom, spell_ordinal(bottom))
     plural = "halves" if name == "half" else name + "s"
@@ -154,6 +159,16 @@ SEQUENCES = (  # of numbers, that are no dates
         r"\d{1,3}\.\d{3}\.\d{3}(?!\.?\d)",
         lambda m: spell_cardinal(m[0].replace(".", "")),
     ),
+    Rule(
+        "meter",
+        r"(?<![\w./])(\d{1,2})/(\d{1,2})(?=\s(?:time|beat|meter)(?!\w))",
+        lambda m: f"{spell_cardinal(m[1])} {spell_cardinal(m[2])}",
+    ),
+    Rule(
+        "rating",
+        r"(?<![\w./])(\d{1,3}(?:\.\d)?)/(10|100)(?![\w/]|\.\d|\sof)",
+        lambda m: f"{spell_cardinal(m[1])} out of {spell_cardinal(m[2])}",
+    ),
     Rule("version", r"\d{1,5}(?:\.\d{1,5}){2,4}(?!\.?\d)", _read_version),
     Rule("sequence of numbers", r"\d{1,8}(?:-\d{1,8}){2,8}(?![\w-])", _read_sequence),
 )
@@ -162,8 +177,8 @@ LATE_RULES = (  # for what dates, units and money have left
     Rule("lines of a picture", r"(?<!\w)\d{1,2}[1-9]\d(?=[pi](?!\w))", _read_lines),
     Rule(
         "product",
-        rf"({DECIMAL})(\s?)([x\u00d7*])\s?(?=\.?\d)(?!10\^)",
-        lambda m: f"{spell_value(m[1])} {'by' if m[3] == 'x' else 'times'}",
+        rf"({DECIMAL})(?:\s([x\u00d7*])\s|([x\u00d7*]))(?=\.?\d)(?!10\^)",
+        lambda m: f"{spell_value(m[1])} {'by' if 'x' in m.groups() else 'times'}",
     ),
     Rule(
         "multiple",

@@ -46,18 +46,23 @@ def parse_roman(letters: str) -> int:
     return sum(-value if value < after else value for value, after in pairs)
 
 
+def read_behind_noun(noun: str, word: str) -> str:
+    """The word, or its number if it is a numeral of two letters or more ("chapter iv")."""
+    is_numeral = len(word) > 1 and re.fullmatch(_NUMERAL, word.upper())
+    return num2words(parse_roman(word.upper())) if is_numeral and noun in NOUNS else word
+
+
 def _read_numeral(match: re.Match) -> str | None:
     """Ordinal behind a ruler, else cardinal; None where it is a word or initials after all."""
-    numeral, ending = match[1].upper(), match[2] or ""
+    numeral, ending = match[1], match[2] or ""
     number = parse_roman(numeral)
     before = match.string[max(match.start() - LOOK_BACK, 0) : match.start()]
     behind = _BEHIND.search(before.replace("\u00a7", "Section "))
     first, last, gap = behind.groups() if behind else ("", "", "")
-    is_lower = match[1].islower()
-    if last.capitalize() in NOUNS and not (is_lower and len(numeral) == 1):
+    if last.capitalize() in NOUNS:
         return num2words(number) + ending
     is_name = last[:1].isupper() and gap.isspace() and last.capitalize() not in FUNCTION_WORDS
-    if is_lower or not is_name or numeral in ("I", "L"):
+    if not is_name or numeral in ("I", "L"):
         return None
     if {last.capitalize(), (first or "").capitalize()} & RULERS:
         return f"the {spell_ordinal(number)}{ending}"
@@ -73,7 +78,7 @@ _END = r"(?![\w'-]|\.\w)"
 RULES = (
     Rule(
         "Roman numeral",
-        rf"(?<![\w'.-])({_NUMERAL}|(?i:{_NUMERAL}))('s)?(?!\.\s?[A-Z]){_END}",
+        rf"(?<![\w'.-])({_NUMERAL})('s)?(?!\.\s?[A-Z]){_END}",
         _read_numeral,
     ),
     Rule("Roman year", rf"(?<!\w){_YEAR}{_END}", _read_year),

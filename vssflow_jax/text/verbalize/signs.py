@@ -14,8 +14,8 @@ NAMES = {
     "\u2264": "less than or equal to", "\u2265": "greater than or equal to",
     "\u00b1": "plus or minus", "\u2213": "minus or plus", "\u00d7": "times",
     "\u00f7": "divided by", "\u2044": "over", "\u2248": "approximately",
-    "\u221a": "square root of", "\u2211": "sum of", "\u220f": "product of",
-    "\u222b": "integral of", "\u2192": "to", "\u00b0": "degrees", "\u00a7": "section",
+    "\u221a": "square root of", "\u2211": "sum", "\u220f": "product",
+    "\u222b": "integral", "\u2192": "to", "\u00b0": "degrees", "\u00a7": "section",
     "\u00b6": "paragraph", "\u00a9": "copyright", "\u00ae": "registered",
     "\u2122": "trademark", "\u2030": "per mille", "\u2031": "per ten thousand",
     "\u266f": "sharp", "\u266d": "flat", "\u266e": "natural",
@@ -67,7 +67,8 @@ EARLY_RULES = (
 RULES = (
     Rule(
         "minus",
-        r"(?<![\w)\]%$-])-(?=\.?\d|[$\u00a2-\u00a5\u20a0-\u20c0])",
+        r"(?<![\w)\]%$-])-(?=\.?\d|[$\u00a2-\u00a5\u20a0-\u20c0])"
+        r"|(?:(?<=[=+*/(])|(?<=[=+*/(]\s))-(?=[A-Za-z](?![A-Za-z]))",
         replace_by("minus"),
     ),
     Rule("range", r"(?<=[\d%])-(?=[\d$])|(?<=\d(?:st|nd|rd|th))-(?=\d)", replace_by("to")),

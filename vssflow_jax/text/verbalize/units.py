@@ -11,7 +11,7 @@ from vssflow_jax.text.verbalize.numbers import (
     spell_cardinal,
     spell_value,
 )
-from vssflow_jax.text.verbalize.rule import Rule, one_of
+from vssflow_jax.text.verbalize.rule import Rule, one_of, replace_by
 
 PREFIXES = {
     "p": "pico", "n": "nano", "\u03bc": "micro", "m": "milli", "c": "centi", "d": "deci",
@@ -42,6 +42,7 @@ UNITS = {prefix + unit: PREFIXES[prefix] + name for unit, (name, prefixes) in PR
     "cc": "cubic centimeter", "ha": "hectare", "sec": "second", "secs": "second",
     "min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour", "wk": "week",
     "wks": "week", "mo": "month", "mos": "month", "yr": "year", "yrs": "year",
+    "ft-lb": "foot pound", "ft-lbs": "foot pound", "mmHg": "millimeter of mercury",
     "dB": "decibel", "bpm": "beat per minute", "rpm": "revolution per minute",
     "fps": "frame per second", "psi": "pound per square inch", "hp": "horsepower",
     "px": "pixel", "dpi": "dot per inch", "ppm": "part per million", "MP": "megapixel",
@@ -112,7 +113,7 @@ def pluralize(name: str) -> str:
     """The plural of a unit's name: square feet, miles per hour."""
     if name in PLURALS:
         return PLURALS[name]
-    name, per, rest = name.partition(" per ")
+    name, per, rest = re.fullmatch("(.*?)( per | of |$)(.*)", name).groups()
     adjective, blank, noun = name.rpartition(" ")
     plural = noun if noun.endswith("hertz") else PLURALS.get(noun, noun + "s")
     return f"{adjective}{blank}{plural}{per}{rest}"
@@ -158,20 +159,19 @@ def _read_mark(match: re.Match) -> str | None:
     """5" is five inches and 5' five feet, unless the sign closes a quotation."""
     number, mark = match.groups()
     before = match.string[max(match.start() - QUOTES_WITHIN, 0) : match.start()]
-    is_closing = (
-        re.search(r"(?<!\w)'\w", before) if mark == "'" else mark == '"' and before.count('"') % 2
-    )
-    name = "foot" if mark == "'" else "inch"
-    if is_closing:
+    if mark == "'" and re.search(r"(?<!\w)'\w", before):
         return None
-    return (
-        f"{spell_value(number)} {name}" if before.endswith("a ") else spell_quantity(number, name)
-    )
+    if mark == '"' and before.count('"') % 2:
+        return None
+    name = "foot" if mark == "'" else "inch"
+    if before.endswith("a ") or re.fullmatch(FRACTION, number):
+        return f"{spell_value(number)} {name}"
+    return spell_quantity(number, name)
 
 
 def _read_by(match: re.Match) -> str | None:
     before = match.string[max(match.start() - 6, 0) : match.start()]
-    return "by" if re.search(r"\d\s?(?:[cmk]?m|in|ft|yd|\"|')?\s?$", before) else None
+    return "by" if re.search(r"\d\s?(?:[cmk]?m|in|ft|yd|\"|')\s?$", before) else None
 
 
 RULES = (
@@ -204,6 +204,7 @@ RULES = (
             if number
         ),
     ),
+    Rule("extension", r"(?<=\d{4} )x(?=\d{1,5}(?!\w))", replace_by("extension")),
     Rule("by", r"[x\u00d7](?=\s?\d)", _read_by),
     Rule(
         "time span",
@@ -224,8 +225,9 @@ RULES = (
     Rule("quantity", rf"(\d{{1,6}},\d{{1,2}}|{VALUE})([ -]?)({UNIT}){END}", _read_quantity),
     Rule(
         "quotient",
-        rf"(?<=\w)/({one_of(_ABBREVIATED)})(?!\w)|(?<=[\ds])/({one_of(PERIODS)})(?!\w)",
-        lambda m: f"per {PERIODS[m[1] or m[2]]}",
+        rf"(?<=\w)/({one_of(_ABBREVIATED)})(?!\w)|(?<=[\ds])/({one_of(PERIODS)})(?!\w)"
+        rf"|(?<=\d)/({UNIT}){END}",
+        lambda m: f"per {name_unit(m[3]) if m[3] else PERIODS[m[1] or m[2]]}",
     ),
     Rule(
         "unit",

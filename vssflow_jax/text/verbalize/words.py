@@ -17,7 +17,8 @@ from vssflow_jax.text.verbalize.units import ABBREVIATIONS, UNITS, pluralize
 
 NAMES = {"JAX": "jax", "iOS": "i o s"}  # that the general rules read wrongly
 SHORT = {  # in capitals or not, and with or without a period
-    "vs": "versus", "etc": "et cetera", "aka": "also known as", "approx": "approximately",
+    "vs": "versus", "etc": "et cetera", "aka": "also known as",
+    "approx": "approximately", "pts": "points",
     **{symbol: pluralize(UNITS[symbol]) for symbol in ABBREVIATIONS},
     **{numeral: num2words(parse_roman(numeral.upper())) for numeral in UNMISTAKABLE},
 }  # fmt: skip
