@@ -48,7 +48,7 @@ def test_without_the_compiler_the_extra_is_named(monkeypatch):
 # ---- programs -----------------------------------------------------------------------------
 
 # A program as the compiler for TPUs writes them: a product as a convolution in a fusion, in a
-# loop of five turns, in which a counter goes to ten in steps of two.
+# loop of five iterations, in which a counter goes to ten in steps of two.
 LOOP = """
 HloModule jit_step, is_scheduled=true
 

@@ -1,7 +1,7 @@
 """The text of a compiled program (XLA's HLO): its computations, and how often each runs.
 
-The compiler's own cost analysis takes the body of a loop once, however often it turns, and
-the layers of the network are such a body. So costs are summed here, times the turns.
+The compiler counts the body of a loop once, however often it runs, and the layers of the network
+are such a body. So costs are summed here, times the number of iterations.
 """
 
 from __future__ import annotations
@@ -134,10 +134,10 @@ def _run(computations, name, count, inside, times, fused) -> None:
         fused.add(name)
     for instruction in computations[name].values():
         fuses = inside or instruction.op == "fusion"
-        turns = count_trips(computations, instruction) if instruction.op == "while" else 1
+        trips = count_trips(computations, instruction) if instruction.op == "while" else 1
         for key in ("calls", "called_computations", "body", "condition"):
             if called := instruction.called(key):
-                _run(computations, called, count * turns, fuses, times, fused)
+                _run(computations, called, count * trips, fuses, times, fused)
         if instruction.op == "call":
             _run(computations, instruction.called("to_apply"), count, fuses, times, fused)
         if branches := re.search(r"branch_computations=\{([^}]*)\}", instruction.attributes):

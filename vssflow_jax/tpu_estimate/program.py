@@ -207,12 +207,12 @@ def _flops(jaxpr) -> int:
             kernel, labels = equation.invars[1].aval, equation.params["dimension_numbers"]
             total += 2 * out.size * kernel.size // kernel.shape[labels.rhs_spec[0]]
         else:
-            turns = equation.params["length"] if name == "scan" else 1
+            iterations = equation.params["length"] if name == "scan" else 1
             inside = jax.tree.leaves(
                 list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
             )
             programs = [getattr(value, "jaxpr", value) for value in inside]
             counts = [_flops(value) for value in programs if hasattr(value, "eqns")]
             one_of_them = name == "cond"  # products have a branch for each kind of device
-            total += turns * (max(counts, default=0) if one_of_them else sum(counts))
+            total += iterations * (max(counts, default=0) if one_of_them else sum(counts))
     return total
