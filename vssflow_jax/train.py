@@ -19,7 +19,7 @@ from vssflow_jax.codecs.interface import hash_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
-from vssflow_jax.data import shards
+from vssflow_jax.data import crop, shards
 from vssflow_jax.generation.hooks import evaluate_periodically, write_samples
 from vssflow_jax.training import distributed, loop, preemption, setup, sharding, state
 from vssflow_jax.training.codec_setup import ensure_codec, write_codec
@@ -94,6 +94,7 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     write_text(run.workdir / "config.json", run.config.to_json(indent=1))
     count = state.count_parameters(run.state.params)
     print(f"{count:,} parameters, {len(dataset.records)} training clips, {dict(run.mesh.shape)}")
+    print(crop.describe_lengths(dataset.records, run.data.spec.latent_frames))
     if run.step:
         print(f"resuming from step {run.step}")
     sys.stdout.flush()

@@ -12,6 +12,7 @@ import grain
 import numpy as np
 
 from vssflow_jax import conditions
+from vssflow_jax.data.crop import RandomCropper
 from vssflow_jax.data.mix import Mixer
 
 INT16_SCALE = 32768.0
@@ -170,6 +171,7 @@ def iterate_training_batches(
     batch_size: int,
     seed: int,
     mixer: Mixer | None = None,
+    cropper: RandomCropper | None = None,
     workers: int = 0,
     rows: range | None = None,
 ):
@@ -179,6 +181,7 @@ def iterate_training_batches(
       records: as in `shuffle_records`; so are `seed` and `mixer`.
       spec: shapes.
       batch_size: examples a batch, over all hosts.
+      cropper: cuts longer examples to random intervals; None: to their start.
       workers: processes that read and decode; 0: threads.
       rows: rows of each batch that this host reads; None: all.
 
@@ -187,6 +190,8 @@ def iterate_training_batches(
       counts batches, so all hosts have the same position.
     """
     dataset, count = shuffle_records(records, seed, mixer), batch_size
+    if cropper is not None:
+        dataset = dataset.map_with_index(cropper)
     if rows is not None and len(rows) < batch_size:
         dataset, count = grain.MapDataset.source(BatchRows(dataset, batch_size, rows)), len(rows)
     examples = dataset.map(ToExample(spec))

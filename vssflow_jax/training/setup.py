@@ -12,7 +12,7 @@ import jax
 from vssflow_jax import bundled, conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import fields, validation
-from vssflow_jax.data import mix, pipeline, shards
+from vssflow_jax.data import crop, mix, pipeline, shards
 from vssflow_jax.training import checkpoint, codec_step, sharding
 from vssflow_jax.training.flow_step import flow_task
 from vssflow_jax.training.loop import TrainingData
@@ -127,6 +127,9 @@ def make_training_data(config, dataset: Dataset, mesh) -> TrainingData:
             batch_size=config.data.batch_size,
             seed=config.seed,
             mixer=make_mixer(config, dataset),
+            cropper=crop.RandomCropper(
+                latent_frames=spec.latent_frames, rates=dataset.rates, seed=config.seed
+            ),
             workers=config.data.workers,
             rows=rows,
         ),
