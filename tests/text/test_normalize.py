@@ -222,6 +222,7 @@ def test_unreadable_characters_are_skipped_with_a_warning_if_asked():
         ("(sighs) Fine.", "fine", "'(sighs)' (stage direction)"),
         ("*coughs loudly* hi", "hi", "'*coughs loudly*' (stage direction)"),
         ("<laughs> hi", "hi", "'<laughs>' (stage direction)"),
+        ("a <b and c> d", "a d", "'<b and c>' (stage direction)"),
         ("nice :-)", "nice", "':-)' (emoticon)"),
         ("see [this](https://x.org/y)", "see this", "'(https://x.org/y)' (address of a link)"),
         ("as Einstein said.¹", "as einstein said", "'^1' (mark of a footnote)"),

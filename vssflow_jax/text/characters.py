@@ -25,9 +25,8 @@ SAME = {character: plain for plain, characters in _QUOTES for character in chara
     "\u0131": "i", "\u0259": "e", "\u018f": "E", "\u014b": "ng", "\u014a": "Ng", "\u0138": "k",
     "\u02bb": "",
 }  # fmt: skip
-KEPT = (
-    "\u00b0\u00a7\u00b6\u00a9\u00ae\u2122\u2030\u2031\u266f\u266d\u266e"  # and all of mathematics
-)
+# Signs that rules read, beside all of mathematics
+KEPT = "\u00b0\u00a7\u00b6\u00a9\u00ae\u2122\u2030\u2031\u266f\u266d\u266e"
 PICTURES = re.compile(  # emoji, musical signs, dingbats, boxes
     "[\u2190-\u2bff\u3030\u303d\ufffc\U0001d000-\U0001d24f\U0001f000-\U0001fbff]"
 )
@@ -42,10 +41,11 @@ BLOCK_TAGS = frozenset((  # that part them
     "pre", "prosody", "say-as", "section", "speak", "table", "tbody", "td", "th", "thead",
     "title", "tr", "ul",
 ))  # fmt: skip
+VOICE_TAGS = ("c", "lang", "v", "voice")  # of WebVTT, with a name
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TAG = re.compile(
-    r"<!--[^<>]{0,500}-->|</?([A-Za-z][A-Za-z0-9-]{0,15})(?:[\s./:=][^<>]{0,300}|/)?>"
+    r"<!--[^<>]{0,500}-->|</?([A-Za-z][A-Za-z0-9-]{0,15})([\s./:=][^<>]{0,300}|/)?>"
     r"|<\d\d:\d\d(?::\d\d)?\.\d{3}>"
 )
 _LATIN = re.compile(
@@ -162,6 +162,9 @@ def _read_tag(match: re.Match) -> str:
     name = (match[1] or "").lower()
     if name == "sup" and re.match(r"[+-]?\d", match.string[match.end() : match.end() + 2]):
         return "^"
+    attributes = (match[2] or "").strip("/ ")
+    if attributes and "=" not in attributes and attributes[0] != "." and name not in VOICE_TAGS:
+        return match[0]  # "<b and c>" is no tag
     if name in TAGS or not name:
         return ""
     return " " if name in BLOCK_TAGS else match[0]
