@@ -26,15 +26,9 @@ from vssflow_jax.training.codec_setup import ensure_codec, write_codec
 
 
 def ensure_shards(config, workdir: Path) -> Path:
-    """The folder of shards: the config's, or WORKDIR/shards, which is built if it is missing.
-
-    Raises:
-      InputError: no shards, and no corpus to make them from.
-    """
+    """The folder of shards: the config's, or WORKDIR/shards, which is built if it is missing."""
     if config.data.shards:
         return Path(config.data.shards)
-    if not config.data.corpus:
-        raise InputError("data.shards: found nothing, expected a folder that prepare has written")
     folder = workdir / "shards"
     if (folder / shards.DATASET).exists():
         return folder
@@ -50,9 +44,20 @@ def ensure_shards(config, workdir: Path) -> Path:
 
 
 def train(config, workdir: str | Path) -> None:
-    """Trains to `config.train.steps`, from wherever the run in `workdir` stands."""
-    workdir, start = Path(workdir), time.perf_counter()
+    """Trains to `config.train.steps`, from wherever the run in `workdir` stands.
+
+    Raises:
+      InputError: a config, shards or a folder that cannot be used; all but damaged records are
+        found before the first step.
+    """
+    workdir = Path(workdir)
     setup.check(config, workdir)
+    with setup.hold_folder(workdir):
+        _train(config, workdir)
+
+
+def _train(config, workdir: Path) -> None:
+    start = time.perf_counter()
     jax.config.update("jax_default_matmul_precision", config.precision.matmul)
     setup.set_compilation_cache(config.train.compilation_cache or workdir / "compiled")
     mesh = sharding.make_mesh(dict(config.mesh))

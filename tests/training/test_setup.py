@@ -1,12 +1,16 @@
-"""What a run is set up from: the fields that make its identity."""
+"""What a run is set up from: the fields that make its identity, and the folder that it holds."""
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 
+from vssflow_jax import train
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
-from vssflow_jax.training import checkpoint, setup
+from vssflow_jax.training import checkpoint, distributed, setup
 
 FREE = {
     "data.shards": "elsewhere", "data.max_corrupt_fraction": 0.5, "model.remat": "layer",
@@ -39,3 +43,51 @@ def test_what_changes_the_course_of_a_run_is_part_of_its_identity(name):
         return
     with pytest.raises(InputError, match=rf"^checkpoint 3: {name}: found .*, expected .*, with"):
         checkpoint.check_identity(saved, now, "checkpoint 3")
+
+
+HOLDER = """
+import sys
+from vssflow_jax.common.locks import Locks
+locks = Locks(sys.argv[1])
+print(locks.take("train"), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_that_a_training_holds_is_refused_until_that_process_dies(tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run" / setup.LOCKS)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "True\n"
+        words = f"--workdir={tmp_path / 'run'}: found a training that is running in this folder"
+        with pytest.raises(InputError, match=re.escape(words)), setup.hold_folder(tmp_path / "run"):
+            pass
+        with setup.hold_folder(tmp_path / "other"):
+            pass
+        holder.kill()
+        holder.wait()
+        for _ in range(2):  # free after the death of its holder, and after its own end
+            with setup.hold_folder(tmp_path / "run"):
+                pass
+
+
+def test_a_training_holds_its_folder(tmp_path, monkeypatch):
+    """A second process cannot take the lock while the first one trains."""
+    taken = []
+
+    def train_meanwhile(config, workdir):
+        command = [sys.executable, "-c", HOLDER, str(workdir / setup.LOCKS)]
+        done = subprocess.run(command, input="", capture_output=True, text=True, check=True)
+        taken.append(done.stdout)
+
+    monkeypatch.setattr(train, "_train", train_meanwhile)
+    config = load_recipe("quickstart")
+    train.train(config, tmp_path)
+    assert taken == ["False\n"]
+
+
+def test_only_the_main_process_holds_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "is_main_process", lambda: False)
+    with setup.hold_folder(tmp_path):
+        assert not list(tmp_path.iterdir())

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
 
 from vssflow_jax import bundled, conditions
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.locks import Locks
 from vssflow_jax.config import fields, validation
 from vssflow_jax.data import crop, mix, pipeline, shards
-from vssflow_jax.training import checkpoint, codec_step, sharding
+from vssflow_jax.training import checkpoint, codec_step, distributed, sharding
 from vssflow_jax.training.flow_step import flow_task
 from vssflow_jax.training.loop import TrainingData
 
+LOCKS = ".train.lock"
 TASKS = {"flow": flow_task, "codec": codec_step.codec_task}
 
 
@@ -54,6 +57,29 @@ def check(config, workdir: Path) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir={workdir}: found a file, expected a folder")
     checkpoint.check_no_conversion(workdir)
+    if config.data.shards:
+        shards.load_dataset_info(config.data.shards)
+    elif not config.data.corpus:
+        raise InputError("data.shards: found nothing, expected a folder that prepare has written")
+
+
+@contextlib.contextmanager
+def hold_folder(workdir: Path) -> Iterator[None]:
+    """A block in which no other training can start in `workdir`. The main process holds it for all.
+
+    Raises:
+      InputError: another training holds it. One that was killed does not.
+    """
+    if not distributed.is_main_process():
+        yield
+        return
+    with Locks(workdir / LOCKS) as locks:
+        if not locks.take("train"):
+            raise InputError(
+                f"--workdir={workdir}: found a training that is running in this folder, expected "
+                "none; wait for its end or choose another folder"
+            )
+        yield
 
 
 def set_compilation_cache(folder: str | Path) -> None:
