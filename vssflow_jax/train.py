@@ -21,7 +21,7 @@ from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.data import crop, shards
 from vssflow_jax.generation.hooks import evaluate_periodically, write_samples
-from vssflow_jax.training import distributed, loop, preemption, setup, sharding, state
+from vssflow_jax.training import distributed, loop, preemption, run_paths, setup, sharding, state
 from vssflow_jax.training.codec_setup import ensure_codec, write_codec
 
 
@@ -96,7 +96,10 @@ def _train(config, workdir: Path) -> None:
 def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     """Writes config.json and statistics.json of a run, and prints its size."""
     write_text(run.workdir / "statistics.json", json.dumps(dataset.statistics, indent=1))
-    write_text(run.workdir / "config.json", run.config.to_json(indent=1))
+    config = run.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.shards = run_paths.portable_path(run.workdir, dataset.folder)
+    write_text(run.workdir / "config.json", config.to_json(indent=1))
     count = state.count_parameters(run.state.params)
     print(f"{count:,} parameters, {len(dataset.records)} training clips, {dict(run.mesh.shape)}")
     print(crop.describe_lengths(dataset.records, run.data.spec.latent_frames))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vssflow_jax import train
+from vssflow_jax.config import load_recipe
 from vssflow_jax.data import crop, pipeline
 
 RATES = {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25, "speaker": None}
@@ -128,7 +129,7 @@ def test_the_line_says_how_many_of_many_examples_it_is_about():
 
 
 def test_train_says_it_before_the_first_step(tmp_path, capsys):
-    config = types.SimpleNamespace(to_json=lambda **_: "{}")
+    config = load_recipe("quickstart")
     run = types.SimpleNamespace(
         workdir=tmp_path,
         config=config,
@@ -137,6 +138,8 @@ def test_train_says_it_before_the_first_step(tmp_path, capsys):
         data=types.SimpleNamespace(spec=SPEC),
         mesh=types.SimpleNamespace(shape={}),
     )
-    dataset = types.SimpleNamespace(records=[numbered_record(10.0)], statistics={})
+    dataset = types.SimpleNamespace(
+        records=[numbered_record(10.0)], statistics={}, folder=tmp_path / "shards"
+    )
     train.write_description(run, dataset)
     assert "clips of 10.0 to 10.0 s, seen 4.0 s at a time" in capsys.readouterr().out

@@ -28,6 +28,7 @@ from vssflow_jax.common.files import hash_file
 from vssflow_jax.common.safetensors_io import read_arrays
 from vssflow_jax.config import fields, migration
 from vssflow_jax.models import duration_model
+from vssflow_jax.training.run_paths import find_shards
 from vssflow_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -329,16 +330,21 @@ def check_no_conversion(workdir: str | Path) -> None:
 def read_config(workdir: str | Path) -> ConfigDict:
     """The config of a run of any age; see `migration.parse_config`.
 
+    Its `data.shards` is where the shards are now, also if the run has moved.
+
     Raises:
       InputError: no config there, or not a run's.
     """
     path = bundled.find_workdir(workdir) / bundled.CONFIG
     try:
-        return migration.parse_config(dict(json.loads(path.read_text())), str(path))
+        config = migration.parse_config(dict(json.loads(path.read_text())), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a run's config") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not a run's config: {error}") from None
+    with config.unlocked():
+        config.data.shards = find_shards(path.parent, config.data.shards)
+    return config
 
 
 def check_identity(saved: Mapping, expected: Mapping, where: str) -> None:
