@@ -20,7 +20,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.data import crop, shards
-from vssflow_jax.generation.hooks import evaluate_periodically, write_samples
+from vssflow_jax.generation import hooks
 from vssflow_jax.training import distributed, loop, preemption, run_paths, setup, sharding, state
 from vssflow_jax.training.codec_setup import ensure_codec, write_codec
 
@@ -78,6 +78,8 @@ def _train(config, workdir: Path) -> None:
     )
     if distributed.is_main_process():  # the config fits what the run has made so far
         write_description(run, dataset)
+    if config.train.evaluate:
+        hooks.import_scoring("train.evaluate")  # an error before the first step, not after the last
     run.train(make_hook(run, codec, dataset))
     trains_codec = config.train.task == "codec"
     weights = distributed.gather_to_host(run.state.weights) if trains_codec else None
@@ -110,17 +112,22 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
 
 def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> loop.Hook:
     """The hook that generates samples and scores them while training."""
-    sample = write_samples(run.workdir, run.config, codec, dataset.statistics, dataset.validation)
-    score = evaluate_periodically(run.config, dataset.folder, codec, dataset.statistics)
+    sample = hooks.write_samples(
+        run.workdir, run.config, codec, dataset.statistics, dataset.validation
+    )
+    score = hooks.evaluate_periodically(run.config, dataset.folder, codec, dataset.statistics)
     return lambda step, train_state: sample(step, train_state) or score(step, train_state)
 
 
 def evaluate_and_report(config, workdir: Path) -> None:
-    """Scores the run on its test split and writes the report."""
+    """Scores the run on its test split, if that has sound, and writes the report."""
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.reports.run import write_report
 
-    evaluate(EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips))
+    if len(shards.open_split(config.data.shards, "test", with_wave=True)):
+        evaluate(EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips))
+    else:
+        print(f"no test clips with sound in {config.data.shards}: nothing to score")
     print(f"report: {write_report(workdir)}")
     print(
         "sample: python -m vssflow_jax.sample "

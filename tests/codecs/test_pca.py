@@ -71,6 +71,23 @@ def test_damaged_codecs_are_named(codec, tmp_path):
         codecs.load_codec(tmp_path)
 
 
-def test_too_little_audio_to_fit():
-    with pytest.raises(ValueError, match="latent frames"):
-        pca.fit_pca([np.zeros(16_000, np.float32)])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_fewer_frames_than_channels_make_a_usable_codec(count):
+    """Of 50, 100 and 200 latent frames; also for sound that it was not fitted on."""
+    waves = chirps(8)
+    fitted = pca.fit_pca(list(waves[:count]), channels=128)
+    assert fitted.channels == 128
+    np.testing.assert_allclose(fitted.basis.T @ fitted.basis, np.eye(128), atol=1e-4)
+    latents = np.asarray(fitted.encode(jnp.asarray(waves))[0])
+    assert np.isfinite(latents).all() and np.abs(latents).max() < 50
+    assert 0.1 < np.mean(np.var(latents[:count], (0, 1))) < 1.5
+
+
+def test_silence_alone_makes_a_finite_codec():
+    fitted = pca.fit_pca([np.zeros(16_000, np.float32)], channels=16)
+    assert np.isfinite(fitted.encode(jnp.zeros((1, 16_000)))[0]).all()
+
+
+def test_no_sound_at_all_is_named():
+    with pytest.raises(InputError, match="no latent frame of sound"):
+        pca.fit_pca([np.zeros(100, np.float32)])

@@ -2,11 +2,16 @@
 
 import json
 import math
+import shutil
+import sys
 import types
 
 import pytest
 from helpers import tiny_configs
 
+from vssflow_jax import train
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import load_recipe
 from vssflow_jax.generation import hooks, scoring
 from vssflow_jax.generation.generator import Generator
 
@@ -26,6 +31,43 @@ def test_training_scores_validation_examples_periodically(tiny_run, monkeypatch)
     assert all(math.isfinite(value) for value in scores.values())
     config.train.evaluate_every = 0
     assert hooks.evaluate_periodically(config, *arguments)(2, state) is None
+
+
+def empty_split(source, folder, *names):
+    """A folder with the description of shards whose splits of these names are empty."""
+    info = json.loads((source / "dataset.json").read_text())
+    for name in names:
+        info["splits"][name] |= {"files": [], "bytes": [], "sha256": [], "clips": 0}
+        info["splits"][name] |= {"rows": {}, "silent": []}
+    folder.mkdir()
+    (folder / "dataset.json").write_text(json.dumps(info))
+    return folder
+
+
+def test_without_validation_clips_nothing_is_scored_while_training(tiny_run, tmp_path, capsys):
+    folder = empty_split(tiny_run / "shards", tmp_path / "shards", "valid")
+    config = load_recipe("quickstart")
+    config.train.evaluate_every = 2
+    assert hooks.evaluate_periodically(config, folder, None, {})(2, None) is None
+    assert f"no validation clips with sound in {folder}" in capsys.readouterr().out
+
+
+def test_without_test_clips_the_report_is_written_and_says_so(tiny_run, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    ignored = shutil.ignore_patterns("shards", "corpus", "tb", "eval")
+    shutil.copytree(tiny_run, workdir, ignore=ignored)
+    folder = empty_split(tiny_run / "shards", workdir / "shards", "test")
+    config = load_recipe("quickstart")
+    config.data.shards = str(folder)
+    train.evaluate_and_report(config, workdir)
+    assert f"no test clips with sound in {folder}: nothing to score" in capsys.readouterr().out
+    assert (workdir / "report.html").is_file() and not (workdir / "eval").exists()
+
+
+def test_missing_packages_are_an_error_in_the_fields_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vssflow_jax.generation.scoring", None)
+    with pytest.raises(InputError, match=r"^train\.evaluate: .*vssflow_jax\[eval\]"):
+        hooks.import_scoring("train.evaluate")
 
 
 @pytest.mark.slow

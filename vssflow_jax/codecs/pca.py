@@ -18,6 +18,7 @@ from flax import struct
 
 from vssflow_jax.codecs import mel as mels
 from vssflow_jax.codecs.griffin_lim import invert_log_mel
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
 STACK = mels.FRAME_RATE // LATENT_RATE  # log-mel frames in a latent frame: 4
@@ -87,6 +88,9 @@ def fit_pca(
 ) -> PcaCodec:
     """Fits the built-in codec on waveforms, each float32 [n] at 16 kHz, of any lengths.
 
+    A covariance of fewer frames than it has rows is singular: it is shrunk towards one of equal
+    variances, the more the fewer frames there are.
+
     Args:
       waves: the training split's waveforms.
       channels: principal components to keep, at most 256.
@@ -96,6 +100,9 @@ def fit_pca(
 
     Returns:
       A codec whose latents have mean 0 and, averaged over channels, variance 1.
+
+    Raises:
+      InputError: not a single latent frame.
     """
     width = STACK * mels.BANDS
     count, total, outer = 0, np.zeros(width), np.zeros((width, width))
@@ -105,10 +112,14 @@ def fit_pca(
         count += len(frames)
         total += frames.sum(0)
         outer += frames.T @ frames
-    if count < width:
-        raise ValueError(f"PCA needs at least {width} latent frames of audio, found {count}")
+    if not count:
+        raise InputError("training clips: found no latent frame of sound, expected some")
     mean = total / count
-    variance, basis = np.linalg.eigh(outer / count - np.outer(mean, mean))
+    covariance = outer / count - np.outer(mean, mean)
+    if count < width:
+        share = 1 - count / width
+        covariance = (1 - share) * covariance + share * np.mean(np.diag(covariance)) * np.eye(width)
+    variance, basis = np.linalg.eigh(covariance)
     order = np.argsort(variance)[::-1][:channels]
     deviation = np.sqrt(np.maximum(variance[order], 1e-8))
     scale = deviation**whitening

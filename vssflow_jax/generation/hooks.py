@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import types
 from pathlib import Path
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.data import shards
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import distributed, loop, state
 
@@ -31,22 +34,32 @@ def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hoo
     return hook
 
 
-def evaluate_periodically(config, folder: Path, codec, statistics) -> loop.Hook:
-    """A hook that scores a few validation examples every `evaluate_every` steps.
+def import_scoring(field: str) -> types.ModuleType:
+    """The module `scoring`, which the config's `field` asks for.
 
     Raises:
-      InputError: the packages of the extra `eval` are missing, or there are no validation
-        examples.
+      InputError: the packages of the extra `eval` are missing.
+    """
+    try:
+        return importlib.import_module("vssflow_jax.generation.scoring")
+    except ImportError as error:
+        raise InputError(f'{field}: {error}; expected `pip install "vssflow_jax[eval]"`') from None
+
+
+def evaluate_periodically(config, folder: Path, codec, statistics) -> loop.Hook:
+    """A hook that scores a few validation examples, if there are any, every `evaluate_every` steps.
+
+    Raises:
+      InputError: the packages of the extra `eval` are missing.
     """
     every = config.train.evaluate_every
     if not every:
         return lambda step, current: None
-    try:
-        from vssflow_jax.generation import scoring
-    except ImportError as error:
-        raise InputError(
-            f'train.evaluate_every: {error}; expected `pip install "vssflow_jax[eval]"`'
-        ) from None
+    scoring = import_scoring("train.evaluate_every")
+    if not len(shards.open_split(folder, "valid", with_wave=True)):
+        if distributed.is_main_process():
+            print(f"no validation clips with sound in {folder}: train.evaluate_every scores none")
+        return lambda step, current: None
     evaluation = None
     if distributed.is_main_process():
         evaluation = scoring.PeriodicEvaluation.from_shards(folder, codec)
