@@ -95,7 +95,7 @@ def test_samples_that_are_not_numbers_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("id,name\na,b\n", "audio"), (b"\xff\xfe\x00\xd8", "no text")]
+    ("content", "words"), [("id,name\na,b\n", "audio"), (b"\xff\xfe\x00\xd8", "not UTF-8 text")]
 )
 def test_a_wrong_manifest_is_an_error(tmp_path, content, words):
     path = tmp_path / "manifest.csv"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import os
@@ -11,6 +10,7 @@ import pathlib
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
 from vssflow_jax.conditions import TASKS
+from vssflow_jax.data.tables import read_table
 
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
 REQUIRED = ("id", "split")
@@ -47,39 +47,28 @@ class ManifestRow:
 
 
 def read_manifest(path: str | os.PathLike) -> list[ManifestRow]:
-    """Reads and checks a manifest: UTF-8 CSV with a header, paths relative to its folder.
+    """Reads and checks a manifest: CSV with a header (`read_table`), paths relative to its folder.
 
     Raises InputError, which names file, row and field, for a missing file, a header without
     `id` and `split` or with unknown columns, an id that is repeated or no file name, an unknown
     split or task, a row without media, and a manifest without rows.
     """
     path = pathlib.Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected a manifest (clips.csv)") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: {error.strerror}, expected a manifest (clips.csv)") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text, expected a manifest (clips.csv)") from None
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    table = read_table(path, "a manifest (clips.csv)")
+    header = _parse_header(path, next(table, (1, []))[1])
     rows: list[ManifestRow] = []
     lines: dict[str, int] = {}
-    try:
-        header = _parse_header(path, next(reader, []))
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            row = _parse_row(path, header, cells, reader.line_num)
-            if row.id in lines:
-                raise InputError(
-                    f"{path} row {row.line}, field id: found {row.id!r}, which row "
-                    f"{lines[row.id]} has too, expected a new one"
-                )
-            lines[row.id] = row.line
-            rows.append(row)
-    except csv.Error as error:
-        raise InputError(f"{path} row {reader.line_num}: {error}, expected CSV") from None
+    for line, cells in table:
+        if not any(cell.strip() for cell in cells):
+            continue
+        row = _parse_row(path, header, cells, line)
+        if row.id in lines:
+            raise InputError(
+                f"{path} row {row.line}, field id: found {row.id!r}, which row "
+                f"{lines[row.id]} has too, expected a new one"
+            )
+        lines[row.id] = row.line
+        rows.append(row)
     if not rows:
         raise InputError(f"{path}: found no clips, expected at least one row below the header")
     return rows

@@ -6,7 +6,6 @@ mono or not), or a `manifest.csv` with the columns id and audio lists them.
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
+from vssflow_jax.data.tables import read_table
 
 MANIFEST = "manifest.csv"
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".mkv", ".webm")
@@ -38,13 +38,29 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def _read_manifest(path: Path) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["id"]: row["audio"] for row in csv.DictReader(file)}
-    except KeyError as error:
-        raise InputError(f"{path}: expected the columns id and audio, {error} is missing") from None
-    except (UnicodeDecodeError, csv.Error, IsADirectoryError):
-        raise InputError(f"{path}: found no text, expected a table with id and audio") from None
+    """The file of each id. An `InputError` names a row that is short or has an id again."""
+    table = read_table(path, "a table with id and audio")
+    header = [cell.strip() for cell in next(table, (1, []))[1]]
+    for name in ("id", "audio"):
+        if name not in header:
+            raise InputError(f"{path}: expected the columns id and audio, {name!r} is missing")
+    files: dict[str, str] = {}
+    for line, cells in table:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise InputError(
+                f"{path} row {line}: found {len(cells)} fields, expected {len(header)} "
+                "(the header's)"
+            )
+        fields = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        if fields["id"] in files:
+            raise InputError(
+                f"{path} row {line}, field id: found {fields['id']!r}, which an earlier row has "
+                "too, expected a new one"
+            )
+        files[fields["id"]] = fields["audio"]
+    return files
 
 
 def sound_files(folder: Path) -> list[Path]:
