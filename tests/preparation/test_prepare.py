@@ -136,3 +136,15 @@ def test_the_command_line(corpus, tmp_path):
         assert done.returncode == 2 and done.stderr.startswith("error: ") and word in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_how_many_clips_lack_sound_text_and_lips_is_said(corpus, tmp_path, capsys):
+    rows = ["a,1.mp4,,,,,train,", "b,silent.mp4,,,,,train,", "c,2.mp4,,,,,test,"]
+    prepare(write_manifest(corpus, rows, "lacking.csv"), tmp_path / "out", workers=0)
+    lines = capsys.readouterr().out.splitlines()
+    train, test = (
+        next(line for line in lines if line.startswith(f"{name}: ")) for name in ("train", "test")
+    )
+    assert train.startswith("train: 1 of 2 clips without sound, 2 of 2 clips without text, ")
+    assert test.startswith("test: 0 of 1 clips without sound, 1 of 1 clips without text, ")
+    assert train.endswith(" of 2 clips without lips") and "valid: " not in "".join(lines)

@@ -295,10 +295,23 @@ def _describe_split(summaries: Sequence[dict]) -> dict:
     }
 
 
+def describe_missing(split: Mapping) -> str:
+    """How many clips of a split, as dataset.json describes it, lack sound, text or lips."""
+    missing = split["missing"]
+    counts = ((shards.WAVE, "sound"), (shards.PHONEMES, "text"), ("lips", "lips"))
+    return ", ".join(
+        f"{missing.get(name, 0)} of {split['clips']} clips without {words}"
+        for name, words in counts
+    )
+
+
 def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
     """Prints how many examples there are, how many have no sound, and which clips were skipped."""
     counts = {name: split["clips"] for name, split in info["splits"].items()}
     print(f"prepared {sum(counts.values())} clips: {counts}", flush=True)
+    for name, split in info["splits"].items():
+        if split["clips"]:
+            print(f"{name}: {describe_missing(split)}", flush=True)
     num_silent = len(info["splits"]["train"]["silent"])
     if num_silent:
         print(
