@@ -163,6 +163,7 @@ def test_divergence_is_that_of_a_normal_distribution():
     assert codec_step.kl_divergence(mean, deviation) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_chirps():
     config = small(train__steps=80, codec__width=32, optim__learning_rate=5e-3)
     task = codec_step.codec_task(config, SPEC, pca_codec(), mesh())
@@ -190,6 +191,7 @@ def copy_at_step_3(workdir, into):
     return hook
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_gives_the_same_codec_bit_for_bit(
     tiny_run, tmp_path, monkeypatch, capsys
 ):

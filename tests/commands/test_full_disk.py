@@ -23,6 +23,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_leaves_no_file(tiny_run, small_disk):
     (small_disk / "filler").write_bytes(bytes(1_000_000))
     out = small_disk / "out.wav"

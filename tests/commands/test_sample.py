@@ -28,6 +28,7 @@ def test_a_video_with_a_text(tiny_run, tmp_path):
     assert media.probe(tmp_path / "out.mp4").has_audio
 
 
+@pytest.mark.slow
 def test_the_shipped_model_is_the_default(tmp_path):
     paths = [tmp_path / "default.wav", tmp_path / "named.wav"]
     for path, workdir in zip(paths, ((), ("--workdir=miniav",)), strict=True):

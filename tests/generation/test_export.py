@@ -84,6 +84,7 @@ def test_a_folder_that_is_not_empty_is_an_error(tiny_run, exported):
     assert (exported / "config.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_an_export(tiny_run, exported, tmp_path):
     flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.steps=2")
     done = tiny_configs.train(tmp_path / "run", *flags, f"--config.train.init_from={exported}")

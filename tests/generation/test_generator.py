@@ -215,5 +215,5 @@ def test_another_codec_is_an_error(tiny_run, tmp_path):
         (run / name).symlink_to(tiny_run / name)
     codec = codecs.load_codec(tiny_run / "codec")
     codecs.save_codec(codec.replace(scale=codec.scale * 2), run / "codec")
-    with pytest.raises(InputError, match="codec was"):
+    with pytest.raises(InputError, match="codec: found"):
         Generator.from_workdir(run)

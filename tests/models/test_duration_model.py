@@ -177,7 +177,8 @@ def one_device():
     return sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
 
 
-@pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_updates_of_the_velocity_network_are_bit_identical_with_and_without_it(kind):
     ends = []
     for width in (0, 8):

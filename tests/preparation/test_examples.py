@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import fixtures
 from helpers.manifests import GOOD, SENTENCE, TIMES, read_records, write_manifest
+from helpers.synthetic_audio import say
 
 from vssflow_jax import conditions, media
-from vssflow_jax.corpus import voices
 from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import read_manifest
 from vssflow_jax.features import lips
@@ -175,7 +175,7 @@ def write_speech(folder, wave, text):
 
 def test_a_clip_without_an_alignment_is_aligned(tmp_path):
     pytest.importorskip("pocketsphinx")
-    speech, sounds = voices.speak(voices.VOICES[0], SENTENCE.split())
+    speech, sounds = say(SENTENCE)
     wave = np.zeros(56_000, np.float32)
     wave[6400:][: len(speech)] = 0.5 * speech
     expected = [Interval(start + 0.4, end + 0.4, symbol) for start, end, symbol in sounds]

@@ -49,7 +49,7 @@ def older_names(state) -> dict:
     return unflatten_dict(older, sep="/")
 
 
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("ema_decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_checkpoints_of_the_older_layout_are_restored(tmp_path, ema_decay):
     small_run = taken(tmp_path / "new", 2, optim__ema_decay=ema_decay)
     state, step = small_run.state, small_run.step

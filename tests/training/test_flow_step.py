@@ -93,6 +93,7 @@ def on_devices(*names, **changes):
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "CHANGES": json.dumps(changes),
+        "PYTHONPATH": str(tiny_configs.ROOT),
     }
     done = subprocess.run(
         [sys.executable, str(tiny_configs.ROOT / "tests" / "helpers" / "train_steps.py"), *names],

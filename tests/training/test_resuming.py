@@ -1,6 +1,7 @@
 """A run that is killed, out of disk or damaged, and resumed by the same command."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -87,7 +88,11 @@ def test_twenty_interruptions_leave_no_trace(tiny_run, tmp_path, name):
             steps,
         ]
         done = subprocess.run(
-            [*map(str, command), str(workdir)], capture_output=True, text=True, check=False
+            [*map(str, command), str(workdir)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": f"{tiny_configs.ROOT}:{tiny_configs.ROOT / 'tests'}"},
         )
         assert done.returncode == 0, done.stderr + (workdir / "log.txt").read_text()
         reports.append(json.loads(done.stdout))
