@@ -148,3 +148,16 @@ def test_how_many_clips_lack_sound_text_and_lips_is_said(corpus, tmp_path, capsy
     assert train.startswith("train: 1 of 2 clips without sound, 2 of 2 clips without text, ")
     assert test.startswith("test: 0 of 1 clips without sound, 1 of 1 clips without text, ")
     assert train.endswith(" of 2 clips without lips") and "valid: " not in "".join(lines)
+
+
+def test_a_clip_named_like_a_window_of_a_long_one_is_refused_before_any_work(corpus, tmp_path):
+    rows = ["long,long.mp4,,,,,train,", "long_1,1.mp4,,,,,test,"]
+    path, out = write_manifest(corpus, rows, "windows.csv"), tmp_path / "out"
+    with pytest.raises(InputError, match=r"row 3, field id: found 'long_1', .* window .* 'long'"):
+        prepare(path, out, workers=0, max_seconds=2.0, progress=False)
+    assert not out.exists()
+    kept = prepare(path, out, workers=0, max_seconds=6.0, progress=False)
+    assert kept["splits"]["test"]["clips"] == 1
+    others = ["long,long.mp4,,,,,train,", "long_01,1.mp4,,,,,test,", "long_9,1.mp4,,,,,test,"]
+    path = write_manifest(corpus, others, "windows.csv")
+    prepare(path, tmp_path / "others", workers=0, max_seconds=2.0, progress=False)

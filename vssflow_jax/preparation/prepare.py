@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
+from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.locks import Locks
@@ -27,7 +28,7 @@ from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.preparation import shard_jobs
-from vssflow_jax.preparation.examples import ExampleSettings
+from vssflow_jax.preparation.examples import MIN_SECONDS, ExampleSettings
 from vssflow_jax.preparation.shard_jobs import ShardJob
 from vssflow_jax.text import alignment, normalize, subwords
 from vssflow_jax.text.durations import DurationModel, measure_durations
@@ -115,6 +116,7 @@ def prepare(
     out = pathlib.Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the shards")
+    check_window_ids(rows, options)
     durations = measure_durations(_read_alignments(rows))
     settings = ExampleSettings(
         max_seconds=float(options.max_seconds),
@@ -144,6 +146,30 @@ def read_source(
         annotations = manifests.read_annotations(pathlib.Path(source, manifests.ANNOTATIONS))
         return folders.read_folder(source, valid, test), annotations
     return manifests.read_manifest(source), manifests.read_annotations(source)
+
+
+def check_window_ids(rows: Sequence[manifests.ManifestRow], options: PrepareOptions) -> None:
+    """Raises an `InputError` for a clip named like a window of another video that is cut.
+
+    The windows of a clip `a` are called `a_0`, `a_1`. Only videos that have a neighbor of such a
+    name are opened.
+    """
+    by_id = {row.id: row for row in rows}
+    for row in rows:
+        name, _, number = row.id.rpartition("_")
+        base = by_id.get(name)
+        if base is None or not base.video or not re.fullmatch(r"0|[1-9][0-9]*", number):
+            continue
+        try:
+            seconds = media.probe(base.video).duration
+        except InputError:
+            continue  # the row is skipped later, with this reason
+        shortest = MIN_SECONDS if base.text else options.max_seconds - options.overlap
+        if seconds > options.max_seconds and int(number) * shortest < seconds:
+            raise InputError(
+                f"row {row.line}, field id: found {row.id!r}, which is the name of a window of the "
+                f"clip {name!r} of {seconds:.1f} s (row {base.line}), expected another"
+            )
 
 
 def _read_alignments(
