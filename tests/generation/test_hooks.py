@@ -8,12 +8,14 @@ import types
 
 import pytest
 from helpers import tiny_configs
+from helpers.fixtures import write_video
 
 from vssflow_jax import train
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.generation import hooks, scoring
 from vssflow_jax.generation.generator import Generator
+from vssflow_jax.preparation.prepare import prepare
 
 
 def test_training_scores_validation_examples_periodically(tiny_run, monkeypatch):
@@ -68,6 +70,22 @@ def test_missing_packages_are_an_error_in_the_fields_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "vssflow_jax.generation.scoring", None)
     with pytest.raises(InputError, match=r"^train\.evaluate: .*vssflow_jax\[eval\]"):
         hooks.import_scoring("train.evaluate")
+
+
+@pytest.mark.slow
+def test_two_clips_that_are_all_for_training_are_enough(tmp_path):
+    rows = ["id,split,video"]
+    for number in range(2):
+        write_video(tmp_path / f"{number}.mp4", seconds=2.0, seed=number)
+        rows.append(f"clip{number},train,{number}.mp4")
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    prepare(tmp_path / "clips.csv", tmp_path / "shards", workers=0, progress=False)
+    flags = [f"--config.data.shards={tmp_path / 'shards'}", "--config.train.steps=2"]
+    done = tiny_configs.train(tmp_path / "run", *flags, "--config.train.evaluate=True")
+    assert done.returncode == 0, done.stderr
+    assert "clips of 2.0 to 2.0 s, seen whole" in done.stdout
+    assert "no test clips with sound" in done.stdout and "nothing to score" in done.stdout
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 @pytest.mark.slow
