@@ -80,6 +80,7 @@ def test_questions_are_answered_by_the_main_process_in_batches(workers):
         assert max(len(call) for call in broken_jobs.calls) > 1
 
 
+@pytest.mark.slow  # it measures time, which a busy machine makes longer
 @pytest.mark.parametrize(("workers", "count"), [(1, 20), (2, 40)])
 def test_decoding_goes_on_while_the_main_process_encodes(workers, count):
     """100 ms an item here, as long by all workers there: half of it can be hidden, and is."""
