@@ -70,12 +70,7 @@ def serve(folder: str) -> None:
 
 def define_flags() -> None:
     """The flags of the command."""
-    command_line.define_path(
-        "workdir",
-        bundled.DEFAULT,
-        f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "
-        f"{bundled.DEFAULT_MODEL}.",
-    )
+    command_line.define_path("workdir", bundled.DEFAULT, bundled.WORKDIR_HELP)
     flags.DEFINE_enum("text_policy", REFUSE, POLICIES, "For characters that cannot be read.")
     flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
     flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")

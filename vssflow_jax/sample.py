@@ -154,12 +154,7 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
 
 def define_flags() -> None:
     """The flags of the command."""
-    command_line.define_path(
-        "workdir",
-        bundled.DEFAULT,
-        f"Folder of a run, or the name of a bundled model, of which {bundled.DEFAULT} is "
-        f"{bundled.DEFAULT_MODEL}.",
-    )
+    command_line.define_path("workdir", bundled.DEFAULT, bundled.WORKDIR_HELP)
     command_line.define_path("video", None, "Video to generate sound for.")
     flags.DEFINE_string("text", None, "What is said.")
     flags.DEFINE_enum("text_policy", REFUSE, POLICIES, "For characters that cannot be read.")

@@ -7,6 +7,9 @@ from pathlib import Path
 CONFIG = "config.json"  # its presence makes a folder a model
 DEFAULT = "default"  # the name under which commands take DEFAULT_MODEL
 DEFAULT_MODEL = "miniav"
+WORKDIR_HELP = (
+    f"Folder of a run, or the name of a bundled model, of which {DEFAULT} is {DEFAULT_MODEL}."
+)
 
 
 def list_models() -> list[str]:
