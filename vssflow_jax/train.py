@@ -36,10 +36,17 @@ def ensure_shards(config, workdir: Path) -> Path:
     from vssflow_jax.preparation.prepare import prepare
 
     print(f"no shards in {folder}: building the corpus {config.data.corpus!r} first", flush=True)
-    count = build.DEFAULT_CLIPS if config.data.corpus_clips is None else config.data.corpus_clips
-    settings = build.CorpusSettings(clips=count, seed=config.seed)
+    data = config.data
+    settings = build.CorpusSettings(
+        clips=build.DEFAULT_CLIPS if data.corpus_clips is None else data.corpus_clips,
+        audio_clips=data.corpus_audio_clips,
+        seed=config.seed,
+        voices=data.corpus_voices,
+        sentences=data.corpus_sentences,
+    )
     manifest = build.build_corpus(workdir / "corpus", settings)
-    prepare(manifest, folder, max_seconds=config.data.duration)
+    longest = max(data.duration, settings.audio_seconds if settings.audio_clips else 0.0)
+    prepare(manifest, folder, max_seconds=longest, encoder_set=data.corpus_encoders)
     return folder
 
 

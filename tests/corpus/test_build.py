@@ -186,7 +186,7 @@ def open_speech(tmp_path_factory):
     pytest.importorskip("hibari")
     out = tmp_path_factory.mktemp("open")
     settings = build.CorpusSettings(
-        clips=20, seed=1, voices="hibari", sentences="open", audio_only=True, seconds=6.0
+        clips=0, audio_clips=20, seed=1, voices="hibari", sentences="open", audio_seconds=6.0
     )
     build.build_corpus(out, settings, workers=1, progress=False)
     return settings, out, manifest.read_manifest(out / "clips.csv")
@@ -208,7 +208,7 @@ def test_clips_of_sound_alone_are_as_long_as_their_sentences(open_speech):
         assert power[inside].sum() / power.sum() > 0.95
         assert annotations[row.id]["speaker"] in str(row.speaker_audio)
         assert pathlib.Path(row.speaker_audio).is_file()
-    assert max(lengths) <= settings.seconds and len(set(lengths)) > 10
+    assert max(lengths) <= settings.audio_seconds and len(set(lengths)) > 10
 
 
 def test_held_out_voices_are_in_tests_alone(open_speech):
@@ -221,8 +221,18 @@ def test_held_out_voices_are_in_tests_alone(open_speech):
 def test_the_same_settings_are_needed_to_go_on(open_speech):
     settings, out, _ = open_speech
     build.build_corpus(out, settings, workers=1, progress=False)
-    with pytest.raises(InputError, match=r"expected .*seconds"):
-        build.build_corpus(out, replace(settings, seconds=5.0), workers=1, progress=False)
+    with pytest.raises(InputError, match=r"expected .*audio_seconds"):
+        build.build_corpus(out, replace(settings, audio_seconds=5.0), workers=1, progress=False)
+
+
+def test_clips_of_sound_alone_beside_videos_are_for_training_and_leave_the_videos_as_they_are():
+    videos = build.plan_corpus(build.CorpusSettings(clips=24))
+    both = build.plan_corpus(build.CorpusSettings(clips=24, audio_clips=6))
+    assert both[:24] == videos
+    assert [(plan.task, plan.split, plan.has_video) for plan in both[24:]] == (
+        [("speech", "train", False)] * 6
+    )
+    assert len({plan.id for plan in both}) == len({plan.number for plan in both}) == 30
 
 
 def test_faces_say_open_english_in_a_natural_voice():
@@ -240,3 +250,7 @@ def test_faces_say_open_english_in_a_natural_voice():
 def test_wrong_lengths_are_refused(tmp_path):
     with pytest.raises(InputError, match="--seconds: found 1, expected 2 to 30"):
         build.build_corpus(tmp_path / "x", build.CorpusSettings(seconds=1.0))
+    with pytest.raises(InputError, match="--audio_seconds: found 31, expected 2 to 30"):
+        build.build_corpus(tmp_path / "x", build.CorpusSettings(audio_seconds=31.0))
+    with pytest.raises(InputError, match="--clips: found 0, expected at least 9"):
+        build.build_corpus(tmp_path / "x", build.CorpusSettings(clips=0, audio_clips=3))

@@ -1,7 +1,7 @@
 """Writes MiniAV, the built-in corpus.
 
     python -m vssflow_jax.corpus --out=DIR [--clips=N --seed=0]
-    python -m vssflow_jax.corpus --out=DIR --voices=hibari --sentences=open --audio_only
+    python -m vssflow_jax.corpus --out=DIR --voices=hibari --sentences=open --audio_clips=N
 
 A build that was stopped goes on where it was.
 """
@@ -19,12 +19,15 @@ def define_flags() -> None:
     """The flags of the command."""
     usual = build.CorpusSettings()
     command_line.define_path("out", None, "Folder for clips and manifest.")
-    flags.DEFINE_integer("clips", usual.clips, "Clips in total; the three tasks alternate.")
+    flags.DEFINE_integer("clips", usual.clips, "Videos; the three tasks alternate.")
+    flags.DEFINE_integer(
+        "audio_clips", usual.audio_clips, "Further clips of speech alone.", lower_bound=0
+    )
     flags.DEFINE_integer("seed", usual.seed, "Another seed gives other clips.", lower_bound=0)
     flags.DEFINE_string("voices", usual.voices, f"Set of voices: {', '.join(voices.SETS)}.")
     flags.DEFINE_string("sentences", usual.sentences, "grid, open, or a file with one a line.")
-    flags.DEFINE_bool("audio_only", usual.audio_only, "Speech alone, without pictures.")
-    flags.DEFINE_float("seconds", usual.seconds, "Length of a clip; the longest of --audio_only.")
+    flags.DEFINE_float("seconds", usual.seconds, "Length of a video.")
+    flags.DEFINE_float("audio_seconds", usual.audio_seconds, "Longest clip of --audio_clips.")
     flags.DEFINE_integer("workers", None, "Processes; default: all cores.", lower_bound=1)
 
 
@@ -35,11 +38,12 @@ def main() -> None:
         raise InputError("--out: found nothing, expected a folder for the corpus")
     settings = build.CorpusSettings(
         clips=values.clips,
+        audio_clips=values.audio_clips,
         seed=values.seed,
         voices=values.voices,
         sentences=values.sentences,
-        audio_only=values.audio_only,
         seconds=values.seconds,
+        audio_seconds=values.audio_seconds,
     )
     manifest = build.build_corpus(values.out, settings, values.workers)
     print(f"next: python -m vssflow_jax.prepare --manifest={manifest} --out=SHARDS")

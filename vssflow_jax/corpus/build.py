@@ -15,6 +15,7 @@ import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -56,20 +57,23 @@ class CorpusSettings:
     """What a corpus consists of; the same settings give the same files.
 
     Attributes:
-      clips: their number; the three tasks alternate.
+      clips: number of videos; the three tasks alternate.
+      audio_clips: number of further clips of speech without pictures, each as long as its
+        sentence; for training alone, unless there are no videos.
       seed: another one gives other clips.
       voices: the set of voices (`voices.load_voices`).
       sentences: the set of sentences (`sentences.load_sentences`).
-      audio_only: clips of speech without pictures, as long as their sentences.
-      seconds: length of a clip, at most that of one without pictures.
+      seconds: length of a video.
+      audio_seconds: longest clip without pictures.
     """
 
     clips: int = DEFAULT_CLIPS
+    audio_clips: int = 0
     seed: int = 0
     voices: str = "espeak"
     sentences: str = "grid"
-    audio_only: bool = False
     seconds: float = 4.0
+    audio_seconds: float = 8.0
 
     def describe(self) -> dict:
         """The settings as corpus.json has them: those that are not the default's."""
@@ -82,12 +86,17 @@ class CorpusSettings:
 
 def check_settings(settings: CorpusSettings) -> None:
     """Raises an InputError for settings of which no corpus can be made."""
-    if settings.clips < MIN_CLIPS:
-        raise InputError(f"--clips: found {settings.clips}, expected at least {MIN_CLIPS}")
-    if not MIN_SECONDS <= settings.seconds <= MAX_SECONDS:
+    if 0 < settings.clips < MIN_CLIPS or settings.clips + settings.audio_clips < MIN_CLIPS:
         raise InputError(
-            f"--seconds: found {settings.seconds:g}, expected {MIN_SECONDS:g} to {MAX_SECONDS:g}"
+            f"--clips: found {settings.clips}, expected at least {MIN_CLIPS}, or 0 beside "
+            f"--audio_clips of at least {MIN_CLIPS}"
         )
+    lengths = {"seconds": settings.seconds, "audio_seconds": settings.audio_seconds}
+    for name, length in lengths.items():
+        if not MIN_SECONDS <= length <= MAX_SECONDS:
+            raise InputError(
+                f"--{name}: found {length:g}, expected {MIN_SECONDS:g} to {MAX_SECONDS:g}"
+            )
     voices.load_voices(settings.voices)
     sentences.load_sentences(settings.sentences)
 
@@ -102,6 +111,7 @@ class Plan:
     split: str
     voice: str | None
     sound_class: str | None
+    has_video: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,23 +129,37 @@ def plan_corpus(settings: CorpusSettings) -> list[Plan]:
     """The plans of a corpus: tasks alternate; in each, classes and voices do; splits in blocks."""
     voice_set = voices.load_voices(settings.voices)
     rotations = {split: voices.rotate_voices(voice_set, split) for split in SPLITS}
-    tasks = ("speech",) if settings.audio_only else TASKS
-    per_task = settings.clips // len(tasks)
-    test, valid = max(1, min(NUM_TEST, per_task // 5)), max(1, min(NUM_VALID, per_task // 10))
+    held_out = _count_held_out(settings.clips // len(TASKS))
     plans = []
     for number in range(settings.clips):
-        index, task = number // len(tasks), tasks[number % len(tasks)]
-        split = "test" if index < test else "valid" if index < test + valid else "train"
-        voice = rotations[split][
-            (index + index // len(sounds.CLASSES)) % len(rotations[split])
-        ].name
-        sound_class = sounds.CLASSES[index % len(sounds.CLASSES)]
+        index, task = number // len(TASKS), TASKS[number % len(TASKS)]
+        split = _find_split(index, *held_out)
         plans.append(Plan(
             id=f"{task}-{index:05d}", number=number, task=task, split=split,
-            voice=None if task == "sound" else voice,
-            sound_class=None if task == "speech" else sound_class,
+            voice=None if task == "sound" else _choose_voice(rotations[split], index),
+            sound_class=None if task == "speech" else sounds.CLASSES[index % len(sounds.CLASSES)],
+        ))  # fmt: skip
+    held_out = (0, 0) if settings.clips else _count_held_out(settings.audio_clips)
+    for index in range(settings.audio_clips):
+        split = _find_split(index, *held_out)
+        plans.append(Plan(
+            id=f"audio-{index:05d}", number=settings.clips + index, task="speech", split=split,
+            voice=_choose_voice(rotations[split], index), sound_class=None, has_video=False,
         ))  # fmt: skip
     return plans
+
+
+def _count_held_out(clips: int) -> tuple[int, int]:
+    """Clips of the splits test and valid among those of a task."""
+    return max(1, min(NUM_TEST, clips // 5)), max(1, min(NUM_VALID, clips // 10))
+
+
+def _find_split(index: int, test: int, valid: int) -> str:
+    return "test" if index < test else "valid" if index < test + valid else "train"
+
+
+def _choose_voice(rotation: tuple[Voice, ...], index: int) -> str:
+    return rotation[(index + index // len(sounds.CLASSES)) % len(rotation)].name
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -161,7 +185,7 @@ def make_example(plan: Plan, settings: CorpusSettings) -> Example:
     """One clip; it depends on its plan and the settings alone."""
     rng = np.random.default_rng((settings.seed, plan.number))
     row = {"id": plan.id, "split": plan.split, "task": plan.task}
-    if settings.audio_only:
+    if not plan.has_video:
         return _make_audio_example(plan, settings, row, rng)
     row["video"] = f"videos/{plan.id}.mp4"
     wave = sounds.synthesize_room(round(settings.seconds * SAMPLE_RATE), rng)
@@ -182,7 +206,7 @@ def _make_audio_example(plan: Plan, settings: CorpusSettings, row: dict, rng) ->
     """A sentence with a little silence around it."""
     voice = voices.find_voice(voices.load_voices(settings.voices), plan.voice)
     text, spoken = _draw_utterance(voice, plan, settings, rng)
-    room = settings.seconds - len(spoken.wave) / SAMPLE_RATE - LEAD - TAIL
+    room = settings.audio_seconds - len(spoken.wave) / SAMPLE_RATE - LEAD - TAIL
     silence = LEAD + TAIL + rng.uniform(0, min(AUDIO_SLACK, room))
     samples = len(spoken.wave) + round(silence * SAMPLE_RATE)
     wave = sounds.synthesize_room(samples, rng)
@@ -231,11 +255,12 @@ def _draw_utterance(
     """A sentence in a voice; where one would not fit, others are tried, then it is hurried."""
     voice_set = voices.load_voices(settings.voices)
     sentence_set = sentences.load_sentences(settings.sentences)
+    longest = settings.seconds if plan.has_video else settings.audio_seconds
     text, tempo = sentence_set.draw(plan.split, rng), rng.uniform(*TEMPO)
     redraws = sentence_set.redraws
     while True:
         spoken = voice_set.speak(voice, normalize.words(text), tempo, plan.number)
-        if len(spoken.wave) / SAMPLE_RATE <= settings.seconds - LEAD - TAIL - SLACK:
+        if len(spoken.wave) / SAMPLE_RATE <= longest - LEAD - TAIL - SLACK:
             return text, spoken
         if redraws:
             text, redraws = sentence_set.draw(plan.split, rng), redraws - 1
@@ -325,13 +350,14 @@ def build_corpus(
     out, settings = pathlib.Path(out), settings or CorpusSettings()
     check_settings(settings)
     if _is_complete(out, settings.describe()):
-        print(f"{out / MANIFEST}: all {settings.clips} clips are already there", file=sys.stderr)
+        count = settings.clips + settings.audio_clips
+        print(f"{out / MANIFEST}: all {count} clips are already there", file=sys.stderr)
         return out / MANIFEST
     jobs = _make_jobs(out, settings)
     remaining = [job for job in jobs if not job.note.exists()]
     done = sum(len(job.plans) for job in jobs) - sum(len(job.plans) for job in remaining)
-    with tqdm(total=settings.clips, initial=done, desc="MiniAV", unit="clip",
-              disable=not progress) as bar:  # fmt: skip
+    with tqdm(total=settings.clips + settings.audio_clips, initial=done, desc="MiniAV",
+              unit="clip", disable=not progress) as bar:  # fmt: skip
         for count in process_pool.map_unordered(_write_job, remaining, workers):
             bar.update(count)
     entries = [entry for job in jobs for entry in json.loads(job.note.read_text("utf-8"))]
@@ -347,13 +373,20 @@ def _make_jobs(out: pathlib.Path, settings: CorpusSettings) -> list[Job]:
     digest = hashlib.sha256(json.dumps(settings.describe(), sort_keys=True).encode()).hexdigest()
     folder = out / NOTES / digest[:16]  # notes of other settings do not count
     folder.mkdir(parents=True, exist_ok=True)
-    size = AUDIO_JOB_SIZE if settings.audio_only else JOB_SIZE
-    parts = [{"voices": names[k : k + JOB_SIZE]} for k in range(0, len(names), JOB_SIZE)]
-    parts += [{"plans": tuple(plans[k : k + size])} for k in range(0, len(plans), size)]
+    parts = [{"voices": part} for part in _split(names, JOB_SIZE)]
+    videos = [plan for plan in plans if plan.has_video]
+    audio = [plan for plan in plans if not plan.has_video]
+    parts += [{"plans": part} for part in _split(videos, JOB_SIZE)]
+    parts += [{"plans": part} for part in _split(audio, AUDIO_JOB_SIZE)]
     return [
         Job(out=out, settings=settings, note=folder / f"{number:05d}.json", **part)
         for number, part in enumerate(parts)
     ]
+
+
+def _split(items: Sequence, size: int) -> list[tuple]:
+    """Parts of `size` items; the last may be smaller."""
+    return [tuple(items[k : k + size]) for k in range(0, len(items), size)]
 
 
 def _write_tables(out: pathlib.Path, entries: list[tuple[int, dict, dict]], settings: dict) -> None:
