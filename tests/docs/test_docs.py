@@ -30,6 +30,7 @@ TESTED = {  # commands that need hours, media or machines, and the tests that ru
     "train": "tests/helpers/tiny_configs.py",
     "evaluate": "tests/commands/test_evaluate.py",
     "prepare": "tests/preparation/test_prepare.py",
+    "datasets": "tests/datasets/test_datasets.py",
     "corpus": "tests/corpus/test_build.py",
     "convert": "tests/weights/test_convert.py",
     "export": "tests/generation/test_export.py",

@@ -14,12 +14,15 @@ from vssflow_jax.config import command_line
 def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
     """Runs `vssflow_jax.COMMAND` with its flags; its status and what it prints."""
     module = importlib.import_module(f"vssflow_jax.{command}")
+    if not hasattr(module, "main"):  # a package
+        module = importlib.import_module(f"vssflow_jax.{command}.__main__")
     argv, existing = [command, *map(str, arguments)], set(flags.FLAGS)
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         try:
             module.define_flags()
-            status = command_line.run_guarded(module.main, command_line.parse_flags(argv))
+            operand = getattr(module, "OPERAND", "")
+            status = command_line.run_guarded(module.main, command_line.parse_flags(argv), operand)
         except SystemExit as error:
             status = error.code
         finally:

@@ -6,7 +6,7 @@ import pytest
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.text import alignment, normalize
-from vssflow_jax.text.alignment import Interval
+from vssflow_jax.text.alignment import Interval, WordInterval
 from vssflow_jax.text.durations import predict_total
 
 SENTENCE = "S EH1 T B L UW1 AE1 T JH IY1 N AY1 N N AW1".split()  # noqa: SIM905
@@ -171,3 +171,44 @@ def test_a_text_starts_near_the_clips_start_and_keeps_to_its_end():
 def test_an_interval_outside_of_the_clip_names_the_flag(start, end, message):
     with pytest.raises(InputError, match=message):
         alignment.align_text("set blue", start, end, 2.0, {})
+
+
+# ---- times of words -------------------------------------------------------------------------
+
+
+def test_phonemes_fill_the_times_of_their_words():
+    words = [
+        WordInterval(0.5, 0.8, "set"),
+        WordInterval(0.9, 1.1, "a"),
+        WordInterval(1.1, 1.5, "nine"),
+        WordInterval(1.5, 1.9, "now"),
+    ]
+    intervals = alignment.place_words(words)
+    assert [i.symbol for i in intervals] == "S EH1 T AH0 N AY1 N N AW1".split()  # noqa: SIM905
+    assert (intervals[0].start, intervals[2].end) == (0.5, 0.8)
+    assert intervals[3][:2] == (0.9, 1.1) and intervals[-1].end == 1.9
+
+
+def test_words_are_read_in_their_sentence():
+    """The A before a digit is a letter."""
+    texts = ["set", "blue", "at", "a", "nine", "now"]
+    words = [WordInterval(k, k + 0.5, text) for k, text in enumerate(texts)]
+    assert [i.symbol for i in alignment.place_words(words) if int(i.start) == 3] == ["EY1"]
+
+
+def test_several_words_may_share_an_interval():
+    (first, *_, last) = alignment.place_words([WordInterval(1.0, 3.0, "It's 25 now.")])
+    assert (first.start, last.end) == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [WordInterval(0.0, 0.5, "set"), WordInterval(0.3, 0.8, "blue")],
+        [WordInterval(0.5, 0.5, "set")],
+        [WordInterval(0.5, 0.8, "...")],
+    ],
+)
+def test_times_of_words_that_cannot_be_are_named(words):
+    with pytest.raises(InputError):
+        alignment.place_words(words)

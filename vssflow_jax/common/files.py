@@ -85,7 +85,7 @@ def _match_parts(path: pathlib.Path) -> pathlib.Path:
     return out
 
 
-def hash_file(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
+def hash_file(path: str | os.PathLike, algorithm: str = "sha256") -> str:
+    """SHA-256, or the digest of another algorithm, of a file's bytes, hexadecimal."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

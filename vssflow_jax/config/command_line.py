@@ -21,15 +21,21 @@ HELP = {"--help", "-help", "-h"}
 flags.disclaim_key_flags()  # a flag defined here is its command's: --help lists it
 
 
-def run_guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
+def run_guarded(main: Callable[..., int | None], argv: Sequence[str], operand: str = "") -> int:
     """Runs `main()`, which may give an exit status; a user's mistake becomes one line and 2.
 
-    Commands take flags alone: any other argument (`argv[1:]`) is such a mistake.
+    Args:
+      main: what the command does.
+      argv: the command, and what is no flag of its arguments.
+      operand: what the one such argument is, which `main` is called with; empty: commands take
+        flags alone, and an argument is a mistake.
     """
     try:
-        if len(argv) > 1:
+        if not operand and len(argv) > 1:
             raise InputError(f"found arguments {argv[1:]}, expected flags alone (--name=value)")
-        return main() or 0
+        if operand and len(argv) != 2:
+            raise InputError(f"found {argv[1:] or 'no argument'}, expected one: {operand}")
+        return main(*argv[1:]) or 0
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -158,7 +164,11 @@ def _ignored(arguments) -> None:
         sys.__unraisablehook__(arguments)
 
 
-def run(main: Callable[[], int | None], define_flags: Callable[[], None] | None = None) -> None:
+def run(
+    main: Callable[..., int | None],
+    define_flags: Callable[[], None] | None = None,
+    operand: str = "",
+) -> None:
     """Entry point of every command: defines and parses its flags, then runs `main`.
 
     Commands define their flags here and not on import, so that a process can import several.
@@ -171,4 +181,4 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] | None 
     logging.get_absl_handler().addFilter(_not_reported_by_us)
     threading.excepthook = _thread_failed
     sys.unraisablehook = _ignored
-    app.run(lambda argv: run_guarded(main, argv), flags_parser=parse_flags)
+    app.run(lambda argv: run_guarded(main, argv, operand), flags_parser=parse_flags)

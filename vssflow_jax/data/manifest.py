@@ -138,7 +138,8 @@ def read_annotations(manifest: str | os.PathLike) -> dict[str, dict]:
     """The annotations of `annotations.jsonl` next to a manifest, by id; empty without that file.
 
     Each line is a JSON object with an `id`; its `mouth`, if any, is the box around the lips
-    [x0, y0, x1, y1] in pixels of the video. Raises InputError, which names the line, for others.
+    [x0, y0, x1, y1] in pixels of the video, its `events` are rows of [start, end, label] in
+    seconds. Raises InputError, which names the line, for others.
     """
     path = pathlib.Path(manifest).with_name(ANNOTATIONS)
     if not path.exists():
@@ -150,6 +151,7 @@ def read_annotations(manifest: str | os.PathLike) -> dict[str, dict]:
         try:
             annotation = json.loads(line)
             valid = isinstance(annotation["id"], str) and _is_box(annotation.get("mouth"))
+            valid = valid and _is_event_list(annotation.get("events", []))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             valid = False
         if not valid:
@@ -164,3 +166,12 @@ def read_annotations(manifest: str | os.PathLike) -> dict[str, dict]:
 def _is_box(mouth) -> bool:
     numbers = isinstance(mouth, list) and all(isinstance(x, int | float) for x in mouth)
     return mouth is None or (numbers and len(mouth) == 4)
+
+
+def _is_event_list(events) -> bool:
+    return isinstance(events, list) and all(
+        isinstance(event, list)
+        and len(event) == 3
+        and all(isinstance(time, int | float) for time in event[:2])
+        for event in events
+    )

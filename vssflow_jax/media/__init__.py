@@ -2,9 +2,11 @@
 
 from vssflow_jax.media.reading import (
     FrameReader,
+    MediaHeader,
     MediaInfo,
     Video,
     probe,
+    read_header,
     read_video,
 )
 from vssflow_jax.media.sound import Sound, read_audio, read_sound
@@ -12,6 +14,7 @@ from vssflow_jax.media.writing import MuxPlan, mux, plan_mux, to_int16, write_vi
 
 __all__ = [
     "FrameReader",
+    "MediaHeader",
     "MediaInfo",
     "MuxPlan",
     "Sound",
@@ -20,6 +23,7 @@ __all__ = [
     "plan_mux",
     "probe",
     "read_audio",
+    "read_header",
     "read_sound",
     "read_video",
     "to_int16",

@@ -65,6 +65,22 @@ class MediaInfo:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MediaHeader:
+    """What the header of a media file says; None for a stream that there is not.
+
+    Attributes:
+      fps: frames a second.
+      width, height: square pixels, before any rotation.
+      sample_rate: of the audio track, in samples a second.
+    """
+
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    sample_rate: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Video:
     """A decoded video.
 
@@ -358,6 +374,20 @@ def probe(path: str | os.PathLike, audio_track: int | None = None) -> MediaInfo:
             has_audio=audio is not None and (audio.frames > 0 or has_packets(path, audio.index)),
             is_still=num_frames == 1 and _holds_pictures(container),
         )
+
+
+def read_header(path: str | os.PathLike) -> MediaHeader:
+    """What the header of a media file says, without reading its packets as `probe` does.
+
+    Raises InputError for a missing file and one that is not media.
+    """
+    with open_media(path) as container:
+        video, audio = find_video_stream(container), select_audio_stream(container, path)
+        header = MediaHeader(sample_rate=audio.rate if audio else None)
+        if video is None or video.codec_context is None:
+            return header
+        width, height = _displayed_size(video)
+        return dataclasses.replace(header, fps=_find_frame_rate(video), width=width, height=height)
 
 
 def _holds_pictures(container) -> bool:

@@ -150,16 +150,22 @@ def _make_meta(row: ManifestRow, annotation: Mapping | None, window: Window) -> 
     if row.text:
         meta["text"] = row.text
     if annotation is not None:
-        meta["annotation"] = _shift_onsets(annotation, window)
+        meta["annotation"] = _shift_times(annotation, window)
     return meta
 
 
-def _shift_onsets(annotation: Mapping, window: Window) -> dict:
-    """The annotation with the onsets inside the window, in seconds from its start."""
+def _shift_times(annotation: Mapping, window: Window) -> dict:
+    """The annotation with the onsets and events inside the window, in seconds from its start."""
     annotation = dict(annotation)
     if "onsets" in annotation:
         times = [round(t - window.start, 6) for t in annotation["onsets"]]
         annotation["onsets"] = [t for t in times if 0 <= t < window.seconds]
+    if "events" in annotation:
+        annotation["events"] = [
+            [max(0.0, round(start - window.start, 6)), round(end - window.start, 6), label]
+            for start, end, label in annotation["events"]
+            if end >= window.start and start - window.start < window.seconds
+        ]
     return annotation
 
 

@@ -17,6 +17,7 @@ from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.text import normalize, phonemes, subwords
 from vssflow_jax.text.durations import (
+    DEFAULT_DURATIONS,
     DurationModel,
     has_tokenizer,
     predict_durations,
@@ -36,6 +37,14 @@ class Interval(NamedTuple):
     start: float
     end: float
     symbol: str
+
+
+class WordInterval(NamedTuple):
+    """A word, or several: start and end in seconds, text."""
+
+    start: float
+    end: float
+    text: str
 
 
 # ---- files --------------------------------------------------------------------------------
@@ -240,6 +249,35 @@ def place_phonemes(
     if end is not None:
         times[-1] = float(end)
     return [Interval(*row) for row in zip(times[:-1], times[1:], symbols, strict=True)]
+
+
+def place_words(
+    words: Sequence[WordInterval], durations: Mapping[str, float] = DEFAULT_DURATIONS
+) -> list[Interval]:
+    """Phoneme times of words whose times are known: the phonemes of each fill its interval.
+
+    Raises:
+      InputError: a text without words, characters that cannot be read, or times that do not go
+        forward.
+    """
+    intervals: list[Interval] = []
+    for word, spoken in zip(words, _read_each([word.text for word in words]), strict=True):
+        if intervals and word.start < intervals[-1].end - MAX_OVERLAP:
+            raise InputError(
+                f"alignment: found {word.text!r} from {word.start:g} s, expected a start after the "
+                f"end of the word before, {intervals[-1].end:g} s"
+            )
+        symbols = [symbol for symbols in phonemes.pronounce(spoken) for symbol in symbols]
+        intervals += place_phonemes(symbols, word.start, word.end, durations)
+    return intervals
+
+
+def _read_each(texts: Sequence[str]) -> list[list[str]]:
+    """The spoken words of each text, read in its sentence where these are as many."""
+    sentence = normalize.words(" ".join(texts))
+    if len(sentence) == len(texts):
+        return [[word] for word in sentence]
+    return [normalize.words(text) for text in texts]
 
 
 def check_fit(
