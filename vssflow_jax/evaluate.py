@@ -19,6 +19,7 @@ from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.evaluator import EMBEDDINGS
 from vssflow_jax.evaluation.metrics import asr
+from vssflow_jax.generation.sampling import GRID_HELP
 from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
 
 LEFT_OUT = 3  # exit status where some clips were not scored
@@ -50,6 +51,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Of the noise.")
     flags.DEFINE_string("solver", None, "Solver; default: the run's.")
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
+    flags.DEFINE_string("grid", None, GRID_HELP)
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
     flags.DEFINE_string(
         "recognizer", asr.DEFAULT, "pocketsphinx, faster-whisper:MODEL or whisper:MODEL."

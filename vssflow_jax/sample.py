@@ -22,7 +22,7 @@ from vssflow_jax.common.files import check_writable, replacing
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.sampling import SamplingOptions
+from vssflow_jax.generation.sampling import GRID_HELP, SamplingOptions
 from vssflow_jax.text.normalize import POLICIES, REFUSE
 from vssflow_jax.text.script import read_script
 
@@ -40,6 +40,16 @@ SINGLE_CLIP = (
     "speech_start",
     "speech_end",
     "duration",
+)
+SAMPLING = (
+    "solver",
+    "steps",
+    "grid",
+    "guidance",
+    "guidance_start",
+    "guidance_stop",
+    "apg_eta",
+    "apg_momentum",
 )
 MAX_CANDIDATES = 64
 
@@ -108,10 +118,8 @@ def describe(report: Mapping) -> str:
 def sampling_options() -> SamplingOptions:
     """The sampling options of the flags."""
     return SamplingOptions(
-        solver=flags.FLAGS.solver,
-        steps=flags.FLAGS.steps,
-        guidance=flags.FLAGS.guidance,
         scales=parse_scales(flags.FLAGS.scales),
+        **{name: flags.FLAGS[name].value for name in SAMPLING},
     )
 
 
@@ -173,7 +181,14 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Of the noise.")
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_string("solver", None, "Solver; default: the run's.")
+    flags.DEFINE_string("grid", None, GRID_HELP)
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
+    flags.DEFINE_float("guidance_start", None, "Flow time from which on guidance acts.")
+    flags.DEFINE_float("guidance_stop", None, "Flow time up to which guidance acts.")
+    flags.DEFINE_float(
+        "apg_eta", None, "Projected guidance: share of its parallel part, such as 0.5."
+    )
+    flags.DEFINE_float("apg_momentum", None, "Projected guidance: momentum, such as -0.3.")
     flags.DEFINE_list(
         "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
     )

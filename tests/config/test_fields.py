@@ -7,7 +7,7 @@ from helpers.paths import ROOT
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import fields, load_recipe, validation
-from vssflow_jax.flow import solvers
+from vssflow_jax.flow import grids, solvers
 from vssflow_jax.models import dit
 
 RECIPES = sorted(
@@ -38,6 +38,7 @@ def test_choices_are_those_of_the_code_that_reads_them():
         "model.route": conditions.ROUTES,
         "model.remat": ["none", *(name for name in dit.REMAT if name != "none")],
         "sample.solver": solvers.SOLVERS,
+        "sample.grid": grids.GRIDS,
     }.items():
         assert all(BY_NAME[name].allowed.holds(choice) for choice in choices)
         assert BY_NAME[name].allowed.expected.count('"') == 2 * len(choices)
@@ -90,6 +91,8 @@ def test_recipes_have_the_fields_of_the_table_with_allowed_values(name):
         ("train.evaluate", None, "found None, expected a bool"),
         ("sample.solver", "x", '"euler"'),
         ("sample.scales.clip", float("inf"), "expected a finite number"),
+        ("sample.grid", "0,0.5,0.4,1", "or times that ascend from 0 to 1"),
+        ("sample.guidance_stop", 1.5, "expected 0 to 1"),
         ("flow.time_sampling", "zz", '"uniform" or "logit_normal"'),
         ("mesh.fsdp", 0, "expected at least 1, or -1"),
     ],

@@ -318,9 +318,9 @@ def run(command, folder):
 
 @pytest.mark.slow
 def test_sample_commands_run(desk):
-    """Those in the README and docs/generating.md, as they stand."""
+    """Those in the README, docs/generating.md and docs/few_steps.md, as they stand."""
     count = 0
-    for page in (ROOT / "README.md", DOCS / "generating.md"):
+    for page in (ROOT / "README.md", DOCS / "generating.md", DOCS / "few_steps.md"):
         for match in (match for _, text in blocks(page) for match in COMMAND.finditer(text)):
             if match[1].split(".")[1] in RUN:
                 result = run(match[0].replace("python", sys.executable, 1), desk)

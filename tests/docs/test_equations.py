@@ -1,4 +1,4 @@
-"""docs/equations.md: its functions and fields exist; it explains each improved field."""
+"""The pages with equations: their functions and fields exist; each improved field is explained."""
 
 import importlib
 import re
@@ -9,9 +9,9 @@ from helpers.paths import ROOT
 from vssflow_jax.config import default_config, improved
 from vssflow_jax.config.fields import flatten
 
-PAGE = (ROOT / "docs" / "equations.md").read_text()
-NAMES = sorted(set(re.findall(r"`((?:[a-z_]\w*\.)+\w+)`", PAGE)))
-FIELDS = [name for name in NAMES if re.match(r"config\.(?!fields\.)", name)]
+PAGES = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("equations", "few_steps")]
+NAMES = sorted(set(re.findall(r"`((?:[a-z_]\w*\.)+\w+)`", "\n".join(PAGES))))
+FIELDS = [name for name in NAMES if re.match(r"config\.(?!fields\.|rules\.)", name)]
 FUNCTIONS = [name for name in NAMES if name not in FIELDS]
 
 

@@ -1,12 +1,14 @@
 """Path, guidance, solvers and windows: exact cases, orders of accuracy, invariances."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.flow import guidance, path, solvers, windows
+from vssflow_jax.flow import grids, guidance, path, solvers, windows
 
 
 def test_path_ends_and_velocity():
@@ -47,6 +49,45 @@ def test_order_of_accuracy(solver, order):
     steps = 6 if order == 4 else 32  # few enough that float32 does not hide the error
     assert np.log2(error(steps) / error(2 * steps)) == pytest.approx(order, abs=0.45)
     assert solvers.count_evaluations(solver, 8) == 8 * len(solvers.TABLEAUX[solver].times)
+
+
+@pytest.mark.parametrize("solver", solvers.TABLEAUX)
+def test_times_of_equal_steps_give_the_same_solution(solver):
+    def velocity(x, t):
+        return -3 * x + t
+
+    x = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    plain = solvers.integrate(velocity, x, solver, 7)
+    timed = solvers.integrate(velocity, x, solver, times=grids.uniform_times(7))
+    np.testing.assert_allclose(timed.x, plain.x, rtol=1e-5)
+    assert timed.evaluations == plain.evaluations == solvers.count_evaluations(solver, 7)
+
+
+def test_a_solver_steps_between_the_times_of_its_grid():
+    """Euler on dx/dt = -2 x multiplies by 1 - 2 h for each step h."""
+    times = grids.sway_times(4)
+    x = solvers.integrate(lambda x, t: -2 * x, jnp.ones(1), times=times).x
+    assert float(x[0]) == pytest.approx(np.prod(1 - 2 * np.diff(times)), abs=1e-6)
+    seen = []
+    velocity = solvers.report_time(lambda x, t: x, lambda t: seen.append(float(t)))
+    solvers.integrate(velocity, jnp.ones(1), times=times)
+    jax.effects_barrier()
+    np.testing.assert_allclose(sorted(seen), times[:-1], atol=1e-6)
+
+
+def test_a_velocity_gets_the_span_and_its_memory():
+    times = (0.0, 0.125, 0.5, 1.0)
+
+    def velocity(x, t, span, memory):
+        return t + 10 * span + 100 * memory, memory + 1
+
+    solution = solvers.integrate_spans(velocity, jnp.zeros(()), times, jnp.zeros(()))
+    expected = sum(
+        (r - t) * (t + 10 * (r - t) + 100 * number)
+        for number, (t, r) in enumerate(itertools.pairwise(times))
+    )
+    assert float(solution.x) == pytest.approx(expected, rel=1e-6)
+    assert solution.evaluations == 3
 
 
 def test_adaptive_is_accurate_and_counts():

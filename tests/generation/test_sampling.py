@@ -4,6 +4,7 @@ import pytest
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
+from vssflow_jax.flow import grids
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
 
 
@@ -56,6 +57,42 @@ def test_scales_of_one_need_no_unconditional_branch(config):
     assert other.without_scales() == guided.without_scales()
 
 
+def test_the_grid_is_the_runs_own_or_the_options(config):
+    assert SamplingOptions().resolve(config).times == grids.uniform_times(7)
+    config.sample.grid = "sway"
+    assert SamplingOptions().resolve(config).times == grids.sway_times(7)
+    assert SamplingOptions(steps=4).resolve(config).times == grids.sway_times(4)
+    assert SamplingOptions(grid="uniform").resolve(config).times == grids.uniform_times(7)
+
+
+@pytest.mark.parametrize("grid", ["0,0.25,1", (0, 0.25, 1)])
+def test_times_of_ones_own_take_the_place_of_steps(config, grid):
+    sampling = SamplingOptions(grid=grid).resolve(config)
+    assert (sampling.times, sampling.steps) == ((0.0, 0.25, 1.0), 2)
+    assert sampling.describe()["grid"] == [0.0, 0.25, 1.0]
+    config.sample.grid = "0,0.5,0.75,1"
+    assert SamplingOptions().resolve(config).steps == 3
+
+
+def test_the_adaptive_solver_leaves_the_runs_grid_aside(config):
+    config.sample.grid = "sway"
+    sampling = SamplingOptions(solver="dopri5").resolve(config)
+    assert "grid" not in sampling.describe()
+
+
+def test_variants_of_guidance_are_options_and_in_the_report(config):
+    plain = SamplingOptions().resolve(config)
+    assert not plain.limited and not {"guidance_interval", "apg"} & plain.describe().keys()
+    options = {"guidance_start": 0.1, "guidance_stop": 0.6, "apg_eta": 0.5, "apg_momentum": -0.3}
+    varied = SamplingOptions(solver="euler", **options).resolve(config)
+    assert varied.limited and varied.settings.projected
+    assert varied.describe()["guidance_interval"] == [0.1, 0.6]
+    assert varied.describe()["apg"] == {"eta": 0.5, "momentum": -0.3}
+    assert varied.without_scales() != plain.without_scales()
+    config.sample.update({"solver": "euler", **options})
+    assert SamplingOptions().resolve(config) == varied
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -67,6 +104,17 @@ def test_scales_of_one_need_no_unconditional_branch(config):
         ({"guidance": float("nan")}, "--guidance"),
         ({"scales": {"sync": float("inf")}}, "--scales: sync"),
         ({"scales": {"smell": 1.0}}, "smell"),
+        ({"grid": "sideways"}, "--grid: found 'sideways', expected one of"),
+        ({"grid": "0,0.5,0.5,1"}, "--grid"),
+        ({"grid": "0.1,1"}, "--grid"),
+        ({"grid": ()}, "--grid"),
+        ({"grid": "epss", "steps": 8}, "--grid=epss: found 8 steps, expected one of"),
+        ({"grid": "0,0.5,1", "steps": 3}, "--steps: found 3, expected 2"),
+        ({"grid": "sway", "solver": "dopri5"}, "--grid: found 'sway' beside --solver=dopri5"),
+        ({"guidance_start": 0.8, "guidance_stop": 0.2}, "found 0.8 and 0.2, expected"),
+        ({"guidance_stop": float("nan")}, "--guidance_stop"),
+        ({"apg_eta": float("inf")}, "--apg_eta"),
+        ({"apg_momentum": -0.3}, "--solver: found 'heun' beside --apg_momentum=-0.3"),
     ],
 )
 def test_wrong_options_are_errors(config, options, message):

@@ -27,6 +27,7 @@ from vssflow_jax.config.rules import (
     at_least,
     each,
     one_of,
+    one_of_or_times,
 )
 
 
@@ -234,8 +235,21 @@ FIELDS = (
     Field("sample.solver", str, "euler", "ODE solver",
           allowed=one_of("euler", "midpoint", "heun", "rk4", "dopri5"), mutable=True),
     Field("sample.steps", int, 25, "solver steps", allowed=at_least(1), unit="steps", mutable=True),
+    Field("sample.grid", str, "uniform",
+          "times between which a fixed-step solver steps; times take the place of sample.steps",
+          allowed=one_of_or_times("uniform", "sway", "epss", "logit_normal"), mutable=True),
     Field("sample.guidance", float, 3.0, "guidance scale of all conditions", allowed=FINITE,
           mutable=True),
+    Field("sample.guidance_start", float, 0.0, "flow time from which on guidance acts",
+          allowed=FRACTION, mutable=True),
+    Field("sample.guidance_stop", float, 1.0, "flow time up to which guidance acts",
+          allowed=FRACTION, mutable=True),
+    Field("sample.apg_eta", float, 1.0,
+          "adaptive projected guidance: share of guidance along the predicted data that is kept; "
+          "1: plain guidance", allowed=FINITE, mutable=True),
+    Field("sample.apg_momentum", float, 0.0,
+          "adaptive projected guidance: share of the last step's guidance that is added; "
+          "0: plain guidance", allowed=FINITE, mutable=True),
     *(
         Field(f"sample.scales.{name}", float, None, "None: sample.guidance",
               allowed=FINITE, optional=True, mutable=True)

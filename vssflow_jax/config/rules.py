@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -35,6 +36,31 @@ def at_least(low: float) -> Rule:
 def each(rule: Rule) -> Rule:
     """A list whose items obey a rule; it may be empty."""
     return Rule(f"a list, each {rule.expected}", lambda values: all(map(rule.holds, values)))
+
+
+TIMES = "times that ascend from 0 to 1, such as 0,0.1,0.4,1"
+
+
+def parse_times(value: str | Sequence[float]) -> tuple[float, ...] | None:
+    """The times of a solver's steps, from numbers or from text with commas.
+
+    None unless they ascend from 0 to 1.
+    """
+    try:
+        times = tuple(map(float, value.split(",") if isinstance(value, str) else value))
+    except (TypeError, ValueError):
+        return None
+    ascend = all(a < b for a, b in itertools.pairwise(times))
+    return times if len(times) > 1 and ascend and (times[0], times[-1]) == (0, 1) else None
+
+
+def one_of_or_times(*words: str) -> Rule:
+    """One of some words, or times as text."""
+    names = one_of(*words)
+    return Rule(
+        f"{names.expected}, or {TIMES}",
+        lambda value: names.holds(value) or parse_times(value) is not None,
+    )
 
 
 ANY = Rule("", lambda value: True)  # any value of the field's type

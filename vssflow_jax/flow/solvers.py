@@ -12,11 +12,12 @@ written out here because its steps, and so its number of evaluations, must equal
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vssflow_jax.common.errors import InputError
 
@@ -132,14 +133,21 @@ def solve(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 
     return integrate(velocity, x, solver, steps).x
 
 
-def integrate(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: int = 25) -> Solution:
+def integrate(
+    velocity: Velocity,
+    x: jax.Array,
+    solver: str = "euler",
+    steps: int = 25,
+    times: Sequence[float] | None = None,
+) -> Solution:
     """Integrates dx/dt = velocity(x, t) from t = 0 to 1.
 
     Args:
       velocity: of the state at a scalar time.
       x: noise, any shape.
       solver: one of SOLVERS.
-      steps: of a fixed-step solver; the adaptive one chooses its own.
+      steps: equal steps of a fixed-step solver; the adaptive one chooses its own.
+      times: between which a fixed-step solver steps instead, ascending from 0 to 1 (flow.grids).
     """
     if solver == "dopri5":
         return dopri5(velocity, x)
@@ -147,27 +155,66 @@ def integrate(velocity: Velocity, x: jax.Array, solver: str = "euler", steps: in
         raise ValueError(f"solver: found {solver!r}, expected one of {SOLVERS}")
     if steps < 1:
         raise ValueError(f"steps: found {steps}, expected at least 1")
-    tableau, size = TABLEAUX[solver], 1.0 / steps
+    tableau = TABLEAUX[solver]
 
-    def step(x, t):
+    def step(x, t, size):
         slopes = _stage_slopes(velocity, tableau, x, t, size)
         return x + size * _weighted_sum(tableau.weights, slopes), None
 
-    x = jax.lax.scan(step, x, jnp.arange(steps, dtype=jnp.float32) / steps)[0]
+    if times is None:
+        starts = jnp.arange(steps, dtype=jnp.float32) / steps
+        x = jax.lax.scan(lambda x, t: step(x, t, 1.0 / steps), x, starts)[0]
+        return _finish(x, count_evaluations(solver, steps))
+    x = jax.lax.scan(lambda x, span: step(x, *span), x, _spans(times))[0]
+    return _finish(x, count_evaluations(solver, len(times) - 1))
+
+
+def integrate_spans(
+    velocity: Callable, x: jax.Array, times: Sequence[float], memory: Any = None
+) -> Solution:
+    """Euler's method for a velocity that depends on the span of the step, or on earlier steps.
+
+        x <- x + (r - t) u,    u, memory = velocity(x, t, r - t, memory)
+
+    Args:
+      velocity: of the state, scalars t and r - t, and the memory.
+      x: noise, any shape.
+      times: between which it steps, ascending from 0 to 1.
+      memory: what the first step starts with; any pytree.
+    """
+
+    def step(carry, span):
+        x, memory = carry
+        t, size = span
+        u, memory = velocity(x, t, size, memory)
+        return (x + size * u, memory), None
+
+    (x, _), _ = jax.lax.scan(step, (x, memory), _spans(times))
+    return _finish(x, len(times) - 1)
+
+
+def _spans(times: Sequence[float]) -> tuple[jax.Array, jax.Array]:
+    """Start and size of each step, float32 [steps] each."""
+    edges = np.asarray(times, np.float64)
+    return jnp.float32(edges[:-1]), jnp.float32(np.diff(edges))
+
+
+def _finish(x: jax.Array, evaluations: int) -> Solution:
+    """The solution of a fixed-step solver that has reached t = 1."""
     return Solution(
         x=x,
-        evaluations=jnp.int32(count_evaluations(solver, steps)),
+        evaluations=jnp.int32(evaluations),
         status=jnp.where(jnp.all(jnp.isfinite(x)), CONVERGED, NON_FINITE),
         t=jnp.float32(1),
     )
 
 
-def report_time(velocity: Velocity, report: Callable[[jax.Array], None]) -> Velocity:
+def report_time(velocity: Callable, report: Callable[[jax.Array], None]) -> Callable:
     """The velocity, whose evaluations also call `report(t)` on the host, compiled or not."""
 
-    def reporting_velocity(x, t):
+    def reporting_velocity(x, t, *others):
         jax.debug.callback(report, t)
-        return velocity(x, t)
+        return velocity(x, t, *others)
 
     return reporting_velocity
 

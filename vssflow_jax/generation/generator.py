@@ -117,7 +117,8 @@ class Generator:
             noise.
           progress: is called with the progress of the solver, from 0 to 1.
           **options: `script`, `speaker`, `task`, `duration`, `speech_start` and `speech_end` of
-            `Request.parse`; `solver`, `steps`, `guidance` and `scales` of `SamplingOptions`.
+            `Request.parse`; `solver`, `steps`, `grid`, `guidance`, `scales` and the others of
+            `SamplingOptions`.
 
         Raises:
           InputError: neither video nor text, unreadable files, or text that does not fit.

@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.flow import guidance, solvers
+from vssflow_jax.config.rules import TIMES, parse_times
+from vssflow_jax.flow import grids, guidance, solvers
+from vssflow_jax.flow.sampler import Sampling
 
 MAX_STEPS = 1000
 NUM_SEEDS = 2**32
+GRID_HELP = (
+    f"Time grid: {', '.join(grids.GRIDS)}, or times such as 0,0.1,0.4,1; default: the run's."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,15 +27,25 @@ class SamplingOptions:
     Attributes:
       solver: one of `solvers.SOLVERS`.
       steps: of the solver.
+      grid: one of `grids.GRIDS`, or the times themselves, as numbers or as text with commas.
       guidance: guidance scale of all conditions.
       scales: guidance scales of single conditions by name, in place of the run's; the common
         scale where a value is None. Conditions that the route does not use are ignored.
+      guidance_start: flow time from which on guidance acts.
+      guidance_stop: flow time up to which it acts.
+      apg_eta: share of guidance along the predicted data that is kept (`guidance`, APG).
+      apg_momentum: of guidance over the steps (APG).
     """
 
     solver: str | None = None
     steps: int | None = None
+    grid: str | Sequence[float] | None = None
     guidance: float | None = None
     scales: Mapping[str, float | None] | None = None
+    guidance_start: float | None = None
+    guidance_stop: float | None = None
+    apg_eta: float | None = None
+    apg_momentum: float | None = None
 
     def resolve(self, config) -> Sampling:
         """The sampling of these options for a run with this config.
@@ -38,64 +53,89 @@ class SamplingOptions:
         Guidance groups are in the order of the condition table.
 
         Raises:
-          InputError: an unknown solver or condition, or a number out of range.
+          InputError: an unknown solver, grid or condition, a number out of range, or options
+            that exclude each other.
         """
-        sample = config.sample
-        solver = sample.solver if self.solver is None else self.solver
-        steps = sample.steps if self.steps is None else self.steps
-        scale = sample.guidance if self.guidance is None else self.guidance
-        scales = dict(self.scales or {})
+        solver = config.sample.solver if self.solver is None else self.solver
         if solver not in solvers.SOLVERS:
             raise InputError(f"--solver: found {solver!r}, expected one of {solvers.SOLVERS}")
-        if not (isinstance(steps, numbers.Integral) and 1 <= steps <= MAX_STEPS):
-            raise InputError(f"--steps: found {steps}, expected 1 to {MAX_STEPS}")
+        grid, steps = self._resolve_grid(config, solver)
+        settings = self._resolve_settings(config)
+        if settings.momentum and solver != "euler":
+            raise InputError(
+                f"--solver: found {solver!r} beside --apg_momentum={settings.momentum:g}, "
+                "expected 'euler'"
+            )
+        return Sampling(
+            solver=solver,
+            steps=steps,
+            grid=grid,
+            groups=self._resolve_groups(config),
+            settings=settings,
+        )
+
+    def _resolve_grid(self, config, solver: str) -> tuple[str | grids.Times, int]:
+        """The grid, by its name or as times, and its steps."""
+        grid = config.sample.grid if self.grid is None else self.grid
+        steps = config.sample.steps if self.steps is None else self.steps
+        if solver == "dopri5":
+            if self.grid not in (None, grids.UNIFORM):
+                raise InputError(
+                    f"--grid: found {self.grid!r} beside --solver=dopri5, which chooses its own "
+                    f"times; expected one of {tuple(solvers.TABLEAUX)}"
+                )
+            grid = grids.UNIFORM
+        if isinstance(grid, str) and grid in grids.GRIDS:
+            if not (isinstance(steps, numbers.Integral) and 1 <= steps <= MAX_STEPS):
+                raise InputError(f"--steps: found {steps}, expected 1 to {MAX_STEPS}")
+            grids.GRIDS[grid](steps)  # refuses what it has no times for
+            return grid, steps
+        times = parse_times(grid)
+        if times is None or len(times) > MAX_STEPS + 1:
+            raise InputError(
+                f"--grid: found {grid!r}, expected one of {tuple(grids.GRIDS)}, or {TIMES}"
+            )
+        if self.steps not in (None, len(times) - 1):
+            raise InputError(
+                f"--steps: found {self.steps}, expected {len(times) - 1}, the steps of the grid"
+            )
+        return times, len(times) - 1
+
+    def _resolve_settings(self, config) -> guidance.GuidanceSettings:
+        """The variant of guidance."""
+        sample = config.sample
+        values = {
+            "guidance_start": sample.guidance_start,
+            "guidance_stop": sample.guidance_stop,
+            "apg_eta": sample.apg_eta,
+            "apg_momentum": sample.apg_momentum,
+        }
+        options = {name: getattr(self, name) for name in values}
+        values |= {name: value for name, value in options.items() if value is not None}
+        check_scales({f"--{name}": value for name, value in values.items()})
+        start, stop = values["guidance_start"], values["guidance_stop"]
+        if not 0 <= start <= stop <= 1:
+            raise InputError(
+                f"--guidance_start, --guidance_stop: found {start:g} and {stop:g}, expected "
+                "times from 0 to 1 in this order"
+            )
+        return guidance.GuidanceSettings(
+            start=start, stop=stop, eta=values["apg_eta"], momentum=values["apg_momentum"]
+        )
+
+    def _resolve_groups(self, config) -> guidance.Groups:
+        """The guidance groups."""
+        scale = config.sample.guidance if self.guidance is None else self.guidance
+        scales = dict(self.scales or {})
         check_scales({"--guidance": scale} | {f"--scales: {k}": v for k, v in scales.items()})
         unknown = sorted(scales.keys() - set(conditions.NAMES))
         if unknown:
             raise InputError(f"--scales: found {unknown}, expected some of {conditions.NAMES}")
         route = conditions.ROUTES[config.model.route]
         names = [name for name in conditions.NAMES if name in route.used]
-        scales = {**sample.scales, **scales}
+        scales = {**config.sample.scales, **scales}
         single = {name: scales[name] for name in names if scales.get(name) is not None}
-        return Sampling(
-            solver=solver, steps=steps, groups=guidance.group_by_scale(names, scale, single)
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How to integrate: solver, its steps, and the guidance groups."""
-
-    solver: str
-    steps: int
-    groups: guidance.Groups
-
-    @property
-    def branches(self) -> list[tuple[str, ...]]:
-        """Conditions of each branch that is computed; without guidance one branch has all."""
-        if guidance.is_unguided(self.groups):
-            return [sum((names for names, _ in self.groups), ())]
-        return guidance.list_branches(self.groups)
-
-    @property
-    def scales(self) -> list[float]:
-        """Guidance scale of each group."""
-        return [scale for _, scale in self.groups]
-
-    def without_scales(self) -> Sampling:
-        """What a compiled program depends on: scales of 0, unless all are 1 (no guidance)."""
-        if guidance.is_unguided(self.groups):
-            return self
-        groups = tuple((names, 0.0) for names, _ in self.groups)
-        return dataclasses.replace(self, groups=groups)
-
-    def describe(self) -> dict:
-        """The sampling as JSON."""
-        return {
-            "solver": self.solver,
-            "steps": self.steps,
-            "guidance": [[list(names), scale] for names, scale in self.groups],
-        }
+        return guidance.group_by_scale(names, scale, single)
 
 
 def check_scales(scales: Mapping[str, float | None]) -> None:

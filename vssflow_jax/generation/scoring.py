@@ -47,8 +47,9 @@ class EvaluationOptions:
       split: of the shards.
       clips: examples a task, at most.
       seed: of the noise alone.
-      solver: None: the run's, as for `steps` and `guidance`.
+      solver: None: the run's, as for `steps`, `grid` and `guidance`.
       steps: of the solver.
+      grid: of its times.
       guidance: guidance scale.
       recognizer: a name that `asr.load` knows.
       mos: names that `mos.load` knows; "": none.
@@ -64,6 +65,7 @@ class EvaluationOptions:
     seed: int = 0
     solver: str | None = None
     steps: int | None = None
+    grid: str | None = None
     guidance: float | None = None
     recognizer: str = asr.DEFAULT
     mos: str = ""
@@ -90,7 +92,10 @@ class RunSystem:
         self.generator = generator
         self.seed = options.seed
         self.options = SamplingOptions(
-            solver=options.solver, steps=options.steps, guidance=options.guidance
+            solver=options.solver,
+            steps=options.steps,
+            grid=options.grid,
+            guidance=options.guidance,
         )
 
     def describe(self) -> dict:

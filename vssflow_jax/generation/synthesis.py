@@ -16,9 +16,8 @@ import numpy as np
 
 from vssflow_jax import conditions
 from vssflow_jax.data import pipeline
-from vssflow_jax.flow import guidance, solvers, windows
+from vssflow_jax.flow import sampler, solvers, windows
 from vssflow_jax.generation.conditioning import Voices
-from vssflow_jax.generation.sampling import Sampling
 from vssflow_jax.models import folded, vssflow
 from vssflow_jax.models.windowed import windowed_velocity
 
@@ -95,7 +94,7 @@ class Synthesizer:
         return OVERLAP + len(starts) * int(starts[1])
 
     def __call__(
-        self, job: Job, sampling: Sampling, progress: Progress | None = None
+        self, job: Job, sampling: sampler.Sampling, progress: Progress | None = None
     ) -> list[np.ndarray]:
         """Waveforms, float32 [L * 640] in [-1, 1], of the clips of a job.
 
@@ -120,7 +119,9 @@ class Synthesizer:
             progress(1.0)
         return waves
 
-    def _solve_job(self, job: Job, plan: windows.WindowPlan, sampling: Sampling, reports: bool):
+    def _solve_job(
+        self, job: Job, plan: windows.WindowPlan, sampling: sampler.Sampling, reports: bool
+    ):
         """Latents [B, L, C] of clips whose conditions are in memory together.
 
         Raises:
@@ -140,25 +141,29 @@ class Synthesizer:
         return jax.block_until_ready(solution.x)  # or the memory of both programs would add up
 
     def _solve_ode(
-        self, params, batch, noise, plan, scales, *, sampling: Sampling, reports: bool
+        self, params, batch, noise, plan, scales, *, sampling: sampler.Sampling, reports: bool
     ) -> solvers.Solution:
         """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows.
 
         Scales and windows are data, so that other ones need no compilation.
         """
         count, num_windows = len(noise), len(noise) * len(plan.first)
-        velocity = windowed_velocity(
+        make_velocity = functools.partial(
+            windowed_velocity,
             self.model,
             params,
-            sampling.branches,
-            (batch["features"], batch["present"]),
-            plan,
+            conditions=(batch["features"], batch["present"]),
+            plan=plan,
             num_chunks=-(-num_windows // max(MAX_WINDOWS_AT_ONCE, count)),
         )
-        velocity = guidance.make_guided_velocity(velocity, sampling.groups, scales)
-        if reports:
-            velocity = solvers.report_time(velocity, lambda t: self._report(float(t)))
-        return solvers.integrate(velocity, noise, sampling.solver, sampling.steps)
+        return sampler.integrate(
+            sampling,
+            make_velocity(sampling.branches),
+            noise,
+            scales,
+            conditional=make_velocity(sampling.branches[-1:]) if sampling.limited else None,
+            report=(lambda t: self._report(float(t))) if reports else None,
+        )
 
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, L * 640] of latents [B, L, C]."""
