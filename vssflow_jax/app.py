@@ -43,7 +43,8 @@ def serve(folder: str) -> None:
     generator = Generator.from_workdir(flags.FLAGS.workdir)
     visitor_files = files.VisitorFiles(Path(folder))
     blocks = layout.build_page(
-        studio.Studio(generator, limits, text_policy=flags.FLAGS.text_policy), visitor_files
+        studio.Studio(generator, limits, flags.FLAGS.text_policy, flags.FLAGS.recognizer),
+        visitor_files,
     )
     try:
         _, address, _ = blocks.launch(
@@ -72,6 +73,9 @@ def define_flags() -> None:
     """The flags of the command."""
     command_line.define_path("workdir", bundled.DEFAULT, bundled.WORKDIR_HELP)
     flags.DEFINE_enum("text_policy", REFUSE, POLICIES, "For characters that cannot be read.")
+    flags.DEFINE_string(
+        "recognizer", None, "Ranks candidates: pocketsphinx (default) or whisper:MODEL."
+    )
     flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
     flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
     flags.DEFINE_float("megabytes", Limits.megabytes, "Largest upload.", 0)

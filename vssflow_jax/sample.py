@@ -76,6 +76,11 @@ def sample_one(generator: Generator, out: Path) -> None:
         fields["script"] = read_script(fields["script"])
     request = Request.parse(**fields, text_policy=flags.FLAGS.text_policy)
     options = sampling_options()
+    recognizer = None
+    if flags.FLAGS.candidates > 1:
+        from vssflow_jax.generation.reranking import load_recognizer, rerank
+
+        recognizer = load_recognizer(flags.FLAGS.recognizer)  # before the generation
     seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.candidates)]
     with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
 
@@ -85,10 +90,8 @@ def sample_one(generator: Generator, out: Path) -> None:
         outputs = generator.generate_candidates(
             request, seeds, options, stems=flags.FLAGS.stems, progress=progress
         )
-    if len(outputs) > 1:
-        from vssflow_jax.generation.reranking import rerank
-
-        outputs = rerank(outputs, request, generator.encoder_set)
+    if recognizer is not None:
+        outputs = rerank(outputs, request, generator.encoder_set, recognizer)
     shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
         path = out if place == 1 else out.with_suffix(f".{place}{out.suffix}")
@@ -194,6 +197,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
+    flags.DEFINE_string(
+        "recognizer", None, "Of speech, for --candidates: pocketsphinx (default) or whisper:MODEL."
+    )
     command_line.define_path("shards", None, "Shards to generate a split of.")
     flags.DEFINE_string("split", "test", "Split of --shards.")
     command_line.define_path("out", None, "File to write (.mp4, .wav), or with --shards a folder.")

@@ -7,6 +7,7 @@ checkpoint and exits with status 75. Several processes, one a host, make one run
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -86,7 +87,10 @@ def _train(config, workdir: Path) -> None:
     if distributed.is_main_process():  # the config fits what the run has made so far
         write_description(run, dataset)
     if config.train.evaluate:
-        hooks.import_scoring("train.evaluate")  # an error before the first step, not after the last
+        # Errors before the first step, not after the last.
+        scoring = hooks.import_scoring("train.evaluate")
+        if folder := find_recognizer(config):
+            scoring.asr.load_whisper(str(folder), "evaluate.recognizer")
     run.train(make_hook(run, codec, dataset))
     trains_codec = config.train.task == "codec"
     weights = distributed.gather_to_host(run.state.weights) if trains_codec else None
@@ -126,13 +130,22 @@ def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> loop.Hook:
     return lambda step, train_state: sample(step, train_state) or score(step, train_state)
 
 
+def find_recognizer(config) -> Path | None:
+    """The folder of the config's second recognizer; None where there is none."""
+    folder = Path(config.evaluate.recognizer).expanduser()
+    return folder if config.evaluate.recognizer and folder.is_dir() else None
+
+
 def evaluate_and_report(config, workdir: Path) -> None:
     """Scores the run on its test split, if that has sound, and writes the report."""
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.reports.run import write_report
 
     if len(shards.open_split(config.data.shards, "test", with_wave=True)):
-        evaluate(EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips))
+        options = EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips)
+        if folder := find_recognizer(config):
+            options = dataclasses.replace(options, open_recognizer=f"whisper:{folder}")
+        evaluate(options)
     else:
         print(f"no test clips with sound in {config.data.shards}: nothing to score")
     print(f"report: {write_report(workdir)}")

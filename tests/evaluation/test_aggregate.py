@@ -8,6 +8,7 @@ from vssflow_jax.evaluation.metrics import distances, suite
 
 
 def scores_of(features=None, logits=None, **columns):
+    columns = {"errors_homophones_equal": columns.get("errors")} | columns
     row = {**dict.fromkeys(suite.COLUMNS), **columns}
     features = np.zeros(2) if features is None else features
     return suite.ExampleScores(row=row, features=features, logits=logits)
@@ -30,7 +31,8 @@ def test_means_floors_and_ceilings_of_known_rows():
     assert "onset_f1_floor" not in task  # absent where it was not measured
     assert "speaker_accuracy" not in task
     assert task["clips"] == 3
-    assert task["counted"] == {"wer": 2, "onset_f1": 2}
+    assert task["wer_ceiling_ci95"] == [0, 0]
+    assert task["counted"] == {"wer": 2, "wer_homophones_equal": 2, "onset_f1": 2}
     assert task["skipped"] == [{"id": "x", "reason": "why"}]
 
 

@@ -7,7 +7,7 @@ from helpers.synthetic_audio import reference_voice
 from vssflow_jax import media
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.reranking import rerank
+from vssflow_jax.generation.reranking import load_recognizer, rerank
 
 RATE = 16_000
 
@@ -23,7 +23,7 @@ def test_the_candidate_that_says_the_text_comes_first(tmp_path, encoder_set):
 
     wrong = output(reference_voice("ada", "bin red by x six please"), 0)
     right = output(reference_voice("ada"), 1)
-    ranked = rerank([wrong, right], request, encoder_set)
+    ranked = rerank([wrong, right], request, encoder_set, load_recognizer())
     assert [one.report["seed"] for one in ranked] == [1, 0]
     assert ranked[0].report["scores"]["wer"] < ranked[1].report["scores"]["wer"]
     assert 0 < ranked[0].report["scores"]["speaker_similarity"] <= 1
@@ -31,6 +31,20 @@ def test_the_candidate_that_says_the_text_comes_first(tmp_path, encoder_set):
 
 def test_candidates_without_scores_keep_their_order():
     outputs = [Output(np.zeros(RATE, np.float32), RATE, {"spans": [[0, 1]]}) for _ in range(3)]
-    ranked = rerank(outputs, Request.parse(text="good morning"), "built-in")
+    ranked = rerank(outputs, Request.parse(text="good morning"), "built-in", load_recognizer())
     assert [a is b for a, b in zip(ranked, outputs, strict=True)] == [True] * 3
     assert ranked[0].report["scores"] == {}
+
+
+def test_an_open_recognizer_ranks_any_text():
+    class Ears:
+        def rejects(self, text):
+            return None
+
+        def transcribe(self, waves):
+            return ["good morning" if wave.any() else "goodness" for wave in waves]
+
+    outputs = [Output(np.full(RATE, x, np.float32), RATE, {"spans": [[0, 1]]}) for x in (0, 0.1)]
+    ranked = rerank(outputs, Request.parse(text="Good morning!"), "built-in", Ears())
+    assert [a is b for a, b in zip(ranked, outputs[::-1], strict=True)] == [True, True]
+    assert [one.report["scores"] for one in ranked] == [{"wer": 0.0}, {"wer": 1.0}]

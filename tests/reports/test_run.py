@@ -165,6 +165,53 @@ def test_scores_have_interval_and_floor(text):
     assert cells == ["25.0 %", "20.0 to 30.0", "12.5 %", "0.0 %"] * 4
 
 
+def test_the_open_recognizer_has_rows_where_it_was_used(run, text, tmp_path):
+    assert "open recognizer" not in Page(text).text
+    for name in ("config.json", "codec"):
+        (tmp_path / name).symlink_to(run / name)
+    write_scores(tmp_path, ("speech",))
+    path = tmp_path / "eval" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["speech"] |= {"wer_open": 0.5, "wer_open_ci95": [0.4, 0.6], "wer_open_ceiling": 0.1}
+    metrics["speech"] |= {"wer_open_ceiling_ci95": [0.0, 0.2]}
+    metrics["run"] |= {"recognizer": {"name": "first"}, "open_recognizer": {"name": HOSTILE}}
+    path.write_text(json.dumps(metrics))
+    text = write_report(tmp_path).read_text()
+    cells = re.findall(r"<td>(.*?)</td>", text)
+    assert cells[4:] == ["50.0 %", "40.0 to 60.0", "-", "10.0 %"]
+    shown = Page(text).text
+    assert "Word error rate, open recognizer" in shown
+    assert f"Recognizer: first; open recognizer: {HOSTILE}." in shown
+
+
+def test_sentences_have_a_table_for_each_voice(run, text, tmp_path):
+    assert "Sentences" not in Page(text).text
+    for name in ("config.json", "codec"):
+        (tmp_path / name).symlink_to(run / name)
+    scores = {"wer": 0.25, "wer_ci95": [0.2, 0.3], "wer_ceiling": 0.01, "clips": 40}
+    sampling = {"checkpoint": 6, "solver": "euler", "steps": 2, "seed": 0, "guidance": []}
+    metrics = {
+        "text": scores | {"clips": 80},
+        "voices": {"heart": scores, HOSTILE: scores},
+        "run": {
+            "sentences": {"name": "test", "number": 40},
+            "speakers": ["heart", HOSTILE],
+            "recognizer": {"name": "whisper:folder"},
+            "date": "2026-11-26",
+            **sampling,
+        },
+    }
+    path = tmp_path / "eval" / "sentences" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(metrics))
+    text = write_report(tmp_path).read_text()
+    assert_self_contained(text)
+    shown = Page(text).text
+    for part in ("All voices", "Voice heart", f"Voice {HOSTILE}", "Recognizer: whisper:folder."):
+        assert part in shown
+    assert re.findall(r"<td>(.*?)</td>", text) == ["25.0 %", "20.0 to 30.0", "-", "1.0 %"] * 3
+
+
 def test_the_paragraph_says_how_long_it_trained_and_on_what(text):
     steps = load_recipe("quickstart").train.steps
     assert f"8 of {steps:,} steps in 1 min 5 s" in text

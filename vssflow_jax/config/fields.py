@@ -68,6 +68,7 @@ GROUPS = {
     "dropout": "Conditions that a training step leaves out.",
     "optim": "The optimizer.",
     "train": "The course of a run.",
+    "evaluate": "The evaluation after the last step (train.evaluate).",
     "sample": "How samples are drawn unless flags say otherwise.",
     "sample.scales": "Guidance scales of single conditions.",
     "mesh": "How devices share the work; the three sizes multiply to the number of devices.",
@@ -231,6 +232,10 @@ FIELDS = (
           "after the last step, evaluate on the test split and write the report", mutable=True),
     Field("train.evaluate_clips", int, 64, "test clips a task for that evaluation",
           allowed=at_least(1), unit="clips", mutable=True),
+
+    Field("evaluate.recognizer", str, "",
+          "folder of a Whisper model in CTranslate2's format, a second recognizer for that "
+          "evaluation; empty or not there: none", mutable=True),
 
     Field("sample.solver", str, "euler", "ODE solver",
           allowed=one_of("euler", "midpoint", "heun", "rk4", "dopri5"), mutable=True),

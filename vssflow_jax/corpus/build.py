@@ -308,9 +308,8 @@ def _write_references(job: Job) -> None:
     for name in job.voices:
         voice = voices.find_voice(voice_set, name)
         for number in range(len(voices.REFERENCES)):
-            wave = 0.6 * voices.speak_reference(voice_set, voice, number)
-            noise = sounds.synthesize_room(len(wave), np.random.default_rng(number))
-            media.write_wav(job.out / f"voices/{name}_{number}.wav", wave + noise, SAMPLE_RATE)
+            wave = voices.record_reference(voice_set, voice, number)
+            media.write_wav(job.out / f"voices/{name}_{number}.wav", wave, SAMPLE_RATE)
 
 
 def _is_complete(out: pathlib.Path, settings: dict) -> bool:

@@ -131,7 +131,7 @@ class _FileLines:
     """The different lines of a text file, shared out to the splits by their hash."""
 
     def __init__(self, path: str):
-        lines = {_make_key(line): line for line in _read_lines(path)}
+        lines = {_make_key(line): line for line in read_lines(path)}
         ordered = sorted(lines.values(), key=_hash_sentence)
         if len(ordered) < 3:
             raise InputError(
@@ -151,7 +151,12 @@ class _FileLines:
         return lines[rng.integers(len(lines))]
 
 
-def _read_lines(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+      InputError: a file that cannot be read, or a line without words.
+    """
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -15,11 +15,13 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
+from vssflow_jax.corpus import sounds
 from vssflow_jax.corpus.face import Look
 from vssflow_jax.corpus.phoneme_times import Sound
 from vssflow_jax.text import normalize
 
 SETS = ("espeak", "hibari", "kokoro:FOLDER")
+RECORDING_PEAK = 0.6
 ROOM_BEFORE, ROOM_BEHIND = 0.03, 0.12  # seconds of an utterance around its sounds
 
 REFERENCES = (
@@ -132,6 +134,14 @@ def _interleave(voices: Sequence[Voice]) -> tuple[Voice, ...]:
     return tuple(voices[number] for _, number in sorted(places))
 
 
-def speak_reference(voice_set: VoiceSet, voice: Voice, number: int) -> np.ndarray:
-    """Recording `number` of a voice, another text than any clip's: float32 [n], peak 1."""
-    return voice_set.speak(voice, normalize.words(REFERENCES[number])).wave
+def record_reference(voice_set: VoiceSet, voice: Voice, number: int) -> np.ndarray:
+    """Recording `number` of a voice, another text than any clip's: float [n] at 16 kHz."""
+    return record_words(voice_set, voice, normalize.words(REFERENCES[number]), number)
+
+
+def record_words(
+    voice_set: VoiceSet, voice: Voice, words: Sequence[str], seed: int = 0
+) -> np.ndarray:
+    """Words in a voice, in a quiet room whose noise the seed decides: float [n] at 16 kHz."""
+    wave = RECORDING_PEAK * voice_set.speak(voice, words).wave
+    return wave + sounds.synthesize_room(len(wave), np.random.default_rng(seed))

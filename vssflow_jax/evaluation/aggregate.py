@@ -9,24 +9,31 @@ from threadpoolctl import threadpool_limits
 
 from vssflow_jax.evaluation.metrics import distances, mos
 from vssflow_jax.evaluation.metrics.common import Values
-from vssflow_jax.evaluation.metrics.suite import ExampleScores
+from vssflow_jax.evaluation.metrics.suite import OPEN, ExampleScores
 
 MIN_EXAMPLES = 2  # that a distance between sets needs
+SIMILARITIES = ("dvector_similarity", "dvector_other_voice")
 
 
 def example_values(rows: Sequence[Mapping]) -> dict[str, Values]:
     """The metrics that are means over examples, by their key in metrics.json, where they apply."""
 
-    def error_rate(row):
-        return None if row["words"] is None else row["errors"] / row["words"]
+    def error_rates(errors: str, recognizer: str = ""):
+        words = [row[f"words{recognizer}"] or 0 for row in rows]
+        counts = [row[f"{errors}{recognizer}"] for row in rows]
+        rates = [n / w if w else None for n, w in zip(counts, words, strict=True)]
+        return Values.of(rates, words)
 
     def hit(row, label, prediction):
         return None if row[label] is None else float(row[label] == row[prediction])
 
-    columns = {"speaker_similarity": "similarity", "mcd": "mcd", "kl": "kl"}
-    columns |= {name: name for name in mos.PREDICTORS}
+    columns = {"speaker_similarity": "similarity"}
+    columns |= {name: name for name in (*SIMILARITIES, "mcd", "kl", *mos.PREDICTORS)}
     values = {
-        "wer": Values.of([error_rate(r) for r in rows], [r["words"] or 0 for r in rows]),
+        "wer": error_rates("errors"),
+        "wer_homophones_equal": error_rates("errors_homophones_equal"),
+        f"wer{OPEN}": error_rates("errors", OPEN),
+        f"wer_homophones_equal{OPEN}": error_rates("errors_homophones_equal", OPEN),
         "onset_f1": Values.of([r["onset_f1"] for r in rows]),
         "onset_mae_ms": Values.of([r["onset_mae_ms"] for r in rows]),
         "sound_class_accuracy": Values.of([hit(r, "class", "predicted_class") for r in rows]),
@@ -40,7 +47,7 @@ def _set_metrics(
     scores: Sequence[ExampleScores], references: Sequence[ExampleScores]
 ) -> dict[str, tuple]:
     """Metrics of a set as functions, each with its arguments, one item an example."""
-    if len(scores) < MIN_EXAMPLES:
+    if len(scores) < MIN_EXAMPLES or scores[0].features is None:
         return {}
     features = [
         np.fromiter((np.atleast_2d(s.features) for s in some), object)
@@ -104,10 +111,13 @@ def aggregate_task(
     intervals |= set_intervals(scores, ceilings)
     bounds = {"floor": all_scores(floors, ceilings), "ceiling": all_scores(ceilings, ceilings)}
     out: dict = {"clips": len(scores), "skipped": list(skipped)}
+    ceiling_values = example_values([s.row for s in ceilings])
     for name, score in all_scores(scores, ceilings).items():
         out[name] = score
         if name in intervals:
             out[f"{name}_ci95"] = list(intervals[name])
         out |= {f"{name}_{kind}": bound[name] for kind, bound in bounds.items() if name in bound}
+        if name in ceiling_values:
+            out[f"{name}_ceiling_ci95"] = list(ceiling_values[name].interval())
     out["counted"] = {name: value.count for name, value in values.items()}
     return out

@@ -17,7 +17,7 @@ from vssflow_jax.conditions import TASKS
 from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation import aggregate
-from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models
+from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models, speaker
 from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
 from vssflow_jax.features.registry import read_encoder_set, select_encoders
 
@@ -97,6 +97,7 @@ class Evaluator:
       without_sound: examples without sound by task, with that reason.
       suite: the metrics.
       training_data: what the suite's reference models were fitted on.
+      voices: d-vectors of the examples' voices.
       floors: scores of the ground truth through the codec by id; empty without a codec.
       ceilings: scores of the ground truth by id.
       reconstructions: the ground truth through the codec by id; empty without a codec.
@@ -107,6 +108,7 @@ class Evaluator:
     without_sound: Mapping[str, list]
     suite: MetricSuite
     training_data: Mapping[str, object]
+    voices: speaker.VoiceReferences
     floors: Mapping[str, ExampleScores]
     ceilings: Mapping[str, ExampleScores]
     reconstructions: Mapping[str, np.ndarray]
@@ -121,6 +123,7 @@ class Evaluator:
         codec=None,
         *,
         recognizer: str = asr.DEFAULT,
+        open_recognizer: str | None = None,
         mos_names: str = "",
         embedding_name: str = EMBEDDINGS[0],
     ) -> Evaluator:
@@ -132,6 +135,7 @@ class Evaluator:
           count: examples a task, at most.
           codec: of the floors; None: no floors.
           recognizer: a name that `asr.load` knows.
+          open_recognizer: a second one; None: none.
           mos_names: names that `mos.load` knows; "": none.
           embedding_name: one of EMBEDDINGS.
 
@@ -146,6 +150,9 @@ class Evaluator:
         )  # missing weights are an error here, not an absent metric later
         models = {
             "recognizer": asr.load(recognizer),
+            "open_recognizer": (
+                asr.load(open_recognizer, "--open_recognizer") if open_recognizer else None
+            ),
             "mos_predictors": mos.load(mos_names),
             "embedding": load_embedding(embedding_name),
         }
@@ -158,14 +165,16 @@ class Evaluator:
         suite = MetricSuite(reference_models=fitted, encoder_set=encoder_set, **models)
         waves = [read_wave(record) for record in examples]
         reconstructions = [] if codec is None else reconstruct_waves(codec, waves)
-        floors = suite.score(examples, reconstructions) if reconstructions else []
+        voices = speaker.VoiceReferences.from_examples(examples, waves, encoder_set)
+        floors = suite.score(examples, reconstructions, voices=voices) if reconstructions else []
         return cls(
             examples=selected,
             without_sound=without_sound,
             suite=suite,
             training_data=training_data,
+            voices=voices,
             floors=_by_id(examples, floors) if floors else {},
-            ceilings=_by_id(examples, suite.score(examples, waves)),
+            ceilings=_by_id(examples, suite.score(examples, waves, voices=voices)),
             reconstructions=_by_id(examples, reconstructions) if reconstructions else {},
             dataset=info["hash"],
         )
@@ -177,7 +186,7 @@ class Evaluator:
         ids = [record["meta"]["id"] for record in examples]
         return TaskScores(
             examples=examples,
-            scores=self.suite.score(examples, waves, timed=task != "text"),
+            scores=self.suite.score(examples, waves, task != "text", self.voices),
             floors=[self.floors[name] for name in ids] if self.floors else [],
             ceilings=[self.ceilings[name] for name in ids],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,26 +13,45 @@ from vssflow_jax.generation.conditioning import read_voices
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
 
+if TYPE_CHECKING:
+    from vssflow_jax.evaluation.metrics.asr import Recognizer
+
 MARGIN = 0.25  # seconds around an utterance that are scored with it
 
 
-def rerank(outputs: Sequence[Output], request: Request, encoder_set: str) -> list[Output]:
+def load_recognizer(spec: str | None = None) -> Recognizer:
+    """The recognizer of speech that ranks candidates: a name that `asr.load` knows; None: its own.
+
+    Raises:
+      InputError: the packages that score are not installed, or the recognizer is not usable.
+    """
+    try:
+        from vssflow_jax.evaluation.metrics import asr
+    except ImportError as error:
+        raise InputError(
+            f"--candidates: reranking needs {error.name}, expected vssflow_jax[eval] to be "
+            "installed"
+        ) from None
+    return asr.load(spec or asr.DEFAULT)
+
+
+def rerank(
+    outputs: Sequence[Output], request: Request, encoder_set: str, recognizer: Recognizer
+) -> list[Output]:
     """The outputs, best first, each with its `scores` in the report.
 
     Fewer word errors come first where the recognizer knows the script's sentences; among equals
     the voice that is more similar to the reference voice. Scores that do not apply are absent;
     without any the order stays.
 
-    Raises:
-      InputError: the packages that score are not installed.
+    Args:
+      outputs: the candidates.
+      request: what they were generated for.
+      encoder_set: the model's encoders (features.registry).
+      recognizer: of `load_recognizer`.
     """
-    try:
-        from vssflow_jax.evaluation.metrics import speaker, speech
-    except ImportError as error:
-        raise InputError(
-            f"--candidates: reranking needs {error.name}, expected vssflow_jax[eval] to be "
-            "installed"
-        ) from None
+    from vssflow_jax.evaluation.metrics import speaker, word_errors
+
     voices, _ = read_voices(request.speakers, encoder_set, request.audio_track)
     keys = []
     for output in outputs:
@@ -39,13 +59,14 @@ def rerank(outputs: Sequence[Output], request: Request, encoder_set: str) -> lis
         lines = zip(request.script, request.speakers, crop_utterances(output), strict=True)
         for line, file, wave in lines:
             voice = voices[file]
-            if speech.in_grammar(line.text):
-                errors.append(speech.word_errors(line.text, speech.transcribe_wave(wave)))
+            if recognizer.rejects(line.text) is None:
+                (transcript,) = recognizer.transcribe([wave])
+                errors.append(word_errors.count_word_errors(line.text, transcript))
             if voice is not None and "published" not in encoder_set:  # those are too slow for it
                 similarities.append(speaker.similarity(wave, voice, encoder_set) or 0.0)
         scores = {}
         if errors:
-            scores["wer"] = sum(count for count, _ in errors) / sum(words for _, words in errors)
+            scores["wer"] = sum(one.errors for one in errors) / sum(one.words for one in errors)
         if similarities:
             scores["speaker_similarity"] = float(np.mean(similarities))
         output.report["scores"] = scores

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -52,6 +52,7 @@ class EvaluationOptions:
       grid: of its times.
       guidance: guidance scale.
       recognizer: a name that `asr.load` knows.
+      open_recognizer: a second one, whose scores end in `_open`; None: none.
       mos: names that `mos.load` knows; "": none.
       embedding: one of `evaluator.EMBEDDINGS`.
     """
@@ -68,6 +69,7 @@ class EvaluationOptions:
     grid: str | None = None
     guidance: float | None = None
     recognizer: str = asr.DEFAULT
+    open_recognizer: str | None = None
     mos: str = ""
     embedding: str = EMBEDDINGS[0]
 
@@ -80,6 +82,16 @@ class Waves(NamedTuple):
     skipped: Sequence[Mapping]
 
 
+class SamplingFlags(Protocol):
+    """The fields of an evaluation's options that generate waves; see `EvaluationOptions`."""
+
+    seed: int
+    solver: str | None
+    steps: int | None
+    grid: str | None
+    guidance: float | None
+
+
 class RunSystem:
     """A run that is evaluated: generates the waves.
 
@@ -88,7 +100,7 @@ class RunSystem:
       options: of the evaluation.
     """
 
-    def __init__(self, generator: Generator, options: EvaluationOptions):
+    def __init__(self, generator: Generator, options: SamplingFlags):
         self.generator = generator
         self.seed = options.seed
         self.options = SamplingOptions(
@@ -193,6 +205,7 @@ def evaluate(options: EvaluationOptions) -> dict:
         options.clips,
         generator and generator.codec,
         recognizer=options.recognizer,
+        open_recognizer=options.open_recognizer,
         mos_names=options.mos,
         embedding_name=options.embedding,
     )
@@ -205,13 +218,13 @@ def evaluate(options: EvaluationOptions) -> dict:
         save_waves(out / "floor", examples, waves)
     ids = {task: [e["meta"]["id"] for e in some.examples] for task, some in scores.items()}
     procedure = protocol.describe(evaluator.suite, evaluator.training_data, ids, facts)
-    keys = ("recognizer", "reference_models", "embedding", "versions")
-    metrics["run"] = facts | {key: procedure[key] for key in keys}
+    keys = ("recognizer", "open_recognizer", "reference_models", "embedding", "versions")
+    metrics["run"] = facts | {key: procedure[key] for key in keys if key in procedure}
     metrics["run"]["seconds"] = round(time.perf_counter() - started, 1)
     write_text(out / "examples.csv", examples_csv(scores))
     write_text(out / "protocol.json", json.dumps(procedure, indent=1))
     write_text(out / "metrics.json", json.dumps(metrics, indent=1))
-    print(score_table(metrics))
+    print(score_table({task: metrics[task] for task in EVALUATED_TASKS if task in metrics}))
     return metrics
 
 
@@ -267,20 +280,18 @@ def examples_csv(scores: Mapping[str, TaskScores]) -> str:
     return out.getvalue()
 
 
-def score_table(metrics: Mapping[str, Mapping]) -> str:
-    """The scores as text, a line a metric."""
+def score_table(scores: Mapping[str, Mapping]) -> str:
+    """Scores by task, or by another name, as text, a line a metric."""
+    width = max(map(len, scores), default=0) + 2
     lines = [
-        f"{'task':8}{'metric':24}{'score':>8}  {'95 % interval':17}{'codec':>8}{'truth':>8}",
+        f"{'':{width}}{'metric':26}{'score':>8}  {'95 % interval':17}{'codec':>8}{'truth':>8}",
     ]
-    for task in EVALUATED_TASKS:
-        scores = metrics.get(task, {})
-        for name in protocol.METRICS:
-            if name not in scores:
-                continue
-            low, high = scores.get(f"{name}_ci95", (np.nan, np.nan))
-            bounds = (scores.get(f"{name}_{kind}") for kind in ("floor", "ceiling"))
+    for label, some in scores.items():
+        for name in (name for name in protocol.METRICS if name in some):
+            low, high = some.get(f"{name}_ci95", (np.nan, np.nan))
+            bounds = (some.get(f"{name}_{kind}") for kind in ("floor", "ceiling"))
             ending = "".join(" " * 8 if bound is None else f"{bound:8.3f}" for bound in bounds)
-            line = f"{task:8}{name:24}{scores[name]:8.3f}  {low:7.3f} to {high:7.3f}{ending}"
+            line = f"{label:{width}}{name:26}{some[name]:8.3f}  {low:7.3f} to {high:7.3f}{ending}"
             lines.append(line.rstrip())
     return "\n".join(lines)
 

@@ -210,10 +210,12 @@ def make_players(example: Example) -> list[Player]:
 def describe_scores(row: Mapping[str, str], suffix: str = "") -> str:
     """The scores of a wave in words; empty without any."""
     parts = []
-    if row.get(f"words{suffix}"):
-        transcript = row.get(f"hypothesis{suffix}") or "nothing"
-        errors, words = row[f"errors{suffix}"], row[f"words{suffix}"]
-        parts.append(f"heard “{transcript}”, {errors} of {words} words wrong")
+    for recognizer, name in (("", ""), ("_open", " by the open recognizer")):
+        ending = f"{recognizer}{suffix}"
+        if row.get(f"words{ending}"):
+            transcript = row.get(f"hypothesis{ending}") or "nothing"
+            errors, words = row[f"errors{ending}"], row[f"words{ending}"]
+            parts.append(f"heard{name} “{transcript}”, {errors} of {words} words wrong")
     if row.get(f"onset_f1{suffix}"):
         parts.append(f"onsets F1 {float(row[f'onset_f1{suffix}']):.2f}")
     if row.get(f"predicted_class{suffix}"):

@@ -61,18 +61,27 @@ class Metric:
 
 METRICS = {
     "wer": Metric("Word error rate", " %", 100, 1, "lower"),
+    "wer_homophones_equal": Metric("Word error rate, homophones equal", " %", 100, 1, "lower"),
+    "wer_open": Metric("Word error rate, open recognizer", " %", 100, 1, "lower"),
+    "wer_homophones_equal_open": Metric(
+        "Word error rate, open recognizer, homophones equal", " %", 100, 1, "lower"
+    ),
     "onset_f1": Metric("Onset F1 (within 50 ms)", better="higher"),
     "onset_mae_ms": Metric("Timing error of matched onsets", " ms", 1, 1, "lower"),
     "sound_class_accuracy": Metric("Sound class recognized", " %", 100, 1, "higher"),
     "speaker_accuracy": Metric("Voice recognized", " %", 100, 1, "higher"),
     "speaker_similarity": Metric("Similarity to the reference voice", better="higher"),
+    "dvector_similarity": Metric("Similarity to the reference voice (d-vector)", better="higher"),
+    "dvector_other_voice": Metric("The same of another voice's ground truth (d-vector)"),
     "mcd": Metric("Mel-cepstral distortion", " dB", 1, 2, "lower"),
     "kl": Metric("KL divergence from the truth", " nats", 1, 2, "lower"),
     "frechet": Metric("Fréchet distance", "", 1, 2, "lower"),
     "inception_score": Metric("Inception score", "", 1, 2, "higher"),
     "dnsmos": Metric("Predicted MOS (DNSMOS)", "", 1, 2, "higher"),
+    "distillmos": Metric("Predicted MOS (DistillMOS)", "", 1, 2, "higher"),
     "utmos": Metric("Predicted MOS (UTMOS)", "", 1, 2, "higher"),
 }
+SENTENCES = Path("eval") / "sentences" / "metrics.json"  # of `evaluate --sentences`
 PLOTTED = ("wer", "onset_f1", "sound_class_accuracy", "mcd")  # side by side, above the tables
 CURVES = {
     "loss": "Loss",
@@ -232,10 +241,11 @@ def plot_scores(metrics: Mapping) -> Image | None:
     return plot_themed(lambda theme, _: plots.plot_scores(metrics, names, theme), alt)
 
 
-def make_table(task: str, scores: Mapping) -> Table:
-    """The scores of a task that have an interval."""
+def make_table(title: str, scores: Mapping) -> Table:
+    """The scores that have an interval."""
     rows = []
-    for name in (key for key in scores if f"{key}_ci95" in scores):
+    names = [key for key in scores if f"{key}_ci95" in scores]
+    for name in (name for name in names if not name.endswith("_ceiling")):
         metric = METRICS.get(name, Metric(name))
         rows.append(
             Row(
@@ -248,7 +258,7 @@ def make_table(task: str, scores: Mapping) -> Table:
             )
         )
     return Table(
-        title=TASKS[task][0],
+        title=title,
         clips=scores.get("clips", 0),
         skipped=scores.get("skipped", []),
         rows=rows,
@@ -262,6 +272,37 @@ def describe_sampling(run: Mapping) -> dict:
     scales = ", ".join(f"{scale:g}" for _, scale in run.get("guidance", [])) or "none"
     fields = {name: run.get(name) for name in ("checkpoint", "solver", "steps", "seed")}
     return fields | {"guidance": scales}
+
+
+def describe_recognizers(run: Mapping) -> str:
+    """The recognizers behind the word error rates, from the part `run` of metrics.json."""
+    first, second = (run.get(name, {}).get("name") for name in ("recognizer", "open_recognizer"))
+    if first is None:
+        return ""
+    return f"Recognizer: {first}" + (f"; open recognizer: {second}." if second else ".")
+
+
+def describe_sentences(metrics: Mapping) -> str:
+    """The paragraph about the sentences that a run spoke; empty without any."""
+    if not metrics:
+        return ""
+    run = metrics["run"]
+    voices = ", ".join(run["speakers"])
+    sampling = describe_sampling(run)
+    return (
+        f"{run['sentences']['number']} sentences ({run['sentences']['name']}) spoken from text "
+        f"alone at predicted times, in the voices {voices}; checkpoint {sampling['checkpoint']}, "
+        f"{sampling['solver']}, {sampling['steps']} steps, guidance {sampling['guidance']}, seed "
+        f"{sampling['seed']}, {run['date']}. {describe_recognizers(run)} “Truth” is the voice "
+        "itself, “codec” the same through the codec."
+    )
+
+
+def make_sentence_tables(metrics: Mapping) -> list[Table]:
+    """The scores of sentences: of all voices together, where there are several, and of each."""
+    voices = metrics.get("voices", {})
+    tables = [make_table(f"Voice {name}", scores) for name, scores in voices.items()]
+    return [make_table("All voices", metrics["text"]), *tables] if len(voices) > 1 else tables
 
 
 # ---- clips --------------------------------------------------------------------------------
@@ -316,6 +357,7 @@ def write_report(workdir: str | Path) -> Path:
     config = checkpoint.read_config(workdir).to_dict()
     log = read_log(workdir / "metrics.jsonl")
     metrics = read_json(workdir / "eval" / "metrics.json")
+    sentences = read_json(workdir / SENTENCES)
     scored = {task: metrics[task] for task in TASKS if metrics.get(task)}
     try:
         tasks, no_clips = make_tasks(workdir, config, metrics), ""
@@ -327,7 +369,10 @@ def write_report(workdir: str | Path) -> Path:
         description=describe_run(workdir, config, log),
         config=json.dumps(config, indent=1),
         curves=plot_curves(log),
-        tables=[make_table(task, scores) for task, scores in scored.items()],
+        tables=[make_table(TASKS[task][0], scores) for task, scores in scored.items()],
+        recognizers=describe_recognizers(metrics.get("run", {})),
+        sentences=describe_sentences(sentences),
+        sentence_tables=make_sentence_tables(sentences),
         score_plot=plot_scores(scored),
         sampling=describe_sampling(metrics.get("run", {})),
         unscored=[title.lower() for task, (title, _) in TASKS.items() if task not in scored],

@@ -38,6 +38,17 @@ def load_dictionary() -> dict[str, str]:
     return entries
 
 
+@functools.lru_cache(maxsize=65_536)
+def list_pronunciations(word: str) -> frozenset[str]:
+    """Every pronunciation of a word in CMUdict, symbols joined by blanks; empty without one."""
+    dictionary = load_dictionary()
+    entries, number = [dictionary.get(word)], 2
+    while entries[-1] is not None:
+        entries.append(dictionary.get(f"{word}({number})"))
+        number += 1
+    return frozenset(entries[:-1])
+
+
 def pronounce(words: Sequence[str]) -> list[tuple[str, ...]]:
     """Phonemes of each word: CMUdict's first entry, eSpeak's rules for words that it lacks.
 

@@ -18,7 +18,7 @@ from vssflow_jax.generation.conditioning import STEMS
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.reranking import rerank
+from vssflow_jax.generation.reranking import load_recognizer, rerank
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions
 from vssflow_jax.reports import html, plots
 from vssflow_jax.text.normalize import REFUSE
@@ -92,12 +92,22 @@ class Studio:
     Args:
       generator: the model.
       limits: of files and fields.
+      text_policy: of characters that cannot be read (text.normalize).
+      recognizer: ranks candidates, a name that `asr.load` knows; None: its default.
+
+    Raises:
+      InputError: the recognizer is not usable.
     """
 
     def __init__(
-        self, generator: Generator, limits: Limits | None = None, text_policy: str = REFUSE
+        self,
+        generator: Generator,
+        limits: Limits | None = None,
+        text_policy: str = REFUSE,
+        recognizer: str | None = None,
     ):
         self.generator = generator
+        self.recognizer = load_recognizer(recognizer)
         self.text_policy = text_policy
         self.limits = limits or Limits()
         self._lock = threading.Lock()
@@ -197,7 +207,7 @@ class Studio:
                     request, seeds, options, stems=True, progress=messages.put
                 )
             if len(outputs) > 1:
-                outputs = rerank(outputs, request, self.generator.encoder_set)
+                outputs = rerank(outputs, request, self.generator.encoder_set, self.recognizer)
             messages.put(outputs)
         except Exception as error:
             messages.put(error)

@@ -1,5 +1,6 @@
-"""Speech recognizers by name, with stand-ins for optional packages."""
+"""Speech recognizers by name, with a stand-in for faster-whisper, and with a real model."""
 
+import os
 import sys
 import types
 
@@ -8,20 +9,31 @@ import pytest
 from helpers import stand_ins
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.evaluation.metrics import asr, speech
+from vssflow_jax.corpus import voices
+from vssflow_jax.evaluation.metrics import asr, word_errors
 
 LOUD = np.full(16_000, 0.1, np.float32)
+FOLDER_VARIABLE = "VSSFLOW_WHISPER"  # a folder with an English Whisper model for CTranslate2
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    """Installs a module with some attributes in place of a package of version 1.0."""
+def whisper_package(monkeypatch):
+    """Installs a stand-in for faster-whisper 1.0; returns the models that it was asked for."""
+    loaded = []
 
-    def install(module, **attributes):
-        stand_ins.install(monkeypatch, module, **attributes)
-        asr.load.cache_clear()
+    class WhisperModel:
+        def __init__(self, model, **options):
+            if "huge" in model:
+                raise RuntimeError("no such\nmodel")
+            loaded.append(model)
 
-    yield install
+        def transcribe(self, wave, **options):
+            parts = (types.SimpleNamespace(text=f" {word}") for word in ("Set blue", "at G 9."))
+            return parts, None
+
+    stand_ins.install(monkeypatch, "faster_whisper", WhisperModel=WhisperModel)
+    asr.load.cache_clear()
+    yield loaded
     asr.load.cache_clear()
 
 
@@ -32,49 +44,54 @@ def test_pocketsphinx_rejects_texts_outside_the_grammar():
     assert recognizer.transcribe([np.zeros(16_000, np.float32)]) == [""]
 
 
-def test_whisper_transcribes_any_text_and_nothing_in_silence(stand_in):
-    loaded = []
-
-    class WhisperModel:
-        def __init__(self, model, **options):
-            loaded.append(model)
-
-        def transcribe(self, wave, **options):
-            parts = (types.SimpleNamespace(text=f" {word}") for word in ("Set blue", "at G 9."))
-            return parts, None
-
-    stand_in("faster_whisper", WhisperModel=WhisperModel)
-    recognizer = asr.load("faster-whisper:tiny.en")
-    assert (recognizer.name, recognizer.version, loaded) == (
-        "faster-whisper:tiny.en",
-        "1.0",
-        ["tiny.en"],
-    )
+def test_whisper_transcribes_any_text_and_nothing_in_silence(whisper_package):
+    recognizer = asr.load("whisper:tiny.en")
+    assert (recognizer.name, recognizer.version) == ("whisper:tiny.en", "1.0")
+    assert whisper_package == ["tiny.en"]
     assert recognizer.rejects("hello there") is None
+    assert "no words" in recognizer.rejects("?!")
     transcripts = recognizer.transcribe([LOUD, 0 * LOUD])
     assert transcripts == ["Set blue at G 9.", ""]
-    assert speech.word_errors("set blue at g nine", transcripts[0]) == (0, 5)
-    assert speech.word_errors("set blue at g nine", transcripts[1]) == (5, 5)
+    errors = [word_errors.count_word_errors("set blue at g nine", t).errors for t in transcripts]
+    assert errors == [0, 5]
 
 
-def test_the_package_openai_whisper(stand_in):
-    def load_model(model, device):
-        return types.SimpleNamespace(transcribe=lambda wave, **_: {"text": f" by {model} "})
+def test_a_folder_is_loaded_where_it_has_every_file(whisper_package, tmp_path):
+    for name in asr.WHISPER_FILES:
+        with pytest.raises(InputError, match=f"found no {name} in it"):
+            asr.load_whisper(str(tmp_path))
+        (tmp_path / name).touch()
+    assert asr.load(f"whisper:{tmp_path}").name == f"whisper:{tmp_path}"
+    assert whisper_package == [str(tmp_path)]
 
-    stand_in("whisper", load_model=load_model)
-    assert asr.load("whisper").transcribe([LOUD]) == [f"by {asr.WHISPER}"]
 
-
-def test_errors_name_the_flag(stand_in, monkeypatch):
+def test_errors_name_the_flag(whisper_package, monkeypatch):
     with pytest.raises(InputError, match="--recognizer: found 'ears'"):
         asr.load("ears")
+    with pytest.raises(InputError, match="found no model, expected a folder"):
+        asr.load("whisper")
+    with pytest.raises(InputError, match="found no model 'huge': no such model"):
+        asr.load("whisper:huge")
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(InputError, match="pip install faster-whisper"):
-        asr.load("faster-whisper")
+        asr.load("whisper:tiny.en")
 
-    def load_model(model, device):
-        raise RuntimeError("no such model")
 
-    stand_in("whisper", load_model=load_model)
-    with pytest.raises(InputError, match="huge"):
-        asr.load("whisper:huge")
+@pytest.mark.skipif(
+    FOLDER_VARIABLE not in os.environ,
+    reason=f"{FOLDER_VARIABLE} names no folder with a Whisper model in CTranslate2's format",
+)
+def test_a_real_model_transcribes_a_natural_voice():
+    pytest.importorskip("faster_whisper")
+    pytest.importorskip("hibari")
+    recognizer = asr.load(f"whisper:{os.environ[FOLDER_VARIABLE]}")
+    voice_set = voices.load_voices("hibari")
+    numbers = range(len(voices.REFERENCES))
+    waves = [voices.record_reference(voice_set, voice_set.voices[0], number) for number in numbers]
+    transcripts = recognizer.transcribe([*waves, np.zeros(16_000)])
+    counts = [
+        word_errors.count_word_errors(text, transcript)
+        for text, transcript in zip(voices.REFERENCES, transcripts, strict=False)
+    ]
+    assert sum(one.errors for one in counts) <= 2
+    assert transcripts[-1] == ""

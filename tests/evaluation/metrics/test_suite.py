@@ -1,5 +1,7 @@
 """The metric suite on the ground truth, on silence, and on texts outside the grammar."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.synthetic_audio import spoken, struck, times
@@ -48,8 +50,8 @@ def test_ground_truth_has_the_best_scores(metric_suite):
     assert scores["frechet"] == pytest.approx(0, abs=1e-6)
     assert scores["inception_score_ceiling"] == scores["inception_score"] > 1
     assert scores["counted"] == {
-        "wer": 1, "onset_f1": 2, "onset_mae_ms": 2, "sound_class_accuracy": 2,
-        "speaker_accuracy": 1, "mcd": 1, "kl": 3,
+        "wer": 1, "wer_homophones_equal": 1, "onset_f1": 2, "onset_mae_ms": 2,
+        "sound_class_accuracy": 2, "speaker_accuracy": 1, "mcd": 1, "kl": 3,
     }  # fmt: skip
     assert "speaker_similarity" not in scores  # no record has a reference voice
     assert not [name for name in scores if name.endswith("_floor")]  # there is no codec
@@ -81,3 +83,29 @@ def test_texts_outside_the_grammar_are_not_scored_and_the_row_says_why(metric_su
     assert "grammar" in scored.row["unscored"]
     assert "wer" not in aggregate.example_values([scored.row])
     assert metric_suite.score([], []) == []
+
+
+class Ears:
+    """A recognizer of any words that writes down the same ones."""
+
+    name, version = "ears", "1"
+
+    def rejects(self, text):
+        return None
+
+    def transcribe(self, waves):
+        return ["hello bear" for _ in waves]
+
+
+def test_a_second_recognizer_scores_what_the_first_one_cannot(metric_suite):
+    both = dataclasses.replace(metric_suite, open_recognizer=Ears())
+    clips = [example(50, None, "ben"), example(50, "bell")]
+    clips[0][0]["meta"]["text"] = "Hello bare!"
+    scored = both.score([r for r, _ in clips], [w for _, w in clips])
+    assert "grammar" in scored[0].row["unscored"]
+    assert scored[0].row["hypothesis_open"] == "hello bear"
+    assert scored[1].row["hypothesis_open"] is None
+    values = aggregate.example_values([one.row for one in scored])
+    assert values["wer_open"].mean() == 0.5
+    assert values["wer_homophones_equal_open"].mean() == 0.0
+    assert "wer" not in values

@@ -6,16 +6,22 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from vssflow_jax.common.errors import InputError
-from vssflow_jax.evaluation.metrics import speech
+from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.evaluation.metrics import speech, word_errors
 
 DEFAULT = "pocketsphinx"
-WHISPER = "base.en"  # model, where none is named
+FLAG = "--recognizer"
+HELP = f"{DEFAULT}, or whisper:MODEL, a folder in CTranslate2's format or a name on the hub."
+WHISPER, PACKAGE = "whisper", "faster-whisper"
+# Of a folder; without the tokenizer the package would look for one on the hub.
+WHISPER_FILES = ("config.json", "model.bin", "tokenizer.json")
+TRANSCRIPTION = {"language": "en", "beam_size": 5, "temperature": 0.0}
 
 
 class Recognizer(Protocol):
@@ -54,77 +60,80 @@ class PocketSphinx:
 
 @dataclasses.dataclass(frozen=True)
 class Whisper:
-    """A Whisper model in one of its packages.
+    """A Whisper model that faster-whisper runs (Radford et al. 2022, arXiv 2212.04356).
 
     Attributes:
-      name: package and model.
+      name: flag and model.
       version: of the package.
-      transcribe_wave: float32 [n] at 16 kHz to text.
+      network: a `faster_whisper.WhisperModel`.
     """
 
     name: str
     version: str
-    transcribe_wave: Callable[[np.ndarray], str]
+    network: Any
 
     def rejects(self, text: str) -> str | None:
         """A reason for texts without words."""
-        return None if speech.normalize_words(text) else "its text has no words"
+        return None if word_errors.normalize_words(text) else "its text has no words"
 
     def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
         """Transcripts; silence gives none, although the model may invent words in it."""
-        return [
-            self.transcribe_wave(wave).strip() if speech.is_audible(wave) else "" for wave in waves
-        ]
+        return [self._transcribe_wave(wave) if speech.is_audible(wave) else "" for wave in waves]
+
+    def _transcribe_wave(self, wave: np.ndarray) -> str:
+        segments, _ = self.network.transcribe(np.float32(wave), **TRANSCRIPTION)
+        return " ".join(segment.text.strip() for segment in segments).strip()
 
 
-def _faster_whisper(module, model: str) -> Callable[[np.ndarray], str]:
-    network = module.WhisperModel(model, device="cpu", compute_type="int8")
+def load_whisper(model: str, field: str = FLAG) -> Whisper:
+    """Loads a Whisper model on the processor.
 
-    def transcribe_wave(wave: np.ndarray) -> str:
-        segments, _ = network.transcribe(wave, language="en", beam_size=5, temperature=0.0)
-        return " ".join(segment.text.strip() for segment in segments)
+    Args:
+      model: a folder in CTranslate2's format, or a name that faster-whisper downloads.
+      field: what asks for it, in messages.
 
-    return transcribe_wave
-
-
-def _whisper(module, model: str) -> Callable[[np.ndarray], str]:
-    network = module.load_model(model, device="cpu")
-    options = {"language": "en", "beam_size": 5, "temperature": 0.0, "fp16": False}
-    return lambda wave: network.transcribe(wave, **options)["text"]
-
-
-# Name in the flag -> its distribution, its module, and the function that loads a model.
-PACKAGES = {
-    "faster-whisper": ("faster-whisper", "faster_whisper", _faster_whisper),
-    "whisper": ("openai-whisper", "whisper", _whisper),
-}
+    Raises:
+      InputError: the package is not installed, or the model does not load.
+    """
+    flag = f"{field}={WHISPER}:{model}"
+    if not model:
+        raise InputError(f"{flag}: found no model, expected a folder or a name such as tiny.en")
+    folder = Path(model).expanduser()
+    missing = [name for name in WHISPER_FILES if not (folder / name).is_file()]
+    if folder.exists() and missing:
+        raise InputError(
+            f"{flag}: found no {missing[0]} in it, expected a folder in CTranslate2's format with "
+            f"{', '.join(WHISPER_FILES)}"
+        )
+    try:
+        module = importlib.import_module("faster_whisper")
+    except ImportError as error:
+        raise InputError(f"{flag}: {error}; expected `pip install {PACKAGE}`") from None
+    source = str(folder) if folder.exists() else model
+    try:
+        network = module.WhisperModel(source, device="cpu", compute_type="int8")
+    except Exception as error:  # whatever the package raises for a model that it cannot load
+        raise InputError(f"{flag}: found no model {model!r}: {one_line(error)}") from error
+    return Whisper(f"{WHISPER}:{model}", importlib.metadata.version(PACKAGE), network)
 
 
 @functools.cache
-def load(spec: str) -> Recognizer:
-    """Loads the recognizer of a flag: pocketsphinx, faster-whisper:MODEL or whisper:MODEL.
+def load(spec: str, field: str = FLAG) -> Recognizer:
+    """Loads a recognizer by name: pocketsphinx, or whisper:MODEL (`load_whisper`).
 
-    MODEL is a name that the package knows and downloads, or a file or folder of weights.
+    Args:
+      spec: its name.
+      field: what asks for it, in messages.
 
     Raises:
-      InputError: an unknown name, a package that is not installed, a model that does not load.
+      InputError: an unknown name, or a model that does not load.
     """
     name, _, model = spec.partition(":")
     if spec == DEFAULT:
         return PocketSphinx()
-    if name not in PACKAGES:
-        raise InputError(
-            f"--recognizer: found {spec!r}, expected {DEFAULT}, or one of {sorted(PACKAGES)} "
-            "with :MODEL"
-        )
-    distribution, module, load_model = PACKAGES[name]
-    model = model or WHISPER
-    try:
-        transcribe_wave = load_model(importlib.import_module(module), model)
-    except ImportError as error:
-        raise InputError(
-            f"--recognizer={spec}: {error}; expected `pip install {distribution}`"
-        ) from None
-    except Exception as error:  # whatever its package raises for a model that it cannot load
-        raise InputError(f"--recognizer={spec}: found no model {model!r}: {error}") from error
-    return Whisper(f"{name}:{model}", importlib.metadata.version(distribution), transcribe_wave)
+    if name == WHISPER:
+        return load_whisper(model, field)
+    raise InputError(
+        f"{field}: found {spec!r}, expected {DEFAULT}, or {WHISPER}:MODEL with a folder or "
+        "a name on the hub"
+    )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE
-from vssflow_jax.features.registry import encode_example
+from vssflow_jax.features.registry import encode_example, select_encoders
 
 MIN_FRAMES = 20  # log-mel frames, at least
 VOICED_RANGE = 4.0  # nepers below the loud frames that count as voiced
 QUANTILES = (0.1, 0.5, 0.9)
+DVECTOR = "speaker=bundled"  # set of encoders: Resemblyzer's, whose weights are in the package
 Interval = tuple[float, float]
 
 
@@ -48,11 +52,84 @@ def similarity(
       reference: as the shards store it.
       encoder_set: the encoders that computed it (features.registry).
     """
+    return cosine(embed_voice(wave, encoder_set), reference)
+
+
+def embed_voice(wave: np.ndarray, encoder_set: str = DVECTOR) -> np.ndarray | None:
+    """The speaker embedding of a wave, [256]; None for silence.
+
+    Args:
+      wave: float32 [n] at 16 kHz.
+      encoder_set: its encoder of voices is used (features.registry).
+    """
     try:
-        features = encode_example(speaker_wave=wave, encoder_set=encoder_set)
+        return encode_example(speaker_wave=wave, encoder_set=encoder_set)["speaker"]
     except InputError:
         return None
-    vector = np.asarray(features["speaker"], np.float64).reshape(-1)
-    reference = np.asarray(reference, np.float64).reshape(-1)
-    norm = np.linalg.norm(vector) * np.linalg.norm(reference)
-    return float(vector @ reference / norm) if norm > 0 else None
+
+
+def cosine(vector: np.ndarray | None, other: np.ndarray | None) -> float | None:
+    """Cosine between two embeddings; None where one is missing or zero."""
+    if vector is None or other is None:
+        return None
+    vector, other = (np.asarray(v, np.float64).reshape(-1) for v in (vector, other))
+    norm = np.linalg.norm(vector) * np.linalg.norm(other)
+    return float(vector @ other / norm) if norm > 0 else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VoiceReferences:
+    """d-vectors of the voices of examples, by the examples' ids.
+
+    Attributes:
+      vectors: of the voice, from a recording in which it says another text.
+      other_voices: cosine between that and the ground truth of an example in another voice.
+    """
+
+    vectors: Mapping[str, np.ndarray]
+    other_voices: Mapping[str, float | None]
+
+    @classmethod
+    def from_examples(
+        cls, records: Sequence[Mapping], waves: Sequence[np.ndarray], encoder_set: str
+    ) -> VoiceReferences:
+        """The references of examples with a text.
+
+        Where the shards' encoder of voices is the d-vector, the reference is that of the record;
+        elsewhere it is the ground truth of the next example in the same voice, by annotations.
+
+        Args:
+          records: the examples.
+          waves: their ground truth.
+          encoder_set: the encoders that computed the records' speaker embeddings.
+        """
+        spoken = [k for k, record in enumerate(records) if record["meta"].get("text")]
+        names = {k: records[k]["meta"].get("annotation", {}).get("speaker") for k in spoken}
+        truths = {k: embed_voice(waves[k]) for k in spoken}
+        is_dvector = uses_dvector(encoder_set)
+        vectors, other_voices = {}, {}
+        for k in spoken:
+            rest = [j for j in spoken if j > k] + [j for j in spoken if j < k]  # from the next on
+            known = [j for j in rest if None not in (names[k], names[j])]
+            same = next((truths[j] for j in known if names[j] == names[k]), None)
+            other = next((truths[j] for j in known if names[j] != names[k]), None)
+            vector = records[k].get("speaker") if is_dvector else same
+            if vector is not None:
+                name = records[k]["meta"]["id"]
+                vectors[name], other_voices[name] = vector, cosine(other, vector)
+        return cls(vectors=vectors, other_voices=other_voices)
+
+    def score(self, name: str, wave: np.ndarray) -> dict[str, float | None]:
+        """The columns of a wave for an example; none where its voice has no reference."""
+        if name not in self.vectors:
+            return {}
+        return {
+            "dvector_similarity": cosine(embed_voice(wave), self.vectors[name]),
+            "dvector_other_voice": self.other_voices[name],
+        }
+
+
+def uses_dvector(encoder_set: str) -> bool:
+    """Whether the encoder of voices of a set is the d-vector."""
+    (dvector,) = select_encoders(DVECTOR)
+    return dvector.hash in [encoder.hash for encoder in select_encoders(encoder_set)]

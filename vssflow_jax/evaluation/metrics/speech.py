@@ -1,4 +1,4 @@
-"""Word errors of PocketSphinx's transcripts against the text.
+"""Transcripts of PocketSphinx.
 
 The wheel of PocketSphinx contains its US English acoustic model and dictionary, so nothing is
 downloaded. The search is restricted to MiniAV's sentences (corpus/sentences.py): a transcript is
@@ -10,14 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-import jiwer
 import numpy as np
 from pocketsphinx import Decoder
 
 from vssflow_jax.common import process_pool
-from vssflow_jax.common.errors import InputError
 from vssflow_jax.corpus.sentences import GRAMMAR
-from vssflow_jax.text import normalize
+from vssflow_jax.evaluation.metrics.word_errors import normalize_words
 
 SAMPLE_RATE = 16_000
 EXTRA = (("z(2)", "Z EH D"),)  # British "zed"; the dictionary has only "zee"
@@ -32,24 +30,12 @@ AUDIBLE = 0.02  # of the peak: what is quieter at the ends is cut
 JOB = 16  # waves of a job; so few waves are transcribed in this process
 SILENT = 1e-4  # peak below which a wave counts as silence
 PCM = 32_767
-NORMALIZATION = (
-    "both sides: lower case, numbers and signs spelled out in English, accents and punctuation "
-    "taken off; letters and apostrophes are kept"
-)
 
 
 def jsgf() -> str:
     """The grammar in the Java Speech Grammar Format."""
     parts = " ".join(f"({' | '.join(words)})" for words in GRAMMAR)
     return f"#JSGF V1.0;\ngrammar grid;\npublic <sentence> = {parts};\n"
-
-
-def normalize_words(text: str) -> list[str]:
-    """Normalized words of a text or transcript; may be empty."""
-    try:
-        return [word.rstrip(".") for word in normalize.words(text, normalize.SKIP)]  # "a."
-    except InputError:  # no words
-        return []
 
 
 def in_grammar(text: str) -> bool:
@@ -118,16 +104,3 @@ def transcribe(waves: Sequence[np.ndarray], workers: int | None = None) -> list[
 def _transcribe_job(job: tuple[int, Sequence[np.ndarray]]) -> tuple[int, list[str]]:
     first, waves = job
     return first, [transcribe_wave(wave) for wave in waves]
-
-
-def word_errors(reference: str, transcript: str) -> tuple[int, int]:
-    """Errors (substitutions, deletions, insertions) and words of the reference.
-
-    Both sides are normalized alike. An empty transcript counts as the deletion of every word.
-    Raises ValueError for a reference without words.
-    """
-    words = normalize_words(reference)
-    if not words:
-        raise ValueError(f"reference {reference!r} has no words")
-    counts = jiwer.process_words(" ".join(words), " ".join(normalize_words(transcript)))
-    return counts.substitutions + counts.deletions + counts.insertions, len(words)

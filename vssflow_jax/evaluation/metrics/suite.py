@@ -15,17 +15,20 @@ from vssflow_jax.evaluation.metrics import (
     mos,
     reference_models,
     speaker,
-    speech,
+    word_errors,
 )
 from vssflow_jax.evaluation.metrics.asr import Recognizer
 from vssflow_jax.evaluation.metrics.embedding import Embedding
 
+TRANSCRIPT_COLUMNS = ("hypothesis", *word_errors.WordErrors._fields)
+OPEN = "_open"  # ending of the columns and metrics of the second recognizer
 COLUMNS = (
-    "hypothesis",
-    "errors",
-    "words",
+    *TRANSCRIPT_COLUMNS,
+    *(f"{column}{OPEN}" for column in TRANSCRIPT_COLUMNS),
     *reference_models.COLUMNS,
     "similarity",
+    "dvector_similarity",
+    "dvector_other_voice",
     "mcd",
     "kl",
     *mos.PREDICTORS,
@@ -39,13 +42,13 @@ class ExampleScores:
 
     Attributes:
       row: with the keys of COLUMNS; None where something does not apply, `unscored` says why.
-      features: of the embedding, float32 [D] or [patches, D].
+      features: of the embedding, float32 [D] or [patches, D]; None: sets are not compared.
       logits: of the embedding, float32 [K]; None for an embedding without classes.
     """
 
     row: Mapping[str, object]
-    features: np.ndarray
-    logits: np.ndarray | None
+    features: np.ndarray | None = None
+    logits: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class MetricSuite:
       mos_predictors: of mean opinion scores.
       encoder_set: the encoders that computed the examples' speaker embeddings
         (features.registry).
+      open_recognizer: a second one, of any words; None: none.
     """
 
     reference_models: reference_models.ReferenceModels
@@ -66,9 +70,14 @@ class MetricSuite:
     embedding: Embedding
     mos_predictors: Sequence[mos.MosPredictor] = ()
     encoder_set: str = "built-in"
+    open_recognizer: Recognizer | None = None
 
     def score(
-        self, records: Sequence[Mapping], waves: Sequence[np.ndarray], timed: bool = True
+        self,
+        records: Sequence[Mapping],
+        waves: Sequence[np.ndarray],
+        timed: bool = True,
+        voices: speaker.VoiceReferences | None = None,
     ) -> list[ExampleScores]:
         """Scores of each example.
 
@@ -76,6 +85,7 @@ class MetricSuite:
           records: the examples' ground truth, with sound.
           waves: the sounds to score, float32 [n] at 16 kHz.
           timed: whether the speech is where the record's alignment says.
+          voices: d-vectors of the records' voices; None: similarity to them is not measured.
         """
         if not records:
             return []
@@ -83,34 +93,67 @@ class MetricSuite:
         mels, reference_mels = common.log_mels(waves), common.log_mels(references)
         features, logits = self.embedding(waves)
         kl = None if logits is None else distances.kl(self.embedding(references)[1], logits)
-        rejected, transcripts = self._transcribe(records, waves)
+        texts = [record["meta"].get("text") or None for record in records]
+        speech_rows = score_speech(
+            texts, waves, self.recognizer, self.mos_predictors, self.open_recognizer
+        )
         scores = []
         for k, (record, wave) in enumerate(zip(records, waves, strict=True)):
             row = dict.fromkeys(COLUMNS)
             row |= self.reference_models.score(record, wave, mels[k], timed)
-            row |= {"kl": None if kl is None else float(kl[k]), "unscored": rejected.get(k)}
+            row |= {"kl": None if kl is None else float(kl[k])} | speech_rows[k]
             if "speaker" in record:
                 row["similarity"] = speaker.similarity(wave, record["speaker"], self.encoder_set)
+            if voices is not None:
+                row |= voices.score(record["meta"]["id"], wave)
             if record["meta"].get("text"):
                 reference = reference_models.spoken_interval(record, references[k])
                 generated = reference_models.spoken_interval(record, wave, timed)
                 row["mcd"] = mcd.mel_distortion(
                     mcd.crop_mel(reference_mels[k], reference), mcd.crop_mel(mels[k], generated)
                 )
-                row |= mos.predict_scores(self.mos_predictors, wave)
-            if k in transcripts:
-                row["hypothesis"] = transcripts[k]
-                errors = speech.word_errors(record["meta"]["text"], transcripts[k])
-                row["errors"], row["words"] = errors
             example_logits = None if logits is None else logits[k]
             scores.append(ExampleScores(row=row, features=features[k], logits=example_logits))
         return scores
 
-    def _transcribe(self, records, waves) -> tuple[dict[int, str], dict[int, str]]:
-        """By number: why some texts are not scored, and the transcripts of the others."""
-        texts = {k: r["meta"]["text"] for k, r in enumerate(records) if r["meta"].get("text")}
-        reasons = {k: self.recognizer.rejects(text) for k, text in texts.items()}
-        rows = [k for k in texts if reasons[k] is None]
-        transcripts = self.recognizer.transcribe([waves[k] for k in rows])
-        rejected = {k: f"wer: {reason}" for k, reason in reasons.items() if reason}
-        return rejected, dict(zip(rows, transcripts, strict=True))
+
+def score_speech(
+    texts: Sequence[str | None],
+    waves: Sequence[np.ndarray],
+    recognizer: Recognizer,
+    mos_predictors: Sequence[mos.MosPredictor] = (),
+    open_recognizer: Recognizer | None = None,
+) -> list[dict]:
+    """The columns of each wave that need its text and no ground truth.
+
+    Args:
+      texts: what is said; None: nothing, and no column applies.
+      waves: float32 [n] at 16 kHz.
+      recognizer: of speech.
+      mos_predictors: of mean opinion scores.
+      open_recognizer: a second one; None: none.
+    """
+    rows = transcribe_texts(texts, waves, recognizer)
+    if open_recognizer is not None:
+        for row, columns in zip(rows, transcribe_texts(texts, waves, open_recognizer), strict=True):
+            columns.pop("unscored", None)  # the reasons of the first one stand
+            row |= {f"{name}{OPEN}": value for name, value in columns.items()}
+    for row, text, wave in zip(rows, texts, waves, strict=True):
+        row |= {} if text is None else mos.predict_scores(mos_predictors, wave)
+    return rows
+
+
+def transcribe_texts(
+    texts: Sequence[str | None], waves: Sequence[np.ndarray], recognizer: Recognizer
+) -> list[dict]:
+    """The columns of each wave's transcript, or `unscored`, why there is none."""
+    reasons = {k: recognizer.rejects(text) for k, text in enumerate(texts) if text is not None}
+    accepted = [k for k, reason in reasons.items() if reason is None]
+    transcripts = recognizer.transcribe([waves[k] for k in accepted])
+    rows: list[dict] = [
+        {"unscored": f"wer: {reasons[k]}"} if reasons.get(k) else {} for k in range(len(texts))
+    ]
+    for k, transcript in zip(accepted, transcripts, strict=True):
+        counts = word_errors.count_word_errors(texts[k], transcript)
+        rows[k] |= {"hypothesis": transcript, **counts._asdict()}
+    return rows
