@@ -50,8 +50,9 @@ def measure_curve(generator: Generator, records: Sequence[Mapping]) -> dict:
 def prepare_velocity(generator: Generator, records: Sequence[Mapping]):
     """The jitted velocity (x [B, L, C], scalar t) with the run's guidance, and noise [B, L, C]."""
     sampling = SamplingOptions().resolve(generator.config)
+    statistics = generator.statistics
     spec = pipeline.BatchSpec.from_duration(
-        generator.config.data.duration, generator.statistics["rates"]
+        generator.config.data.duration, statistics["rates"], statistics.get("widths")
     )
     batch = pipeline.stack_examples([pipeline.make_example(record, spec) for record in records])
     length = spec.latent_frames

@@ -29,7 +29,10 @@ def measure_flow_losses(
     config = generator.config.copy_and_resolve_references()
     config.seed = 0
     loss = jax.jit(flow_step.make_validation_loss(generator.synthesizer.model, config))
-    spec = pipeline.BatchSpec.from_duration(config.data.duration, generator.statistics["rates"])
+    statistics = generator.statistics
+    spec = pipeline.BatchSpec.from_duration(
+        config.data.duration, statistics["rates"], statistics.get("widths")
+    )
     out = {}
     for task in tasks:
         records = shards.open_split(folder, SPLIT, with_wave=True, tasks=(task,))

@@ -10,8 +10,8 @@ import pytest
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.corpus import build, render, sounds, voices
-from vssflow_jax.data import manifest
+from vssflow_jax.corpus import build, render, sounds, visemes, voices
+from vssflow_jax.data import lip_track, manifest
 from vssflow_jax.text import alignment, normalize, phonemes
 
 SETTINGS = build.CorpusSettings(clips=12, seed=5)  # of the fixture `corpus`
@@ -142,14 +142,25 @@ def test_files_hold_the_example(corpus, rows):
 
 def test_paths_in_the_manifest_exist_and_the_reference_is_of_the_speaker(corpus, rows, annotations):
     for row in rows:
-        for column in ("video", "alignment", "speaker_audio"):
+        for column in ("video", "alignment", "speaker_audio", "lips"):
             assert not row[column] or (corpus / row[column]).is_file()
         if row["task"] == "sound":
-            assert not (row["text"] or row["speaker_audio"] or row["alignment"])
+            assert not (row["text"] or row["speaker_audio"] or row["alignment"] or row["lips"])
             assert "speaker" not in annotations[row["id"]] and "mouth" not in annotations[row["id"]]
         else:
             assert f"/{annotations[row['id']]['speaker']}_" in row["speaker_audio"]
         assert ("sound_class" in annotations[row["id"]]) == (row["task"] != "speech")
+
+
+def test_lip_tracks_have_a_row_a_frame_and_open_with_the_drawn_mouth(corpus, rows):
+    planned = {clip.id: clip for clip in build.plan_corpus(SETTINGS)}
+    for row in (row for row in rows if row["task"] == "speech"):
+        track = lip_track.read_lip_track(corpus / row["lips"])
+        assert len(track.seen) == 100
+        spans = build.make_example(planned[row["id"]], SETTINGS).intervals
+        opened = visemes.trace_mouth(spans, 100, 25.0)[:, 0]
+        seen = track.seen
+        assert np.corrcoef(opened[seen], track.measurements[seen, 0])[0, 1] > 0.85
 
 
 def test_alignment_is_of_the_transcript_and_in_order(corpus, rows):

@@ -6,6 +6,7 @@ from absl import flags
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import pipeline, shards
 
 SPEC = pipeline.BatchSpec.from_duration(2.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
@@ -35,6 +36,15 @@ def test_spec_follows_table_and_rates():
         10, {c.name: c.rate for c in conditions.CONDITIONS}
     )
     assert published.frames["sync"] == 240 and published.frames["clip"] == 100
+
+
+def test_widths_are_those_of_the_shards():
+    narrow = pipeline.BatchSpec.from_duration(2.0, {"lips": 25}, {"lips": 21})
+    lips = np.ones((50, 21), np.float16)
+    assert pipeline.make_example({"lips": lips}, narrow)["features"]["lips"].shape == (50, 21)
+    assert pipeline.make_example({}, narrow)["features"]["lips"].shape == (50, 21)
+    with pytest.raises(InputError, match=r"lips: found features of width 21 in a, expected 1024"):
+        pipeline.make_example({"lips": lips, "meta": {"id": "a"}}, SPEC)
 
 
 def test_full_and_short_clips():

@@ -7,6 +7,7 @@ from helpers.fixtures import make_voice
 
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.data.lip_track import MEASUREMENTS, LipTrack
 from vssflow_jax.features import face_mesh, registry
 from vssflow_jax.preparation import examples
 
@@ -23,6 +24,19 @@ def test_conditions_have_the_shapes_of_the_schema(count):
         assert example[condition.name].shape == shape
         assert example[condition.name].dtype == np.float16
     assert example.keys() == {name for name in conditions.NAMES if name != "phonemes"}
+
+
+def test_bundled_lips_are_geometry_and_need_landmarks():
+    frames = fixtures.make_frames(10)
+    bundled = {"encoder_set": "lips=bundled"}
+    assert registry.encode_example(frames, None, (5, 5, 25, 25), **bundled) == {}
+    track = LipTrack(np.ones((8, len(MEASUREMENTS)), np.float32), np.ones(8, bool))
+    (features,) = registry.encode_example(frames, lips=track, **bundled).values()
+    assert features.shape == (10, registry.LIP_GEOMETRY.width)
+    assert registry.needs_landmarks("bundled") and not registry.needs_landmarks("built-in")
+    assert registry.select_frame_side("bundled") == 640
+    assert registry.select_frame_side("built-in") == 256
+    assert registry.select_frame_side("speaker=bundled,clip=built-in") == 256
 
 
 def test_what_is_missing_is_absent():

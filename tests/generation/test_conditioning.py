@@ -8,7 +8,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation.conditioning import (
     assign_voices,
-    check_rates,
+    check_features,
     encode_request,
     read_voices,
     select_stem,
@@ -34,14 +34,16 @@ def test_a_voice_needs_an_encoder_for_voices(tmp_path):
 
 def test_a_stem_has_its_conditions_alone():
     request = Request.parse(text="set blue at g nine now")
-    encoded = encode_request(request, DurationModel({}), "built-in", {})
+    encoded = encode_request(request, DurationModel({}), "built-in", {"rates": {}})
     assert encoded.record["phonemes"].any() and encoded.used == ["phonemes"]
     assert not select_stem(encoded.record, ("clip",))["phonemes"].any()
 
 
 def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):
     video = fixtures.write_video(tmp_path / "in.mp4", seconds=1.3)
-    encoded = encode_request(Request.parse(video=video), DurationModel({}), "built-in", {})
+    encoded = encode_request(
+        Request.parse(video=video), DurationModel({}), "built-in", {"rates": {}}
+    )
     assert encoded.duration == pytest.approx(1.28)  # whole latent frames
     assert not encoded.record["phonemes"].any() and encoded.used == ["clip", "sync"]
 
@@ -49,14 +51,21 @@ def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):
 def test_unreadable_text_is_refused_or_skipped_as_the_request_says():
     request = Request.parse(text="set blue ж")
     with pytest.raises(InputError, match="CYRILLIC SMALL LETTER ZHE, character 10"):
-        encode_request(request, DurationModel({}), "built-in", {})
+        encode_request(request, DurationModel({}), "built-in", {"rates": {}})
     request = Request.parse(script=[{"text": "set blue ж"}], text_policy="skip")
-    encoded = encode_request(request, DurationModel({}), "built-in", {})
+    encoded = encode_request(request, DurationModel({}), "built-in", {"rates": {}})
     assert "skipped 'ж'" in encoded.describe()["warnings"][0]
     assert [i.symbol for i in encoded.intervals] == "S EH1 T B L UW1".split()  # noqa: SIM905
 
 
 def test_feature_rates_other_than_the_models_are_errors():
     with pytest.raises(InputError, match="sync at 25 a second, expected 24"):
-        check_rates({"sync": 24, "clip": 10}, "built-in")
-    check_rates({"sync": 25.0, "clip": None}, "built-in")
+        check_features({"rates": {"sync": 24, "clip": 10}}, "built-in")
+    check_features({"rates": {"sync": 25.0, "clip": None}}, "built-in")
+
+
+def test_features_of_another_width_than_the_models_are_errors():
+    with pytest.raises(InputError, match="lips has 1024 channels, expected 21"):
+        check_features({"rates": {}, "widths": {"lips": 21}}, "lips=built-in")
+    with pytest.raises(InputError, match="lips has 21 channels, expected 1024"):
+        check_features({"rates": {}}, "lips=bundled")

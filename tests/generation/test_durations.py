@@ -114,7 +114,7 @@ def test_generator_and_report_use_the_network_of_the_run(generator, tiny_run):
     loaded = load_duration_model(tiny_run, statistics)
     assert alignment.predict_alignment(record["meta"], loaded, random_voice()) == expected
     request = Request.parse(text=TEXT, speech_start=1.0, speech_end=3.0)
-    encoded = encode_request(request, model, generator.encoder_set, statistics["rates"])
+    encoded = encode_request(request, model, generator.encoder_set, statistics)
     assert encoded.spans == [(1.0, 3.0)]
 
 

@@ -37,9 +37,9 @@ BROKEN = [f"bad{number},{row}" for number, (row, _) in enumerate(BAD)]
 
 
 def write_manifest(folder, rows, name="clips.csv"):
-    """Writes a manifest with all columns; returns its path."""
+    """Writes a manifest with all columns but the lips; returns its path."""
     path = folder / name
-    path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([",".join(COLUMNS[:-1]), *rows]) + "\n", encoding="utf-8")
     return path
 
 

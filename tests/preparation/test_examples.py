@@ -8,8 +8,9 @@ from helpers.synthetic_audio import say
 
 from vssflow_jax import conditions, media
 from vssflow_jax.data import shards
+from vssflow_jax.data.lip_track import LipTrack, write_lip_track
 from vssflow_jax.data.manifest import read_manifest
-from vssflow_jax.features import lips
+from vssflow_jax.features import lip_geometry, lips
 from vssflow_jax.preparation import examples
 from vssflow_jax.preparation.prepare import prepare
 from vssflow_jax.text import aligner, alignment, phonemes
@@ -103,6 +104,23 @@ def test_records_contain_annotations_and_lips(prepared, corpus):
     frames = media.read_video(corpus / "0.mp4").frames
     expected = lips.crop_mouth(frames, (10, 10, 30, 30)).astype(np.float16)
     np.testing.assert_array_equal(by_id["a"]["lips"], expected)
+
+
+def test_geometry_of_lips_is_read_from_the_rows_file_in_place_of_tracking(
+    corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(examples.face_tracking, "track_mouth", None)
+    rng = np.random.default_rng(0)
+    track = LipTrack(rng.normal(size=(50, 10)).astype(np.float32), np.ones(50, bool))
+    write_lip_track(corpus / "a.safetensors", track)
+    (corpus / "lips.csv").write_text(
+        f"id,video,text,split,lips\na,0.mp4,{SENTENCE},train,a.safetensors\n"
+    )
+    options = {"workers": 0, "progress": False, "encoder_set": "lips=bundled"}
+    info = prepare(corpus / "lips.csv", tmp_path, **options)
+    features = read_records(tmp_path)["a"]["lips"]
+    np.testing.assert_array_equal(features, lip_geometry.encode_lips(track).astype(np.float16))
+    assert info["features"]["lips"]["width"] == lip_geometry.WIDTH
 
 
 def test_long_sounds_are_cut_into_windows(corpus, tmp_path):

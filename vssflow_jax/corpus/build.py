@@ -25,8 +25,9 @@ from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import SAMPLE_RATE, TASKS
-from vssflow_jax.corpus import render, scenes, sentences, sounds, voices
+from vssflow_jax.corpus import lip_tracks, render, scenes, sentences, sounds, visemes, voices
 from vssflow_jax.corpus.voices import Utterance, Voice
+from vssflow_jax.data.lip_track import LipTrack, write_lip_track
 from vssflow_jax.data.manifest import ANNOTATIONS, COLUMNS, SPLITS
 from vssflow_jax.text import alignment, normalize
 
@@ -34,7 +35,8 @@ DEFAULT_CLIPS = 2400
 MIN_SECONDS, MAX_SECONDS = 2.0, 30.0
 MIN_CLIPS = 9  # for every task in every split
 NUM_TEST, NUM_VALID = 64, 16  # clips of a task, in a corpus that is large enough
-VERSION = 2  # of the corpus; part of corpus.json
+VERSION = 3  # of the corpus; part of corpus.json
+LIP_STREAM = 1  # of the random numbers of a clip: the errors of its lip track
 MANIFEST, SETTINGS, NOTES = "clips.csv", "corpus.json", "notes"
 JOB_SIZE, AUDIO_JOB_SIZE = 8, 64  # clips that a process makes at a time, with pictures and without
 
@@ -172,6 +174,7 @@ class Example:
       annotation: its line of annotations.jsonl.
       intervals: its phonemes' times; empty without speech.
       frames: uint8 [T, 128, 128, 3] at 25 a second; None without pictures.
+      lips: the track of the speaker's lips; None without a face.
     """
 
     wave: np.ndarray
@@ -179,11 +182,13 @@ class Example:
     annotation: dict
     intervals: list[alignment.Interval] = dataclasses.field(default_factory=list)
     frames: np.ndarray | None = None
+    lips: LipTrack | None = None
 
 
 def make_example(plan: Plan, settings: CorpusSettings) -> Example:
     """One clip; it depends on its plan and the settings alone."""
-    rng = np.random.default_rng((settings.seed, plan.number))
+    rng_seed = (settings.seed, plan.number)
+    rng = np.random.default_rng(rng_seed)
     row = {"id": plan.id, "split": plan.split, "task": plan.task}
     if not plan.has_video:
         return _make_audio_example(plan, settings, row, rng)
@@ -198,6 +203,8 @@ def make_example(plan: Plan, settings: CorpusSettings) -> Example:
     source = _add_event(example, plan, box, peak, rng) if plan.sound_class else None
     example.wave = np.clip(example.wave, -0.99, 0.99).astype(np.float32)
     frames = round(settings.seconds * render.RATE)
+    if speaker is not None:
+        _add_lips(example, speaker, frames, np.random.default_rng((*rng_seed, LIP_STREAM)))
     example.frames = render.render_frames(speaker, source, frames, rng)
     return example
 
@@ -228,6 +235,13 @@ def _add_speaker(
     speaker = render.Speaker(look=voice.look, sounds=example.intervals, x=x, y=y, scale=scale)
     example.annotation["mouth"] = list(speaker.mouth)
     return speaker
+
+
+def _add_lips(example: Example, speaker: render.Speaker, frames: int, rng) -> None:
+    """Adds the track of the speaker's lips, with errors of its own random numbers."""
+    shapes = visemes.trace_mouth(speaker.sounds, frames, render.RATE)
+    example.lips = lip_tracks.track_lips(speaker.look, shapes, rng)
+    example.row["lips"] = f"lips/{example.row['id']}.safetensors"
 
 
 def _add_speech(
@@ -295,6 +309,8 @@ def _write_clip(job: Job, plan: Plan) -> tuple[int, dict, dict]:
     if example.intervals:
         path = job.out / example.row["alignment"]
         alignment.write_alignment(path, example.intervals)
+    if example.lips is not None:
+        write_lip_track(job.out / example.row["lips"], example.lips)
     if example.frames is None:
         media.write_wav(job.out / example.row["audio"], example.wave, SAMPLE_RATE)
     else:

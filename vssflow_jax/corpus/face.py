@@ -7,13 +7,18 @@ pixels of a face of scale 1, about 80 high.
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vssflow_jax.data.lip_track import MEASUREMENTS
+
 SUPER = 3  # drawn this many times larger
 HEAD, WIDE = 42, 33  # half height and half width of the head
 MOUTH_Y = 19  # the mouth below the middle of the head
+NOSE_Y = 7  # the base of the nose below it
+EYE_X, EYE_RADIUS = 0.44, 7  # middle of an eye over the half width of the head; half its width
 MOUTH_X, MOUTH_UP, MOUTH_DOWN = 21, 13, 17  # from the mouth's middle to its patch's edges
 SWAY = 2  # largest shift of the head by its slow motion, pixels
 Color = tuple[int, int, int]
@@ -121,19 +126,71 @@ def draw_head(look: Look, scale: float, closed: bool) -> tuple[Image.Image, tupl
         c.ellipse(0, MOUTH_Y - 1, 19, 12.5, look.skin)
     _draw_hair_before(c, look, wide)
     for side in (-1, 1):
-        x = side * wide * 0.44
+        x = side * wide * EYE_X
         if closed:
-            c.draw.line(c.xy(x - 7, -6, x + 7, -6), fill=shadow, width=round(2 * c.zoom))
+            line = c.xy(x - EYE_RADIUS, -6, x + EYE_RADIUS, -6)
+            c.draw.line(line, fill=shadow, width=round(2 * c.zoom))
         else:
-            c.ellipse(x, -6, 7, 5, (250, 250, 250))
+            c.ellipse(x, -6, EYE_RADIUS, 5, (250, 250, 250))
             c.ellipse(x, -6, 3.6, 4.2, (40, 30, 30))
         brow = _mix_colors(look.hair, (30, 20, 10), 0.4)
         c.draw.line(c.xy(x - 8, -15, x + 8, -16), fill=brow, width=round(2.5 * c.zoom))
         if look.glasses:
             box = c.xy(x - 11, -14, x + 11, 3)
             c.draw.rectangle(box, outline=(20, 20, 20), width=round(1.6 * c.zoom))
-    c.draw.polygon(c.xy(-3, 7, 3, 7, 0, -5), fill=shadow)
+    c.draw.polygon(c.xy(-3, NOSE_Y, 3, NOSE_Y, 0, -5), fill=shadow)
     return c.reduce(), (c.left, c.up)
+
+
+class MouthExtent(NamedTuple):
+    """Lengths of a mouth: half width of the inner ellipse, its heights, thickness of the lips."""
+
+    rx: float
+    up: float
+    down: float
+    lip: float
+
+
+CLOSED = 1.0  # half height of the line that a closed mouth is drawn as
+
+
+def measure_extent(opened: float, width: float) -> MouthExtent:
+    """The lengths of a mouth of this shape."""
+    return MouthExtent(
+        rx=12.5 + 4.5 * width,
+        up=CLOSED + 5.5 * opened,
+        down=CLOSED + 10.5 * opened,
+        lip=2.6 + (1.2 if width < -0.4 else 0.0),
+    )
+
+
+def measure_mouth(look: Look, shapes: np.ndarray) -> np.ndarray:
+    """The measurements of drawn mouths, in distances of the eyes' outer corners.
+
+    Args:
+      look: of the face, whose build moves the eyes apart.
+      shapes: [T, 5], columns of `visemes.CHANNELS`.
+
+    Returns:
+      [T, 10], columns of `data.lip_track.MEASUREMENTS`. The line of a closed mouth is no opening.
+    """
+    eyes = 2 * (WIDE * look.build * EYE_X + EYE_RADIUS)
+    sizes = [measure_extent(opened, width) for opened, width, *_ in np.asarray(shapes).tolist()]
+    rx, up, down, lip = np.array(sizes).T
+    inner = up + down - 2 * CLOSED
+    columns = {
+        "inner_opening": inner,
+        "side_opening": inner * np.sqrt(3) / 2,  # of an ellipse, halfway to its end
+        "outer_opening": inner + 2 * lip,
+        "inner_width": 2 * rx,
+        "outer_width": 2 * (rx + lip),
+        "right_corner": (down - up) / 2,
+        "left_corner": (down - up) / 2,
+        "upper_lip": lip,
+        "lower_lip": lip,
+        "drop": MOUTH_Y - NOSE_Y + down - CLOSED + lip,
+    }
+    return np.stack([columns[name] for name in MEASUREMENTS], axis=1) / eyes
 
 
 def draw_mouth(look: Look, scale: float, shape: np.ndarray) -> Image.Image:
@@ -142,9 +199,7 @@ def draw_mouth(look: Look, scale: float, shape: np.ndarray) -> Image.Image:
     skin = look.skin
     lips = _mix_colors((190, 50, 60), skin, 0.2)
     c = _Canvas(MOUTH_X, MOUTH_UP, MOUTH_X, MOUTH_DOWN, scale, lips)
-    rx = 12.5 + 4.5 * width
-    up, down = 1.0 + 5.5 * opened, 1.0 + 10.5 * opened
-    lip = 2.6 + (1.2 if width < -0.4 else 0.0)
+    rx, up, down, lip = measure_extent(opened, width)
     c.draw.ellipse(c.xy(-rx - lip, -up - lip, rx + lip, down + lip), fill=lips)
     inner = c.xy(-rx, -up, rx, down)
     c.draw.ellipse(inner, fill=(60, 8, 16))

@@ -12,9 +12,9 @@ from vssflow_jax.common.files import find_existing
 from vssflow_jax.conditions import TASKS
 from vssflow_jax.data.tables import read_table
 
-COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task")
+COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task", "lips")
 REQUIRED = ("id", "split")
-FILE_COLUMNS = ("video", "audio", "speaker_audio", "alignment")
+FILE_COLUMNS = ("video", "audio", "speaker_audio", "alignment", "lips")
 SPLITS = ("train", "valid", "test")
 MAX_ID_BYTES = 200  # ids become file names
 ANNOTATIONS = "annotations.jsonl"
@@ -27,6 +27,7 @@ class ManifestRow:
     Attributes:
       id: unique, and a file name.
       video, audio, speaker_audio, alignment: files; without `audio`, the video's own track.
+      lips: a file with the track of the lips (data.lip_track); without it, they are tracked.
       text: what is said.
       split: train, valid or test.
       task: sound, speech or joint; derived if the column is empty.
@@ -43,6 +44,7 @@ class ManifestRow:
     text: str | None = None
     speaker_audio: str | None = None
     alignment: str | None = None
+    lips: str | None = None
     problem: str | None = None
 
 

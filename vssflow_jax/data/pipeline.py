@@ -12,6 +12,7 @@ import grain
 import numpy as np
 
 from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.data.crop import RandomCropper
 from vssflow_jax.data.mix import Mixer
 
@@ -28,20 +29,28 @@ class BatchSpec:
     Attributes:
       samples: samples of the waveform.
       frames: frames of each condition, by name; 1 for those with one vector a clip.
+      widths: channels of each condition, by name.
       latent_frames: frames of the latent.
     """
 
     samples: int
     frames: Mapping[str, int]
+    widths: Mapping[str, int]
     latent_frames: int
 
     @classmethod
-    def from_duration(cls, duration: float, rates: Mapping[str, float | None]) -> BatchSpec:
+    def from_duration(
+        cls,
+        duration: float,
+        rates: Mapping[str, float | None],
+        widths: Mapping[str, int] | None = None,
+    ) -> BatchSpec:
         """The spec for examples of `duration` seconds.
 
         Args:
           duration: seconds.
           rates: frames a second of each condition in the shards, by name; None: the table's.
+          widths: channels of those that differ from the table, by name.
         """
         latent = conditions.num_latent_frames(duration)
         return cls(
@@ -50,6 +59,7 @@ class BatchSpec:
                 name: conditions.num_frames(name, duration, rates.get(name))
                 for name in conditions.NAMES
             },
+            widths={c.name: c.width for c in conditions.CONDITIONS} | dict(widths or {}),
             latent_frames=latent,
         )
 
@@ -73,15 +83,24 @@ def make_example(record: Mapping, spec: BatchSpec) -> dict:
 
     Absent phonemes count as present: their id 0 means "no speech", which is true of a clip
     without a transcript. Every other absent condition is masked.
+
+    Raises:
+      InputError: features of another width than the spec's.
     """
     features, present = {}, {}
     for condition in conditions.CONDITIONS:
         name = condition.name
         dtype = np.int32 if condition.ids else FEATURE_DTYPE
         is_token = condition.alignment == conditions.TOKEN
-        width = () if condition.ids else (condition.width,)
+        width = () if condition.ids else (spec.widths[name],)
         absent = np.zeros(width if is_token else (0, *width), dtype)
         feature = np.asarray(record.get(name, absent), dtype)
+        if feature.shape[1 - is_token :] != width:
+            raise InputError(
+                f"{name}: found features of width {feature.shape[-1]} in "
+                f"{record.get('meta', {}).get('id', 'a record')}, expected {width[0]} as the model "
+                "was trained on; prepare with the same --encoders"
+            )
         features[name] = feature if is_token else cut_or_pad(feature, spec.frames[name])
         present[name] = np.float32(condition.ids or name in record)
     wave = read_wave(record)

@@ -26,6 +26,8 @@ SIDE = 96  # pixels of a crop
 # Points of the mesh: the corners of both eyes, the base of the nose, and the lips (the outer
 # and the inner contour), like points 37-48, 32-36 and 49-68 of the usual 68.
 RIGHT_EYE, LEFT_EYE, NOSE = (33, 133), (362, 263), (98, 97, 2, 326, 327)
+# The points that lips are measured by: eyes, nose, outer and inner contour of the lips.
+LANDMARKS = (33, 263, 2, 0, 13, 14, 17, 61, 291, 78, 308, 82, 87, 312, 317)
 LIPS = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)
 # The mean face's eyes and base of the nose, x and y in 256 x 256 pixels.
 MEAN_FACE = np.array([[102.07, 94.27], [156.36, 93.58], [129.00, 135.90]])
@@ -44,12 +46,15 @@ class MouthTrack:
       detected: bool [T], whether a face was seen.
       centers: [T, 2], of the lips, pixels.
       steps: [T, 2, 2], rows are the frame's pixels along one pixel of the mean face, x and y.
+      landmarks: [T, 15, 2], the points LANDMARKS of the mesh, pixels, NaN in frames without a
+        face; None where only boxes are known.
     """
 
     boxes: np.ndarray
     detected: np.ndarray
     centers: np.ndarray
     steps: np.ndarray
+    landmarks: np.ndarray | None = None
 
     @classmethod
     def from_boxes(cls, boxes: np.ndarray) -> MouthTrack:
@@ -61,9 +66,8 @@ class MouthTrack:
 
     def select(self, rows: np.ndarray) -> MouthTrack:
         """The track in some of the frames."""
-        return MouthTrack(
-            self.boxes[rows], self.detected[rows], self.centers[rows], self.steps[rows]
-        )
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return MouthTrack(*(None if array is None else array[rows] for array in fields))
 
     @property
     def coverage(self) -> float:
@@ -97,8 +101,8 @@ def track_mouth(
     Raises:
       InputError: the face finder is not installed.
     """
-    averages = (_average_parts(landmarks) for landmarks in _follow_face(frames, face))
-    points = np.fromiter(averages, np.dtype((float, (4, 2))))  # [T, 4, 2]
+    selected = (_select_points(landmarks) for landmarks in _follow_face(frames, face))
+    points = np.fromiter(selected, np.dtype((float, (4 + len(LANDMARKS), 2))))  # [T, 4 + 15, 2]
     detected = ~np.isnan(points[:, 0, 0])
     if not detected.any():
         return None
@@ -108,14 +112,19 @@ def track_mouth(
     half = BOX / 2 * np.linalg.norm(steps[:, :1], axis=-1)
     middle = smooth(centers) + LOWERING * steps[:, 1]
     boxes = np.concatenate([middle - half, middle + half], 1)
-    return MouthTrack(boxes, detected, centers, steps)
+    return MouthTrack(boxes, detected, centers, steps, points[:, 4:])
 
 
-def _average_parts(landmarks: np.ndarray | None) -> np.ndarray:
-    """Means of the right eye, the left eye, the nose and the lips, [4, 2]; NaN without a face."""
+def _select_points(landmarks: np.ndarray | None) -> np.ndarray:
+    """Means of the right eye, the left eye, the nose and the lips, then LANDMARKS: [4 + 15, 2].
+
+    NaN without a face.
+    """
     if landmarks is None:
-        return np.full((4, 2), np.nan)
-    return np.stack([landmarks[list(part)].mean(0) for part in (RIGHT_EYE, LEFT_EYE, NOSE, LIPS)])
+        return np.full((4 + len(LANDMARKS), 2), np.nan)
+    parts = (RIGHT_EYE, LEFT_EYE, NOSE, LIPS)
+    means = [landmarks[list(part)].mean(0) for part in parts]
+    return np.concatenate([means, landmarks[list(LANDMARKS)]])
 
 
 def _follow_face(frames: Iterable[np.ndarray], face) -> Iterator[np.ndarray | None]:

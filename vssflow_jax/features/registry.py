@@ -1,10 +1,11 @@
 """Which encoder makes which condition, and the encoding of an example by all of them.
 
 A set of encoders is chosen by name: `built-in` (no weights), `bundled` (the speaker encoder whose
-weights come with the package, the others built-in), `published` (weights are listed in
-docs/weights.md), or one encoder by condition, `clip=published,sync=built-in`; conditions without
-an encoder are absent. Each encoder has a version, which enters the hash that shards and
-checkpoints carry together with the hash of its weights: increase it when the features change.
+weights come with the package, the geometry of the lips, the others built-in), `published` (weights
+are listed in docs/weights.md), or one encoder by condition, `clip=published,sync=built-in`;
+conditions without an encoder are absent. Each encoder has a version, which enters the hash that
+shards and checkpoints carry together with the hash of its weights: increase it when the features
+change.
 
 Built-in encoders run in many processes at once, without an accelerator runtime. An encoder with
 weights prepares its input here and calls `crash_safe_pool.run_in_main_process(run, input)`: the
@@ -23,13 +24,14 @@ import numpy as np
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.features import lips, speaker, thumbnails
+from vssflow_jax.data.lip_track import LipTrack
+from vssflow_jax.features import lip_geometry, lips, speaker, thumbnails
 from vssflow_jax.features.face_tracking import MouthTrack
 
 VIDEO_RATE = 25.0  # frames a second at which videos are decoded for the encoders
 CLIP_RATE = float(conditions.BY_NAME["clip"].rate)
-# Pixels of the longer side of the frames.
-FRAME_SIDE = {"built-in": 256, "bundled": 256, "published": 640}
+# Pixels of the longer side of the frames, by kind of encoder; a set takes the most that it needs.
+FRAME_SIDE = {"built-in": 256, "bundled": 640, "published": 640}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,12 +43,14 @@ class EncoderInputs:
       frames: uint8 [T, H, W, 3] at 25 a second, or T frames that can be iterated repeatedly.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
       mouth: position of the mouth in the frames.
+      lips: measurements of the lips, in place of those of `mouth`.
     """
 
     duration: float
     frames: Iterable[np.ndarray] | None = None
     speaker_wave: np.ndarray | None = None
     mouth: MouthTrack | None = None
+    lips: LipTrack | None = None
 
     @functools.cached_property
     def thumbnails(self) -> np.ndarray | None:
@@ -118,6 +122,16 @@ def _encode_lips(inputs: EncoderInputs) -> np.ndarray | None:
     return hold_at_rate(crops, VIDEO_RATE, VIDEO_RATE, count)
 
 
+def _encode_lip_geometry(inputs: EncoderInputs) -> np.ndarray | None:
+    track = inputs.lips
+    if track is None and inputs.mouth is not None and inputs.mouth.landmarks is not None:
+        track = lip_geometry.measure_lips(inputs.mouth)
+    if track is None:
+        return None
+    count = conditions.num_frames("lips", inputs.duration, VIDEO_RATE)
+    return hold_at_rate(lip_geometry.encode_lips(track), VIDEO_RATE, VIDEO_RATE, count)
+
+
 def _encode_speaker(inputs: EncoderInputs) -> np.ndarray | None:
     return None if inputs.speaker_wave is None else speaker.embed_speaker(inputs.speaker_wave)
 
@@ -132,12 +146,14 @@ BUILT_IN = (
     Encoder(condition="sync", name="differences", rate=VIDEO_RATE, width=thumbnails.WIDTH,
             version=2, encode=_encode_sync),
 )  # fmt: skip
+LIP_GEOMETRY = Encoder(condition="lips", name="lip-geometry", rate=VIDEO_RATE,
+                       width=lip_geometry.WIDTH, version=1,
+                       encode=_encode_lip_geometry)  # fmt: skip
 
 
 # ---- encoders with weights ----------------------------------------------------------------
 
-# Encoders by condition and their names; `bundled` ones by the kind of their weights too.
-BUNDLED = {"speaker": ("dvector", "d-vector")}
+# Names of the encoders by condition.
 PUBLISHED = {
     "clip": "clip-vit-b16",
     "speaker": "rawnet3",
@@ -175,9 +191,18 @@ def load_encoder(condition: str, kind: str, name: str) -> Encoder:
 def _select_encoder(condition: str, choice: str) -> Encoder:
     if choice == "published":
         return load_encoder(condition, condition, PUBLISHED[condition])
-    if choice == "bundled" and condition in BUNDLED:
-        return load_encoder(condition, *BUNDLED[condition])
+    if (condition, choice) == ("speaker", "bundled"):
+        return load_encoder(condition, "dvector", "d-vector")
+    if (condition, choice) == ("lips", "bundled"):
+        return LIP_GEOMETRY
     return next(encoder for encoder in BUILT_IN if encoder.condition == condition)
+
+
+def _parse_choice(encoder_set: str) -> dict[str, str]:
+    """The kind of encoder by condition."""
+    if "=" in encoder_set:
+        return dict(part.partition("=")[::2] for part in encoder_set.split(","))
+    return dict.fromkeys(PUBLISHED, encoder_set)
 
 
 def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
@@ -186,10 +211,7 @@ def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
     Raises:
       InputError: an unknown set or condition, or weights that are not installed.
     """
-    if "=" in encoder_set:
-        choice = dict(part.partition("=")[::2] for part in encoder_set.split(","))
-    else:
-        choice = dict.fromkeys(PUBLISHED, encoder_set)
+    choice = _parse_choice(encoder_set)
     if any(name not in PUBLISHED or kind not in FRAME_SIDE for name, kind in choice.items()):
         raise InputError(
             f"encoders: found {encoder_set!r}, expected one of {sorted(FRAME_SIDE)}, or one by "
@@ -212,7 +234,13 @@ def read_encoder_set(statistics: Mapping) -> str:
 
 def select_frame_side(encoder_set: str) -> int:
     """Pixels of the longer side of the frames for a set of encoders, at most."""
-    return FRAME_SIDE["published" if "published" in encoder_set else "built-in"]
+    choice = _parse_choice(encoder_set)
+    return max(FRAME_SIDE[kind] for name, kind in choice.items() if name != "speaker")
+
+
+def needs_landmarks(encoder_set: str) -> bool:
+    """Whether the lips of a set are encoded from a track with landmarks, not from a box."""
+    return _parse_choice(encoder_set).get("lips") == "bundled"
 
 
 def encode_example(
@@ -220,6 +248,7 @@ def encode_example(
     speaker_wave: np.ndarray | None = None,
     mouth: Sequence[float] | MouthTrack | None = None,
     *,
+    lips: LipTrack | None = None,
     duration: float | None = None,
     encoder_set: str = "built-in",
 ) -> dict[str, np.ndarray]:
@@ -230,6 +259,7 @@ def encode_example(
         that can be iterated repeatedly, such as `media.FrameReader`.
       speaker_wave: float32 [n] at 16 kHz, the reference voice.
       mouth: its track in the frames, or one box (x0, y0, x1, y1) in their pixels.
+      lips: measurements of the lips, in place of those of `mouth`.
       duration: seconds that the conditions cover; default: the length of the frames.
       encoder_set: name of the set of encoders, or a choice by condition.
 
@@ -241,7 +271,9 @@ def encode_example(
     if frames is not None and mouth is not None and not isinstance(mouth, MouthTrack):
         boxes = np.broadcast_to(np.asarray(mouth, float), (len(frames), 4))
         mouth = MouthTrack.from_boxes(boxes)
-    inputs = EncoderInputs(duration=duration, frames=frames, speaker_wave=speaker_wave, mouth=mouth)
+    inputs = EncoderInputs(
+        duration=duration, frames=frames, speaker_wave=speaker_wave, mouth=mouth, lips=lips
+    )
     return encode_examples([inputs], encoder_set)[0]
 
 

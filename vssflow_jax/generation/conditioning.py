@@ -87,7 +87,7 @@ def encode_request(
     request: Request,
     durations: DurationModel,
     encoder_set: str,
-    rates: Mapping[str, float | None],
+    statistics: Mapping,
 ) -> RequestConditions:
     """Raw conditions of a request.
 
@@ -95,14 +95,14 @@ def encode_request(
       request: from `Request.parse`.
       durations: predicts the times of the phonemes.
       encoder_set: the encoders (features.registry).
-      rates: of the features that the model was trained on, by condition.
+      statistics: of the features that the model was trained on: `rates` and `widths`.
 
     Raises:
       InputError: unreadable files, or text that does not fit.
     """
     duration = request.duration
     if request.video is not None:
-        check_rates(rates, encoder_set)
+        check_features(statistics, encoder_set)
         if duration is None:
             duration = round_to_frames(_probe_video(request.video).duration)
     embeddings, sound_notes = read_voices(
@@ -212,10 +212,17 @@ def assign_voices(
     return Voices(embeddings=[embeddings[file] for file in distinct], frames=frames)
 
 
-def check_rates(rates: Mapping[str, float | None], encoder_set: str) -> None:
-    """Raises an InputError where the encoders' feature rates differ from the model's."""
+def check_features(statistics: Mapping, encoder_set: str) -> None:
+    """Raises an InputError where the rate or width of the encoders' features is not the model's."""
     for encoder in select_encoders(encoder_set):
-        rate = rates.get(encoder.condition)
+        table = conditions.BY_NAME[encoder.condition]
+        width = statistics.get("widths", {}).get(encoder.condition, table.width)
+        if encoder.width != width:
+            raise InputError(
+                f"--video: found encoders ({encoder_set}) whose {encoder.condition} has "
+                f"{encoder.width} channels, expected {width} as this model was trained on"
+            )
+        rate = statistics["rates"].get(encoder.condition)
         if rate is not None and encoder.rate != rate:
             raise InputError(
                 f"--video: found encoders ({encoder_set}) that compute {encoder.condition} at "

@@ -38,8 +38,8 @@ class Generator:
       config: the run's config.
       params: weights to sample with (the moving average).
       codec: latent to waveform.
-      statistics: of the training split: `phoneme_durations`, the features' `rates`, and the
-        name of their set of `encoders`.
+      statistics: of the training split: `phoneme_durations`, the features' `rates` and `widths`,
+        and the name of their set of `encoders`.
       step: of the checkpoint that the weights are from.
     """
 
@@ -48,7 +48,7 @@ class Generator:
         self.statistics = statistics
         self.encoder_set = read_encoder_set(statistics)
         self.step = step
-        self.synthesizer = Synthesizer(config, params, codec, statistics["rates"])
+        self.synthesizer = Synthesizer(config, params, codec, statistics)
         self.codec = self.synthesizer.codec
         self.durations = build_duration_model(config, params, statistics)
         self._params = params
@@ -146,8 +146,7 @@ class Generator:
         for seed in seeds:
             check_seed(seed)
         sampling = (options or SamplingOptions()).resolve(self.config)
-        rates = self.statistics["rates"]
-        encoded = encode_request(request, self.durations, self.encoder_set, rates)
+        encoded = encode_request(request, self.durations, self.encoder_set, self.statistics)
         records = {"mix": encoded.record}
         if stems and request.video and request.script and request.task != "speech":
             records |= {name: select_stem(encoded.record, STEMS[name]) for name in STEMS}

@@ -64,12 +64,12 @@ class Synthesizer:
       config: the run's config.
       params: of the network.
       codec: latent to waveform.
-      rates: of the features by condition.
+      statistics: the features' `rates` and `widths` by condition (see `Generator`).
     """
 
-    def __init__(self, config, params: Mapping, codec, rates: Mapping[str, float | None]):
+    def __init__(self, config, params: Mapping, codec, statistics: Mapping):
         self.codec = jax.device_put(codec)  # once, not at every call
-        self.rates = rates
+        self.statistics = statistics
         self.max_window = conditions.num_latent_frames(config.data.duration)
         self.model = vssflow.build_model(config, codec.channels)
         self.set_params(params)
@@ -127,7 +127,7 @@ class Synthesizer:
         Raises:
           InputError: the solver did not reach a finite latent.
         """
-        batch = jax.device_put(stack_windows(job, plan, self.rates))
+        batch = jax.device_put(stack_windows(job, plan, self.statistics))
         solution = self._solve(
             self._folded,
             batch,
@@ -175,10 +175,12 @@ def _report_part(progress: Progress, number: int, parts: int, fraction: float) -
     progress((number + fraction) / parts)
 
 
-def stack_windows(job: Job, plan: windows.WindowPlan, rates: Mapping[str, float | None]) -> dict:
+def stack_windows(job: Job, plan: windows.WindowPlan, statistics: Mapping) -> dict:
     """Features, and whether they are present, of every window: [B * W, ...] by name."""
-    window = plan.weight.shape[1]
-    spec = pipeline.BatchSpec.from_duration(window / conditions.LATENT_RATE, rates)
+    rates, window = statistics["rates"], plan.weight.shape[1]
+    spec = pipeline.BatchSpec.from_duration(
+        window / conditions.LATENT_RATE, rates, statistics.get("widths")
+    )
     batch = pipeline.stack_examples(
         [
             pipeline.make_example(

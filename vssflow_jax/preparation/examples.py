@@ -13,6 +13,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, num_latent_frames
+from vssflow_jax.data.lip_track import LipTrack, read_lip_track
 from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.features import face_tracking, registry, speaker
@@ -122,7 +123,9 @@ def make_records(
             record[WAVE] = media.to_int16(sound)
         if row.video:
             speaks = window_row.task != "sound"
-            features, mouth_meta = encode_video(row.video, annotation, window, settings, speaks)
+            features, mouth_meta = encode_video(
+                row.video, annotation, window, settings, speaks, row.lips
+            )
             record |= features
             meta |= mouth_meta
         if voice is not None and window_row.task == row.task:
@@ -323,12 +326,14 @@ def encode_video(
     window: Window,
     settings: ExampleSettings,
     speaks: bool = False,
+    lip_file: str | None = None,
 ) -> tuple[Record, dict]:
     """Conditions from the frames of a window of a video, and fields of `meta` about the mouth.
 
     Preparation and generation both call this, so that training and sampling agree. The lips are
     where the annotation says. Without one they are tracked if somebody `speaks`, in the largest
-    face or in the one that the annotation names.
+    face or in the one that the annotation names. An encoder of their geometry takes it from
+    `lip_file` (data.lip_track), else from the track of that face.
     """
     reader = media.FrameReader(
         video,
@@ -340,15 +345,29 @@ def encode_video(
     frames: Iterable[np.ndarray] = reader
     if annotation is not None or window.seconds <= MAX_SECONDS_IN_MEMORY:
         frames = np.stack(list(reader))
-    mouth, meta = (annotation or {}).get("mouth"), {}
-    if mouth is not None:
-        mouth = np.asarray(mouth, float) * np.tile(reader.scale, 2)
-    elif speaks and settings.locate_mouth:
-        mouth, meta = _track_mouth(frames, _parse_face(annotation, reader.scale))
+    box, lips, meta = (annotation or {}).get("mouth"), None, {}
+    mouth = None if box is None else np.asarray(box, float) * np.tile(reader.scale, 2)
+    needs_landmarks = registry.needs_landmarks(settings.encoder_set)
+    if needs_landmarks and lip_file is not None:
+        lips = _read_lips(lip_file, window)
+    elif speaks and settings.locate_mouth and (mouth is None or needs_landmarks):
+        face = _parse_face(annotation, reader.scale)
+        mouth, meta = _track_mouth(frames, mouth if face is None else face)
     features = registry.encode_example(
-        frames, None, mouth, duration=window.seconds, encoder_set=settings.encoder_set
+        frames,
+        None,
+        mouth,
+        lips=lips,
+        duration=window.seconds,
+        encoder_set=settings.encoder_set,
     )
     return features, meta
+
+
+def _read_lips(path: str, window: Window) -> LipTrack | None:
+    """The track of a file within a window; None where it shows no face there."""
+    track = read_lip_track(path).select(window.start, window.seconds)
+    return track if track.seen.any() else None
 
 
 def _parse_face(annotation: Mapping | None, scale: tuple[float, float]) -> np.ndarray | None:

@@ -24,7 +24,7 @@ from vssflow_jax.common.locks import Locks
 from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
 from vssflow_jax.features import face_mesh, face_tracking
-from vssflow_jax.features.registry import select_encoders
+from vssflow_jax.features.registry import needs_landmarks, select_encoders
 from vssflow_jax.preparation.examples import (
     SOUND_NOTES,
     TEXT_NOTES,
@@ -91,8 +91,11 @@ def _hash_inputs(
 ) -> str:
     """Hash of everything that a shard's bytes depend on; files count by their size and time."""
     predicts_times = any(row.text and not row.alignment for row in rows)
+    has_geometry = needs_landmarks(settings.encoder_set)
     tracks_mouth = any(
-        row.video and row.task != "sound" and annotations.get(row.id, {}).get("mouth") is None
+        row.video
+        and row.task != "sound"
+        and (row.lips if has_geometry else annotations.get(row.id, {}).get("mouth")) is None
         for row in rows
     )
     tracking = [face_tracking.VERSION, face_mesh.is_available(), settings.locate_mouth]

@@ -41,8 +41,10 @@ def measure_attribution(
     Returns:
       float32 [L] by condition, of those that the route uses and the record has.
     """
-    rates = generator.statistics["rates"]
-    spec = pipeline.BatchSpec.from_duration(record["meta"]["duration"], rates)
+    statistics = generator.statistics
+    spec = pipeline.BatchSpec.from_duration(
+        record["meta"]["duration"], statistics["rates"], statistics.get("widths")
+    )
     example = pipeline.make_example(record, spec)
     used = conditions.ROUTES[generator.config.model.route].used
     names = [name for name in used if record.get(name) is not None]

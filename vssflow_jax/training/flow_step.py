@@ -196,7 +196,7 @@ def make_init_state(model, config, spec, channels: int, mesh) -> Callable[[], st
       mesh: where the state lies.
     """
     durations = duration_model.build_network(config)
-    features = {c.name: _zero_feature(c, spec.frames) for c in conditions.CONDITIONS}
+    features = {c.name: _zero_feature(c, spec) for c in conditions.CONDITIONS}
     keep = {name: jnp.ones(1) for name in conditions.NAMES}
 
     def init() -> state.TrainState:
@@ -212,13 +212,14 @@ def make_init_state(model, config, spec, channels: int, mesh) -> Callable[[], st
     return jax.jit(init, out_shardings=places)
 
 
-def _zero_feature(condition: conditions.Condition, frames: Mapping[str, int]) -> jax.Array:
+def _zero_feature(condition: conditions.Condition, spec) -> jax.Array:
     """Zeros of a condition's shape in a batch of one example."""
+    frames, width = spec.frames[condition.name], spec.widths[condition.name]
     if condition.ids:
-        return jnp.zeros((1, frames[condition.name]), jnp.int32)
+        return jnp.zeros((1, frames), jnp.int32)
     if condition.alignment == conditions.TOKEN:
-        return jnp.zeros((1, condition.width))
-    return jnp.zeros((1, frames[condition.name], condition.width))
+        return jnp.zeros((1, width))
+    return jnp.zeros((1, frames, width))
 
 
 def flow_task(config, spec, codec, mesh) -> Task:

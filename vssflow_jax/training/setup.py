@@ -33,6 +33,7 @@ class Dataset:
       records: the training examples.
       validation: the validation examples; there may be none.
       rates: frames a second by condition; None: one vector an example.
+      widths: channels by condition.
       statistics: what generation needs to know of the data, for the run's statistics.json.
     """
 
@@ -41,6 +42,7 @@ class Dataset:
     records: shards.Split
     validation: shards.Split
     rates: Mapping[str, float | None]
+    widths: Mapping[str, int]
     statistics: Mapping
 
 
@@ -111,6 +113,7 @@ def open_dataset(config, folder: Path) -> Dataset:
     """
     info = shards.load_dataset_info(folder)
     rates = {name: feature["rate"] for name, feature in info["features"].items()}
+    widths = {name: feature["width"] for name, feature in info["features"].items()}
     return Dataset(
         folder=folder,
         hash=info["hash"],
@@ -119,7 +122,8 @@ def open_dataset(config, folder: Path) -> Dataset:
             folder, "valid", with_wave=True, tasks=config.data.tasks, replace_corrupt=True
         ),
         rates=rates,
-        statistics={**info["statistics"], "rates": rates},
+        widths=widths,
+        statistics={**info["statistics"], "rates": rates, "widths": widths},
     )
 
 
@@ -136,7 +140,7 @@ def make_mixer(config, dataset: Dataset) -> mix.Mixer | None:
 
 def make_training_data(config, dataset: Dataset, mesh) -> TrainingData:
     """The batches that this process reads."""
-    spec = pipeline.BatchSpec.from_duration(config.data.duration, dataset.rates)
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, dataset.rates, dataset.widths)
     rows = sharding.local_rows(config.data.batch_size, mesh)
     validation_batches = functools.partial(
         pipeline.iterate_validation_batches,
