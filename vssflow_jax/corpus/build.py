@@ -249,7 +249,8 @@ def _add_speech(
 ) -> None:
     """Adds an utterance to the wave at a random time, and says so in row and annotation."""
     last = len(example.wave) - len(spoken.wave) - round(TAIL * SAMPLE_RATE)
-    first = int(rng.integers(round(LEAD * SAMPLE_RATE), last))
+    lead = round(LEAD * SAMPLE_RATE)
+    first = int(rng.integers(lead, max(last, lead + 1)))
     example.wave[first : first + len(spoken.wave)] += peak * spoken.wave
     shift = first / SAMPLE_RATE
     example.intervals = [alignment.Interval(a + shift, b + shift, s) for a, b, s in spoken.sounds]
