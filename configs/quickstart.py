@@ -3,10 +3,10 @@
     python -m vssflow_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
 
 Builds the corpus and its shards, trains, evaluates, writes the report. Measured on
-2026-11-21, two cores with AVX2: 20 minutes in all, of which corpus and shards 2.5, training
-13.4, evaluation and report 3.3. Word errors 0.10 (codec floor 0.08), joint 0.13 (0.08), from
-text alone 0.12; onset F1 0.98 (1.00), joint 0.83 (0.92); sound class 0.95. 1.1 % of a step is
-waiting for input.
+2026-11-26, two cores: 19 minutes in all, of which corpus and shards 2.5, training 13.8,
+evaluation and report 2.7. Word errors 0.09 (codec floor 0.08), joint 0.13 (0.08), from text
+alone 0.14; onset F1 0.98 (1.00), joint 0.80 (0.92); sound class 0.94. 1 % of a step is waiting
+for input.
 """
 
 from vssflow_jax.config import default_config

@@ -11,11 +11,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # commands that tests start c
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled = tempfile.mkdtemp(prefix="compiled")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+# Programs of tests are large beside what they compute: optimizing them is half of the suite's time.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest
 from helpers import chromium, tiny_configs
 from helpers.paths import GOLDEN
+
+from vssflow_jax.common import locks
 
 
 def pytest_addoption(parser):
@@ -37,12 +41,27 @@ def full_precision():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
-    """The folder of a tiny run, trained for six steps by the real command."""
-    workdir = tmp_path_factory.mktemp("run")
-    done = tiny_configs.train(workdir, "--config.train.steps=6")
+def tiny_run(tmp_path_factory, request):
+    """The folder of a tiny run, trained for six steps by the real command.
+
+    Under pytest-xdist one process trains it, and each has a copy of its own.
+    """
+    if not hasattr(request.config, "workerinput"):
+        return train_tiny_run(tmp_path_factory.mktemp("run"))
+    common = tmp_path_factory.getbasetemp().parent / "tiny_run"
+    with locks.Locks(common.with_suffix(".lock")) as lock:
+        lock.take("tiny run", wait=True)
+        if not common.exists():
+            train_tiny_run(common)
+    return shutil.copytree(common, tmp_path_factory.mktemp("copy") / "run")
+
+
+def train_tiny_run(workdir):
+    """Trains it; a broken one fails this test and leaves nothing that the next would take."""
+    part = workdir.with_suffix(".part")
+    done = tiny_configs.train(part, "--config.train.steps=6")
     assert done.returncode == 0, done.stderr
-    return workdir
+    return part.rename(workdir)
 
 
 @pytest.fixture(scope="session")

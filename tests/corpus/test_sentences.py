@@ -1,5 +1,6 @@
 """Sentences of the splits, and what open English covers."""
 
+import functools
 import itertools
 import json
 import re
@@ -14,13 +15,14 @@ from vssflow_jax.corpus import english, sentences
 from vssflow_jax.text import normalize, phonemes
 
 
+@functools.cache
 def draw(name: str, split: str, count: int, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
     drawn = sentences.load_sentences(name)
     return [drawn.draw(split, rng) for _ in range(count)]
 
 
-@pytest.mark.parametrize(("name", "count"), [("grid", 3000), ("open", 300)])
+@pytest.mark.parametrize(("name", "count"), [("grid", 3000), ("open", 100)])
 def test_no_sentence_is_in_two_splits(name, count):
     said = {split: set(draw(name, split, count)) for split in ("train", "valid", "test")}
     for a, b in itertools.combinations(said.values(), 2):
@@ -34,10 +36,10 @@ def test_grid_sentences_follow_the_grammar():
 
 
 def test_open_sentences_depend_on_the_seed_alone_and_rarely_repeat():
-    first = draw("open", "train", 500, seed=1)
-    assert first == draw("open", "train", 500, seed=1)
-    assert len(set(first)) > 490
-    assert not set(first) & set(draw("open", "train", 500, seed=2))
+    first = draw("open", "train", 300, seed=1)
+    assert first == draw.__wrapped__("open", "train", 300, seed=1)
+    assert len(set(first)) > 294
+    assert not set(first) & set(draw("open", "train", 300, seed=2))
 
 
 def test_open_sentences_are_written_as_sentences_are():
@@ -117,7 +119,7 @@ def test_the_test_set_is_of_usual_sentences_that_are_never_drawn():
         assert 4 <= len(text.split()) <= 14
         assert re.fullmatch(r"[A-Z][A-Za-z', ]+\.", text), text
     for split in ("train", "valid", "test"):
-        assert not set(texts) & set(draw("open", split, 200))
+        assert not set(texts) & set(draw("open", split, 100))
 
 
 def test_a_drawn_sentence_of_the_test_set_is_drawn_again(monkeypatch):

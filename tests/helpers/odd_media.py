@@ -20,7 +20,8 @@ def write_media(path, pictures=50, tracks=(), container=None, codec="libx264", s
       pictures: how many; 0: no video stream.
       tracks: (codec, layout, chunks) each; chunks are (first sample, float32 [channels, n]).
       container: FFmpeg's name; None: by the ending.
-      codec: of the video.
+      codec: of the video. For AV1 libaom: libsvtav1 takes realtime priority where it may, and the
+        tests beside this one wait.
       start: seconds of the first picture.
       settings: `pixels`, `default` (index of the default track), `options` of the video's encoder,
         `muxing`: options of the container, `size`: (width, height).

@@ -31,6 +31,12 @@ FLAGS = (
 )
 
 
+def simulate_devices(count: int) -> dict[str, str]:
+    """Environment of a process with `count` simulated devices, compiled as in `conftest`."""
+    flag = f"--xla_force_host_platform_device_count={count}"
+    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"}
+
+
 def start(module, *flags, **options) -> subprocess.Popen:
     """Starts `python -m vssflow_jax.MODULE` in the repository."""
     return subprocess.Popen(

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
         ("raw.m4v", {"container": "m4v", "codec": "mpeg4"}),
         ("raw.mjpeg", {"container": "mjpeg", "codec": "mjpeg", "pixels": "yuvj420p"}),
         ("vp9.webm", {"codec": "libvpx-vp9"}),
-        ("av1.mp4", {"codec": "libsvtav1", "size": (64, 64)}),
+        ("av1.mp4", {"codec": "libaom-av1", "size": (64, 64), "options": {"cpu-used": "8"}}),
         ("animation.gif", {"codec": "gif", "pixels": "rgb8"}),
         ("old.wmv", {"codec": "wmv2", "container": "asf"}),
         ("old.avi", {"codec": "mpeg4"}),

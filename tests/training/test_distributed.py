@@ -80,7 +80,7 @@ with distributed.crash_guard():
 
 def start(workdir, devices, *flags):
     """Starts the training command with some simulated devices; its process."""
-    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = tiny_configs.simulate_devices(devices)
     common = (*tiny_configs.FLAGS, "--config.data.batch_size=8", f"--config.train.steps={STEPS}")
     log = (workdir / f"log{time.monotonic_ns()}.txt").open("w+")
     command = [sys.executable, "-m", "vssflow_jax.train", *common, f"--workdir={workdir}", *flags]
@@ -220,7 +220,7 @@ for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     far = np.abs(latents[-1] - latents[0]).max() / np.abs(latents[0]).max()
     print(float(far), float(np.abs(waves - alone).max()))
 """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = tiny_configs.simulate_devices(8)
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

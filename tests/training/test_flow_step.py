@@ -90,8 +90,7 @@ def test_all_or_nothing_is_drawn_a_batch_or_an_example():
 def on_devices(*names, **changes):
     """The losses of ten steps on meshes of eight simulated devices, in a process of its own."""
     environment = {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        **tiny_configs.simulate_devices(8),
         "CHANGES": json.dumps(changes),
         "PYTHONPATH": str(tiny_configs.ROOT),
     }

@@ -102,15 +102,15 @@ def _test_keys() -> frozenset[str]:
     return frozenset(map(_make_key, list_test_sentences()))
 
 
-def _hash_sentence(text: str) -> float:
+def _hash_key(key: str) -> float:
     """A number in [0, 1) that a sentence's words decide."""
-    digest = hashlib.sha256(_make_key(text).encode()).digest()
+    digest = hashlib.sha256(key.encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def assign_split(text: str) -> str:
-    """The split that says an open sentence."""
-    place = _hash_sentence(text)
+def assign_split(key: str) -> str:
+    """The split that says an open sentence, by the key of its words."""
+    place = _hash_key(key)
     if place < SHARES["test"]:
         return "test"
     return "valid" if place < SHARES["test"] + SHARES["valid"] else "train"
@@ -120,7 +120,8 @@ def draw_open(split: str, rng: np.random.Generator) -> str:
     """A random sentence of `english`, none of the fixed test set."""
     while True:
         text = english.draw_sentence(rng)
-        if assign_split(text) == split and _make_key(text) not in _test_keys():
+        key = _make_key(text)
+        if assign_split(key) == split and key not in _test_keys():
             return text
 
 
@@ -132,7 +133,7 @@ class _FileLines:
 
     def __init__(self, path: str):
         lines = {_make_key(line): line for line in read_lines(path)}
-        ordered = sorted(lines.values(), key=_hash_sentence)
+        ordered = [lines[key] for key in sorted(lines, key=_hash_key)]
         if len(ordered) < 3:
             raise InputError(
                 f"--sentences={path}: found {len(ordered)} different sentences, expected at "
