@@ -4,6 +4,11 @@ import pytest
 from helpers import in_process, tiny_configs
 from helpers.in_process import assert_error
 
+from vssflow_jax import train
+from vssflow_jax.config.fields import default_config
+from vssflow_jax.generation import scoring
+from vssflow_jax.reports import run as run_report
+
 # Of ml_collections' flags, which load a recipe in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
@@ -22,3 +27,16 @@ def test_missing_shards_are_not_replaced_by_the_corpus(tmp_path):
     """A mistyped folder of own data must not end in a model of something else."""
     done = tiny_configs.train(tmp_path / "run", f"--config.data.shards={tmp_path / 'typo'}")
     assert_error(done, "typo", "prepare", out=tmp_path / "run")
+
+
+def test_the_evaluation_has_a_second_recognizer_where_its_folder_is(tmp_path, monkeypatch):
+    config, recognizers = default_config(), []
+    monkeypatch.setattr(train.shards, "open_split", lambda *arguments, **options: ["a clip"])
+    monkeypatch.setattr(
+        scoring, "evaluate", lambda options: recognizers.append(options.open_recognizer)
+    )
+    monkeypatch.setattr(run_report, "write_report", lambda workdir: workdir)
+    for folder in ("", str(tmp_path / "none"), str(tmp_path)):
+        config.evaluate.recognizer = folder
+        train.evaluate_and_report(config, tmp_path)
+    assert recognizers == [None, None, f"whisper:{tmp_path}"]

@@ -82,6 +82,20 @@ def test_the_servers_policy_for_texts_is_that_of_its_requests(out):
     assert server.generator.requests[0].text_policy == "skip"
 
 
+def test_candidates_are_ranked_by_the_servers_recognizer(out, monkeypatch):
+    class Ears:
+        def rejects(self, text):
+            return None
+
+        def transcribe(self, waves):
+            return ["good morning" for _ in waves]
+
+    monkeypatch.setattr(studio_module, "load_recognizer", lambda name: {"whisper:x": Ears()}[name])
+    server = Studio(NoiseGenerator(), recognizer="whisper:x")
+    *_, result = server.generate(Form(text="good evening", candidates=2), out)
+    assert result.summary.count("wer 0.50") == 2
+
+
 def test_a_video_that_is_encoded_again_is_a_note(studio, out, tmp_path):
     upload = odd_media.write_media(tmp_path / "in.gif", codec="gif", pixels="rgb8")
     *_, result = studio.generate(Form(video=str(upload)), out)

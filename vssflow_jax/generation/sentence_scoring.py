@@ -320,7 +320,8 @@ def evaluate_sentences(options: SentenceOptions) -> dict:
     write_text(out / "examples.csv", scoring.examples_csv({TASK: total}))
     write_text(out / "protocol.json", json.dumps(procedure, indent=1))
     write_text(out / "metrics.json", json.dumps(metrics, indent=1))
-    print(scoring.score_table({TASK: metrics[TASK], **metrics["voices"]}))
+    by_voice = metrics["voices"]
+    print(scoring.score_table({TASK: metrics[TASK], **by_voice} if len(by_voice) > 1 else by_voice))
     return metrics
 
 

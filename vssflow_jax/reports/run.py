@@ -254,7 +254,7 @@ def make_table(title: str, scores: Mapping) -> Table:
                 score=metric.format_value(scores[name]),
                 interval=metric.format_interval(scores[f"{name}_ci95"]),
                 floor=metric.format_value(scores.get(f"{name}_floor")),
-                ceiling=metric.format_value(scores.get(f"{name}_ceiling")),
+                ceiling=_format_ceiling(name, metric, scores),
             )
         )
     return Table(
@@ -263,6 +263,13 @@ def make_table(title: str, scores: Mapping) -> Table:
         skipped=scores.get("skipped", []),
         rows=rows,
     )
+
+
+def _format_ceiling(name: str, metric: Metric, scores: Mapping) -> str:
+    """The ceiling of a score, with its interval where there is one."""
+    interval = scores.get(f"{name}_ceiling_ci95")
+    ending = f" ({metric.format_interval(interval)})" if interval else ""
+    return metric.format_value(scores.get(f"{name}_ceiling")) + ending
 
 
 def describe_sampling(run: Mapping) -> dict:

@@ -72,6 +72,8 @@ def test_errors_name_the_flag(whisper_package, monkeypatch):
         asr.load("whisper")
     with pytest.raises(InputError, match="found no model 'huge': no such model"):
         asr.load("whisper:huge")
+    with pytest.raises(InputError, match=r"evaluate\.recognizer=whisper:huge"):
+        asr.load_whisper("huge", "evaluate.recognizer")
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(InputError, match="pip install faster-whisper"):
         asr.load("whisper:tiny.en")
