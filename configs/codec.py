@@ -16,6 +16,13 @@ def get_config():
     config.data.duration = 4.0
     config.data.batch_size = 16
 
+    config.codec.head = "istft"
+    config.codec.channels = 64
+    config.codec.width = 192
+    config.codec.encoder_blocks = 3
+    config.codec.decoder_blocks = 5
+    config.codec.crop = 0.96
+
     config.optim.name = "muon"
     config.optim.learning_rate = 5e-3
     config.optim.warmup_steps = 20

@@ -16,14 +16,22 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from vssflow_jax.codecs.interface import hash_codec
+from vssflow_jax.codecs.interface import hash_latents
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.data import crop, shards
 from vssflow_jax.generation import hooks
-from vssflow_jax.training import distributed, loop, preemption, run_paths, setup, sharding, state
-from vssflow_jax.training.codec_setup import ensure_codec, write_codec
+from vssflow_jax.training import (
+    codec_setup,
+    distributed,
+    loop,
+    preemption,
+    run_paths,
+    setup,
+    sharding,
+    state,
+)
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -70,9 +78,33 @@ def _train(config, workdir: Path) -> None:
     setup.set_compilation_cache(config.train.compilation_cache or workdir / "compiled")
     mesh = sharding.make_mesh(dict(config.mesh))
     sharding.check_config(config, mesh)
-    with distributed.main_process_first("shards and codec"):
-        dataset = setup.open_dataset(config, ensure_shards(config, workdir))
-        codec = ensure_codec(config, dataset.records, workdir)
+    if config.train.evaluate:
+        # Errors before the first step, not after the last.
+        scoring = hooks.import_scoring("train.evaluate")
+        if folder := find_recognizer(config):
+            scoring.asr.load_whisper(str(folder), "evaluate.recognizer")
+    with distributed.main_process_first("shards"):
+        shards_folder = ensure_shards(config, workdir)
+    if codec_setup.trains_codec_first(config, workdir):
+        codec_config = codec_setup.first_stage_config(config, shards_folder)
+        print(f"training a codec first: {codec_config.train.steps} steps", flush=True)
+        train_task(codec_config, workdir / codec_setup.FIRST_STAGE, shards_folder, mesh)
+    train_task(config, workdir, shards_folder, mesh)
+    distributed.shutdown()
+    if not distributed.is_main_process():
+        return
+    seconds = time.perf_counter() - start
+    print(f"trained {config.train.steps} steps; {seconds:.0f} s in all", flush=True)
+    if config.train.evaluate:
+        preemption.exit_on_signals()
+        evaluate_and_report(config, workdir)
+
+
+def train_task(config, workdir: Path, shards_folder: Path, mesh) -> None:
+    """Trains what `train.task` names, from wherever the run in `workdir` stands."""
+    with distributed.main_process_first("codec"):
+        dataset = setup.open_dataset(config, shards_folder)
+        codec = codec_setup.ensure_codec(config, dataset.records, workdir)
     with config.unlocked():
         config.data.shards = str(dataset.folder)
     run = loop.Run(
@@ -81,29 +113,16 @@ def _train(config, workdir: Path) -> None:
         mesh,
         codec,
         setup.make_training_data(config, dataset, mesh),
-        setup.run_identity(config, hash_codec(codec), dataset.hash),
+        setup.run_identity(config, hash_latents(codec), dataset.hash),
         setup.TASKS[config.train.task],
     )
     if distributed.is_main_process():  # the config fits what the run has made so far
         write_description(run, dataset)
-    if config.train.evaluate:
-        # Errors before the first step, not after the last.
-        scoring = hooks.import_scoring("train.evaluate")
-        if folder := find_recognizer(config):
-            scoring.asr.load_whisper(str(folder), "evaluate.recognizer")
     run.train(make_hook(run, codec, dataset))
-    trains_codec = config.train.task == "codec"
-    weights = distributed.gather_to_host(run.state.weights) if trains_codec else None
-    distributed.shutdown()
-    if not distributed.is_main_process():
-        return
-    if trains_codec:
-        write_codec(config, workdir, codec, weights, dataset.records)
-    seconds = time.perf_counter() - start
-    print(f"trained {config.train.steps} steps; {seconds:.0f} s in all", flush=True)
-    if config.train.evaluate:
-        preemption.exit_on_signals()
-        evaluate_and_report(config, workdir)
+    if config.train.task == "codec":
+        weights = distributed.gather_to_host(run.state.weights)
+        if distributed.is_main_process():
+            codec_setup.write_codec(config, workdir, codec, weights, dataset.records)
 
 
 def write_description(run: loop.Run, dataset: setup.Dataset) -> None:

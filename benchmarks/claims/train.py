@@ -18,7 +18,7 @@ from absl import flags
 
 from benchmarks.claims import flow_losses, results, rows
 from vssflow_jax import train
-from vssflow_jax.codecs.interface import hash_codec
+from vssflow_jax.codecs.interface import hash_latents
 from vssflow_jax.common import process_pool
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
@@ -110,7 +110,7 @@ def main() -> None:
             print(f"{name}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
     about = {
         "dataset": shards.load_dataset_info(data)["hash"],
-        "codec": hash_codec(codec),
+        "codec": hash_latents(codec),
         "clips": flags.FLAGS.clips,
         "generated": flags.FLAGS.generated,
         "cores": process_pool.count_cores(),

@@ -27,7 +27,13 @@ def small(**changes):
     """The recipe, small; `changes` by dotted name with two underscores for dots."""
     config = load_recipe("codec")
     config.codec.update(
-        channels=32, width=16, encoder_blocks=1, decoder_blocks=1, crop=0.4, iterations=2
+        head="griffin_lim",
+        channels=32,
+        width=16,
+        encoder_blocks=1,
+        decoder_blocks=1,
+        crop=0.4,
+        iterations=2,
     )
     config.data.update(batch_size=BATCH, duration=2.0)
     config.optim.update(name="adamw", warmup_steps=2)  # compiles twice as fast as the recipe's
@@ -45,7 +51,7 @@ def pca_codec():
 @functools.cache
 def untrained_codec():
     """The codec before its training."""
-    codec = trained.init_from_pca(pca_codec(), small().codec)
+    codec = trained.TrainedCodec.from_pca(pca_codec(), config=small().codec)
     return codec.replace(**jax.jit(codec.init)(jax.random.key(0)))
 
 
@@ -255,6 +261,6 @@ def test_unsupported_fields_of_a_codecs_run_are_errors(changes, message, tmp_pat
         train.train(small(**changes), tmp_path)
 
 
-def test_training_starts_only_from_the_pca_codec(tmp_path):
+def test_training_starts_from_no_codec_with_magnitudes():
     with pytest.raises(InputError, match="found a codec 'trained', expected a fitted one"):
         codec_step.codec_task(small(), SPEC, random_codec(), mesh())

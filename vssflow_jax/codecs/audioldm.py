@@ -47,6 +47,7 @@ class AudioldmCodec:
     kind: ClassVar[str] = "audioldm"
     sample_rate: ClassVar[int] = SAMPLE_RATE
     rate: ClassVar[int] = LATENT_RATE
+    decoder_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def channels(self) -> int:

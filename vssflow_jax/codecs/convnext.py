@@ -1,4 +1,4 @@
-"""The networks of the trained codec: small stacks of ConvNeXt blocks over time.
+"""The networks of the trained codecs: small stacks of ConvNeXt blocks over time.
 
 Blocks as in Vocos (Siuzdak 2023, arXiv 2306.00814, section 3.3): a depthwise convolution over
 time, a layer norm and two dense layers, added to the input.
@@ -83,3 +83,55 @@ class Decoder(nn.Module):
             x = Block(name=f"block_{i}")(x)
         x = nn.LayerNorm(name="norm_out")(x)
         return nn.Dense(self.bins, kernel_init=nn.initializers.zeros, name="out")(x)
+
+
+class HarmonicDecoder(nn.Module):
+    """Latent to the pitch and to corrections of the spectra that shape pulses and noise.
+
+    Some blocks run at the latent's rate, the others at that of the frames. Before training the
+    corrections are zero.
+    """
+
+    width: int
+    latent_blocks: int
+    frame_blocks: int
+    stack: int  # frames in a latent frame
+    bins: int
+    pitches: int
+
+    def setup(self):
+        self.latent_in = nn.Dense(self.width)
+        self.latent_norm_in, self.latent_norm_out = nn.LayerNorm(), nn.LayerNorm()
+        self.latent_block = [Block() for _ in range(self.latent_blocks)]
+        self.pitch_out = nn.Dense(self.stack * self.pitches, kernel_init=nn.initializers.zeros)
+        self.upsample, self.mel_in = nn.Dense(self.stack * self.width), nn.Dense(self.width)
+        self.frame_norm_in, self.frame_norm_out = nn.LayerNorm(), nn.LayerNorm()
+        self.frame_block = [Block() for _ in range(self.frame_blocks)]
+        self.out = nn.Dense(3 * self.bins, kernel_init=nn.initializers.zeros)
+
+    def _latent_features(self, latent: jax.Array) -> jax.Array:  # [B, L, C] -> [B, L, W]
+        x = self.latent_norm_in(self.latent_in(latent))
+        for block in self.latent_block:
+            x = block(x)
+        return self.latent_norm_out(x)
+
+    def _split(self, x: jax.Array) -> jax.Array:  # [B, L, S * W] -> [B, T, W]
+        return rearrange(x, "b l (s w) -> b (l s) w", s=self.stack)
+
+    def pitch(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, L, C] -> logits of the pitches [B, T, P]."""
+        return self._split(self.pitch_out(self._latent_features(latent)))
+
+    def __call__(self, latent: jax.Array, mel: jax.Array) -> tuple[jax.Array, ...]:
+        """Latent [B, L, C], a first log-mel [B, T, F] -> pitch logits and three spectra.
+
+        Returns:
+          Logits [B, T, P]; corrections [B, T, bins] of the pulses' log magnitude, their phase and
+          the noise's log magnitude.
+        """
+        features = self._latent_features(latent)
+        x = self.frame_norm_in(self._split(self.upsample(features)) + self.mel_in(mel))
+        for block in self.frame_block:
+            x = block(x)
+        spectra = jnp.split(self.out(self.frame_norm_out(x)), 3, axis=-1)
+        return self._split(self.pitch_out(features)), *spectra

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from vssflow_jax.codecs import audioldm
+from vssflow_jax.codecs.istft import IstftCodec
 from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.codecs.trained import TrainedCodec
 from vssflow_jax.common.errors import InputError
@@ -34,6 +35,7 @@ class Codec(Protocol):
     kind: str
     sample_rate: int
     rate: int  # latent frames a second
+    decoder_fields: tuple[str, ...]  # fields that its latents do not depend on
 
     @property
     def channels(self) -> int:
@@ -51,6 +53,7 @@ CODECS: dict[str, Callable[..., Codec]] = {
     "pca": PcaCodec,
     audioldm.AudioldmCodec.kind: audioldm.restore_codec,
     TrainedCodec.kind: TrainedCodec,
+    IstftCodec.kind: IstftCodec,
 }
 
 
@@ -79,11 +82,25 @@ def codec_settings(codec: Codec) -> dict:
 
 
 def hash_codec(codec: Codec) -> str:
-    """Hash of settings and arrays: two codecs with the same hash give the same latents."""
-    sha = hashlib.sha256(json.dumps(codec_settings(codec), sort_keys=True).encode())
+    """Hash of all settings and arrays."""
+    return _hash_fields(codec, omitted=())
+
+
+def hash_latents(codec: Codec) -> str:
+    """Hash of what encodes: two codecs with the same hash give the same latents.
+
+    A model may be sampled with any decoder of the latents that it was trained on.
+    """
+    return _hash_fields(codec, omitted=codec.decoder_fields)
+
+
+def _hash_fields(codec: Codec, omitted: tuple[str, ...]) -> str:
+    settings = {name: x for name, x in codec_settings(codec).items() if name not in omitted}
+    sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, array in sorted(codec_arrays(codec).items()):
-        sha.update(f"{name}{array.dtype}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
+        if name.split("/")[0] not in omitted:
+            sha.update(f"{name}{array.dtype}{array.shape}".encode())
+            sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()[:16]
 
 

@@ -24,9 +24,9 @@ PAD = (WINDOW - HOP) // 2  # reflected samples on each side: n samples give n //
 
 
 @functools.cache
-def mel_filterbank() -> np.ndarray:
-    """Slaney mel filters, 0 to 8000 Hz: float32 [64, 513]."""
-    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0, fmax=8000)
+def mel_filterbank(window: int = WINDOW) -> np.ndarray:
+    """Slaney mel filters, 0 to 8000 Hz: float32 [64, window / 2 + 1]; by default [64, 513]."""
+    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=window, n_mels=BANDS, fmin=0, fmax=8000)
 
 
 @functools.cache

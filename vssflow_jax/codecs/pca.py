@@ -45,6 +45,7 @@ class PcaCodec:
     kind: ClassVar[str] = "pca"
     sample_rate: ClassVar[int] = SAMPLE_RATE
     rate: ClassVar[int] = LATENT_RATE
+    decoder_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def channels(self) -> int:
@@ -79,6 +80,11 @@ def stack_frames(mel: jax.Array) -> jax.Array:
     return rearrange(mel[..., :frames, :], "... (l s) f -> ... l (s f)", s=STACK)
 
 
+def pad_to_seconds(wave: np.ndarray) -> np.ndarray:
+    """A wave with silence up to a whole second, so that a program is compiled for few lengths."""
+    return np.pad(wave, (0, -len(wave) % SAMPLE_RATE))
+
+
 def fit_pca(
     waves: Iterable[np.ndarray],
     channels: int = 128,
@@ -108,7 +114,8 @@ def fit_pca(
     count, total, outer = 0, np.zeros(width), np.zeros((width, width))
     stacked_log_mel = jax.jit(lambda wave: stack_frames(mels.log_mel(wave, floor)))
     for wave in waves:
-        frames = np.asarray(stacked_log_mel(jnp.asarray(wave)), np.float64)
+        frames = stacked_log_mel(pad_to_seconds(wave))[: len(wave) // (STACK * mels.HOP)]
+        frames = np.asarray(frames, np.float64)
         count += len(frames)
         total += frames.sum(0)
         outer += frames.T @ frames

@@ -24,7 +24,7 @@ from flax import struct
 from vssflow_jax.codecs import mel as mels
 from vssflow_jax.codecs.convnext import Decoder, Encoder
 from vssflow_jax.codecs.griffin_lim import griffin_lim
-from vssflow_jax.codecs.pca import STACK, PcaCodec, exact_matmul, stack_frames
+from vssflow_jax.codecs.pca import STACK, PcaCodec, exact_matmul, pad_to_seconds, stack_frames
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
 LOG_DEVIATION = (-6.0, -2.0, 2.0)  # smallest, before training, largest
@@ -66,6 +66,30 @@ class TrainedCodec:
     kind: ClassVar[str] = "trained"
     sample_rate: ClassVar[int] = SAMPLE_RATE
     rate: ClassVar[int] = LATENT_RATE
+    decoder_fields: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def from_pca(cls, start: PcaCodec, config, params: Mapping | None = None) -> TrainedCodec:
+        """The codec with a PCA codec's projection, its latents not yet normalized.
+
+        Args:
+          start: the PCA codec.
+          config: the run's `codec`.
+          params: of encoder and decoder; None: not initialized yet.
+        """
+        return cls(
+            mean=start.mean,
+            basis=start.basis,
+            scale=start.scale,
+            **(params or {"encoder": {}, "decoder": {}}),
+            center=jnp.zeros(start.channels),
+            spread=jnp.ones(()),
+            width=config.width,
+            encoder_blocks=config.encoder_blocks,
+            decoder_blocks=config.decoder_blocks,
+            floor=start.floor,
+            iterations=config.iterations,
+        )
 
     @property
     def channels(self) -> int:
@@ -118,47 +142,29 @@ class TrainedCodec:
 
 
 @functools.cache
-def band_to_bin_matrix() -> np.ndarray:
-    """Matrix from mel bands to bins, each the mean of the bands over it: float32 [64, 513]."""
-    bank = mels.mel_filterbank()
-    shares = bank / np.maximum(bank.sum(axis=0), 1e-12)  # of each bin among the bands over it
-    return shares / bank.sum(axis=1, keepdims=True)
+def band_to_bin_matrix(window: int = mels.WINDOW) -> np.ndarray:
+    """Matrix from mel bands to the bins of a window, each the mean of the bands over it.
 
-
-def init_from_pca(start: PcaCodec, config, params: Mapping | None = None) -> TrainedCodec:
-    """The trained codec with a PCA codec's projection, its latents not yet normalized.
-
-    Args:
-      start: the PCA codec.
-      config: the run's `codec`.
-      params: of encoder and decoder; None: not initialized yet.
+    Returns:
+      float32 [64, window / 2 + 1].
     """
-    return TrainedCodec(
-        mean=start.mean,
-        basis=start.basis,
-        scale=start.scale,
-        **(params or {"encoder": {}, "decoder": {}}),
-        center=jnp.zeros(start.channels),
-        spread=jnp.ones(()),
-        width=config.width,
-        encoder_blocks=config.encoder_blocks,
-        decoder_blocks=config.decoder_blocks,
-        floor=start.floor,
-        iterations=config.iterations,
-    )
+    bank = mels.mel_filterbank(window)
+    shares = bank / np.maximum(bank.sum(axis=0), 1e-12)  # of each bin among the bands over it
+    return shares / mels.mel_filterbank().sum(axis=1, keepdims=True)
 
 
-def normalize_latents(codec: TrainedCodec, waves: Iterable[np.ndarray]) -> TrainedCodec:
+def normalize_latents(codec, waves: Iterable[np.ndarray]):
     """The codec with latents of mean 0 and, averaged over channels, variance 1.
 
     Args:
-      codec: as trained.
+      codec: as trained; of any kind that has `center` and `spread`.
       waves: of the training split, each float32 [n], of any lengths.
     """
     count, total, squares = 0, np.zeros(codec.channels), np.zeros(codec.channels)
     encode = jax.jit(lambda codec, wave: codec.encode(wave[None])[0][0])
     for wave in waves:
-        latent = np.asarray(encode(codec, jnp.asarray(wave)), np.float64)
+        latent = encode(codec, pad_to_seconds(wave))[: len(wave) // (STACK * mels.HOP)]
+        latent = np.asarray(latent, np.float64)
         count += len(latent)
         total += latent.sum(0)
         squares += (latent**2).sum(0)

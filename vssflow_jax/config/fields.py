@@ -112,9 +112,15 @@ FIELDS = (
           "in the others it replaces the sound", allowed=FRACTION),
 
     Field("codec.folder", str, "", "folder of the codec to use; empty: fit one", mutable=True),
+    Field("codec.train_steps", int, 0,
+          "steps for which a run without codec.folder trains its codec first; 0: it fits one",
+          allowed=at_least(0), unit="steps"),
     Field("codec.channels", int, 128, "latent channels of a fitted codec", allowed=at_least(1)),
     Field("codec.whitening", float, 0.5,
           "0 keeps the variances of the latent channels, 1 makes them equal", allowed=FRACTION),
+    Field("codec.head", str, "griffin_lim",
+          "how a trained codec decodes: spectra of pulses and noise and an inverse transform, or "
+          "magnitudes and Griffin-Lim", allowed=one_of("istft", "griffin_lim")),
     Field("codec.width", int, 128, "width of a trained codec's networks (configs/codec.py)",
           allowed=at_least(1), unit="channels"),
     Field("codec.encoder_blocks", int, 2, "blocks of a trained codec's encoder, at 25 frames/s",
@@ -126,6 +132,9 @@ FIELDS = (
     Field("codec.kl_weight", float, 1e-3,
           "weight of the KL divergence of the latent from N(0, 1) in a trained codec's loss",
           allowed=at_least(0)),
+    Field("codec.adversarial_weight", float, 0.0,
+          "weight of discriminators' scores in the loss of a codec with the head istft; 0: there "
+          "are none", allowed=at_least(0)),
     Field("codec.iterations", int, 32,
           "Griffin-Lim iterations when a fitted or trained codec decodes", allowed=at_least(0)),
 

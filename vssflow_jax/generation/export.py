@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
+from vssflow_jax.codecs.interface import hash_latents, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
@@ -58,7 +58,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
     config = checkpoint.read_config(workdir)
     codec = load_codec(workdir / "codec")
     checkpoint.check_identity(
-        identity, {"codec": hash_codec(codec)}, f"{workdir}: checkpoint {step}"
+        identity, {"codec": hash_latents(codec)}, f"{workdir}: checkpoint {step}"
     )
     source = Path(config.train.init_from).name
     for group, field in LOCAL_PATHS:
@@ -75,7 +75,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
         "parameters": sum(array.size for array in weights.values()),
         "dtype": dtype,
         "weights": hash_file(out / checkpoint.WEIGHTS_FILE),
-        "codec": hash_codec(codec),
+        "codec": hash_latents(codec),
         "dataset": identity.get("dataset"),
     }
     scores = read_scores(workdir)

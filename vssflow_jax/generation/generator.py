@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax import bundled, conditions
-from vssflow_jax.codecs.interface import hash_codec, load_codec
+from vssflow_jax.codecs.interface import hash_latents, load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.registry import read_encoder_set
 from vssflow_jax.generation.conditioning import (
@@ -81,7 +81,7 @@ class Generator:
         codec = load_codec(workdir / "codec")
         statistics = json.loads((workdir / "statistics.json").read_text())
         if identity:  # published weights do not say what codec is theirs
-            expected = {"codec": hash_codec(codec)}
+            expected = {"codec": hash_latents(codec)}
             checkpoint.check_identity(identity, expected, f"{workdir}: checkpoint {step}")
         return cls(config, params, codec, statistics, step)
 

@@ -10,12 +10,15 @@ import numpy as np
 from vssflow_jax import bundled
 from vssflow_jax.codecs import trained
 from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
-from vssflow_jax.codecs.pca import fit_pca
+from vssflow_jax.codecs.pca import PcaCodec, fit_pca
+from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
+from vssflow_jax.training import codec_step
 
 CODEC_EXAMPLES = 400  # training examples that a codec is fitted on
 # Where in the run's folder the codec is that training encodes with, by train.task.
 CODEC_FOLDERS = {"flow": "codec", "codec": "start"}
+FIRST_STAGE = "codec_training"  # folder in that of a run that trains its codec first
 
 
 def ensure_codec(config, records, workdir: Path):
@@ -26,8 +29,9 @@ def ensure_codec(config, records, workdir: Path):
     Raises:
       InputError: the folder that the config names holds no codec.
     """
-    folder, init_from = workdir / CODEC_FOLDERS[config.train.task], config.train.init_from
-    source = config.codec.folder or (init_from and bundled.find_workdir(init_from) / "codec")
+    folder, source = workdir / CODEC_FOLDERS[config.train.task], codec_source(config)
+    if not source and config.codec.train_steps:
+        source = workdir / FIRST_STAGE / "codec"
     if not (folder / "codec.json").exists() and source:
         save_codec(load_codec(source), folder)
     if not (folder / "codec.json").exists():
@@ -42,6 +46,38 @@ def ensure_codec(config, records, workdir: Path):
     return load_codec(folder)
 
 
+def codec_source(config) -> str | Path:
+    """The folder of the codec that a config names, itself or by the run it starts from, or ""."""
+    init_from = config.train.init_from
+    return config.codec.folder or (init_from and bundled.find_workdir(init_from) / "codec")
+
+
+def trains_codec_first(config, workdir: Path) -> bool:
+    """Whether the run in `workdir` still has to train the codec that it encodes with."""
+    folders = (workdir / "codec", workdir / FIRST_STAGE / "codec")
+    there = any((folder / "codec.json").exists() for folder in folders)
+    return bool(config.codec.train_steps) and not there and not codec_source(config)
+
+
+def first_stage_config(config, shards_folder: Path):
+    """The config of the run that trains the codec of another run, on the same shards.
+
+    Its codec, data, seed, devices and precision are those of that run, all else the recipe's.
+    """
+    stage = load_recipe("codec")
+    stage.update(seed=config.seed, codec=config.codec, mesh=config.mesh, precision=config.precision)
+    stage.codec.train_steps = 0
+    stage.data.update(
+        shards=str(shards_folder),
+        duration=config.data.duration,
+        tasks=config.data.tasks,
+        workers=config.data.workers,
+        max_corrupt_fraction=config.data.max_corrupt_fraction,
+    )
+    stage.train.steps = config.codec.train_steps
+    return stage
+
+
 def read_waves(config, records) -> Iterator[np.ndarray]:
     """The waveforms that a codec is fitted on, the same each time."""
     rows = np.random.default_rng(config.seed).permutation(len(records))[:CODEC_EXAMPLES]
@@ -49,9 +85,9 @@ def read_waves(config, records) -> Iterator[np.ndarray]:
 
 
 def write_codec(config, workdir: Path, start, params, records) -> None:
-    """Writes the trained codec into WORKDIR/codec, its latents normalized."""
-    codec = trained.normalize_latents(
-        trained.init_from_pca(start, config.codec, params), read_waves(config, records)
-    )
+    """Writes the trained codec into WORKDIR/codec, the latents of a new encoder normalized."""
+    codec = codec_step.assemble_codec(config, start, params)
+    if isinstance(start, PcaCodec):
+        codec = trained.normalize_latents(codec, read_waves(config, records))
     save_codec(codec, workdir / "codec")
     print(f"codec: {workdir / 'codec'}, {hash_codec(codec)}", flush=True)

@@ -13,6 +13,10 @@ MAIN = "main"  # the optimizer of all parameters but the duration model's
 MUON_RMS = 0.2  # root mean square of an update over the learning rate, as AdamW's is
 DURATION_LEARNING_RATE = 2e-3  # largest learning rate of the duration model
 DURATION_MAX_GRAD_NORM = 1.0
+DISCRIMINATORS = "discriminators"  # the name of their parameters, where a codec has some
+DISCRIMINATOR_LEARNING_RATE = 5e-4
+DISCRIMINATOR_MAX_GRAD_NORM = 10.0
+DISCRIMINATOR_DECAYS = (0.8, 0.95)  # of Adam's means
 EPSILON = 1e-8  # of Adam
 NEWTON_SCHULZ_STEPS = 3  # enough after the preconditioning; 5 are usual without
 
@@ -39,10 +43,10 @@ def learning_rate_schedule(optim, steps: int, peak: float | None = None) -> opta
 
 
 def make_optimizer(config) -> optax.GradientTransformation:
-    """The rule of `optim.name` for the network, Adam for the duration model, each clipped.
+    """The rule of `optim.name` for the network, Adam for what learns beside it, each clipped.
 
-    Neither sees the other's gradient, so that the network's updates are bit-identical with and
-    without a duration model.
+    None sees another's gradient, so that the network's updates are bit-identical with and without
+    a duration model.
     """
     optim, steps = config.optim, config.train.steps
     limit = optim.max_grad_norm
@@ -53,12 +57,18 @@ def make_optimizer(config) -> optax.GradientTransformation:
         rate = learning_rate_schedule(optim, steps, DURATION_LEARNING_RATE)
         clip = clip_by_norm(DURATION_MAX_GRAD_NORM)
         optimizers[duration_model.PARAMS_KEY] = optax.chain(clip, optax.adam(rate))
+    if config.codec.adversarial_weight:
+        rate = learning_rate_schedule(optim, steps, DISCRIMINATOR_LEARNING_RATE)
+        clip = clip_by_norm(DISCRIMINATOR_MAX_GRAD_NORM)
+        adam_rule = optax.adam(rate, *DISCRIMINATOR_DECAYS)
+        optimizers[DISCRIMINATORS] = optax.chain(clip, adam_rule)
     return optax.partition(optimizers, label_parameters)
 
 
 def label_parameters(params) -> dict[str, str]:
     """The name of the optimizer of each part of the parameters."""
-    return {name: name if name == duration_model.PARAMS_KEY else MAIN for name in params}
+    others = (duration_model.PARAMS_KEY, DISCRIMINATORS)
+    return {name: name if name in others else MAIN for name in params}
 
 
 def make_rule(optim, rate: optax.Schedule) -> optax.GradientTransformation:

@@ -51,6 +51,8 @@ def check(config, workdir: Path) -> None:
     validation.check(config)
     if config.train.task == "codec":
         codec_step.check_config(config)
+    if config.train.task == "codec" or config.codec.train_steps:
+        codec_step.check_codec(config)
     folder = config.train.init_from
     if folder and not bundled.find_workdir(folder).is_dir():
         raise InputError(
