@@ -1,5 +1,6 @@
 """Small media files of kinds that people bring, written with real encoders."""
 
+import os
 from fractions import Fraction
 
 import av
@@ -20,8 +21,7 @@ def write_media(path, pictures=50, tracks=(), container=None, codec="libx264", s
       pictures: how many; 0: no video stream.
       tracks: (codec, layout, chunks) each; chunks are (first sample, float32 [channels, n]).
       container: FFmpeg's name; None: by the ending.
-      codec: of the video. For AV1 libaom: libsvtav1 takes realtime priority where it may, and the
-        tests beside this one wait.
+      codec: of the video.
       start: seconds of the first picture.
       settings: `pixels`, `default` (index of the default track), `options` of the video's encoder,
         `muxing`: options of the container, `size`: (width, height).
@@ -53,6 +53,8 @@ def write_media(path, pictures=50, tracks=(), container=None, codec="libx264", s
             packets += stream.encode(None)
         if not packets:
             file.start_encoding()
+        if codec == "libsvtav1":  # it takes realtime priority where it may, and all others wait
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             file.mux(packet)
     return path

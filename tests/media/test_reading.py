@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
         ("raw.m4v", {"container": "m4v", "codec": "mpeg4"}),
         ("raw.mjpeg", {"container": "mjpeg", "codec": "mjpeg", "pixels": "yuvj420p"}),
         ("vp9.webm", {"codec": "libvpx-vp9"}),
-        ("av1.mp4", {"codec": "libaom-av1", "size": (64, 64), "options": {"cpu-used": "8"}}),
+        ("av1.mp4", {"codec": "libsvtav1", "size": (64, 64)}),
         ("animation.gif", {"codec": "gif", "pixels": "rgb8"}),
         ("old.wmv", {"codec": "wmv2", "container": "asf"}),
         ("old.avi", {"codec": "mpeg4"}),
@@ -63,6 +63,18 @@ def test_joined_recordings_last_as_long_as_both(folder):
     frames = media.read_video(joined).frames
     assert np.abs(frames[20].astype(int) - frames[70]).mean() < 3
     assert odd_media.find_clicks(media.read_audio(joined)) == pytest.approx([1.0, 3.0], abs=0.15)
+
+
+def test_a_title_that_is_not_utf8_does_no_harm(folder):
+    path = folder / "title.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        file.metadata["title"] = "a title here"
+        frame = av.AudioFrame.from_ndarray(np.ones((1, RATE), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    path.write_bytes(path.read_bytes().replace(b"a title here", "é".encode("latin-1") * 12))
+    assert len(media.read_audio(path)) == RATE
 
 
 def test_a_gap_of_hours_is_refused(folder):

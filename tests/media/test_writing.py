@@ -14,7 +14,7 @@ from vssflow_jax.common.errors import InputError
 VIDEOS = {
     "h264.mp4": {},
     "hevc.mkv": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
-    "av1.mp4": {"codec": "libaom-av1", "size": (64, 64), "options": {"cpu-used": "8"}},
+    "av1.mp4": {"codec": "libsvtav1", "size": (64, 64)},
     "vp9.webm": {"codec": "libvpx-vp9"},
     "animation.gif": {"codec": "gif", "pixels": "rgb8"},
     "old.wmv": {"codec": "wmv2", "container": "asf"},

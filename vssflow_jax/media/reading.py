@@ -36,6 +36,8 @@ MAX_GAP = 3600.0  # seconds between two frames; a longer gap is a damaged time
 REFUSED_FORMATS = {"hls", "dash", "concat", "sdp", "rtsp", "webm_dash_manifest", "imf", "tty"}
 # No protocol but files; names with % are no patterns for series of pictures.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "pattern_type": "none"}
+# Titles and the like need not be UTF-8: up to version 18 PyAV asks what to do, then it keeps them.
+METADATA_OPTIONS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 # FFmpeg's messages are discarded: InputError reports broken files. Any level but None would also
 # call Python from decoder threads, which can deadlock with a stream that is being closed.
@@ -109,7 +111,7 @@ def open_media(path: str | os.PathLike) -> Iterator[av.container.InputContainer]
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty, expected a media file")
     try:
-        container = av.open(f"file:{path}", options=OPEN_OPTIONS, metadata_errors="replace")
+        container = av.open(f"file:{path}", options=OPEN_OPTIONS, **METADATA_OPTIONS)
     except PermissionError as error:
         raise InputError(
             f"{path}: found no permission to read it, expected a media file"
