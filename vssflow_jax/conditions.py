@@ -8,9 +8,25 @@ context widths of the velocity network. Source: VSSFlow (arXiv 2509.24773), sect
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 LATENT_RATE = 25  # latent frames a second
-SAMPLE_RATE = 16_000  # audio samples a second
+SAMPLE_RATE = 16_000  # audio samples a second, where a codec asks for no other
+
+
+class AudioFormat(NamedTuple):
+    """The format of waveforms: [n] with one channel, [n, channels] with several."""
+
+    sample_rate: int = SAMPLE_RATE
+    channels: int = 1
+
+    def __str__(self) -> str:
+        kind = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.sample_rate} Hz {kind}"
+
+
+MONO_16K = AudioFormat()  # of the waves that encoders, aligner and most metrics take
+
 
 TASKS = ("speech", "sound", "joint")  # of an example
 EVALUATED_TASKS = (*TASKS, "text")  # text: speech without video, with predicted times

@@ -7,9 +7,9 @@
 DIR is then sampled like a run's folder, and `--config.train.init_from=DIR` trains on from it. The
 recipe names the model of the checkpoint: the paper's joint model, or an ablation's with
 `--config=configs/ablations/none.py`. A codec's two parts can also be converted one at a time, with
-the kinds `vae` and `vocoder`. Encoders have the kinds `clip`, `sync`, `lips`, `speaker` and
-`dvector`, embeddings for evaluation `vggish` and `cnn14`; docs/weights.md lists where their files
-come from:
+the kinds `vae` and `vocoder`; `oobleck` is the codec of Stable Audio Open and ACE-Step. Encoders
+have the kinds `clip`, `sync`, `lips`, `speaker` and `dvector`, embeddings for evaluation `vggish`
+and `cnn14`; docs/weights.md lists where their files come from:
 
     python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
 
@@ -25,7 +25,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, recipes
 from vssflow_jax.weights import codec, network, published
 
-KINDS = ("vssflow", "codec", *codec.PARTS, *published.KINDS)
+KINDS = ("vssflow", *codec.KINDS, *published.KINDS)
 
 
 def define_flags() -> None:

@@ -16,7 +16,8 @@ import sys
 from absl import flags
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.config import command_line
+from vssflow_jax.conditions import AudioFormat
+from vssflow_jax.config import command_line, default_config
 from vssflow_jax.preparation.examples import MIN_SECONDS
 from vssflow_jax.preparation.prepare import PrepareOptions, prepare, read_source
 from vssflow_jax.text.normalize import POLICIES
@@ -49,6 +50,12 @@ def define_flags() -> None:
         None,
         "Audio track of files with several, from 1; default: each file's default one.",
         lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "sample_rate", None, "Samples a second to store; default: the recipe's or 16000."
+    )
+    flags.DEFINE_integer(
+        "audio_channels", None, "Audio channels to store, 1 or 2; default: the recipe's or 1."
     )
     flags.DEFINE_string("beam", None, "Options of Apache Beam, which then does the work.")
     command_line.define_config(None, "Recipe that the shards are for.")
@@ -94,8 +101,8 @@ def main() -> None:
         raise InputError("expected one of --manifest=clips.csv and --videos=FOLDER")
     if values.out is None:
         raise InputError("found no --out, expected a folder for the shards")
-    default = values.config.data.duration if values.config else PrepareOptions.max_seconds
-    max_seconds = default if values.max_seconds is None else values.max_seconds
+    data = values.config.data if values.config else default_config().data
+    max_seconds = data.duration if values.max_seconds is None else values.max_seconds
     if max_seconds < MIN_SECONDS:
         raise InputError(f"--max_seconds: found {max_seconds:g}, expected at least {MIN_SECONDS}")
     options = PrepareOptions(
@@ -109,6 +116,10 @@ def main() -> None:
         test=values.test,
         time_limit=values.limit,
         audio_track=values.audio_track,
+        audio=AudioFormat(
+            data.sample_rate if values.sample_rate is None else values.sample_rate,
+            data.audio_channels if values.audio_channels is None else values.audio_channels,
+        ),
         beam=None if values.beam is None else shlex.split(values.beam),
     )
     prepare(source, values.out, options)

@@ -19,6 +19,7 @@ from absl import flags
 from vssflow_jax.codecs.interface import hash_latents
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
+from vssflow_jax.conditions import AudioFormat
 from vssflow_jax.config import command_line
 from vssflow_jax.data import crop, shards
 from vssflow_jax.generation import hooks
@@ -55,7 +56,13 @@ def ensure_shards(config, workdir: Path) -> Path:
     )
     manifest = build.build_corpus(workdir / "corpus", settings)
     longest = max(data.duration, settings.audio_seconds if settings.audio_clips else 0.0)
-    prepare(manifest, folder, max_seconds=longest, encoder_set=data.corpus_encoders)
+    prepare(
+        manifest,
+        folder,
+        max_seconds=longest,
+        encoder_set=data.corpus_encoders,
+        audio=AudioFormat(data.sample_rate, data.audio_channels),
+    )
     return folder
 
 
@@ -104,7 +111,7 @@ def train_task(config, workdir: Path, shards_folder: Path, mesh) -> None:
     """Trains what `train.task` names, from wherever the run in `workdir` stands."""
     with distributed.main_process_first("codec"):
         dataset = setup.open_dataset(config, shards_folder)
-        codec = codec_setup.ensure_codec(config, dataset.records, workdir)
+        codec = codec_setup.ensure_codec(config, dataset.records, workdir, dataset.audio)
     with config.unlocked():
         config.data.shards = str(dataset.folder)
     run = loop.Run(

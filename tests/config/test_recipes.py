@@ -9,6 +9,7 @@ import pytest
 from helpers.paths import ROOT
 
 from vssflow_jax import conditions
+from vssflow_jax.codecs.oobleck import OobleckConfig
 from vssflow_jax.config import fields as base
 from vssflow_jax.config import load_recipe
 from vssflow_jax.config.recipes import load_recipe_module
@@ -41,14 +42,13 @@ def changed(config, other) -> set[str]:
 
 
 @functools.cache
-def sizes(model: str) -> tuple[int, int]:
+def sizes(model: str, channels: int = 128) -> tuple[int, int]:
     """Parameters of the network and of the whole, for `config.model` as JSON."""
     config = base.default_config()
     config.model.update(json.loads(model))
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
-    channels = config.codec.channels
     make = make_init_state(vssflow.build_model(config, channels), config, spec, channels, mesh)
     params = jax.eval_shape(make).params
     return count_parameters(params["dit"]), count_parameters(params)
@@ -60,6 +60,20 @@ def test_docstrings_say_the_true_number_of_parameters(name):
     said = re.findall(r"\d+(?:,\d{3})+", module.__doc__)
     assert {f"{size:,}" for size in sizes(module.get_config().model.to_json())} <= set(said)
     assert f"configs/{name}.py" in module.__doc__
+
+
+def test_the_recipe_at_48_khz_is_the_paper_s_network_on_64_channels():
+    module, config = load_recipe_module("joint_48k"), load_recipe("joint_48k")
+    network, total = sizes(config.model.to_json(), OobleckConfig().latent_channels)
+    assert f"{network:,} parameters in the network, {total:,} in all" in module.__doc__
+    width, route = config.model.heads * config.model.head_dim, conditions.ROUTES["joint"]
+    wide, narrow = route.input_width(128), route.input_width(64)
+    projections, convolutions = 2 * (wide - narrow) * width, 2 * (wide**2 - narrow**2)
+    assert sizes(load_recipe("joint_improved").model.to_json())[0] - network == (
+        projections + convolutions  # at the input and at the output
+    )
+    assert (OobleckConfig().sample_rate, 2) == (config.data.sample_rate, config.data.audio_channels)
+    assert OobleckConfig().hop * conditions.LATENT_RATE == config.data.sample_rate
 
 
 def test_the_joint_recipe_has_the_published_size():

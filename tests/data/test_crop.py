@@ -143,3 +143,13 @@ def test_train_says_it_before_the_first_step(tmp_path, capsys):
     )
     train.write_description(run, dataset)
     assert "clips of 10.0 to 10.0 s, seen 4.0 s at a time" in capsys.readouterr().out
+
+
+def test_stereo_waves_are_cut_at_their_own_rate():
+    wave = (np.arange(10 * 48_000) // 1920).astype(np.int16)
+    meta = {"id": "a", "sample_rate": 48_000}
+    record = {**numbered_record(10.0), "wave": np.stack([wave, wave], 1), "meta": meta}
+    for index in range(10):
+        cut = make_cropper()(index, record)
+        assert cut["wave"].shape == (100 * 1920, 2)
+        assert (cut["wave"][0] == cut["phonemes"][0]).all()

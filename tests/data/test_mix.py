@@ -277,3 +277,17 @@ def test_a_start_of_another_size_is_refused(tiny_run, tmp_path):
     config.train.init_from = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="nowhere"):
         train(config, tmp_path / "other")
+
+
+def test_stereo_waves_are_mixed_at_their_own_rate():
+    stereo = [
+        {
+            **record,
+            "wave": np.repeat(record["wave"], 3)[:, None].repeat(2, 1),
+            "meta": {**record["meta"], "sample_rate": 48_000},
+        }
+        for record in (SPEECH, SOUND)
+    ]
+    joint = mix.mix_records(*stereo, plan(), RATES)
+    assert joint["meta"]["sample_rate"] == 48_000 and joint["wave"].shape == (192_000, 2)
+    assert find_runs(joint["wave"]) == [(500, 35_040), (550, 96_000), (500, 60_960)]

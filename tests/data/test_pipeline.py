@@ -159,3 +159,28 @@ def test_validation_batches_are_full_and_repeatable():
     assert [read_numbers(batch) for batch in full] == [[0, 1, 2, 3], [4, 5, 0, 1]]
     half = list(pipeline.iterate_validation_batches(records, SPEC, rows=range(2, 4), **options))
     assert [read_numbers(batch) for batch in half] == [[2, 3], [0, 1]]
+
+
+# ---- stereo ---------------------------------------------------------------------------------
+
+
+def stereo_record(seconds=2.0):
+    wave = np.arange(round(seconds * 48_000), dtype=np.int16)
+    meta = {"id": "a", "sample_rate": 48_000}
+    return {**record(seconds=seconds), "wave": np.stack([wave, -wave], 1), "meta": meta}
+
+
+def test_waves_have_the_format_of_the_shards():
+    audio = conditions.AudioFormat(48_000, 2)
+    spec = pipeline.BatchSpec.from_duration(2.0, {"clip": 10, "sync": 25}, audio=audio)
+    full, short = (pipeline.make_example(stereo_record(s), spec) for s in (2.0, 1.0))
+    absent = pipeline.make_example({"meta": {"id": "b"}}, spec)
+    assert full["wave"].shape == short["wave"].shape == absent["wave"].shape == (96_000, 2)
+    assert (full["frames"], short["frames"], absent["frames"]) == (50, 25, 0)
+
+
+def test_a_mono_wave_is_read_from_any_record():
+    wave = pipeline.read_mono(stereo_record())
+    assert wave.shape == (32_000,) and np.abs(wave).max() < 1e-6  # opposite channels cancel
+    np.testing.assert_array_equal(pipeline.read_mono(record()), pipeline.read_wave(record()))
+    assert pipeline.read_mono({}).shape == (0,)

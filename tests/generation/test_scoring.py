@@ -136,7 +136,10 @@ def test_a_text_that_does_not_fit_is_skipped_and_the_rest_is_scored():
     def generate_batch(examples, **options):
         return [np.zeros(10) for _ in examples]
 
-    generator = types.SimpleNamespace(remove_video=remove_video, generate_batch=generate_batch)
+    codec = types.SimpleNamespace(sample_rate=16_000)
+    generator = types.SimpleNamespace(
+        remove_video=remove_video, generate_batch=generate_batch, codec=codec
+    )
     examples = [{"meta": {"id": name}} for name in ("long", "short")]
     generated = scoring.generate_waves(generator, examples, "text")
     assert [example["meta"]["id"] for example in generated.examples] == ["short"]

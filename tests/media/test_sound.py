@@ -201,3 +201,37 @@ def test_chained_streams_of_one_file(folder):
     data = (folder / "one.ogg").read_bytes()
     (folder / "two.ogg").write_bytes(data + data)
     assert len(media.read_audio(folder / "two.ogg")) == pytest.approx(4 * RATE, abs=1000)
+
+
+# ---- stereo ---------------------------------------------------------------------------------
+
+
+def write_stereo(path, left, right, **settings):
+    track = ("pcm_s16le", "stereo", split_chunks(np.stack([left, right])))
+    return write_media(path, settings.pop("pictures", 25), [track], **settings)
+
+
+def test_stereo_keeps_its_channels_and_their_phase(folder):
+    left = fixtures.make_tone(1.0)
+    path = write_stereo(folder / "stereo.mkv", left, -0.5 * left)
+    sound = media.read_sound(path, channels=2)
+    assert sound.wave.shape == (RATE, 2) and sound.notes == ()
+    np.testing.assert_allclose(sound.wave, np.stack([left, -0.5 * left], 1), atol=1e-4)
+
+
+def test_mono_sound_is_as_loud_in_both_channels(folder):
+    tone = fixtures.make_tone(1.0)
+    path = write_track(folder / "mono.mkv", split_chunks(tone))
+    wave = media.read_audio(path, channels=2)
+    np.testing.assert_array_equal(wave[:, 0], wave[:, 1])
+    np.testing.assert_array_equal(wave[:, 0], media.read_audio(path))
+
+
+def test_stereo_gaps_and_late_starts_are_silence_in_both_channels(folder):
+    tone = np.stack([fixtures.make_tone(1.0)] * 2)
+    chunks = split_chunks(tone, RATE) + split_chunks(tone, 3 * RATE)
+    path = write_media(folder / "late.mkv", 100, [("pcm_s16le", "stereo", chunks)])
+    wave = media.read_audio(path, 48_000, channels=2)
+    assert wave.shape == (4 * 48_000, 2)
+    assert not wave[: 48_000 - 100].any() and not wave[2 * 48_000 + 100 : 3 * 48_000 - 100].any()
+    assert wave[48_000 + 4800 : 2 * 48_000 - 100].any(0).all()

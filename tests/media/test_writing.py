@@ -166,3 +166,26 @@ def test_uneven_times_are_kept(tmp_path):
     np.testing.assert_array_equal(
         media.read_video(tmp_path / "o.mkv").frames[:60], media.read_video(source).frames[:60]
     )
+
+
+# ---- stereo ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o.webm", "o.avi"])
+def test_the_track_has_the_rate_and_the_channels_of_the_wave(folder, tmp_path, name):
+    left = fixtures.make_tone(2.0, 440.0, 48_000)
+    wave = np.stack([left, np.zeros_like(left)], 1)
+    media.mux(folder / "h264.mp4", wave, 48_000, tmp_path / name)
+    with av.open(str(tmp_path / name)) as file:
+        (stream,) = file.streams.audio
+        assert (stream.rate, stream.channels) == (48_000, 2)
+    back = media.read_audio(tmp_path / name, 48_000, channels=2)
+    quiet = np.abs(back[4800:-4800]).mean(0)
+    assert quiet[0] > 0.2 and quiet[1] < 0.02 * quiet[0]
+
+
+def test_a_stereo_wav_comes_back_as_it_was_written(tmp_path):
+    wave = np.random.default_rng(0).integers(-9999, 9999, (480, 2)).astype(np.int16)
+    media.write_wav(tmp_path / "a.wav", wave, 48_000)
+    back = media.read_audio(tmp_path / "a.wav", 48_000, channels=2)
+    np.testing.assert_array_equal(media.to_int16(back), wave)

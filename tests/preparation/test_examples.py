@@ -7,11 +7,12 @@ from helpers.manifests import GOOD, SENTENCE, TIMES, read_records, write_manifes
 from helpers.synthetic_audio import say
 
 from vssflow_jax import conditions, media
-from vssflow_jax.data import shards
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.data import pipeline, shards
 from vssflow_jax.data.lip_track import LipTrack, write_lip_track
 from vssflow_jax.data.manifest import read_manifest
 from vssflow_jax.features import lip_geometry, lips
-from vssflow_jax.preparation import examples
+from vssflow_jax.preparation import examples, validation
 from vssflow_jax.preparation.prepare import prepare
 from vssflow_jax.text import aligner, alignment, phonemes
 from vssflow_jax.text.alignment import Interval
@@ -218,3 +219,30 @@ def test_times_are_predicted_where_alignment_fails(tmp_path, monkeypatch, instal
     assert record["meta"]["times"] == "predicted" and "alignment" not in record["meta"]
     assert record["meta"]["times_note"].startswith("aligner: found" if installed else "aligner: P")
     assert record["phonemes"].any()
+
+
+def test_waves_are_stored_in_the_format_that_is_asked_for(prepared, corpus, tmp_path):
+    """All conditions are those of the shards at 16 kHz."""
+    manifest = write_manifest(corpus, [row for row in GOOD if row[0] in "adf"], "stereo.csv")
+    audio = conditions.AudioFormat(48_000, 2)
+    info = prepare(manifest, tmp_path / "out", workers=0, progress=False, audio=audio)
+    assert shards.read_audio_format(info) == audio
+    assert validation.validate_shards(tmp_path / "out", progress=False).problems == []
+    mono, stereo = read_records(prepared[0]), read_records(tmp_path / "out")
+    for name, record in stereo.items():
+        assert record["wave"].shape == (96_000, 2) and record["wave"].dtype == np.int16
+        assert record["meta"].pop("sample_rate") == 48_000
+        assert record["meta"] == mono[name]["meta"]
+        for key in record.keys() - {"wave", "meta"}:
+            np.testing.assert_array_equal(record[key], mono[name][key])
+        low = pipeline.read_mono({**record, "meta": {"sample_rate": 48_000}})
+        np.testing.assert_allclose(low, pipeline.read_wave(mono[name]), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [((44_101, 1), "--sample_rate: found 44101"), ((48_000, 3), "--audio_channels: found 3")],
+)
+def test_formats_that_cannot_be_are_named(corpus, tmp_path, audio, message):
+    with pytest.raises(InputError, match=message):
+        prepare(corpus, tmp_path / "out", audio=conditions.AudioFormat(*audio))

@@ -1,12 +1,16 @@
 """The codec of a run."""
 
+import jax
 import numpy as np
 import pytest
 
-from vssflow_jax.codecs.interface import hash_codec, load_codec
+from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
+from vssflow_jax.codecs.oobleck import OobleckCodec, OobleckConfig
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.conditions import AudioFormat
 from vssflow_jax.config import load_recipe
 from vssflow_jax.training import codec_setup
+from vssflow_jax.weights.oobleck import oobleck_shapes
 
 
 def test_a_run_takes_the_codec_that_its_config_names_and_keeps_it(tiny_run, tmp_path):
@@ -28,3 +32,56 @@ def test_a_fitted_codec_decodes_with_the_iterations_of_the_config(tmp_path):
     waves = np.random.default_rng(0).integers(-9999, 9999, (4, 64_000)).astype(np.int16)
     records = [{"wave": wave} for wave in waves]
     assert codec_setup.ensure_codec(config, records, tmp_path).iterations == 5
+
+
+def save_oobleck(folder, **sizes):
+    config = OobleckConfig(
+        width=4,
+        decoder_width=4,
+        ratios=(4, 10),
+        multiples=(1, 1),
+        latent_channels=2,
+        **{"sample_rate": 1000, **sizes},
+    )
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), oobleck_shapes(config))
+    save_codec(OobleckCodec(config=config, **params), folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "audio", "message"),
+    [
+        ("audioldm", {}, (1000, 2), "codec.name: found 'audioldm', expected 'oobleck'"),
+        ("oobleck", {}, (16_000, 1), "codec for 1000 Hz stereo, .* shards' 16000 Hz mono"),
+        ("", {"sample_rate": 1100}, (1100, 2), r"27\.50 latent frames a second, expected 25"),
+    ],
+)
+def test_a_codec_that_does_not_fit_the_run_is_named(tmp_path, name, sizes, audio, message):
+    config = load_recipe("quickstart")
+    config.codec.name = name
+    config.codec.folder = save_oobleck(tmp_path / "oobleck", **sizes)
+    with pytest.raises(InputError, match=message):
+        codec_setup.ensure_codec(config, (), tmp_path / "run", AudioFormat(*audio))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "message"),
+    [
+        ("oobleck", (16_000, 1), "codec.folder: found nothing, expected the folder of a codec"),
+        ("", (48_000, 2), "found sound of 48000 Hz stereo, expected 16000 Hz mono"),
+    ],
+)
+def test_a_codec_that_cannot_be_fitted_is_named(tmp_path, name, audio, message):
+    config = load_recipe("quickstart")
+    config.codec.name = name
+    with pytest.raises(InputError, match=message):
+        codec_setup.ensure_codec(config, (), tmp_path, AudioFormat(*audio))
+
+
+def test_a_run_takes_a_codec_of_the_format_of_its_shards(tmp_path):
+    config = load_recipe("quickstart")
+    config.codec.name = "oobleck"
+    config.codec.folder = save_oobleck(tmp_path / "oobleck")
+    codec = codec_setup.ensure_codec(config, (), tmp_path / "run", AudioFormat(1000, 2))
+    assert codec.kind == "oobleck" and (tmp_path / "run" / "codec" / "codec.json").exists()

@@ -46,6 +46,7 @@ class AudioldmCodec:
 
     kind: ClassVar[str] = "audioldm"
     sample_rate: ClassVar[int] = SAMPLE_RATE
+    audio_channels: ClassVar[int] = 1
     rate: ClassVar[int] = LATENT_RATE
     decoder_fields: ClassVar[tuple[str, ...]] = ()
 

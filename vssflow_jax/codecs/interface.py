@@ -20,21 +20,27 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from vssflow_jax.codecs import audioldm
+from vssflow_jax.codecs import audioldm, oobleck
 from vssflow_jax.codecs.istft import IstftCodec
 from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.codecs.trained import TrainedCodec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.safetensors_io import write_arrays
+from vssflow_jax.conditions import LATENT_RATE, AudioFormat
 
 
 class Codec(Protocol):
-    """Interface of all codecs. Shapes: B clips, n samples, L = n // 640 frames, C channels."""
+    """Interface of all codecs.
+
+    Shapes: B clips, n samples, A audio channels, L latent frames, C latent channels. With one audio
+    channel a waveform is [B, n].
+    """
 
     kind: str
     sample_rate: int
-    rate: int  # latent frames a second
+    audio_channels: int
+    rate: float  # latent frames a second
     decoder_fields: tuple[str, ...]  # fields that its latents do not depend on
 
     @property
@@ -42,10 +48,10 @@ class Codec(Protocol):
         """Channels of the latent."""
 
     def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Waveform [B, n] -> mean and standard deviation of the latent, each [B, L, C]."""
+        """Waveform [B, n, A] -> mean and standard deviation of the latent, each [B, L, C]."""
 
     def decode(self, latent: jax.Array) -> jax.Array:
-        """Latent [B, L, C] -> waveform [B, L * 640]."""
+        """Latent [B, L, C] -> waveform [B, n, A], n = L * sample_rate / rate."""
 
 
 # Builds a codec of each kind from its arrays (nested) and its settings (as in JSON).
@@ -54,7 +60,22 @@ CODECS: dict[str, Callable[..., Codec]] = {
     audioldm.AudioldmCodec.kind: audioldm.restore_codec,
     TrainedCodec.kind: TrainedCodec,
     IstftCodec.kind: IstftCodec,
+    oobleck.OobleckCodec.kind: oobleck.restore_codec,
 }
+
+
+def audio_format(codec: Codec) -> AudioFormat:
+    """The format of a codec's waveforms."""
+    return AudioFormat(codec.sample_rate, codec.audio_channels)
+
+
+def check_rate(codec: Codec, place: str) -> None:
+    """Raises an `InputError` for a codec whose latent frames are not those of the model."""
+    if codec.rate != LATENT_RATE:
+        raise InputError(
+            f"{place}: found a codec with {codec.rate:.2f} latent frames a second, expected "
+            f"{LATENT_RATE}"
+        )
 
 
 def codec_arrays(codec: Codec) -> dict[str, np.ndarray]:
@@ -140,5 +161,5 @@ def load_codec(folder: str | Path) -> Codec:
 
 @jax.jit
 def reconstruct(codec: Codec, wave: jax.Array) -> jax.Array:
-    """Waveforms [B, n] encoded and decoded: the codec floor, the best that a model could reach."""
+    """Waveforms [B, n, A] encoded and decoded: the codec floor, the best a model could reach."""
     return codec.decode(codec.encode(wave)[0])

@@ -79,6 +79,7 @@ class IstftCodec:
 
     kind: ClassVar[str] = "istft"
     sample_rate: ClassVar[int] = SAMPLE_RATE
+    audio_channels: ClassVar[int] = 1
     rate: ClassVar[int] = LATENT_RATE
     decoder_fields: ClassVar[tuple[str, ...]] = (
         "decoder",

@@ -44,6 +44,7 @@ class PcaCodec:
 
     kind: ClassVar[str] = "pca"
     sample_rate: ClassVar[int] = SAMPLE_RATE
+    audio_channels: ClassVar[int] = 1
     rate: ClassVar[int] = LATENT_RATE
     decoder_fields: ClassVar[tuple[str, ...]] = ()
 

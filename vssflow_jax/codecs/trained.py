@@ -65,6 +65,7 @@ class TrainedCodec:
 
     kind: ClassVar[str] = "trained"
     sample_rate: ClassVar[int] = SAMPLE_RATE
+    audio_channels: ClassVar[int] = 1
     rate: ClassVar[int] = LATENT_RATE
     decoder_fields: ClassVar[tuple[str, ...]] = ()
 

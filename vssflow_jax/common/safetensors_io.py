@@ -24,6 +24,7 @@ DTYPES = {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 CODES = {dtype: code for code, dtype in DTYPES.items()}
+HALF = ("float16", "bfloat16")
 MAX_NAMES = 8  # in an error message
 
 
@@ -70,6 +71,15 @@ def read_arrays(path: str | Path) -> dict[str, Lazy]:
         )
         for name, part in slices.items()
     }
+
+
+def widen_half(arrays: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+    """Arrays with those of half precision (float16, bfloat16) as float32, which is exact."""
+
+    def widen(array):
+        return Lazy(tuple(array.shape), "float32", lambda: np.asarray(array).astype(np.float32))
+
+    return {k: widen(a) if str(a.dtype) in HALF else a for k, a in arrays.items()}
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:

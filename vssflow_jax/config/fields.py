@@ -25,6 +25,7 @@ from vssflow_jax.config.rules import (
     SEED,
     Rule,
     at_least,
+    between,
     each,
     one_of,
     one_of_or_times,
@@ -75,6 +76,8 @@ GROUPS = {
     "precision": "Number formats.",
 }
 
+CODEC_NAMES = ("pca", "istft", "trained", "audioldm", "oobleck")
+
 FIELDS = (
     Field("seed", int, 0, "seed of the first weights, the data's order and all noise",
           allowed=SEED),
@@ -99,6 +102,10 @@ FIELDS = (
     Field("data.duration", float, 10.0,
           "length of a training example; longer clips are cropped at random",
           allowed=POSITIVE, unit="s"),
+    Field("data.sample_rate", int, 16_000, "of the shards' sound, which is the codec's",
+          allowed=at_least(8000), unit="samples/s"),
+    Field("data.audio_channels", int, 1, "of the shards' sound: 1 is mono, 2 is stereo",
+          allowed=between(1, 2)),
     Field("data.batch_size", int, 72, "examples a step, over all devices", allowed=at_least(1)),
     Field("data.workers", int, 0, "processes that read and decode; 0: threads of the main process",
           allowed=at_least(0)),
@@ -111,6 +118,9 @@ FIELDS = (
           "fraction of the mixtures in which speech is added to the sound; "
           "in the others it replaces the sound", allowed=FRACTION),
 
+    Field("codec.name", str, "",
+          "kind of the codec: pca is fitted on the shards, the others need codec.folder; "
+          "empty: that of the folder, or pca", allowed=one_of("", *CODEC_NAMES)),
     Field("codec.folder", str, "", "folder of the codec to use; empty: fit one", mutable=True),
     Field("codec.train_steps", int, 0,
           "steps for which a run without codec.folder trains its codec first; 0: it fits one",

@@ -33,6 +33,11 @@ def at_least(low: float) -> Rule:
     return Rule(f"at least {low}", lambda value: low <= value < math.inf)
 
 
+def between(low: float, high: float) -> Rule:
+    """A number from `low` to `high`."""
+    return Rule(f"{low} to {high}", lambda value: low <= value <= high)
+
+
 def each(rule: Rule) -> Rule:
     """A list whose items obey a rule; it may be empty."""
     return Rule(f"a list, each {rule.expected}", lambda values: all(map(rule.holds, values)))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SAMPLE_RATE, SYNC_HOP, TOKEN
+from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SYNC_HOP, TOKEN
+from vssflow_jax.data.shards import read_wave_rate
 
 CLIP_GRID = 5  # latent frames: 0.2 s, which is 2 rows of CLIP features at their 10 a second
 MAX_EXAMINED = 256  # examples that are read to describe how long the examples are
@@ -62,7 +63,7 @@ def crop_record(
     out = dict(record)
     for name, array in record.items():
         if name == "wave":
-            rate = float(SAMPLE_RATE)
+            rate = float(read_wave_rate(record))
         elif name in BY_NAME and BY_NAME[name].alignment != TOKEN:
             rate = _row_rate(name, rates)
         else:
@@ -99,7 +100,7 @@ def describe_lengths(records: Sequence, latent_frames: int) -> str:
 
 
 def _count_latent_frames(record: Mapping) -> int:
-    return round(len(record.get("wave", ())) * LATENT_RATE / SAMPLE_RATE)
+    return round(len(record.get("wave", ())) * LATENT_RATE / read_wave_rate(record))
 
 
 def _find_grid(rates: Mapping[str, float | None]) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SAMPLE_RATE, SYNC_HOP
+from vssflow_jax.conditions import BY_NAME, LATENT_RATE, SYNC_HOP
+from vssflow_jax.data.shards import read_wave_rate
 
 ADD, INSERT = "add", "insert"
 GAIN_RANGE = (0.3, 0.7)  # of the sound under added speech
@@ -70,7 +71,7 @@ def mix_records(
       rates: frames a second of the records' conditions.
     """
     record = {"meta": _mix_meta(speech["meta"], sound["meta"], plan)}
-    start = _find_row(plan, SAMPLE_RATE)
+    start = _find_row(plan, read_wave_rate(sound))
     record["wave"] = overlay(sound["wave"], speech["wave"], start, plan.gain)
     for name in SHARED_CONDITIONS:
         if name in speech or name in sound:
@@ -110,6 +111,7 @@ def _find_row(plan: MixPlan, rate: float) -> int:
 
 def _mix_meta(speech: Mapping, sound: Mapping, plan: MixPlan) -> dict:
     mixed = {"speech": speech["id"], "sound": sound["id"], **dataclasses.asdict(plan)}
+    rate = {"sample_rate": sound["sample_rate"]} if "sample_rate" in sound else {}
     corrupt = [*speech.get("corrupt", ()), *sound.get("corrupt", ())]
     return {
         "id": f"{speech['id']}+{sound['id']}",
@@ -117,6 +119,7 @@ def _mix_meta(speech: Mapping, sound: Mapping, plan: MixPlan) -> dict:
         "text": speech["text"],
         "duration": max(sound["duration"], plan.start + speech["duration"]),
         "mixed": mixed,
+        **rate,
         **({"corrupt": corrupt} if corrupt else {}),
     }
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.waves import cut_or_pad, to_mono
+from vssflow_jax.data import shards
 from vssflow_jax.data.crop import RandomCropper
 from vssflow_jax.data.mix import Mixer
 
@@ -31,12 +33,14 @@ class BatchSpec:
       frames: frames of each condition, by name; 1 for those with one vector a clip.
       widths: channels of each condition, by name.
       latent_frames: frames of the latent.
+      audio_channels: of the waveform, [samples] with one and [samples, audio_channels] with more.
     """
 
     samples: int
     frames: Mapping[str, int]
     widths: Mapping[str, int]
     latent_frames: int
+    audio_channels: int = 1
 
     @classmethod
     def from_duration(
@@ -44,6 +48,7 @@ class BatchSpec:
         duration: float,
         rates: Mapping[str, float | None],
         widths: Mapping[str, int] | None = None,
+        audio: conditions.AudioFormat = conditions.MONO_16K,
     ) -> BatchSpec:
         """The spec for examples of `duration` seconds.
 
@@ -51,10 +56,12 @@ class BatchSpec:
           duration: seconds.
           rates: frames a second of each condition in the shards, by name; None: the table's.
           widths: channels of those that differ from the table, by name.
+          audio: format of the waves.
         """
         latent = conditions.num_latent_frames(duration)
         return cls(
-            samples=latent * conditions.SAMPLE_RATE // conditions.LATENT_RATE,
+            samples=latent * audio.sample_rate // conditions.LATENT_RATE,
+            audio_channels=audio.channels,
             frames={
                 name: conditions.num_frames(name, duration, rates.get(name))
                 for name in conditions.NAMES
@@ -65,17 +72,13 @@ class BatchSpec:
 
 
 def read_wave(record: Mapping) -> np.ndarray:
-    """A record's sound, float32 [n] in [-1, 1]; empty if it has none."""
+    """A record's sound as it is, float32 [n] or [n, A] in [-1, 1]; empty if it has none."""
     return record.get("wave", np.zeros(0, np.int16)).astype(np.float32) / INT16_SCALE
 
 
-def cut_or_pad(array: np.ndarray, length: int) -> np.ndarray:
-    """Cuts or zero-pads the first axis to `length`; an array of at least that is not copied."""
-    if len(array) >= length:
-        return array[:length]
-    out = np.zeros((length, *array.shape[1:]), array.dtype)
-    out[: len(array)] = array
-    return out
+def read_mono(record: Mapping, sample_rate: int = conditions.SAMPLE_RATE) -> np.ndarray:
+    """A record's sound, float32 [n]: the mean of its channels, resampled."""
+    return to_mono(read_wave(record), shards.read_wave_rate(record), sample_rate)
 
 
 def make_example(record: Mapping, spec: BatchSpec) -> dict:
@@ -103,10 +106,10 @@ def make_example(record: Mapping, spec: BatchSpec) -> dict:
             )
         features[name] = feature if is_token else cut_or_pad(feature, spec.frames[name])
         present[name] = np.float32(condition.ids or name in record)
-    wave = read_wave(record)
-    frames = min(
-        round(len(wave) * conditions.LATENT_RATE / conditions.SAMPLE_RATE), spec.latent_frames
-    )
+    wave, rate = read_wave(record), shards.read_wave_rate(record)
+    if not len(wave) and spec.audio_channels > 1:
+        wave = np.zeros((0, spec.audio_channels), np.float32)
+    frames = min(round(len(wave) * conditions.LATENT_RATE / rate), spec.latent_frames)
     return {
         "wave": cut_or_pad(wave, spec.samples),
         "features": features,

@@ -1,9 +1,10 @@
 """Prepared clips on disk: ArrayRecord shards of safetensors records, described by dataset.json.
 
-A record holds `wave` (int16 [n] at 16 kHz), the conditions of the table (float16 features,
-int32 phoneme ids), each absent if the clip lacks it, and `meta`, a JSON object:
-id, task, text, duration, alignment ([[start, end, symbol], ...], seconds), times (the source of
-the phonemes' times: "given" in a file, "heard" by the aligner, or "predicted") and annotation.
+A record holds `wave` (int16 [n], or [n, A] with several channels), the conditions of the table
+(float16 features, int32 phoneme ids), each absent if the clip lacks it, and `meta`, a JSON object:
+id, task, text, duration, sample_rate (of the wave, if it is not 16 kHz), alignment ([[start, end,
+symbol], ...], seconds), times (the source of the phonemes' times: "given" in a file, "heard" by
+the aligner, or "predicted") and annotation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from safetensors.numpy import load, save
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
-from vssflow_jax.conditions import BY_NAME, CONDITIONS, LATENT_RATE, SAMPLE_RATE, TASKS
+from vssflow_jax.conditions import (
+    BY_NAME,
+    CONDITIONS,
+    LATENT_RATE,
+    SAMPLE_RATE,
+    TASKS,
+    AudioFormat,
+)
 from vssflow_jax.data.manifest import MAX_ID_BYTES, is_file_name
 
 DATASET, SKIPPED = "dataset.json", "skipped.csv"
@@ -99,6 +107,11 @@ def decode_record(data: bytes) -> Record:
     if not isinstance(record[META], dict):
         raise ValueError("meta is no object")
     return record
+
+
+def read_wave_rate(record: Mapping) -> int:
+    """Samples a second of a record's wave."""
+    return record.get(META, {}).get("sample_rate", SAMPLE_RATE)
 
 
 def find_id_problem(meta: Mapping) -> str | None:
@@ -266,6 +279,11 @@ def load_dataset_info(folder: str | os.PathLike) -> dict:
     if version != VERSION:
         raise InputError(f"{path}: found version {version}, expected {VERSION}; prepare again")
     return info
+
+
+def read_audio_format(info: Mapping) -> AudioFormat:
+    """The format of the waves that a dataset.json describes."""
+    return AudioFormat(info["sample_rate"], info.get("audio_channels", 1))
 
 
 def open_split(

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vssflow_jax.codecs.interface import hash_codec, reconstruct
+from vssflow_jax.codecs.interface import audio_format, hash_codec, reconstruct
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.conditions import TASKS
+from vssflow_jax.common.waves import to_mono
+from vssflow_jax.conditions import SAMPLE_RATE, TASKS, AudioFormat
 from vssflow_jax.data import shards
-from vssflow_jax.data.pipeline import read_wave
+from vssflow_jax.data.pipeline import read_mono, read_wave
 from vssflow_jax.evaluation import aggregate
 from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models, speaker
 from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
@@ -28,12 +29,17 @@ EMBEDDINGS = ("miniav", *published.NAMES)
 
 
 def reconstruct_waves(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Waveforms encoded and decoded by a codec: the best that a model with it can reach."""
+    """Waveforms encoded and decoded by a codec: the best that a model with it can reach.
+
+    Args:
+      codec: the codec.
+      waves: in its format, float32 [n] or [n, A].
+    """
     out = []
     longest = max((len(wave) for wave in waves), default=0)
     for first in range(0, len(waves), BATCH_SIZE):
         batch = waves[first : first + BATCH_SIZE]
-        padded = np.zeros((BATCH_SIZE, longest), np.float32)
+        padded = np.zeros((BATCH_SIZE, longest, *batch[0].shape[1:]), np.float32)
         for row, wave in zip(padded, batch, strict=False):
             row[: len(wave)] = wave
         decoded = np.asarray(reconstruct(codec, padded))
@@ -63,7 +69,7 @@ def select_examples(
         task = record["meta"]["task"]
         if task not in selected or len(selected[task]) >= counts[task]:
             continue
-        if len(read_wave(record)):
+        if len(record.get(shards.WAVE, ())):
             selected[task].append(record)
         else:
             reason = "the shards have no ground truth sound of it"
@@ -80,9 +86,12 @@ def fit_reference_models(
     examples = [record for task in TRAINING_EXAMPLES for record in selected[task]]
     order = np.random.default_rng(0).permutation(len(examples))
     examples = [examples[row] for row in order]
-    waves = [read_wave(record) for record in examples]
+    waves = [read_mono(record) for record in examples]
     repeated = [] if codec is None else examples[: round(CODEC_SHARE * len(examples))]
-    reconstructions = reconstruct_waves(codec, waves[: len(repeated)])
+    reconstructions = [
+        to_mono(wave, codec.sample_rate, SAMPLE_RATE)
+        for wave in reconstruct_waves(codec, [read_wave(record) for record in repeated])
+    ]
     models = reference_models.ReferenceModels.fit(examples + repeated, waves + reconstructions)
     facts = {"clips": len(examples), "through_codec": len(repeated), "split": "train", "seed": 0}
     return models, facts if codec is None else facts | {"codec": hash_codec(codec)}
@@ -100,7 +109,9 @@ class Evaluator:
       voices: d-vectors of the examples' voices.
       floors: scores of the ground truth through the codec by id; empty without a codec.
       ceilings: scores of the ground truth by id.
-      reconstructions: the ground truth through the codec by id; empty without a codec.
+      reconstructions: the ground truth through the codec by id, in the codec's format; empty
+        without a codec.
+      audio: format of the shards' waves. Systems' waves are scored as mono at its sample rate.
       dataset: hash of the shards.
     """
 
@@ -112,6 +123,7 @@ class Evaluator:
     floors: Mapping[str, ExampleScores]
     ceilings: Mapping[str, ExampleScores]
     reconstructions: Mapping[str, np.ndarray]
+    audio: AudioFormat
     dataset: str
 
     @classmethod
@@ -140,10 +152,16 @@ class Evaluator:
           embedding_name: one of EMBEDDINGS.
 
         Raises:
-          InputError: no shards, no examples with sound, or something that is not installed.
+          InputError: no shards, no examples with sound, sound of another format than the codec's,
+            or something that is not installed.
         """
         folder = Path(folder)
         info = shards.load_dataset_info(folder)
+        audio = shards.read_audio_format(info)
+        if codec is not None and audio_format(codec) != audio:
+            raise InputError(
+                f"{folder}: found sound of {audio}, expected the codec's {audio_format(codec)}"
+            )
         encoder_set = read_encoder_set(info.get("statistics", {}))
         select_encoders(
             encoder_set
@@ -163,10 +181,16 @@ class Evaluator:
             raise InputError(f"{folder}, split {split}: found no clips with sound, expected some")
         fitted, training_data = fit_reference_models(folder, codec)
         suite = MetricSuite(reference_models=fitted, encoder_set=encoder_set, **models)
-        waves = [read_wave(record) for record in examples]
-        reconstructions = [] if codec is None else reconstruct_waves(codec, waves)
-        voices = speaker.VoiceReferences.from_examples(examples, waves, encoder_set)
-        floors = suite.score(examples, reconstructions, voices=voices) if reconstructions else []
+        reconstructions = []
+        if codec is not None:
+            reconstructions = reconstruct_waves(codec, [read_wave(r) for r in examples])
+        rate = audio.sample_rate
+        waves = [read_mono(record, rate) for record in examples]
+        voices = speaker.VoiceReferences.from_examples(
+            examples, [read_mono(record) for record in examples], encoder_set
+        )
+        mono = [to_mono(wave, rate, rate) for wave in reconstructions]
+        floors = suite.score(examples, mono, rate, voices=voices)
         return cls(
             examples=selected,
             without_sound=without_sound,
@@ -174,19 +198,33 @@ class Evaluator:
             training_data=training_data,
             voices=voices,
             floors=_by_id(examples, floors) if floors else {},
-            ceilings=_by_id(examples, suite.score(examples, waves, voices=voices)),
+            ceilings=_by_id(examples, suite.score(examples, waves, rate, voices=voices)),
             reconstructions=_by_id(examples, reconstructions) if reconstructions else {},
+            audio=audio,
             dataset=info["hash"],
         )
 
     def score(
-        self, examples: Sequence[Mapping], waves: Sequence[np.ndarray], task: str
+        self,
+        examples: Sequence[Mapping],
+        waves: Sequence[np.ndarray],
+        task: str,
+        sample_rate: int | None = None,
     ) -> TaskScores:
-        """Scores of a system's waves for examples of a task, with their floors and ceilings."""
+        """Scores of a system's waves for examples of a task, with their floors and ceilings.
+
+        Args:
+          examples: the records.
+          waves: float32 [n] or [n, A].
+          task: that they are of.
+          sample_rate: of the waves; None: that of the shards.
+        """
         ids = [record["meta"]["id"] for record in examples]
+        rate = self.audio.sample_rate
+        waves = [to_mono(wave, sample_rate or rate, rate) for wave in waves]
         return TaskScores(
             examples=examples,
-            scores=self.suite.score(examples, waves, task != "text", self.voices),
+            scores=self.suite.score(examples, waves, rate, task != "text", self.voices),
             floors=[self.floors[name] for name in ids] if self.floors else [],
             ceilings=[self.ceilings[name] for name in ids],
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.data.tables import read_table
 
@@ -90,8 +91,8 @@ def extra_files(
     return out + [{"file": path.name, "reason": reason} for path in others]
 
 
-def read_wave(path: Path, seconds: float) -> np.ndarray:
-    """A clip's wave, float32 [seconds * 16000]: cut, or padded by at most MAX_SHORTFALL.
+def read_wave(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """A clip's wave, float32 [seconds * sample_rate]: cut, or padded by at most MAX_SHORTFALL.
 
     Raises:
       InputError: missing, empty, not sound, too short, or with samples that are not numbers.
@@ -101,7 +102,7 @@ def read_wave(path: Path, seconds: float) -> np.ndarray:
     if not path.stat().st_size:
         raise InputError(f"empty: {path.name} has no bytes")
     try:
-        sound = media.read_sound(path, SAMPLE_RATE)
+        sound = media.read_sound(path, sample_rate)
     except InputError as error:
         text = str(error).replace(str(path), path.name)
         kind = "empty" if "without samples" in text else "corrupt"
@@ -111,18 +112,17 @@ def read_wave(path: Path, seconds: float) -> np.ndarray:
         print(f"note: {note}", file=sys.stderr)
     if not len(wave):
         raise InputError(f"empty: {path.name} has no samples")
-    duration = len(wave) / SAMPLE_RATE
+    duration = len(wave) / sample_rate
     if duration < seconds - MAX_SHORTFALL:
         raise InputError(
             f"too short: {path.name} has {duration:.2f} s, expected {seconds:.2f} s "
             f"(at most {MAX_SHORTFALL:g} s less)"
         )
-    samples = round(seconds * SAMPLE_RATE)
-    return np.pad(wave[:samples], (0, max(samples - len(wave), 0)))
+    return cut_or_pad(wave, round(seconds * sample_rate))
 
 
 def read_waves(
-    records: Sequence[Mapping], files: Mapping[str, Path]
+    records: Sequence[Mapping], files: Mapping[str, Path], sample_rate: int = SAMPLE_RATE
 ) -> tuple[list[Mapping], list[np.ndarray], list[dict[str, str]]]:
     """The examples with a usable file, their waves, and those left out with reasons."""
     kept, waves, skipped = [], [], []
@@ -131,7 +131,7 @@ def read_waves(
         try:
             if name not in files:
                 raise InputError("missing: the folder has no file of this clip")
-            waves.append(read_wave(files[name], record["meta"]["duration"]))
+            waves.append(read_wave(files[name], record["meta"]["duration"], sample_rate))
             kept.append(record)
         except InputError as error:
             skipped.append({"id": name, "reason": str(error)})

@@ -112,7 +112,8 @@ def describe(
         **({"open_recognizer": describe_recognizer(second)} if second else {}),
         "floor": "the same score of the ground truth through the codec",
         "ceiling": "the same score of the ground truth itself",
-        "waves": f"16 kHz, mono; cut to the clip's length or padded with silence, at most "
+        "waves": "mono at the shards' sample rate, for all but the embedding at 16 kHz; cut to the "
+        f"clip's length or padded with silence, at most "
         f"{generated_folder.MAX_SHORTFALL:g} s",
         "reference_models": {
             **training_data,

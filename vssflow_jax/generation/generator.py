@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax import bundled, conditions
-from vssflow_jax.codecs.interface import hash_latents, load_codec
+from vssflow_jax.codecs.interface import check_rate, hash_latents, load_codec
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.features.registry import read_encoder_set
 from vssflow_jax.generation.conditioning import (
     STEMS,
@@ -79,6 +80,7 @@ class Generator:
         params, step, identity = checkpoint.load_weights(workdir, step)
         config = checkpoint.read_config(workdir)
         codec = load_codec(workdir / "codec")
+        check_rate(codec, f"{workdir / 'codec'}")
         statistics = json.loads((workdir / "statistics.json").read_text())
         if identity:  # published weights do not say what codec is theirs
             expected = {"codec": hash_latents(codec)}
@@ -179,8 +181,7 @@ class Generator:
 
     def _fit_duration(self, wave: np.ndarray, encoded: RequestConditions) -> np.ndarray:
         """The wave, cut or padded with silence to the request's duration."""
-        samples = round(encoded.duration * self.codec.sample_rate)
-        return np.pad(wave[:samples], (0, max(samples - len(wave), 0)))
+        return cut_or_pad(wave, round(encoded.duration * self.codec.sample_rate))
 
     def generate_batch(
         self,
@@ -190,7 +191,7 @@ class Generator:
         options: SamplingOptions | None = None,
         batch_size: int = 16,
     ) -> list[np.ndarray]:
-        """Waveforms for shard records, float32, each with the duration of its clip.
+        """Waveforms for shard records, float32 [n] or [n, A], with the durations of their clips.
 
         Args:
           records: as `data.shards` reads them.

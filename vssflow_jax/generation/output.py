@@ -19,7 +19,7 @@ class Output:
     """The output for one request and seed.
 
     Attributes:
-      wave: float32 [samples] in [-1, 1].
+      wave: float32 in [-1, 1], [samples], or [samples, 2] in stereo.
       sample_rate: samples a second.
       report: duration, conditions used and missing, phoneme times, warnings, sampling, seed; JSON.
       video: path of the video, or None.

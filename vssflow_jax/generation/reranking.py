@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.generation.conditioning import read_voices
 from vssflow_jax.generation.output import Output
@@ -76,7 +77,10 @@ def rerank(
 
 
 def crop_utterances(output: Output) -> list[np.ndarray]:
-    """The sound of each utterance, at 16 kHz."""
-    margin = round(MARGIN * SAMPLE_RATE)
+    """The sound of each utterance, 16 kHz mono."""
+    margin, wave = (
+        round(MARGIN * SAMPLE_RATE),
+        to_mono(output.wave, output.sample_rate, SAMPLE_RATE),
+    )
     edges = [[round(second * SAMPLE_RATE) for second in span] for span in output.report["spans"]]
-    return [output.wave[max(start - margin, 0) : end + margin] for start, end in edges]
+    return [wave[max(start - margin, 0) : end + margin] for start, end in edges]

@@ -19,6 +19,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import EVALUATED_TASKS
+from vssflow_jax.data import shards
 from vssflow_jax.evaluation import generated_folder, protocol
 from vssflow_jax.evaluation.evaluator import (
     BATCH_SIZE,
@@ -80,6 +81,7 @@ class Waves(NamedTuple):
     examples: Sequence[Mapping]
     waves: Sequence[np.ndarray]
     skipped: Sequence[Mapping]
+    sample_rate: int
 
 
 class SamplingFlags(Protocol):
@@ -136,10 +138,11 @@ class FolderSystem:
     Args:
       folder: of the files.
       ids: of all examples of the split.
+      sample_rate: to read them at.
     """
 
-    def __init__(self, folder: Path, ids: Sequence[str]):
-        self.folder, self.ids = folder, ids
+    def __init__(self, folder: Path, ids: Sequence[str], sample_rate: int):
+        self.folder, self.ids, self.sample_rate = folder, ids, sample_rate
         self.files = generated_folder.find_files(folder)
 
     def describe(self) -> dict:
@@ -153,7 +156,8 @@ class FolderSystem:
 
     def waves(self, examples: Sequence[Mapping], task: str) -> Waves:
         """Waves read for a task's examples."""
-        return Waves(*generated_folder.read_waves(examples, self.files))
+        waves = generated_folder.read_waves(examples, self.files, self.sample_rate)
+        return Waves(*waves, self.sample_rate)
 
 
 def generate_waves(
@@ -174,7 +178,7 @@ def generate_waves(
     waves = []
     if kept:
         waves = generator.generate_batch(records, seed=seed, options=options, batch_size=BATCH_SIZE)
-    return Waves(kept, waves, skipped)
+    return Waves(kept, waves, skipped, generator.codec.sample_rate)
 
 
 def evaluate(options: EvaluationOptions) -> dict:
@@ -197,7 +201,8 @@ def evaluate(options: EvaluationOptions) -> dict:
         system = RunSystem(generator, options)
     else:
         ids = example_ids(folder, options.split)
-        system = FolderSystem(Path(options.generated), ids)
+        audio = shards.read_audio_format(shards.load_dataset_info(folder))
+        system = FolderSystem(Path(options.generated), ids, audio.sample_rate)
     facts = {"split": options.split, **system.describe()}
     evaluator = Evaluator.from_shards(
         folder,
@@ -215,7 +220,7 @@ def evaluate(options: EvaluationOptions) -> dict:
     if evaluator.reconstructions:
         examples = [example for some in evaluator.examples.values() for example in some]
         waves = [evaluator.reconstructions[example["meta"]["id"]] for example in examples]
-        save_waves(out / "floor", examples, waves)
+        save_waves(out / "floor", examples, waves, evaluator.audio.sample_rate)
     ids = {task: [e["meta"]["id"] for e in some.examples] for task, some in scores.items()}
     procedure = protocol.describe(evaluator.suite, evaluator.training_data, ids, facts)
     keys = ("recognizer", "open_recognizer", "reference_models", "embedding", "versions")
@@ -243,8 +248,8 @@ def score_tasks(
     for task, examples in tqdm(tasks.items(), desc="evaluate", unit="task"):
         generated = system.waves(examples, task)
         if saved is not None:
-            save_waves(saved / "generated" / task, generated.examples, generated.waves)
-        scores[task] = evaluator.score(generated.examples, generated.waves, task)
+            save_waves(saved / "generated" / task, *generated[:2], generated.sample_rate)
+        scores[task] = evaluator.score(*generated[:2], task, generated.sample_rate)
         skipped = [*evaluator.without_sound.get(task, ()), *generated.skipped]
         metrics[task] = scores[task].summary(skipped)
     return scores, metrics
@@ -263,10 +268,12 @@ def scores_folder(options: EvaluationOptions) -> Path:
     return Path(options.out or Path(options.workdir or options.generated) / "eval")
 
 
-def save_waves(folder: Path, examples: Sequence[Mapping], waves: Sequence[np.ndarray]) -> None:
+def save_waves(
+    folder: Path, examples: Sequence[Mapping], waves: Sequence[np.ndarray], sample_rate: int
+) -> None:
     """Writes a wav an example, named by its id."""
     for example, wave in zip(examples, waves, strict=True):
-        media.write_wav(folder / f"{example['meta']['id']}.wav", wave)
+        media.write_wav(folder / f"{example['meta']['id']}.wav", wave, sample_rate)
 
 
 def examples_csv(scores: Mapping[str, TaskScores]) -> str:
@@ -312,6 +319,6 @@ class PeriodicEvaluation:
         out = {}
         for task, examples in self.evaluator.examples.items():
             generated = generate_waves(generator, examples, task)
-            scores = self.evaluator.score(generated.examples, generated.waves, task).summary()
+            scores = self.evaluator.score(*generated[:2], task, generated.sample_rate).summary()
             out |= {f"{task}/{name}": scores[name] for name in protocol.METRICS if name in scores}
         return out

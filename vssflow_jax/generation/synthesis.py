@@ -96,7 +96,7 @@ class Synthesizer:
     def __call__(
         self, job: Job, sampling: sampler.Sampling, progress: Progress | None = None
     ) -> list[np.ndarray]:
-        """Waveforms, float32 [L * 640] in [-1, 1], of the clips of a job.
+        """Waveforms in the codec's format, float32 [n] or [n, A] in [-1, 1], of a job's clips.
 
         Clips longer than the training clips are denoised in overlapping windows. Clips of many
         windows are generated one after another, so that memory does not grow with their number.
@@ -166,7 +166,7 @@ class Synthesizer:
         )
 
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
-        """Waveforms [B, L * 640] of latents [B, L, C]."""
+        """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""
         return np.asarray(self._decode(self.codec, latent))
 
 

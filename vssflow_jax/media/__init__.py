@@ -9,10 +9,11 @@ from vssflow_jax.media.reading import (
     read_header,
     read_video,
 )
-from vssflow_jax.media.sound import Sound, read_audio, read_sound
+from vssflow_jax.media.sound import LAYOUTS, Sound, read_audio, read_sound
 from vssflow_jax.media.writing import MuxPlan, mux, plan_mux, to_int16, write_video, write_wav
 
 __all__ = [
+    "LAYOUTS",
     "FrameReader",
     "MediaHeader",
     "MediaInfo",

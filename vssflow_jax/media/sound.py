@@ -1,4 +1,4 @@
-"""Sound of media files to samples: one mono track on the clock of the file's pictures."""
+"""Sound of media files to samples: one track, mono or stereo, on the clock of the pictures."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ MAX_PADDING = 0.2  # seconds that a codec adds to fill its last block
 MIN_MIX = {2: 0.01}  # energy of the mono mix against that of the loudest channel, by channels
 MIN_MIX_OF_MANY = 0.001
 MAX_PEAK = 4.0  # of a lossy codec, which may overshoot where the source was loud
+LAYOUTS = {1: "mono", 2: "stereo"}  # FFmpeg's names
 FULL_SCALES = (2.0**15, 2.0**23, 2.0**31)  # of integers that were stored as floats
 MIN_INTEGER_PEAK = 128.0  # floats up to this are too loud rather than integers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A mono sound.
+    """A sound.
 
     Attributes:
-      wave: float32 [n] within [-1, 1].
+      wave: float32 within [-1, 1], [n] if mono, [n, 2] if stereo.
       sample_rate: samples a second.
       notes: what reading had to change, one line each, with the file's name.
     """
@@ -42,7 +43,7 @@ class Sound:
 
 
 def read_audio(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, **span) -> np.ndarray:
-    """The wave of `read_sound`, whose arguments it takes: float32 [n], mono, within [-1, 1]."""
+    """The wave of `read_sound`, whose arguments it takes: float32 [n] or [n, 2] in [-1, 1]."""
     return read_sound(path, sample_rate, **span).wave
 
 
@@ -53,6 +54,7 @@ def read_sound(
     start: float = 0.0,
     seconds: float | None = None,
     track: int | None = None,
+    channels: int = 1,
 ) -> Sound:
     """Reads the sound of a media file.
 
@@ -65,15 +67,16 @@ def read_sound(
       start: seconds to skip.
       seconds: how many seconds to read; None: up to the end.
       track: which audio track, from 1; None: the file's default one.
+      channels: 1 mixes the channels, 2 is stereo: mono sound is in both channels.
 
     Raises:
       InputError: a missing file, one that is not media, one without sound or without a decoder for
         it, or samples that are not finite or far from any scale.
     """
     stop = math.inf if seconds is None else start + seconds
-    reader = _TrackReader(path, sample_rate, track, stop)
+    reader = _TrackReader(path, sample_rate, track, stop, LAYOUTS[channels])
     wave, notes = reader.read(), []
-    if reader.channels.cancel:
+    if channels == 1 and reader.channels.cancel:
         wave = reader.read(reader.channels.loudest)
         notes.append(
             f"{reader.name}: found channels in opposite phase, which mixed are silent: channel "
@@ -126,7 +129,7 @@ class _Channels:
         self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
 
     def add_mixed(self, samples: np.ndarray) -> None:
-        """Adds samples [n] of the mix."""
+        """Adds samples [n] or [n, 2] of the mix."""
         self.mixed_energy += float(np.square(samples, dtype=np.float64).sum())
         self.mixed_samples += len(samples)
 
@@ -160,12 +163,13 @@ class _TrackReader:
       is_lossless: whether the codec keeps samples as they were.
     """
 
-    def __init__(self, path, sample_rate: int, track: int | None, stop: float):
+    def __init__(self, path, sample_rate: int, track: int | None, stop: float, layout: str):
         self.path, self.sample_rate, self.track, self.stop = path, sample_rate, track, stop
+        self.layout = layout
         self.name, self.channels, self.is_lossless = str(path), _Channels(), False
 
     def read(self, channel: int | None = None) -> np.ndarray:
-        """Samples, float32 [n], of one channel or (None) of the mean of all."""
+        """Samples, float32 [n] or [n, 2]: of all channels in the layout, or of one of them."""
         self.channels = _Channels()
         with reading.open_media(self.path) as container:
             stream = reading.select_audio_stream(container, self.path, self.track)
@@ -193,7 +197,7 @@ class _TrackReader:
         for time, samples in runs:
             gap = round(time * self.sample_rate) - first - length
             if gap > 0:
-                parts.append(np.zeros(gap, np.float32))
+                parts.append(np.zeros((gap, *samples.shape[1:]), np.float32))
             elif gap < 0:
                 samples = samples[-gap:]
             parts.append(samples)
@@ -201,7 +205,9 @@ class _TrackReader:
         wave = np.concatenate(parts)
         if declared * self.sample_rate < length <= (declared + MAX_PADDING) * self.sample_rate:
             wave = wave[: round(declared * self.sample_rate)]
-        return wave[-first:] if first <= 0 else np.concatenate([np.zeros(first, np.float32), wave])
+        if first <= 0:
+            return wave[-first:]
+        return np.concatenate([np.zeros((first, *wave.shape[1:]), np.float32), wave])
 
     def _decode_runs(
         self, container, stream, origin: float, channel: int | None
@@ -218,7 +224,7 @@ class _TrackReader:
             if run is None or time != run.end or not run.holds(frame):
                 if run is not None:
                     yield run.start, run.flush()
-                run = _Run(frame, time, self.sample_rate, channel, self.channels)
+                run = _Run(frame, time, self, channel)
             run.add(frame)
             if time > self.stop:
                 break
@@ -251,10 +257,13 @@ class _Run:
       start, end: seconds.
     """
 
-    def __init__(self, frame, start, sample_rate, channel: int | None, channels: _Channels):
-        self.start, self.end, self.channel, self.channels = start, start, channel, channels
+    def __init__(self, frame, start: float, reader: _TrackReader, channel: int | None):
+        self.start, self.end, self.channel, self.channels = start, start, channel, reader.channels
         self.format = _find_format(frame)
-        self.resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+        # FFmpeg makes mono sound quieter where it spreads it over two channels.
+        self.is_spread = reader.layout == "stereo" and len(frame.layout.channels) == 1
+        layout = "mono" if self.is_spread else reader.layout
+        self.resampler = av.AudioResampler(format="flt", layout=layout, rate=reader.sample_rate)
         self.planar = av.AudioResampler(format="fltp")
         self.parts: list[np.ndarray] = []
 
@@ -275,13 +284,20 @@ class _Run:
 
     def _resample(self, frame: av.AudioFrame | None) -> None:
         for part in self.resampler.resample(frame):
-            self.parts.append(part.to_ndarray()[0])
+            samples = part.to_ndarray()[0]
+            if self.resampler.layout.name == "stereo":
+                samples = samples.reshape(-1, 2)
+            elif self.is_spread:
+                samples = np.stack([samples, samples], axis=1)
+            self.parts.append(samples)
             self.channels.add_mixed(self.parts[-1])
 
     def flush(self) -> np.ndarray:
-        """All samples, float32 [n]."""
+        """All samples, float32 [n] or [n, 2]."""
         self._resample(None)
-        return np.concatenate(self.parts) if self.parts else np.zeros(0, np.float32)
+        is_mono = self.resampler.layout.name == "mono" and not self.is_spread
+        empty = np.zeros(0 if is_mono else (0, 2), np.float32)
+        return np.concatenate(self.parts) if self.parts else empty
 
 
 def _find_format(frame: av.AudioFrame) -> tuple:

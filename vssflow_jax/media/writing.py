@@ -17,16 +17,19 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError, disk_error
 from vssflow_jax.common.files import replacing
+from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.media import reading
+from vssflow_jax.media.sound import LAYOUTS
 
-AAC_BIT_RATE = 96_000  # of Opus as well
+BIT_RATE = 96_000  # of a channel
+COMPRESSED = ("aac", "libopus")
 OPUS_RATE, OPUS_RATES = 48_000, (8000, 12_000, 16_000, 24_000, 48_000)
 ENCODER_NAMES = {"libx264": "H.264", "libvpx-vp9": "VP9"}
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
-    """Samples [n], float in [-1, 1] or int16, as int16."""
+    """Samples [n] or [n, 2], float in [-1, 1] or int16, as int16."""
     wave = np.asarray(wave)
     if wave.dtype == np.int16:
         return wave
@@ -34,12 +37,17 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
 
 
 def write_wav(path: str | os.PathLike, wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
-    """Writes a mono 16-bit wav; `wave` is float in [-1, 1] or int16, [n]."""
+    """Writes a 16-bit wav; `wave` is float in [-1, 1] or int16, [n] or, in stereo, [n, 2]."""
     with replacing(path) as partial, wavefile.open(str(partial), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(count_channels(wave))
         file.setsampwidth(2)
         file.setframerate(sample_rate)
         file.writeframes(to_int16(wave).tobytes())
+
+
+def count_channels(wave: np.ndarray) -> int:
+    """Audio channels of a wave: 1 for [n], A for [n, A]."""
+    return 1 if np.ndim(wave) == 1 else np.shape(wave)[1]
 
 
 def write_video(
@@ -49,13 +57,13 @@ def write_video(
     wave: np.ndarray | None = None,
     sample_rate: int = SAMPLE_RATE,
 ) -> None:
-    """Writes an mp4: H.264 (yuv420p) and, where a wave is given, mono AAC.
+    """Writes an mp4: H.264 (yuv420p) and, where a wave is given, AAC.
 
     Args:
       path: the file to write.
       frames: uint8 [T, H, W, 3], H and W even.
       rate: frames a second.
-      wave: float in [-1, 1] or int16, [n]; None for a silent file.
+      wave: float in [-1, 1] or int16, [n] or [n, 2]; None for a silent file.
       sample_rate: samples a second.
     """
     height, width = frames.shape[1:3]
@@ -68,7 +76,7 @@ def write_video(
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.thread_count = 1
         video.options = {"preset": "ultrafast", "crf": "23", "g": "25"}
-        audio = None if wave is None else _add_aac_stream(container, sample_rate)
+        audio = None if wave is None else _add_audio_stream(container, "aac", sample_rate, wave)
         packets = [_encode(video, (av.VideoFrame.from_ndarray(frame, "rgb24") for frame in frames))]
         if audio:
             packets.append(_encode(audio, _make_audio_frames(wave, sample_rate)))
@@ -211,28 +219,25 @@ def _open_output(path: str | os.PathLike) -> Iterator[av.container.OutputContain
         yield container
 
 
-def _add_aac_stream(container, sample_rate: int):
-    stream = container.add_stream("aac", rate=sample_rate, layout="mono")
-    stream.codec_context.format = "fltp"
-    stream.bit_rate = AAC_BIT_RATE
-    stream.options = {"aac_coder": "fast"}  # a third of the time of the default search
-    return stream
-
-
-def _add_audio_stream(container, codec: str, sample_rate: int):
-    if codec == "aac":
-        return _add_aac_stream(container, sample_rate)
+def _add_audio_stream(container, codec: str, sample_rate: int, wave: np.ndarray):
+    """An audio stream for the channels of a wave."""
     rate = OPUS_RATE if codec == "libopus" and sample_rate not in OPUS_RATES else sample_rate
-    stream = container.add_stream(codec, rate=rate, layout="mono")
-    if codec == "libopus":
-        stream.bit_rate = AAC_BIT_RATE
+    channels = count_channels(wave)
+    stream = container.add_stream(codec, rate=rate, layout=LAYOUTS[channels])
+    if codec in COMPRESSED:
+        stream.bit_rate = BIT_RATE * channels
+    if codec == "aac":
+        stream.codec_context.format = "fltp"
+        stream.options = {"aac_coder": "fast"}  # a third of the time of the default search
     return stream
 
 
 def _make_audio_frames(wave: np.ndarray, sample_rate: int) -> Iterator[av.AudioFrame]:
     samples = to_int16(wave).astype(np.float32) / 32768
+    planes = np.ascontiguousarray(np.atleast_2d(samples.T))  # channels n
     for begin in range(0, len(samples), 1024):
-        frame = av.AudioFrame.from_ndarray(samples[None, begin : begin + 1024], "fltp", "mono")
+        part = np.ascontiguousarray(planes[:, begin : begin + 1024])
+        frame = av.AudioFrame.from_ndarray(part, "fltp", LAYOUTS[len(planes)])
         frame.sample_rate, frame.pts = sample_rate, begin
         frame.time_base = fractions.Fraction(1, sample_rate)
         yield frame
@@ -256,9 +261,9 @@ def mux(
     """Replaces the sound track of a video, whose packets are copied where the container takes them.
 
     Pictures and sound start together and end together: a shorter sound is followed by silence, a
-    shorter video holds its last picture. `wave` is float in [-1, 1] or int16, [n]. Returns what
-    differs from the input (`MuxPlan.notes`). Raises InputError for a video that cannot be read or
-    an output of no known container.
+    shorter video holds its last picture. `wave` is float in [-1, 1] or int16, [n] or [n, 2].
+    Returns what differs from the input (`MuxPlan.notes`). Raises InputError for a video that cannot
+    be read or an output of no known container.
     """
     plan = plan_mux(video_path, out_path, len(wave) / sample_rate)
     wave = to_int16(wave)
@@ -276,21 +281,16 @@ def mux(
     return plan.notes
 
 
-def _fit(wave: np.ndarray, length: int) -> np.ndarray:
-    """The wave, cut or followed by silence."""
-    return np.pad(wave[:length], (0, max(length - len(wave), 0)))
-
-
 def _mux_copy(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) -> None:
     with reading.open_media(video_path) as source:
         template = reading.select_video_stream(source, video_path)
-        wave = _fit(wave, round(plan.seconds * sample_rate))
+        wave = cut_or_pad(wave, round(plan.seconds * sample_rate))
         with _open_output(out_path) as container:
             video = container.add_stream_from_template(template, opaque=True)
             tag = plan.container.tags.get(template.codec_context.codec.canonical_name)
             if tag:
                 video.codec_context.codec_tag = tag
-            audio = _add_audio_stream(container, plan.container.audio, sample_rate)
+            audio = _add_audio_stream(container, plan.container.audio, sample_rate, wave)
             start = reading.measure_times(source, template, video_path).start
             _interleave(
                 container,
@@ -311,8 +311,8 @@ def _mux_encoded(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) ->
         video = container.add_stream(plan.container.video, rate=rate)
         video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         video.options = dict(plan.container.options)
-        audio = _add_audio_stream(container, plan.container.audio, sample_rate)
-        wave = _fit(wave, max(round(count / rate * sample_rate), 1))
+        wave = cut_or_pad(wave, max(round(count / rate * sample_rate), 1))
+        audio = _add_audio_stream(container, plan.container.audio, sample_rate, wave)
         pictures = _hold_last(itertools.chain([first], frames), count)
         _interleave(
             container,

@@ -12,7 +12,14 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
-from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, num_latent_frames
+from vssflow_jax.common.waves import cut_or_pad
+from vssflow_jax.conditions import (
+    LATENT_RATE,
+    MONO_16K,
+    SAMPLE_RATE,
+    AudioFormat,
+    num_latent_frames,
+)
 from vssflow_jax.data.lip_track import LipTrack, read_lip_track
 from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
@@ -25,7 +32,6 @@ from vssflow_jax.text.grid import phonemes_to_frames
 MIN_SECONDS = 0.2  # shorter clips, or rests of long ones, are skipped
 MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded again for each encoder
 REFERENCE_SECONDS = 30.0  # of a reference voice that are encoded
-FRAME_SAMPLES = SAMPLE_RATE // LATENT_RATE
 TEXT_NOTES = "text_notes"  # field of a record's meta: what of the text is not spoken
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
 SOUND_NOTES = "sound_notes"  # field of a record's meta: what reading its sound had to change
@@ -48,6 +54,7 @@ class ExampleSettings:
       text_policy: "refuse" or "skip" characters of a text that cannot be read.
       locate_mouth: track the lips of speakers whose annotation does not say where they are.
       audio_track: which audio track of a file is read, from 1; None: the file's default one.
+      audio: format of the stored waves; conditions are made from 16 kHz mono.
     """
 
     max_seconds: float = 10.0
@@ -57,6 +64,7 @@ class ExampleSettings:
     text_policy: str = normalize.REFUSE
     locate_mouth: bool = True
     audio_track: int | None = None
+    audio: AudioFormat = MONO_16K
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,6 +115,7 @@ def make_records(
         raise InputError(row.problem)
     info = _probe_video(row, settings) if row.video else None
     wave, sound_notes = _read_wave(row, info, settings)
+    stored = _read_stored_wave(row, wave, settings)
     duration = info.duration if info else len(wave) / SAMPLE_RATE
     voice, voice_notes = _encode_row_voice(row, wave, settings)
     notes = [*sound_notes, *voice_notes]
@@ -120,7 +129,9 @@ def make_records(
         meta |= {SOUND_NOTES: notes} if notes else {}
         sound = None if wave is None else _cut_wave(wave, window)
         if sound is not None:
-            record[WAVE] = media.to_int16(sound)
+            record[WAVE] = media.to_int16(_cut_wave(stored, window, settings.audio.sample_rate))
+            if settings.audio.sample_rate != SAMPLE_RATE:
+                meta["sample_rate"] = settings.audio.sample_rate
         if row.video:
             speaks = window_row.task != "sound"
             features, mouth_meta = encode_video(
@@ -263,11 +274,24 @@ def _read_wave(
     return sound.wave, notes
 
 
-def _cut_wave(wave: np.ndarray, window: Window) -> np.ndarray:
-    """The window's samples, float32 [frames * 640]."""
-    start, length = round(window.start * SAMPLE_RATE), window.frames * FRAME_SAMPLES
-    samples = wave[start : start + length]
-    return np.pad(samples, (0, length - len(samples)))
+def _read_stored_wave(
+    row: ManifestRow, wave: np.ndarray | None, settings: ExampleSettings
+) -> np.ndarray | None:
+    """The clip's sound in the format of the shards, float32 [n] or [n, A]; `wave` at 16 kHz."""
+    if wave is None or settings.audio == MONO_16K:
+        return wave
+    return media.read_audio(
+        row.audio or row.video,
+        settings.audio.sample_rate,
+        track=settings.audio_track,
+        channels=settings.audio.channels,
+    )
+
+
+def _cut_wave(wave: np.ndarray, window: Window, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """The window's samples, float32 [frames * sample_rate / 25] or [.., A]."""
+    start = round(window.start * sample_rate)
+    return cut_or_pad(wave[start:], window.frames * sample_rate // LATENT_RATE)
 
 
 def _encode_row_voice(

@@ -22,7 +22,7 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.locks import Locks
-from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
+from vssflow_jax.conditions import LATENT_RATE, MONO_16K, AudioFormat
 from vssflow_jax.data import folder as folders
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
@@ -34,6 +34,7 @@ from vssflow_jax.text import alignment, normalize, subwords
 from vssflow_jax.text.durations import DurationModel, measure_durations
 
 MAX_LISTED = 5  # skipped clips that are printed
+MIN_SAMPLE_RATE = 8000
 WARNING_SHARE = 0.1  # of skipped clips, from which the message is a warning
 LOCKS = ".prepare.lock"
 POLL_SECONDS = 1.0  # between looks at the shards that another process is writing
@@ -57,6 +58,7 @@ class PrepareOptions:
       test: share of a folder's clips for tests.
       time_limit: seconds after which a clip is given up.
       audio_track: which audio track of a file is read, from 1; None: the file's default one.
+      audio: format of the stored waves.
       beam: options of Apache Beam, which then does the work instead of local processes.
       progress: show a bar and what was skipped.
 
@@ -74,6 +76,7 @@ class PrepareOptions:
     test: float = folders.TEST_SHARE
     time_limit: float = 600.0
     audio_track: int | None = None
+    audio: AudioFormat = MONO_16K
     beam: Sequence[str] | None = None
     progress: bool = True
 
@@ -84,6 +87,14 @@ class PrepareOptions:
             raise InputError(
                 f"--overlap: found {self.overlap:g} s, expected 0 to less than {self.max_seconds:g}"
             )
+        rate, channels = self.audio
+        if rate < MIN_SAMPLE_RATE or rate % LATENT_RATE:
+            raise InputError(
+                f"--sample_rate: found {rate}, expected a multiple of {LATENT_RATE} from "
+                f"{MIN_SAMPLE_RATE} on"
+            )
+        if channels not in (1, 2):
+            raise InputError(f"--audio_channels: found {channels}, expected 1 or 2")
         normalize.check_policy(self.text_policy)
 
 
@@ -125,6 +136,7 @@ def prepare(
         text_policy=options.text_policy,
         durations=DurationModel(durations, subwords.read_tokenizer(source)),
         audio_track=options.audio_track,
+        audio=options.audio,
     )
     jobs = list(shard_jobs.plan_jobs(rows, annotations, settings, out, options.clips_per_shard))
     with Locks(out / LOCKS) as locks:
@@ -277,7 +289,8 @@ def _describe(summaries: Sequence[dict], settings: ExampleSettings) -> dict:
         features["phonemes"] |= {"encoder": "subwords", "hash": settings.durations.tokenizer_hash}
     return {
         "version": shards.VERSION,
-        "sample_rate": SAMPLE_RATE,
+        "sample_rate": settings.audio.sample_rate,
+        "audio_channels": settings.audio.channels,
         "latent_rate": LATENT_RATE,
         "max_seconds": settings.max_seconds,
         "overlap": settings.overlap,

@@ -21,6 +21,7 @@ from vssflow_jax.common import crash_safe_pool, errors
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import PARTIAL, hash_file, write_text
 from vssflow_jax.common.locks import Locks
+from vssflow_jax.conditions import MONO_16K
 from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
 from vssflow_jax.features import face_mesh, face_tracking
@@ -112,6 +113,8 @@ def _hash_inputs(
         tracking if tracks_mouth else [],
         [normalize.VERSION, settings.text_policy] if any(row.text for row in rows) else [],
     ]
+    if settings.audio != MONO_16K:
+        inputs.append(settings.audio)
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

@@ -219,7 +219,10 @@ def find_record_problems(record: Mapping, info: Mapping) -> Iterator[str]:
         yield f"meta, duration: found {seconds:g}, expected at most {info['max_seconds']:g}"
     for name, array in record.items():
         if name == shards.WAVE:
-            expected = (round(seconds * conditions.SAMPLE_RATE),)
+            rate, channels = shards.read_audio_format(info)
+            expected = (round(seconds * rate), *((channels,) if channels > 1 else ()))
+            if shards.read_wave_rate(record) != rate:
+                yield f"meta, sample_rate: found {meta.get('sample_rate')!r}, expected {rate}"
             yield from _find_array_problems(name, array, expected, "int16")
         elif name in info["features"]:
             yield from _find_feature_problems(name, array, info["features"][name], seconds)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax import conditions
+from vssflow_jax.codecs.interface import audio_format
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
 from vssflow_jax.common.safetensors_io import write_arrays
@@ -43,7 +44,10 @@ def measure_attribution(
     """
     statistics = generator.statistics
     spec = pipeline.BatchSpec.from_duration(
-        record["meta"]["duration"], statistics["rates"], statistics.get("widths")
+        record["meta"]["duration"],
+        statistics["rates"],
+        statistics.get("widths"),
+        audio_format(generator.codec),
     )
     example = pipeline.make_example(record, spec)
     used = conditions.ROUTES[generator.config.model.route].used

@@ -13,12 +13,12 @@ from vssflow_jax.common.files import write_text
 from vssflow_jax.conditions import BY_NAME, NAMES, SAMPLE_RATE, TOKEN
 from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import ManifestRow
-from vssflow_jax.data.pipeline import read_wave
+from vssflow_jax.data.pipeline import read_mono, read_wave
 from vssflow_jax.features import lips, thumbnails
 from vssflow_jax.features.speaker import log_mel
 from vssflow_jax.preparation.validation import ValidationReport
 from vssflow_jax.reports import plots
-from vssflow_jax.reports.html import Card, Figure, embed_image, embed_sound, render
+from vssflow_jax.reports.html import Card, Figure, Player, embed_image, embed_sound, render
 from vssflow_jax.reports.stills import features_to_frames, select_evenly
 
 PAGE = "check.html"
@@ -95,8 +95,15 @@ def make_card(record: Mapping, info: Mapping, rows: Mapping[str, ManifestRow]) -
             Figure(caption=caption, image=embed_image(data, f"{caption} of {meta['id']}", kind))
             for caption, data, kind in _plot_record(record, info, rows)
         ],
-        players=[embed_sound("Sound", read_wave(record))] if shards.WAVE in record else [],
+        players=_make_players(record),
     )
+
+
+def _make_players(record: Mapping) -> list[Player]:
+    if shards.WAVE not in record:
+        return []
+    rate = shards.read_wave_rate(record)
+    return [embed_sound("Sound", read_wave(record), sample_rate=rate)]
 
 
 def _plot_record(
@@ -115,7 +122,7 @@ def _plot_record(
         strip = plots.plot_strip(select_evenly(crops, NUM_STILLS), seconds)
         yield "Mouth, as the model sees it", strip, "image/jpeg"
     if shards.WAVE in record:
-        wave = read_wave(record)
+        wave = read_mono(record)
         yield "Wave", plots.plot_waveform(wave, seconds), "image/png"
         if len(wave) >= MIN_SECONDS * SAMPLE_RATE:
             mel = log_mel(wave)

@@ -11,6 +11,8 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.codecs.interface import load_codec, reconstruct
+from vssflow_jax.common.waves import to_mono
+from vssflow_jax.conditions import SAMPLE_RATE, AudioFormat
 from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics.common import log_mels
@@ -32,9 +34,10 @@ class Example:
       task: its task.
       row: its line of eval/examples.csv.
       record: of the shards.
-      truth: the ground truth, float32 [n].
+      truth: the ground truth, float32 [n] or [n, A].
       floor: the ground truth through the codec.
       generated: the model's sound.
+      sample_rate: of the three.
     """
 
     task: str
@@ -43,6 +46,7 @@ class Example:
     truth: np.ndarray
     floor: np.ndarray
     generated: np.ndarray
+    sample_rate: int
 
 
 # ---- reading ------------------------------------------------------------------------------
@@ -78,14 +82,16 @@ def read_examples(
         if row["id"] not in records:
             continue
         record = records[row["id"]]
-        truth = read_wave(record)
+        truth, sample_rate = read_wave(record), shards.read_wave_rate(record)
+        audio = AudioFormat(sample_rate, 1 if truth.ndim == 1 else truth.shape[1])
         example = Example(
             task=row["task"],
             row=row,
             record=record,
             truth=truth,
-            floor=read_floor(workdir, row["id"], truth),
-            generated=media.read_audio(wave_path(workdir, row)),
+            floor=read_floor(workdir, row["id"], truth, audio),
+            generated=read_audio(wave_path(workdir, row), audio),
+            sample_rate=sample_rate,
         )
         examples.setdefault(row["task"], []).append(example)
     return examples
@@ -104,11 +110,16 @@ def read_records(folder: Path, split: str, ids: set[str]) -> dict[str, dict]:
     return records
 
 
-def read_floor(workdir: Path, name: str, wave: np.ndarray) -> np.ndarray:
+def read_audio(path: Path, audio: AudioFormat) -> np.ndarray:
+    """The sound of a file, float32 [n] or [n, A]."""
+    return media.read_audio(path, audio.sample_rate, channels=audio.channels)
+
+
+def read_floor(workdir: Path, name: str, wave: np.ndarray, audio: AudioFormat) -> np.ndarray:
     """A wave through the codec: evaluation's file, else computed here."""
     path = workdir / "eval" / "floor" / f"{name}.wav"
     if path.exists():
-        return media.read_audio(path)
+        return read_audio(path, audio)
     return np.asarray(reconstruct(load_codec(workdir / "codec"), wave[None])[0])
 
 
@@ -140,7 +151,13 @@ def make_cards(
     """
     flat = [example for group in examples.values() for example in group]
     # All in one call, because the analysis pads to a batch.
-    mels = log_mels([wave for example in flat for wave in (example.truth, example.generated)])
+    mels = log_mels(
+        [
+            to_mono(wave, example.sample_rate, SAMPLE_RATE)
+            for example in flat
+            for wave in (example.truth, example.generated)
+        ]
+    )
     cards: dict[str, list[Card]] = {task: [] for task in examples}
     for example, *pair in zip(flat, mels[::2], mels[1::2], strict=True):
         cards[example.task].append(
@@ -196,15 +213,12 @@ def make_figures(
 
 def make_players(example: Example) -> list[Player]:
     """The three waves of an example, with their scores."""
-    return [
-        embed_sound("Ground truth", example.truth),
-        embed_sound(
-            "Ground truth through the codec",
-            example.floor,
-            describe_scores(example.row, "_floor"),
-        ),
-        embed_sound("Generated", example.generated, describe_scores(example.row)),
-    ]
+    sounds = (
+        ("Ground truth", example.truth, ""),
+        ("Ground truth through the codec", example.floor, describe_scores(example.row, "_floor")),
+        ("Generated", example.generated, describe_scores(example.row)),
+    )
+    return [embed_sound(*sound, sample_rate=example.sample_rate) for sound in sounds]
 
 
 def describe_scores(row: Mapping[str, str], suffix: str = "") -> str:

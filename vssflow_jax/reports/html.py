@@ -12,10 +12,12 @@ import jinja2
 import numpy as np
 
 from vssflow_jax import media
+from vssflow_jax.common.waves import resample
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.reports import plots
 
-BIT_RATE = 64_000  # of embedded sounds
+BIT_RATE = 64_000  # of a channel of embedded sounds
+MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("vssflow_jax.reports"),
@@ -92,19 +94,28 @@ def embed_image(data: bytes, alt: str, media_type: str = "image/png") -> Image:
     return Image(uri=data_uri(data, media_type), alt=alt)
 
 
-def embed_sound(title: str, wave: np.ndarray, note: str = "") -> Player:
-    """A player of a wave, float32 [n] at 16 kHz."""
-    return Player(title=title, uri=data_uri(encode_mp3(wave), "audio/mpeg"), note=note)
+def embed_sound(
+    title: str, wave: np.ndarray, note: str = "", sample_rate: int = SAMPLE_RATE
+) -> Player:
+    """A player of a wave, float32 [n] or, in stereo, [n, 2]."""
+    return Player(title=title, uri=data_uri(encode_mp3(wave, sample_rate), "audio/mpeg"), note=note)
 
 
-def encode_mp3(wave: np.ndarray) -> bytes:
-    """A mono wave, float32 [n] at 16 kHz in [-1, 1], as a small file that every browser plays."""
+def encode_mp3(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """A wave, float32 [n] or [n, 2] in [-1, 1], as a small file that every browser plays.
+
+    MP3 has few sample rates: others are resampled to 48 kHz.
+    """
+    if sample_rate not in MP3_RATES:
+        wave, sample_rate = resample(wave, sample_rate, MP3_RATES[-1]), MP3_RATES[-1]
     out = io.BytesIO()
     with av.open(out, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
-        stream.bit_rate = BIT_RATE
-        frame = av.AudioFrame.from_ndarray(media.to_int16(wave)[None], "s16p", "mono")
-        frame.sample_rate = SAMPLE_RATE
+        planes = np.ascontiguousarray(np.atleast_2d(media.to_int16(wave).T))  # channels n
+        layout = media.LAYOUTS[len(planes)]
+        stream = container.add_stream("libmp3lame", rate=sample_rate, layout=layout)
+        stream.bit_rate = BIT_RATE * len(planes)
+        frame = av.AudioFrame.from_ndarray(planes, "s16p", layout)
+        frame.sample_rate = sample_rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return out.getvalue()

@@ -15,7 +15,8 @@ from jax.interpreters import partial_eval
 
 from vssflow_jax import conditions
 from vssflow_jax.codecs import mel
-from vssflow_jax.codecs.interface import load_codec
+from vssflow_jax.codecs.interface import audio_format, load_codec
+from vssflow_jax.codecs.oobleck import OobleckCodec, OobleckConfig
 from vssflow_jax.codecs.pca import STACK, PcaCodec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.stderr import capture_stderr
@@ -23,6 +24,7 @@ from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.tpu_estimate import collectives, costs, hlo
 from vssflow_jax.training import checkpoint, flow_step, sharding
+from vssflow_jax.weights.oobleck import oobleck_shapes
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -66,11 +68,14 @@ class Program:
 
 
 def load_codec_shapes(config):
-    """The codec that the step encodes with: the config's, or the embedded one's shapes."""
+    """The codec that the step encodes with: the config's, or the shapes of the default ones."""
     start = config.train.init_from
     folder = config.codec.folder or (start and Path(start) / "codec")
     if folder:
         return load_codec(folder)
+    if config.codec.name == OobleckCodec.kind:
+        size = OobleckConfig()
+        return OobleckCodec(config=size, **oobleck_shapes(size))
     width, channels = STACK * mel.BANDS, config.codec.channels
     return PcaCodec(
         mean=jax.ShapeDtypeStruct((width,), jnp.float32),
@@ -89,7 +94,13 @@ def step_arguments(config, mesh) -> tuple:
         )
     codec = load_codec_shapes(config)
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
-    spec = pipeline.BatchSpec.from_duration(config.data.duration, rates)
+    audio = conditions.AudioFormat(config.data.sample_rate, config.data.audio_channels)
+    if audio != audio_format(codec):
+        raise InputError(
+            f"data.sample_rate, data.audio_channels: found {audio}, expected the codec's "
+            f"{audio_format(codec)}"
+        )
+    spec = pipeline.BatchSpec.from_duration(config.data.duration, rates, audio=audio)
     try:
         model = vssflow.build_model(config, codec.channels, mesh.shape["tensor"])
         make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)

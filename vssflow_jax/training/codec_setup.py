@@ -9,8 +9,16 @@ import numpy as np
 
 from vssflow_jax import bundled
 from vssflow_jax.codecs import trained
-from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
+from vssflow_jax.codecs.interface import (
+    audio_format,
+    check_rate,
+    hash_codec,
+    load_codec,
+    save_codec,
+)
 from vssflow_jax.codecs.pca import PcaCodec, fit_pca
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.conditions import MONO_16K, AudioFormat
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
 from vssflow_jax.training import codec_step
@@ -21,20 +29,30 @@ CODEC_FOLDERS = {"flow": "codec", "codec": "start"}
 FIRST_STAGE = "codec_training"  # folder in that of a run that trains its codec first
 
 
-def ensure_codec(config, records, workdir: Path):
+def ensure_codec(config, records, workdir: Path, audio: AudioFormat = MONO_16K):
     """The run's codec: in its folder, the config's, that of the run it starts from, or a new one.
 
     A run that trains a codec starts from the one in WORKDIR/start and ends with WORKDIR/codec.
 
+    Args:
+      config: the run's.
+      records: of training.
+      workdir: the run's folder.
+      audio: format of the records' waves.
+
     Raises:
-      InputError: the folder that the config names holds no codec.
+      InputError: the folder that the config names holds no codec, or one of another kind, of
+        another latent rate or for sound of another format.
     """
     folder, source = workdir / CODEC_FOLDERS[config.train.task], codec_source(config)
     if not source and config.codec.train_steps:
         source = workdir / FIRST_STAGE / "codec"
     if not (folder / "codec.json").exists() and source:
-        save_codec(load_codec(source), folder)
+        codec = load_codec(source)
+        check_codec(config, codec, audio, str(source))
+        save_codec(codec, folder)
     if not (folder / "codec.json").exists():
+        check_fitted(config, audio)
         waves = read_waves(config, records)
         codec = fit_pca(
             waves,
@@ -43,7 +61,36 @@ def ensure_codec(config, records, workdir: Path):
             iterations=config.codec.iterations,
         )
         save_codec(codec, folder)
-    return load_codec(folder)
+    codec = load_codec(folder)
+    check_codec(config, codec, audio, str(folder))
+    return codec
+
+
+def check_codec(config, codec, audio: AudioFormat, place: str) -> None:
+    """Raises an InputError for a codec that the run cannot use."""
+    if config.train.task == "flow" and config.codec.name not in ("", codec.kind):
+        raise InputError(
+            f"codec.name: found {config.codec.name!r}, expected {codec.kind!r} as in {place}"
+        )
+    check_rate(codec, place)
+    if audio_format(codec) != audio:
+        raise InputError(
+            f"{place}: found a codec for {audio_format(codec)}, expected one for the shards' "
+            f"{audio} (prepare --sample_rate, --audio_channels)"
+        )
+
+
+def check_fitted(config, audio: AudioFormat) -> None:
+    """Raises an InputError where a codec would have to be fitted that cannot be."""
+    if config.train.task == "flow" and config.codec.name not in ("", PcaCodec.kind):
+        raise InputError(
+            f"codec.folder: found nothing, expected the folder of a codec {config.codec.name!r}"
+        )
+    if audio != MONO_16K:
+        raise InputError(
+            f"data.shards: found sound of {audio}, expected {MONO_16K} for a fitted codec; "
+            "codec.folder names another"
+        )
 
 
 def codec_source(config) -> str | Path:

@@ -34,6 +34,7 @@ class Dataset:
       validation: the validation examples; there may be none.
       rates: frames a second by condition; None: one vector an example.
       widths: channels by condition.
+      audio: format of the waves.
       statistics: what generation needs to know of the data, for the run's statistics.json.
     """
 
@@ -43,6 +44,7 @@ class Dataset:
     validation: shards.Split
     rates: Mapping[str, float | None]
     widths: Mapping[str, int]
+    audio: conditions.AudioFormat
     statistics: Mapping
 
 
@@ -111,9 +113,16 @@ def open_dataset(config, folder: Path) -> Dataset:
     """Opens the shards of a run.
 
     Raises:
-      InputError: no training examples there.
+      InputError: no training examples there, or sound of another format than the config's.
     """
     info = shards.load_dataset_info(folder)
+    audio = shards.read_audio_format(info)
+    expected = conditions.AudioFormat(config.data.sample_rate, config.data.audio_channels)
+    if audio != expected:
+        raise InputError(
+            f"{folder}: found sound of {audio}, expected {expected} (data.sample_rate, "
+            "data.audio_channels)"
+        )
     rates = {name: feature["rate"] for name, feature in info["features"].items()}
     widths = {name: feature["width"] for name, feature in info["features"].items()}
     return Dataset(
@@ -125,6 +134,7 @@ def open_dataset(config, folder: Path) -> Dataset:
         ),
         rates=rates,
         widths=widths,
+        audio=audio,
         statistics={**info["statistics"], "rates": rates, "widths": widths},
     )
 
@@ -142,7 +152,9 @@ def make_mixer(config, dataset: Dataset) -> mix.Mixer | None:
 
 def make_training_data(config, dataset: Dataset, mesh) -> TrainingData:
     """The batches that this process reads."""
-    spec = pipeline.BatchSpec.from_duration(config.data.duration, dataset.rates, dataset.widths)
+    spec = pipeline.BatchSpec.from_duration(
+        config.data.duration, dataset.rates, dataset.widths, dataset.audio
+    )
     rows = sharding.local_rows(config.data.batch_size, mesh)
     validation_batches = functools.partial(
         pipeline.iterate_validation_batches,

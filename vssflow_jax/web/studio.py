@@ -13,6 +13,8 @@ from pathlib import Path
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.waves import to_mono
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.generation.conditioning import STEMS
 from vssflow_jax.generation.generator import Generator
@@ -311,7 +313,9 @@ def render_spectrograms(output: Output) -> str:
         for stem, wave in output.stems.items():
             marks = phonemes if "phonemes" in STEMS[stem] else ()
             plotted[f"{stem.capitalize()} alone"] = wave, marks
-    mels = log_mels([wave for wave, _ in plotted.values()])
+    mels = log_mels(
+        [to_mono(wave, output.sample_rate, SAMPLE_RATE) for wave, _ in plotted.values()]
+    )
     levels = plots.find_levels(*mels)
     figures = []
     for (caption, (_, marks)), mel in zip(plotted.items(), mels, strict=True):

@@ -193,10 +193,11 @@ def fold_weight_norm(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
 
 
 def _fold(g: np.ndarray, v: np.ndarray) -> np.ndarray:
-    v = v.astype(np.float64)
-    norm = np.sqrt(np.sum(v**2, axis=tuple(range(1, v.ndim)), keepdims=True))
+    norm = np.sqrt(np.sum(np.float64(v) ** 2, axis=tuple(range(1, v.ndim)), keepdims=True))
     with np.errstate(invalid="ignore"):  # of a direction of zeros: NaN, an error later
-        return (g * v / norm).astype(np.float32)
+        folded = (g * np.float64(v) / norm).astype(np.float32)
+    # A magnitude that is the rounded norm means the direction itself, to the bit.
+    return np.where((g == norm.astype(np.float32)) & (norm > 0), v, folded)
 
 
 def vae_config(published: Mapping) -> VaeConfig:

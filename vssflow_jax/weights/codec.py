@@ -1,8 +1,8 @@
-"""Conversion of the codec: AudioLDM's autoencoder and vocoder to a codec's folder, and back.
+"""Conversion of the codecs: AudioLDM's autoencoder and vocoder, and Oobleck, and back.
 
-Both are converted at once from an AudioLDM folder (kind `codec`), or one at a time (kinds `vae`
-and `vocoder`): the first one is stored in the codec's folder until the other one is there too,
-and either can be replaced later.
+AudioLDM's two parts are converted at once from an AudioLDM folder (kind `codec`), or one at a time
+(kinds `vae` and `vocoder`): the first one is stored in the codec's folder until the other one is
+there too, and either can be replaced later.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vssflow_jax.codecs import audioldm
 from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import load_codec, save_codec
+from vssflow_jax.codecs.oobleck import OobleckCodec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
 from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
@@ -31,8 +32,10 @@ from vssflow_jax.weights.audioldm import (
     write_vae,
     write_vocoder,
 )
+from vssflow_jax.weights.oobleck import read_oobleck, write_oobleck
 
 PARTS = ("vae", "vocoder")
+KINDS = ("codec", *PARTS, OobleckCodec.kind)
 FILES = {"vae": VAE_FILES, "vocoder": VOCODER_FILES}
 READERS = {"vae": read_vae, "vocoder": read_vocoder}
 WRITERS = {"vae": write_vae, "vocoder": write_vocoder}
@@ -42,8 +45,9 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     """Published weights in `src` to the codec's folder `out`.
 
     Args:
-      kind: "codec", "vae" or "vocoder".
-      src: AudioLDM's folder; for one part its `vae/` or `vocoder/`, or the weights in there.
+      kind: one of KINDS.
+      src: AudioLDM's folder; for one part its `vae/` or `vocoder/`, or the weights in there. For
+        Oobleck the folder with its weights and config, or the weights.
       out: the codec's folder.
 
     Returns:
@@ -53,6 +57,13 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
       InputError: names the file, field or tensor; nothing is written then.
     """
     out = Path(out)
+    if kind == OobleckCodec.kind:
+        codec = read_oobleck(src)
+        save_codec(codec, out)
+        return (
+            f"{out}: a codec, {codec.sample_rate:,} Hz, {codec.audio_channels} channels, "
+            f"{codec.channels} latent channels at {codec.rate:g} a second"
+        )
     if kind == "codec":
         save_codec(read_codec(src), out)
         return f"{out}: a codec"
@@ -71,7 +82,9 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
 
 
 def revert(kind: str, src: str | Path, out: str | Path) -> str:
-    """The codec in `src` to published folders: `vae/` and `vocoder/` in `out`, or one as `out`.
+    """The codec in `src` to published folders.
+
+    AudioLDM's are `vae/` and `vocoder/` in `out`, or one of them as `out`; Oobleck's is `out`.
 
     Returns:
       What was done, in a sentence.
@@ -79,8 +92,10 @@ def revert(kind: str, src: str | Path, out: str | Path) -> str:
     Raises:
       InputError: no such codec there.
     """
-    codec = _audioldm(Path(src))
-    if kind == "codec":
+    codec = _load_codec(Path(src), OobleckCodec if kind == OobleckCodec.kind else AudioldmCodec)
+    if kind == OobleckCodec.kind:
+        write_oobleck(codec, out)
+    elif kind == "codec":
         write_codec(codec, out)
     else:
         WRITERS[kind](getattr(codec, f"{kind}_config"), getattr(codec, kind), out)
@@ -96,17 +111,17 @@ def _folder(kind: str, src: Path) -> Path:
     return src.parent
 
 
-def _audioldm(folder: Path) -> AudioldmCodec:
+def _load_codec(folder: Path, kind: type):
     codec = load_codec(folder)
-    if not isinstance(codec, AudioldmCodec):
-        raise InputError(f"{folder}: found a codec of the kind {codec.kind}, expected audioldm")
+    if not isinstance(codec, kind):
+        raise InputError(f"{folder}: found a codec of the kind {codec.kind}, expected {kind.kind}")
     return codec
 
 
 def _part_of_codec(part: str, folder: Path) -> Mapping | None:
     if not (folder / "codec.json").exists():
         return None
-    codec = _audioldm(folder)
+    codec = _load_codec(folder, AudioldmCodec)
     sizes = dataclasses.asdict(getattr(codec, f"{part}_config"))
     return {part: getattr(codec, part), f"{part}_config": sizes}
 

@@ -24,9 +24,9 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file, write_text
 from vssflow_jax.common.safetensors_io import (
     ArrayLike,
-    Lazy,
     check_arrays,
     read_arrays,
+    widen_half,
     write_arrays,
 )
 from vssflow_jax.encoders import dvector, vggish
@@ -157,15 +157,6 @@ def _unwrap_names(state: Mapping[str, ArrayLike]) -> tuple[Mapping[str, ArrayLik
     return encoder, [name for name in state if not name.startswith(FINE_TUNED)]
 
 
-def _widen_half(state: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
-    """Half precision (OpenAI's files) as single precision, which is exact."""
-
-    def widen(array):
-        return Lazy(tuple(array.shape), "float32", lambda: np.asarray(array).astype(np.float32))
-
-    return {k: widen(a) if str(a.dtype) == "float16" else a for k, a in state.items()}
-
-
 def from_official(kind: str, state: Mapping[str, ArrayLike]) -> tuple[object, dict, list[str]]:
     """Config and parameters of an official state dict, and the names that were left out.
 
@@ -175,7 +166,7 @@ def from_official(kind: str, state: Mapping[str, ArrayLike]) -> tuple[object, di
     encoder = KINDS[kind]
     state, other = _unwrap_names(state)
     unused = [name for name in state if re.match(encoder.unused, name)]
-    state = _widen_half({name: state[name] for name in state.keys() - set(unused)})
+    state = widen_half({name: state[name] for name in state.keys() - set(unused)})
     try:
         config = encoder.sizes(state)
     except KeyError as error:
@@ -307,7 +298,7 @@ def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
     lazy = read_arrays(path)
     shapes = flatten_dict(parameter_shapes(kind, description["config"]), sep="/")
     expected = {name: tuple(leaf.shape) for name, leaf in shapes.items()}
-    check_arrays(_widen_half(lazy), expected, str(path))
+    check_arrays(widen_half(lazy), expected, str(path))
     flat = {name: np.asarray(array) for name, array in lazy.items()}
     actual_hash, expected_hash = hash_encoder(kind, description["sizes"], flat), description["hash"]
     if actual_hash != expected_hash:
@@ -318,7 +309,7 @@ def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
         kind=kind,
         config=description["config"],
         params=unflatten_dict(
-            {name: np.asarray(array) for name, array in _widen_half(flat).items()}, sep="/"
+            {name: np.asarray(array) for name, array in widen_half(flat).items()}, sep="/"
         ),
         hash=actual_hash,
     )

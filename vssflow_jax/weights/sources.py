@@ -146,6 +146,21 @@ SOURCES = (
         license="CC BY-NC-SA 4.0",
     ),
     Source(
+        kind="oobleck",
+        what="Oobleck of ACE-Step 1.5, 48 kHz stereo, 25 latents a second",
+        file="vae/diffusion_pytorch_model.safetensors",
+        where="https://huggingface.co/ACE-Step/Ace-Step1.5",
+        license="MIT",
+        sha256="da17edb604c40deaf09e9b24974e590d1ca83a374070e5d0884cfa4bed9a99b0",
+    ),
+    Source(
+        kind="oobleck",
+        what="Oobleck of Stable Audio Open, 44.1 kHz stereo, 21.5 latents a second",
+        file="vae/diffusion_pytorch_model.safetensors, or in model.safetensors",
+        where="https://huggingface.co/stabilityai/stable-audio-open-1.0",
+        license="Stability AI Community License: free below 1 million USD of revenue a year",
+    ),
+    Source(
         kind="vssflow",
         what="VSSFlow, a checkpoint of the official code",
         file="*.ckpt",

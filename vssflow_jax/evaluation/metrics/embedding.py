@@ -21,6 +21,8 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.safetensors_io import read_arrays
+from vssflow_jax.common.waves import resample
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.evaluation.metrics import common
 
 BUILT_IN = Path(__file__).with_name("miniav.safetensors")
@@ -43,9 +45,9 @@ class Embedding(Protocol):
     hash: str
 
     def __call__(
-        self, waves: Sequence[np.ndarray]
+        self, waves: Sequence[np.ndarray], sample_rate: int = SAMPLE_RATE
     ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray] | None]:
-        """Features and logits of waves, float32 [samples] each at 16 kHz.
+        """Features and logits of waves, float32 [samples] each.
 
         Features are float32 [D] a wave, or [patches, D]; logits are float32 [K] a wave, None for
         an embedding without classes.
@@ -121,8 +123,11 @@ class LogMelEmbedding:
     hash: str
     name: str = "miniav"
 
-    def __call__(self, waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Features [n, D] and logits [n, K] of waves at 16 kHz."""
+    def __call__(
+        self, waves: Sequence[np.ndarray], sample_rate: int = SAMPLE_RATE
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features [n, D] and logits [n, K] of waves."""
+        waves = [resample(wave, sample_rate, SAMPLE_RATE) for wave in waves]
         return self.embed_mels(common.log_mels(waves))
 
     def embed_mels(self, mels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

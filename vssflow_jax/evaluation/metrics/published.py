@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from scipy.signal import resample_poly
 
+from vssflow_jax.common.waves import resample
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.encoders import cnn14, vggish
 from vssflow_jax.weights import published
 
-SAMPLE_RATE = 16_000  # of the waves that metrics take
 BATCH_SIZE = {"vggish": 32, "cnn14": 8}  # patches and clips
 
 
@@ -32,8 +32,11 @@ class Vggish:
     hash: str
     name: str = "vggish"
 
-    def __call__(self, waves: Sequence[np.ndarray]) -> tuple[list[np.ndarray], None]:
-        """Features, float32 [N, 128] a wave of float32 [n] at 16 kHz; no logits."""
+    def __call__(
+        self, waves: Sequence[np.ndarray], sample_rate: int = SAMPLE_RATE
+    ) -> tuple[list[np.ndarray], None]:
+        """Features, float32 [N, 128] a wave of float32 [n]; no logits."""
+        waves = (resample(wave, sample_rate, SAMPLE_RATE) for wave in waves)
         patches = [vggish.log_mel_patches(wave) for wave in waves]
         if not patches:
             return [], None
@@ -57,12 +60,14 @@ class Cnn14:
     hash: str
     name: str = "cnn14"
 
-    def __call__(self, waves: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Features, float32 [F], and logits, float32 [C], of waves, float32 [n] at 16 kHz."""
+    def __call__(
+        self, waves: Sequence[np.ndarray], sample_rate: int = SAMPLE_RATE
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Features, float32 [F], and logits, float32 [C], of waves, float32 [n]."""
         rate, size = self.config.sample_rate, BATCH_SIZE[self.name]
         run, features, logits = _jitted(self.name, self.config), [], []
         for first in range(0, len(waves), size):
-            chunk = [_resample(wave, rate) for wave in waves[first : first + size]]
+            chunk = [resample(wave, sample_rate, rate) for wave in waves[first : first + size]]
             spectra = [cnn14.power_spectra(wave, self.config) for wave in chunk]
             frames = np.full(size, cnn14.MIN_FRAMES, np.int32)
             frames[: len(spectra)] = [len(part) for part in spectra]
@@ -100,9 +105,3 @@ def _jitted(name: str, config):
             return model.apply({"params": params}, *inputs)
 
     return jax.jit(run)
-
-
-def _resample(wave: np.ndarray, rate: int) -> np.ndarray:
-    """A wave at 16 kHz in another sample rate, by scipy's polyphase filter."""
-    wave = np.asarray(wave, np.float32)
-    return wave if rate == SAMPLE_RATE else resample_poly(wave, rate, SAMPLE_RATE)

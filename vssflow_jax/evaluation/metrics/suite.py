@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vssflow_jax.data.pipeline import read_wave
+from vssflow_jax.common.waves import resample
+from vssflow_jax.conditions import SAMPLE_RATE
+from vssflow_jax.data.pipeline import read_mono
 from vssflow_jax.evaluation.metrics import (
     common,
     distances,
@@ -76,6 +78,7 @@ class MetricSuite:
         self,
         records: Sequence[Mapping],
         waves: Sequence[np.ndarray],
+        sample_rate: int = SAMPLE_RATE,
         timed: bool = True,
         voices: speaker.VoiceReferences | None = None,
     ) -> list[ExampleScores]:
@@ -83,16 +86,21 @@ class MetricSuite:
 
         Args:
           records: the examples' ground truth, with sound.
-          waves: the sounds to score, float32 [n] at 16 kHz.
+          waves: the sounds to score, float32 [n].
+          sample_rate: of the waves; all but the embedding take them at 16 kHz.
           timed: whether the speech is where the record's alignment says.
           voices: d-vectors of the records' voices; None: similarity to them is not measured.
         """
-        if not records:
+        if not waves:
             return []
-        references = [read_wave(record) for record in records]
+        features, logits = self.embedding(waves, sample_rate)
+        kl = None
+        if logits is not None:
+            truths = [read_mono(record, sample_rate) for record in records]
+            kl = distances.kl(self.embedding(truths, sample_rate)[1], logits)
+        waves = [resample(wave, sample_rate, SAMPLE_RATE) for wave in waves]
+        references = [read_mono(record) for record in records]
         mels, reference_mels = common.log_mels(waves), common.log_mels(references)
-        features, logits = self.embedding(waves)
-        kl = None if logits is None else distances.kl(self.embedding(references)[1], logits)
         texts = [record["meta"].get("text") or None for record in records]
         speech_rows = score_speech(
             texts, waves, self.recognizer, self.mos_predictors, self.open_recognizer
