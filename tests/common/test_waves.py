@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import fixtures
 
-from vssflow_jax.common.waves import resample, to_mono
+from vssflow_jax.common.waves import from_mono, resample, to_mono
 
 
 @pytest.mark.parametrize(("rate", "target"), [(48_000, 16_000), (16_000, 48_000), (44_100, 16_000)])
@@ -28,3 +28,10 @@ def test_channels_are_averaged():
     np.testing.assert_allclose(to_mono(wave, 48_000, 48_000), wave.mean(1))
     assert to_mono(wave, 48_000, 16_000).shape == (160,)
     assert to_mono(np.zeros((0, 2), np.float32), 48_000, 16_000).shape == (0,)
+
+
+def test_a_mono_wave_takes_another_format():
+    tone = fixtures.make_tone(1.0)
+    stereo = from_mono(tone, 16_000, 48_000, 2)
+    assert stereo.shape == (48_000, 2) and (stereo[:, 0] == stereo[:, 1]).all()
+    np.testing.assert_array_equal(from_mono(tone, 16_000, 16_000, 1), tone)

@@ -23,6 +23,12 @@ def to_mono(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
     return resample(np.asarray(mono, np.float32), rate, target)
 
 
+def from_mono(wave: np.ndarray, rate: int, target: int, channels: int) -> np.ndarray:
+    """A mono wave [n] at `rate` at `target`, in all of `channels`: [m], or [m, channels]."""
+    wave = resample(np.asarray(wave, np.float32), rate, target)
+    return wave if channels == 1 else np.repeat(wave[:, None], channels, axis=1)
+
+
 def cut_or_pad(array: np.ndarray, length: int) -> np.ndarray:
     """Cuts or zero-pads the first axis to `length`; an array of at least that is not copied."""
     if len(array) >= length:

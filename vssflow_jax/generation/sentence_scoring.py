@@ -15,8 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from vssflow_jax import conditions
+from vssflow_jax.codecs.interface import audio_format
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, write_text
+from vssflow_jax.common.waves import from_mono, to_mono
 from vssflow_jax.corpus import sentences as sentence_sets
 from vssflow_jax.corpus import voices as voice_sets
 from vssflow_jax.evaluation import protocol
@@ -213,16 +215,20 @@ class SentenceEvaluation:
             except InputError as error:
                 skipped.append({"id": name, "reason": str(error)})
         sampling = scoring.RunSystem(self.generator, self.options)
-        waves = sampling.waves(records, "speech").waves
-        scoring.save_waves(self.out / "generated" / TASK, records, waves)
+        waves, rate = sampling.waves(records, "speech").waves, self.generator.codec.sample_rate
+        scoring.save_waves(self.out / "generated" / TASK, records, waves, rate)
         texts = [record["meta"]["text"] for record in records]
         scores = self._score(voice, texts, waves, self._compare_other_voices(voice, texts))
         floors = ceilings = [ExampleScores(row=dict.fromkeys(COLUMNS)) for _ in texts]
         if voice.speaker is not None:
-            truths = [self._record(voice.speaker, text) for text in texts]
+            codec = audio_format(self.generator.codec)
+            truths = [
+                from_mono(self._record(voice.speaker, text), conditions.SAMPLE_RATE, *codec)
+                for text in texts
+            ]
             reconstructions = reconstruct_waves(self.generator.codec, truths)
-            scoring.save_waves(self.out / "truth", records, truths)
-            scoring.save_waves(self.out / "floor", records, reconstructions)
+            scoring.save_waves(self.out / "truth", records, truths, rate)
+            scoring.save_waves(self.out / "floor", records, reconstructions, rate)
             ceilings = self._score(voice, texts, truths)
             floors = self._score(voice, texts, reconstructions)
         result = TaskScores(examples=records, scores=scores, floors=floors, ceilings=ceilings)
@@ -235,7 +241,12 @@ class SentenceEvaluation:
         waves: Sequence[np.ndarray],
         other_voices: Sequence[float | None] = (),
     ) -> list[ExampleScores]:
-        """Scores of waves that say texts; `other_voices` are the cosines of another voice."""
+        """Scores of waves that say texts, in the codec's format.
+
+        `other_voices` are the cosines of another voice.
+        """
+        rate = self.generator.codec.sample_rate
+        waves = [to_mono(wave, rate, conditions.SAMPLE_RATE) for wave in waves]
         rows = score_speech(texts, waves, self.recognizer, self.mos_predictors)
         for number, (row, wave) in enumerate(zip(rows, waves, strict=True)):
             if voice.dvector is not None:
