@@ -248,11 +248,10 @@ class SentenceEvaluation:
         rate = self.generator.codec.sample_rate
         waves = [to_mono(wave, rate, conditions.SAMPLE_RATE) for wave in waves]
         rows = score_speech(texts, waves, self.recognizer, self.mos_predictors)
-        for number, (row, wave) in enumerate(zip(rows, waves, strict=True)):
-            if voice.dvector is not None:
-                row["dvector_similarity"] = speaker.cosine(speaker.embed_voice(wave), voice.dvector)
-            if other_voices:
-                row["dvector_other_voice"] = other_voices[number]
+        for row, embedding in zip(rows, speaker.embed_voices(waves), strict=True):
+            row["dvector_similarity"] = speaker.cosine(embedding, voice.dvector)
+        for row, similarity in zip(rows, other_voices, strict=False):
+            row["dvector_other_voice"] = similarity
         return [ExampleScores(row=dict.fromkeys(COLUMNS) | row) for row in rows]
 
     def _compare_other_voices(
@@ -262,13 +261,11 @@ class SentenceEvaluation:
         if voice.speaker is None:
             return []
         others = [other for other in self.voice_set.voices if other.name != voice.speaker.name]
-        return [
-            speaker.cosine(
-                speaker.embed_voice(self._record(others[number % len(others)], text)),
-                voice.dvector,
-            )
+        waves = [
+            self._record(others[number % len(others)], text)
             for number, text in enumerate(texts if others else ())
         ]
+        return [speaker.cosine(vector, voice.dvector) for vector in speaker.embed_voices(waves)]
 
     def _record(self, voice: voice_sets.Voice, text: str) -> np.ndarray:
         """A sentence in a voice of the set: float32 [n], latent frames in number."""

@@ -33,19 +33,21 @@ def test_the_reference_of_an_example_is_another_one_in_the_same_voice():
     ]
     references = speaker.VoiceReferences.from_examples(records, waves, "built-in")
     assert set(references.vectors) == {"a1", "a2"}  # ben speaks once, the others have no voice
-    own = references.score("a1", waves[0])
+    scores = references.score([record["meta"]["id"] for record in records], waves)
+    assert set(scores) == {"a1", "a2"}
+    own = scores["a1"]
     assert own["dvector_similarity"] > own["dvector_other_voice"] + 0.1
     assert own["dvector_similarity"] < 0.999
-    assert references.score("a1", waves[2])["dvector_similarity"] > 0.999
-    assert references.score("a1", 0 * waves[0])["dvector_similarity"] is None
-    assert references.score("sound", waves[0]) == {}
+    scores = references.score(["a1", "a2", "sound"], [waves[2], 0 * waves[0], waves[0]])
+    assert scores["a1"]["dvector_similarity"] > 0.999
+    assert scores["a2"]["dvector_similarity"] is None
 
 
 def test_the_reference_is_the_recording_where_the_shards_have_its_dvector():
     reference = speaker.embed_voice(spoken("bin red by x six please"))
     records = [make_record("a1", None, speaker=reference)]
     references = speaker.VoiceReferences.from_examples(records, [spoken()], speaker.DVECTOR)
-    scores = references.score("a1", spoken("bin red by x six please"))
+    scores = references.score(["a1"], [spoken("bin red by x six please")])["a1"]
     assert scores["dvector_similarity"] > 0.999
     assert scores["dvector_other_voice"] is None
     assert speaker.uses_dvector("bundled")

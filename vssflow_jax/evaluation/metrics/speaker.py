@@ -9,7 +9,12 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE
-from vssflow_jax.features.registry import encode_example, select_encoders
+from vssflow_jax.features.registry import (
+    EncoderInputs,
+    encode_example,
+    encode_examples,
+    select_encoders,
+)
 
 MIN_FRAMES = 20  # log-mel frames, at least
 VOICED_RANGE = 4.0  # nepers below the loud frames that count as voiced
@@ -68,6 +73,15 @@ def embed_voice(wave: np.ndarray, encoder_set: str = DVECTOR) -> np.ndarray | No
         return None
 
 
+def embed_voices(waves: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    """The d-vector of each wave, in batches; None for silence."""
+    inputs = [EncoderInputs(duration=0.0, speaker_wave=wave) for wave in waves]
+    try:
+        return [features["speaker"] for features in encode_examples(inputs, DVECTOR)]
+    except InputError:  # of one of them
+        return [embed_voice(wave) for wave in waves]
+
+
 def cosine(vector: np.ndarray | None, other: np.ndarray | None) -> float | None:
     """Cosine between two embeddings; None where one is missing or zero."""
     if vector is None or other is None:
@@ -105,7 +119,7 @@ class VoiceReferences:
         """
         spoken = [k for k, record in enumerate(records) if record["meta"].get("text")]
         names = {k: records[k]["meta"].get("annotation", {}).get("speaker") for k in spoken}
-        truths = {k: embed_voice(waves[k]) for k in spoken}
+        truths = dict(zip(spoken, embed_voices([waves[k] for k in spoken]), strict=True))
         is_dvector = uses_dvector(encoder_set)
         vectors, other_voices = {}, {}
         for k in spoken:
@@ -119,13 +133,23 @@ class VoiceReferences:
                 vectors[name], other_voices[name] = vector, cosine(other, vector)
         return cls(vectors=vectors, other_voices=other_voices)
 
-    def score(self, name: str, wave: np.ndarray) -> dict[str, float | None]:
-        """The columns of a wave for an example; none where its voice has no reference."""
-        if name not in self.vectors:
-            return {}
+    def score(
+        self, names: Sequence[str], waves: Sequence[np.ndarray]
+    ) -> dict[str, dict[str, float | None]]:
+        """The columns of waves by the ids of their examples; those without a reference have none.
+
+        Args:
+          names: ids of the examples.
+          waves: the sounds to score, float32 [n] at 16 kHz.
+        """
+        pairs = [(n, wave) for n, wave in zip(names, waves, strict=True) if n in self.vectors]
+        embeddings = embed_voices([wave for _, wave in pairs])
         return {
-            "dvector_similarity": cosine(embed_voice(wave), self.vectors[name]),
-            "dvector_other_voice": self.other_voices[name],
+            name: {
+                "dvector_similarity": cosine(embedding, self.vectors[name]),
+                "dvector_other_voice": self.other_voices[name],
+            }
+            for (name, _), embedding in zip(pairs, embeddings, strict=True)
         }
 
 

@@ -105,6 +105,8 @@ class MetricSuite:
         speech_rows = score_speech(
             texts, waves, self.recognizer, self.mos_predictors, self.open_recognizer
         )
+        names = [record["meta"]["id"] for record in records]
+        similarities = {} if voices is None else voices.score(names, waves)
         scores = []
         for k, (record, wave) in enumerate(zip(records, waves, strict=True)):
             row = dict.fromkeys(COLUMNS)
@@ -112,8 +114,7 @@ class MetricSuite:
             row |= {"kl": None if kl is None else float(kl[k])} | speech_rows[k]
             if "speaker" in record:
                 row["similarity"] = speaker.similarity(wave, record["speaker"], self.encoder_set)
-            if voices is not None:
-                row |= voices.score(record["meta"]["id"], wave)
+            row |= similarities.get(record["meta"]["id"], {})
             if record["meta"].get("text"):
                 reference = reference_models.spoken_interval(record, references[k])
                 generated = reference_models.spoken_interval(record, wave, timed)
