@@ -113,6 +113,7 @@ def describe(report: Mapping) -> str:
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
     scores = ", ".join(f"{name} {value:.2f}" for name, value in report.get("scores", {}).items())
     parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"missing: {missing}"]
+    parts += [f"phoneme times: {report['times']}"] if report["times"] else []
     if "scores" in report:
         parts += [f"seed {report['seed']}", f"ranked by: {scores or 'nothing that applies'}"]
     return "; ".join(parts)

@@ -1,11 +1,14 @@
 """Raw conditions of a request: voices, stems, feature rates."""
 
+import numpy as np
 import pytest
 from helpers import fixtures
 from helpers.synthetic_audio import reference_voice
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.corpus import lip_tracks, visemes, voices
+from vssflow_jax.generation import conditioning
 from vssflow_jax.generation.conditioning import (
     assign_voices,
     check_features,
@@ -14,6 +17,8 @@ from vssflow_jax.generation.conditioning import (
     select_stem,
 )
 from vssflow_jax.generation.request import Request
+from vssflow_jax.preparation.examples import EncodedVideo
+from vssflow_jax.text.alignment import place_phonemes
 from vssflow_jax.text.durations import DurationModel
 
 
@@ -21,9 +26,9 @@ def test_voices_of_a_script_change_between_utterances(tmp_path):
     media.write_wav(tmp_path / "ada.wav", reference_voice())
     files = [tmp_path / "ada.wav", None, tmp_path / "ada.wav"]
     embeddings, _ = read_voices(files, "built-in")
-    voices = assign_voices(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, embeddings)
-    assert len(voices.embeddings) == 2 and voices.embeddings[1] is None
-    assert voices.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
+    assigned = assign_voices(files, [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)], 125, embeddings)
+    assert len(assigned.embeddings) == 2 and assigned.embeddings[1] is None
+    assert assigned.frames[[0, 30, 45, 80, 95, 124]].tolist() == [0, 0, 1, 1, 0, 0]
 
 
 def test_a_voice_needs_an_encoder_for_voices(tmp_path):
@@ -46,6 +51,37 @@ def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):
     )
     assert encoded.duration == pytest.approx(1.28)  # whole latent frames
     assert not encoded.record["phonemes"].any() and encoded.used == ["clip", "sync"]
+
+
+def test_phoneme_times_follow_a_mouth_unless_the_request_has_times(tmp_path, monkeypatch):
+    text = "they found a boat"
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=4.0)
+    truth = place_phonemes("DH EY1 F AW1 N D AH0 B OW1 T".split(), 1.9, 3.1, {})  # noqa: SIM905
+    shapes = visemes.trace_mouth(truth, 100, 25.0)
+    look = voices.load_voices("espeak").voices[0].look
+    track = lip_tracks.track_lips(look, shapes, np.random.default_rng(0))
+    lips = {"lips": track}
+
+    def encode(**request):
+        monkeypatch.setattr(
+            conditioning, "encode_video", lambda *_: EncodedVideo(features={}, meta={}, **lips)
+        )
+        request = Request.parse(video=video, **request)
+        return encode_request(request, DurationModel({}), "built-in", {"rates": {}})
+
+    encoded = encode(text=text)
+    assert encoded.describe()["times"] == "lips"
+    (span,) = encoded.spans
+    assert span == pytest.approx((1.9, 3.1), abs=0.12)
+    spoken = np.flatnonzero(encoded.record["phonemes"]) / 25
+    assert span[0] - 0.05 < spoken.min() < spoken.max() < span[1] + 0.05
+    timed = encode(text=text, speech_start=0.5)
+    assert timed.times == "requested" and timed.spans[0][0] == 0.5
+    line, media_file = {"text": text}, {"text": text, "speaker": str(tmp_path / "a.wav")}
+    media.write_wav(tmp_path / "a.wav", reference_voice())
+    assert encode(script=[line, media_file]).times == "predicted", "whose mouth is it"
+    lips["lips"] = None
+    assert encode(text=text).times == "predicted"
 
 
 def test_unreadable_text_is_refused_or_skipped_as_the_request_says():

@@ -8,6 +8,7 @@ from helpers.synthetic_audio import say
 
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.corpus import lip_tracks, visemes, voices
 from vssflow_jax.data import pipeline, shards
 from vssflow_jax.data.lip_track import LipTrack, write_lip_track
 from vssflow_jax.data.manifest import read_manifest
@@ -122,6 +123,23 @@ def test_geometry_of_lips_is_read_from_the_rows_file_in_place_of_tracking(
     features = read_records(tmp_path)["a"]["lips"]
     np.testing.assert_array_equal(features, lip_geometry.encode_lips(track).astype(np.float16))
     assert info["features"]["lips"]["width"] == lip_geometry.WIDTH
+
+
+def test_a_text_without_sound_follows_the_lips(corpus, tmp_path):
+    words = phonemes.pronounce(SENTENCE.split())
+    truth = alignment.place_phonemes([s for word in words for s in word], 0.4, 1.9, {})
+    shapes = visemes.trace_mouth(truth, 50, 25.0)
+    look = voices.load_voices("espeak").voices[0].look
+    track = lip_tracks.track_lips(look, shapes, np.random.default_rng(0))
+    write_lip_track(corpus / "said.safetensors", track)
+    (corpus / "said.csv").write_text(
+        f"id,video,text,split,lips\na,silent.mp4,{SENTENCE},train,said.safetensors\n"
+    )
+    prepare(corpus / "said.csv", tmp_path, workers=0, progress=False, encoder_set="bundled")
+    meta = read_records(tmp_path)["a"]["meta"]
+    assert meta["times"] == examples.TIMES_FROM_LIPS
+    times = np.array([row[:2] for row in meta["alignment"]])
+    assert np.abs(times - np.array([i[:2] for i in truth])).mean() < 0.06
 
 
 def test_long_sounds_are_cut_into_windows(corpus, tmp_path):

@@ -10,14 +10,17 @@ import numpy as np
 
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.generation.request import Request, check_seconds
 from vssflow_jax.preparation import examples
-from vssflow_jax.text.alignment import SPEECH_START, Interval
+from vssflow_jax.text.alignment import SPEECH_START, Interval, select_voice
 from vssflow_jax.text.durations import DurationModel
 from vssflow_jax.text.grid import phonemes_to_frames
-from vssflow_jax.text.script import align_script, find_speaker_changes
+from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes
 
+# Where phoneme times come from: the request's start or end, the mouth, or expected durations.
+REQUESTED, FROM_LIPS, PREDICTED = "requested", "lips", "predicted"
 STEMS = {  # conditions of a stem
     "speech": ("phonemes", "speaker", "lips"),
     "sound": ("clip", "sync"),
@@ -47,6 +50,7 @@ class RequestConditions:
       duration: seconds.
       intervals: the phonemes' times.
       spans: first and last second of each utterance.
+      times: where those come from: REQUESTED, FROM_LIPS, PREDICTED, or empty without speech.
       warnings: about text that is not spoken, the speaking rate, a face that was not found, or
         a voice's sound.
       voices: None with one voice or none.
@@ -57,6 +61,7 @@ class RequestConditions:
     duration: float
     intervals: list[Interval]
     spans: list[tuple[float, float]]
+    times: str
     warnings: list[str]
     voices: Voices | None = None
 
@@ -79,6 +84,7 @@ class RequestConditions:
             "missing": [name for name in conditions.NAMES if name not in self.used],
             "alignment": [list(interval) for interval in self.intervals],
             "spans": [list(span) for span in self.spans],
+            "times": self.times,
             "warnings": self.warnings,
         }
 
@@ -114,12 +120,17 @@ def encode_request(
         duration = timed.intervals[-1].end + SPEECH_START
         check_seconds("duration", duration)
     num_frames = conditions.num_latent_frames(duration)
-    record = {"phonemes": phonemes_to_frames(timed.intervals, num_frames)}
-    noise_id, warnings = "clip", [*timed.warnings, *sound_notes]
+    noise_id, times, record, notes = "clip", name_times(request.script), {}, []
     if request.video is not None:
         noise_id = examples.hash_media(request.video)
-        visual, notes = encode_video(request, num_frames, encoder_set)
-        record, warnings = record | visual, warnings + notes
+        video = encode_video(request, num_frames, encoder_set)
+        record = dict(video.features)
+        notes = [video.meta[name] for name in (examples.MOUTH_NOTE,) if name in video.meta]
+        if times == PREDICTED and len(set(request.speakers)) == 1:
+            voiced = select_voice(durations, line_voices[0])
+            followed = follow_lips(timed, request.script, video.lips, voiced, request.text_policy)
+            times, timed = (FROM_LIPS, followed) if followed else (times, timed)
+    record["phonemes"] = phonemes_to_frames(timed.intervals, num_frames)
     speakers = request.speakers or [request.speaker]
     voices = assign_voices(speakers, timed.spans, num_frames, embeddings)
     known = [embedding for embedding in voices.embeddings if embedding is not None]
@@ -133,7 +144,8 @@ def encode_request(
         duration=duration,
         intervals=timed.intervals,
         spans=timed.spans,
-        warnings=warnings,
+        times=times,
+        warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,
     )
 
@@ -146,14 +158,18 @@ def _probe_video(path: Path) -> media.MediaInfo:
     return info
 
 
-def encode_video(request: Request, num_frames: int, encoder_set: str) -> tuple[dict, list[str]]:
-    """Conditions of the first latent frames of a request's video, and a warning without a mouth."""
+def name_times(script: Sequence[Utterance]) -> str:
+    """Where the times of a script come from unless there are lips to follow."""
+    if any(line.start is not None or line.end is not None for line in script):
+        return REQUESTED
+    return PREDICTED if script else ""
+
+
+def encode_video(request: Request, num_frames: int, encoder_set: str) -> examples.EncodedVideo:
+    """The first latent frames of a request's video."""
     window = examples.Window(id="", start=0.0, frames=num_frames)
     settings = examples.ExampleSettings(encoder_set=encoder_set)
-    record, notes = examples.encode_video(
-        request.video, None, window, settings, speaks=bool(request.script)
-    )
-    return record, [notes[name] for name in (examples.MOUTH_NOTE,) if name in notes]
+    return examples.encode_video(request.video, None, window, settings, speaks=bool(request.script))
 
 
 def select_stem(record: Mapping, names: Sequence[str]) -> dict:

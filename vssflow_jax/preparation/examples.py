@@ -23,11 +23,12 @@ from vssflow_jax.conditions import (
 from vssflow_jax.data.lip_track import LipTrack, read_lip_track
 from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
-from vssflow_jax.features import face_tracking, registry, speaker
+from vssflow_jax.features import face_tracking, lip_alignment, lip_geometry, registry, speaker
 from vssflow_jax.text import aligner, alignment, normalize, segmentation
 from vssflow_jax.text.alignment import Interval
 from vssflow_jax.text.durations import has_tokenizer
 from vssflow_jax.text.grid import phonemes_to_frames
+from vssflow_jax.text.script import TimedScript, Utterance
 
 MIN_SECONDS = 0.2  # shorter clips, or rests of long ones, are skipped
 MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded again for each encoder
@@ -38,6 +39,7 @@ SOUND_NOTES = "sound_notes"  # field of a record's meta: what reading its sound 
 MAX_UNSEEN = 0.1  # seconds of sound after the end of a video that are left out without a note
 # Values of the field `times` of a record's meta: the source of the phonemes' times.
 TIMES_FROM_FILE, TIMES_FROM_ALIGNER, TIMES_PREDICTED = "given", "heard", "predicted"
+TIMES_FROM_LIPS = "seen"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ def make_records(
         if window.intervals is not None:
             task = row.task if window.words else "sound"
             window_row = dataclasses.replace(row, text=window.words or None, task=task)
-        record, meta = {}, _make_meta(window_row, annotation, window)
+        record, meta, lips = {}, _make_meta(window_row, annotation, window), None
         meta |= {SOUND_NOTES: notes} if notes else {}
         sound = None if wave is None else _cut_wave(wave, window)
         if sound is not None:
@@ -134,15 +136,14 @@ def make_records(
                 meta["sample_rate"] = settings.audio.sample_rate
         if row.video:
             speaks = window_row.task != "sound"
-            features, mouth_meta = encode_video(
-                row.video, annotation, window, settings, speaks, row.lips
-            )
-            record |= features
-            meta |= mouth_meta
+            video = encode_video(row.video, annotation, window, settings, speaks, row.lips)
+            record |= video.features
+            meta |= video.meta
+            lips = video.lips
         if voice is not None and window_row.task == row.task:
             record["speaker"] = voice
         if window_row.text and window_row.task != "sound":
-            intervals, times_meta = _align(window_row, window, sound, settings)
+            intervals, times_meta = _align(window_row, window, sound, lips, settings)
             record[PHONEMES] = phonemes_to_frames(intervals, window.frames)
             meta |= times_meta
         record[META] = meta | {"source": name_source(media_hash, window)}
@@ -344,6 +345,21 @@ _encode_voice_cached = functools.lru_cache(maxsize=64)(_encode_voice)  # rows sh
 # ---- video --------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodedVideo:
+    """A window of a video.
+
+    Attributes:
+      features: conditions by name.
+      meta: fields of a record's `meta` about the mouth.
+      lips: the track of a speaker's lips; None where none was found.
+    """
+
+    features: Record
+    meta: dict
+    lips: LipTrack | None = None
+
+
 def encode_video(
     video: str | os.PathLike,
     annotation: Mapping | None,
@@ -351,13 +367,13 @@ def encode_video(
     settings: ExampleSettings,
     speaks: bool = False,
     lip_file: str | None = None,
-) -> tuple[Record, dict]:
-    """Conditions from the frames of a window of a video, and fields of `meta` about the mouth.
+) -> EncodedVideo:
+    """Conditions from the frames of a window of a video.
 
     Preparation and generation both call this, so that training and sampling agree. The lips are
     where the annotation says. Without one they are tracked if somebody `speaks`, in the largest
-    face or in the one that the annotation names. An encoder of their geometry takes it from
-    `lip_file` (data.lip_track), else from the track of that face.
+    face or in the one that the annotation names. Their geometry is that of `lip_file`
+    (data.lip_track), else of the track of that face.
     """
     reader = media.FrameReader(
         video,
@@ -369,14 +385,15 @@ def encode_video(
     frames: Iterable[np.ndarray] = reader
     if annotation is not None or window.seconds <= MAX_SECONDS_IN_MEMORY:
         frames = np.stack(list(reader))
-    box, lips, meta = (annotation or {}).get("mouth"), None, {}
+    box, meta = (annotation or {}).get("mouth"), {}
     mouth = None if box is None else np.asarray(box, float) * np.tile(reader.scale, 2)
-    needs_landmarks = registry.needs_landmarks(settings.encoder_set)
-    if needs_landmarks and lip_file is not None:
-        lips = _read_lips(lip_file, window)
-    elif speaks and settings.locate_mouth and (mouth is None or needs_landmarks):
+    lips = None if lip_file is None else _read_lips(lip_file, window)
+    needs_track = lip_file is None and registry.needs_landmarks(settings.encoder_set)
+    if speaks and settings.locate_mouth and (mouth is None or needs_track):
         face = _parse_face(annotation, reader.scale)
         mouth, meta = _track_mouth(frames, mouth if face is None else face)
+        if lips is None and mouth is not None:
+            lips = lip_geometry.measure_lips(mouth)
     features = registry.encode_example(
         frames,
         None,
@@ -385,11 +402,11 @@ def encode_video(
         duration=window.seconds,
         encoder_set=settings.encoder_set,
     )
-    return features, meta
+    return EncodedVideo(features=features, meta=meta, lips=lips)
 
 
 def _read_lips(path: str, window: Window) -> LipTrack | None:
-    """The track of a file within a window; None where it shows no face there."""
+    """The track of a file within a window; None where it has no face there."""
     track = read_lip_track(path).select(window.start, window.seconds)
     return track if track.seen.any() else None
 
@@ -430,12 +447,17 @@ def _track_mouth(
 
 
 def _align(
-    row: ManifestRow, window: Window, sound: np.ndarray | None, settings: ExampleSettings
+    row: ManifestRow,
+    window: Window,
+    sound: np.ndarray | None,
+    lips: LipTrack | None,
+    settings: ExampleSettings,
 ) -> tuple[list[Interval], dict]:
     """When the phonemes sound, and fields of `meta` about that.
 
     The times are those of the row's alignment file, else the aligner's, else predicted within the
-    voiced part of the sound. Without sound they are predicted as in generation.
+    voiced part of the sound. Without sound they follow the lips, else they are predicted as in
+    generation.
     """
     if window.intervals is not None:
         return _with_meta(window.intervals, window.times, window.text_warnings)
@@ -450,6 +472,10 @@ def _align(
         intervals, warnings = alignment.align_text(
             row.text, None, None, window.seconds, durations, settings.text_policy
         )
+        timed = TimedScript(intervals=intervals, spans=[], warnings=warnings)
+        script = [Utterance(text=row.text)]
+        if seen := lip_alignment.follow_lips(timed, script, lips, durations, settings.text_policy):
+            return _with_meta(seen.intervals, TIMES_FROM_LIPS, seen.warnings)
         return intervals, {"times": TIMES_PREDICTED} | _note_text(warnings)
     symbols, warnings = alignment.text_to_symbols(row.text, durations, settings.text_policy)
     start, end = speaker.find_voiced_span(sound)

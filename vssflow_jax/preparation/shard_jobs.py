@@ -24,7 +24,7 @@ from vssflow_jax.common.locks import Locks
 from vssflow_jax.conditions import MONO_16K
 from vssflow_jax.data import shards
 from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
-from vssflow_jax.features import face_mesh, face_tracking
+from vssflow_jax.features import face_mesh, face_tracking, lip_alignment
 from vssflow_jax.features.registry import needs_landmarks, select_encoders
 from vssflow_jax.preparation.examples import (
     SOUND_NOTES,
@@ -109,7 +109,7 @@ def _hash_inputs(
         shards.describe_features(select_encoders(settings.encoder_set)),
         dict(settings.durations) if predicts_times else {},
         getattr(settings.durations, "tokenizer_hash", ""),
-        [aligner.VERSION, aligner.is_available()] if predicts_times else [],
+        [aligner.VERSION, aligner.is_available(), lip_alignment.VERSION] if predicts_times else [],
         tracking if tracks_mouth else [],
         [normalize.VERSION, settings.text_policy] if any(row.text for row in rows) else [],
     ]
