@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from helpers import tiny_configs, train_steps
 
 from vssflow_jax import conditions
 from vssflow_jax.config import fields
+from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.training import flow_step, sharding
 
@@ -169,3 +171,15 @@ def test_the_state_changes_in_place():
     gradient = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
     assert needs.alias_size_in_bytes > 3.9 * gradient
     assert needs.temp_size_in_bytes < 1.6 * gradient
+
+
+def test_projections_are_as_wide_as_the_features_of_the_shards():
+    config = train_steps.small(**PLAIN)
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    model = vssflow.build_model(config, train_steps.CHANNELS)
+    spec = pipeline.BatchSpec.from_duration(1.0, {"lips": 25}, {"lips": 21})
+    make = flow_step.make_init_state(model, config, spec, train_steps.CHANNELS, mesh)
+    params = flatten_dict(jax.eval_shape(make).params, sep="/")
+    widths = {name: leaf.shape[0] for name, leaf in params.items() if "/in/" in name}
+    assert widths["conditioner/lips/in/kernel"] == 21
+    assert widths["conditioner/clip/in/kernel"] == 768
