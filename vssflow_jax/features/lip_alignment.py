@@ -40,7 +40,7 @@ MAX_DEVIATION = 3.0  # standard deviations to which outliers are reduced
 ACTIVITY_SECONDS = 0.1  # over which motion is averaged
 ACTIVE = 0.6  # of the motion of the liveliest moments: the motion of speech
 BAND = 12.0  # seconds that a phoneme may be from where the motion of the lips suggests it
-MIN_MOTION = 0.02  # distances of the eyes: a mouth that opens less cannot be followed
+MIN_MOTION = 0.05  # distances of the eyes: a mouth that opens less does not seem to speak
 ACTIVITY = 2  # channel: opening, width, activity
 
 
