@@ -21,6 +21,8 @@ from helpers.paths import GOLDEN
 
 from vssflow_jax.common import locks
 
+SLOW_FIXTURES = ("desync_full", "syncnet_full")  # networks of full size
+
 
 def pytest_addoption(parser):
     parser.addoption("--golden", default=str(GOLDEN), help="folder of parity fixtures")
@@ -30,7 +32,9 @@ def pytest_generate_tests(metafunc):
     if "golden" in metafunc.fixturenames:
         folder = Path(metafunc.config.getoption("--golden"))
         files = sorted(folder.glob("*.safetensors"))
-        metafunc.parametrize("golden", files, ids=[file.stem for file in files])
+        marks = {name: pytest.mark.slow for name in SLOW_FIXTURES}
+        params = [pytest.param(f, marks=marks.get(f.stem, ()), id=f.stem) for f in files]
+        metafunc.parametrize("golden", params)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import parity_codecs, parity_encoders
+from helpers import parity_codecs, parity_encoders, parity_scores
 from helpers.parity_measures import parameters, relative_error
 from safetensors.numpy import load_file
 
@@ -291,6 +291,7 @@ CHECKS = {
     "vocoder": check_vocoder,
     **parity_codecs.CHECKS,
     **parity_encoders.CHECKS,
+    **parity_scores.CHECKS,
 }
 
 

@@ -5,11 +5,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from vssflow_jax.encoders.avhubert import AvhubertConfig
+from vssflow_jax.encoders.clap import ClapConfig
 from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
+from vssflow_jax.encoders.desync import DesyncConfig
 from vssflow_jax.encoders.dvector import DvectorConfig
+from vssflow_jax.encoders.passt import PasstConfig
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
+from vssflow_jax.encoders.syncnet import SyncnetConfig
 from vssflow_jax.encoders.vggish import VggishConfig
 from vssflow_jax.weights import encoder_names, published
 from vssflow_jax.weights.mapping import export_params
@@ -26,6 +30,37 @@ SMALL = {
     "dvector": DvectorConfig(bands=8, hidden=6, layers=2, width=5),
     "vggish": VggishConfig(widths=(2, 3, 4, 4, 5, 5), hidden=8, width=6),
     "cnn14": Cnn14Config(widths=(2, 3, 4, 5, 6, 7), features=8, classes=5, bands=64, window=64),
+    "desync": DesyncConfig(
+        side=16,
+        patch=8,
+        frames=16,
+        width=64,
+        layers=1,
+        heads=1,
+        audio_layers=2,
+        audio_heads=1,
+        head_layers=3,
+        head_heads=1,
+        segments=2,
+    ),
+    "passt": PasstConfig(width=64, layers=2, heads=1, columns=3, classes=5),
+    "clap": ClapConfig(
+        bands=8,
+        window=2,
+        width=4,
+        depths=(1, 2),
+        heads=(1, 2),
+        vocabulary=9,
+        positions=7,
+        text_width=64,
+        text_layers=2,
+        text_heads=1,
+        text_hidden=6,
+        projection=5,
+    ),
+    "syncnet": SyncnetConfig(
+        lip_widths=(2, 3, 4, 3, 2, 5), sound_widths=(2, 3, 4, 3, 2, 5), width=6
+    ),
 }
 
 POSITIVE = ("scale", "variance", "window", "low", "band", "gain", "filters")  # arrays near 1

@@ -18,11 +18,15 @@ from safetensors.numpy import load_file, save_file
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import hash_file
 from vssflow_jax.encoders.avhubert import AvhubertConfig
+from vssflow_jax.encoders.clap import ClapConfig
 from vssflow_jax.encoders.clip import ClipViTConfig
 from vssflow_jax.encoders.cnn14 import Cnn14Config
+from vssflow_jax.encoders.desync import DesyncConfig
 from vssflow_jax.encoders.dvector import DvectorConfig
+from vssflow_jax.encoders.passt import PasstConfig
 from vssflow_jax.encoders.rawnet3 import Rawnet3Config
 from vssflow_jax.encoders.synchformer import SynchformerConfig
+from vssflow_jax.encoders.syncnet import SyncnetConfig
 from vssflow_jax.encoders.vggish import VggishConfig
 from vssflow_jax.weights import encoder_names, mapping, published, sources
 
@@ -135,6 +139,10 @@ LAST = {
     "dvector": "linear.bias",
     "vggish": "embeddings.4.bias",
     "cnn14": "fc_audioset.bias",
+    "desync": "transformer.ln_f.bias",
+    "passt": "norm.bias",
+    "clap": "text_model.pooler.dense.bias",
+    "syncnet": "netfcaud.1.running_mean",
 }
 
 
@@ -312,7 +320,16 @@ FULL = {
     "dvector": (DvectorConfig(), "lstm.weight_hh_l2", (1024, 256)),
     "vggish": (VggishConfig(), "embeddings.0.weight", (4096, 12_288)),
     "cnn14": (Cnn14Config(), "conv_block6.conv2.weight", (2048, 2048, 3, 3)),
+    "desync": (DesyncConfig(), "transformer.pos_emb_cfg.pos_emb", (1, 198, 768)),
+    "passt": (PasstConfig(), "time_new_pos_embed", (1, 768, 1, 99)),
+    "clap": (
+        ClapConfig(),
+        "audio_model.audio_encoder.layers.2.blocks.5.attention.self.relative_position_bias_table",
+        (225, 16),
+    ),
+    "syncnet": (SyncnetConfig(), "netcnnlip.4.weight", (256, 96, 1, 5, 5)),
 }
+NUMBERS = {"desync": 237_460_245 - 590_592, "syncnet": 13_640_256}  # of the published files
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -327,6 +344,7 @@ def test_full_sizes_have_the_published_names_and_shapes(kind):
         {k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()}
     )
     assert state[name].shape == shape
+    assert NUMBERS.get(kind) in (None, sum(array.size for array in state.values()))
     assert published.KINDS[kind].sizes(state) == config
 
 

@@ -25,11 +25,13 @@ class ParamEntry:
       official: state-dict name; `{layer}` stands for the number of the layer.
       path: our path below `params`, `module/array`.
       transform: of the array.
+      count: how many layers `{layer}` stands for, if not as many as in the other rows.
     """
 
     official: str
     path: str
     transform: ParamTransform = SAME
+    count: int | None = None
 
     @property
     def is_stacked(self) -> bool:
@@ -38,7 +40,9 @@ class ParamEntry:
 
     def official_names(self, layers: int) -> list[str]:
         """The state-dict names of this row: one, or one a layer."""
-        count = layers if self.is_stacked else 1
+        if not self.is_stacked:
+            return [self.official]
+        count = layers if self.count is None else self.count
         return [self.official.format(layer=layer) for layer in range(count)]
 
 
@@ -109,10 +113,11 @@ def _import_array(entry: ParamEntry, layers: int, state: Mapping[str, ArrayLike]
     """Our array of an entry; layers are read one at a time into their place."""
     if not entry.is_stacked:
         return np.ascontiguousarray(entry.transform.to_ours(_read_finite(entry.official, state)))
-    for layer, name in enumerate(entry.official_names(layers)):
+    names = entry.official_names(layers)
+    for layer, name in enumerate(names):
         array = entry.transform.to_ours(_read_finite(name, state))
         if not layer:
-            stacked = np.empty((layers, *array.shape), array.dtype)
+            stacked = np.empty((len(names), *array.shape), array.dtype)
         stacked[layer] = array
     return stacked
 
@@ -141,9 +146,12 @@ def export_params(
         )
     for path, entry in by_path.items():
         array = np.asarray(flat[path])
-        if entry.is_stacked and len(array) != layers:
-            raise InputError(f"parameters: {path}: found {len(array)} layers, expected {layers}")
+        names = entry.official_names(layers)
+        if entry.is_stacked and len(array) != len(names):
+            raise InputError(
+                f"parameters: {path}: found {len(array)} layers, expected {len(names)}"
+            )
         parts = array if entry.is_stacked else [array]
-        for name, part in zip(entry.official_names(layers), parts, strict=True):
+        for name, part in zip(names, parts, strict=True):
             state[name] = entry.transform.to_official(part)
     return state

@@ -29,15 +29,19 @@ from vssflow_jax.common.safetensors_io import (
     widen_half,
     write_arrays,
 )
-from vssflow_jax.encoders import dvector, vggish
+from vssflow_jax.encoders import clap, dvector, passt, syncnet, vggish
 from vssflow_jax.encoders.avhubert import CROP, Avhubert, AvhubertConfig
+from vssflow_jax.encoders.clap import Clap, ClapConfig
 from vssflow_jax.encoders.clip import ClipViT, ClipViTConfig
 from vssflow_jax.encoders.cnn14 import MIN_FRAMES, Cnn14, Cnn14Config
+from vssflow_jax.encoders.desync import Desync, DesyncConfig
 from vssflow_jax.encoders.dvector import Dvector, DvectorConfig
+from vssflow_jax.encoders.passt import Passt, PasstConfig
 from vssflow_jax.encoders.rawnet3 import WINDOW, Rawnet3, Rawnet3Config
 from vssflow_jax.encoders.synchformer import Synchformer, SynchformerConfig
+from vssflow_jax.encoders.syncnet import Syncnet, SyncnetConfig
 from vssflow_jax.encoders.vggish import Vggish, VggishConfig
-from vssflow_jax.weights import embedding_names, encoder_names, sources
+from vssflow_jax.weights import embedding_names, encoder_names, measure_names, sources
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
 from vssflow_jax.weights.torch_files import read_tensors
 
@@ -49,7 +53,7 @@ class EncoderKind:
     Attributes:
       model: the module, called with its config.
       config: type of the config.
-      shape: of one input, by the config.
+      shape: of the first input, by the config.
       sizes: the config of an official state dict.
       entries: the map of names.
       unused: pattern of tensors for parts that we do not compute.
@@ -126,6 +130,39 @@ KINDS = {
         sizes=embedding_names.cnn14_config,
         entries=embedding_names.cnn14_entries,
         unused=r"spectrogram_extractor\.|.*\.num_batches_tracked$",
+    ),
+    "desync": EncoderKind(
+        model=Desync,
+        config=DesyncConfig,
+        shape=lambda config: (1, config.frames, config.side, config.side, 3),
+        sizes=measure_names.desync_config,
+        entries=measure_names.desync_entries,
+        unused=r"vfeat_extractor\.patch_embed\.proj\.",
+    ),
+    "passt": EncoderKind(
+        model=Passt,
+        config=PasstConfig,
+        shape=lambda config: (1, passt.BANDS, passt.STRIDE * (config.columns - 1) + passt.PATCH),
+        sizes=measure_names.passt_config,
+        entries=measure_names.passt_entries,
+        unused=r"head_dist\.",
+    ),
+    "clap": EncoderKind(
+        model=Clap,
+        config=ClapConfig,
+        shape=lambda config: (1, clap.PARTS * config.side, config.bands),
+        sizes=measure_names.clap_config,
+        entries=measure_names.clap_entries,
+        unused=r"logit_scale_[at]$|.*\.(position_ids|token_type_ids|relative_position_index)$"
+        r"|.*\.num_batches_tracked$",
+    ),
+    "syncnet": EncoderKind(
+        model=Syncnet,
+        config=SyncnetConfig,
+        shape=lambda config: (1, syncnet.FRAMES, syncnet.SIDE, syncnet.SIDE, 3),
+        sizes=measure_names.syncnet_config,
+        entries=measure_names.syncnet_entries,
+        unused=r".*\.num_batches_tracked$",
     ),
 }
 FINE_TUNED = "encoder.w2v_model."  # prefix of AV-HuBERT inside a fine-tuned model

@@ -17,7 +17,7 @@ from vssflow_jax.common.errors import InputError, one_line
 from vssflow_jax.common.safetensors_io import Lazy, read_arrays
 
 SAFETENSORS = (".safetensors",)
-PYTORCH = (".ckpt", ".pt", ".pth", ".bin")
+PYTORCH = (".ckpt", ".pt", ".pth", ".bin", ".model")
 NESTED = ("state_dict", "model", "model_state")  # where checkpoints keep their state dict
 COMPILED = "constants.pkl"  # in TorchScript's archives alone
 
