@@ -10,9 +10,11 @@ from flax.traverse_util import flatten_dict
 from helpers import tiny_configs
 from safetensors.numpy import load_file, save_file
 
+from vssflow_jax.codecs import audioldm as audioldm_codec
 from vssflow_jax.codecs import interface as codecs
-from vssflow_jax.codecs import mel
+from vssflow_jax.codecs import mel, vae
 from vssflow_jax.codecs.audioldm import AudioldmCodec
+from vssflow_jax.codecs.chunked import chunk_starts
 from vssflow_jax.codecs.vae import VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
@@ -129,6 +131,68 @@ def test_vocoder_moves_with_its_frames(codec):
     moved = np.asarray(later)[:, inner.start + mel.HOP : inner.stop + mel.HOP]
     assert np.std(moved) > 1e-4
     np.testing.assert_allclose(moved, np.asarray(wave)[:, inner], atol=1e-5)
+
+
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """Chunks of 60 latent frames."""
+    monkeypatch.setattr(audioldm_codec, "CHUNK", 60)
+    monkeypatch.setattr(audioldm_codec, "FADE", 4)
+
+
+def test_a_long_clip_is_vocoded_as_in_one_piece(codec, short_chunks):
+    mels = np.random.default_rng(0).normal(size=(2, 600, 64)).astype(np.float32)
+    reference = jax.jit(codec._vocode_chunk)(mels)
+    chunked = jax.jit(codec.vocode)(mels)
+    assert np.std(reference) > 1e-4
+    np.testing.assert_allclose(chunked, reference, atol=1e-6)
+
+
+def test_chunks_are_exact_where_the_autoencoder_is_local(codec, short_chunks, monkeypatch):
+    """Without its norms and its attention, which see all frames, it gives the whole clip's."""
+    monkeypatch.setattr(vae, "_norm", lambda groups, name: lambda x: 0.5 * x)
+    params = jax.tree.map(np.copy, codec.vae)
+    for part in ("encoder", "decoder"):
+        params[part]["middle"]["attention"]["out"] = jax.tree.map(
+            np.zeros_like, params[part]["middle"]["attention"]["out"]
+        )
+    codec = codec.replace(vae=params)
+    wave = waves(samples=150 * 640)
+    padded = mel.reflect_pad(mel.normalize_peak(wave))
+    moments = jax.jit(codec._encode_padded)(padded)
+    for chunked, expected in zip(jax.jit(codec.encode)(wave), moments, strict=True):
+        assert chunked.shape == (2, 150, codec.channels)
+        np.testing.assert_allclose(chunked, expected, rtol=1e-4, atol=1e-5)
+    decoded = jax.jit(codec._decode_mel_chunk)(moments[0])
+    assert np.std(decoded) > 1e-3
+    np.testing.assert_allclose(jax.jit(codec.decode_mel)(moments[0]), decoded, rtol=1e-4, atol=1e-4)
+
+
+def test_inside_a_chunk_a_long_clip_is_coded_as_that_chunk_alone(codec, short_chunks):
+    wave = waves(samples=150 * 640)
+    mean, deviation = jax.jit(codec.encode)(wave)
+    padded = np.asarray(mel.reflect_pad(mel.normalize_peak(wave)))
+    first = chunk_starts(150, 60, 2 * VAE.encoder_reach + 4)[1]
+    part = padded[:, first * 640 : (first + 60) * 640 + 2 * mel.PAD]
+    alone = jax.jit(codec._encode_padded)(part)
+    inside = slice(VAE.encoder_reach + 4, 60 - VAE.encoder_reach - 4)
+    for array, expected in zip((mean, deviation), alone, strict=True):
+        np.testing.assert_allclose(
+            array[:, first:][:, inside], expected[:, inside], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_memory_does_not_grow_with_length(codec, short_chunks):
+    """But for the waveform, the log-mel and the latent themselves."""
+
+    def temporary(frames):
+        function = jax.jit(lambda wave: codec.decode(codec.encode(wave)[0]))
+        compiled = function.lower(jax.ShapeDtypeStruct((1, frames * 640), np.float32)).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    waveform = 4 * 640  # bytes a latent frame
+    assert temporary(1200) - temporary(600) < 600 * 8 * waveform
+    assert temporary(600) > 600 * 4 * waveform
 
 
 def test_saving_and_loading_keeps_the_codec(codec, tmp_path):

@@ -3,6 +3,13 @@
 The latent image of f = F / S cells by Z channels becomes the channels of the latent cell by cell,
 as in the official VSSFlow: channel = cell * Z + latent channel. As there, the published
 `scaling_factor` is not applied.
+
+Clips of more than 10 s, the length that the networks were trained on, go through them in chunks,
+so that memory does not grow with their length. The vocoder's samples are those of the whole clip.
+The autoencoder's norms and attention see the 10 s of a chunk instead of the clip; what its
+convolutions compute near the ends of a chunk is dropped, and the rest is blended.
+
+Legend: B clips, n samples, L latent frames, T = 4 L mel frames, S latent frames of a chunk.
 """
 
 from __future__ import annotations
@@ -18,12 +25,16 @@ from einops import rearrange
 from flax import struct
 
 from vssflow_jax.codecs import mel as mels
+from vssflow_jax.codecs.chunked import map_blended_chunks, map_overlapping_chunks
 from vssflow_jax.codecs.vae import Vae, VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
 SHRINK = mels.FRAME_RATE // LATENT_RATE  # mel frames in a latent frame: 4
+FRAME = SHRINK * mels.HOP  # samples in a latent frame
+CHUNK = 10 * LATENT_RATE  # latent frames of a chunk
+FADE = 16  # latent frames over which a chunk gives way to the next
 
 
 @struct.dataclass
@@ -57,7 +68,23 @@ class AudioldmCodec:
 
     def encode(self, wave: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Waveform [B, n] -> mean and standard deviation of the latent, each [B, n // 640, C]."""
-        mean, log_variance = self.encode_mel(mels.log_mel(mels.normalize_peak(wave)))
+        padded = mels.reflect_pad(mels.normalize_peak(wave))
+        length = wave.shape[1] // FRAME
+        if length <= CHUNK:
+            return self._encode_padded(padded)
+
+        def encode_chunk(first):
+            samples = CHUNK * FRAME + 2 * mels.PAD
+            part = jax.lax.dynamic_slice_in_dim(padded, first * FRAME, samples, axis=1)
+            return self._encode_padded(part)
+
+        reach = self.vae_config.encoder_reach
+        return map_blended_chunks(encode_chunk, length, CHUNK, reach, FADE)
+
+    def _encode_padded(self, padded: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Waveform with its padding [B, n + 864] -> mean and standard deviation."""
+        magnitude = jnp.abs(mels.stft_of_padded(padded))
+        mean, log_variance = self.encode_mel(mels.magnitude_to_log_mel(magnitude))
         return mean, jnp.exp(0.5 * log_variance)
 
     def encode_mel(self, mel: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -68,13 +95,37 @@ class AudioldmCodec:
 
     def decode_mel(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> log-mel [B, 4 L, 64]."""
+        if latent.shape[1] <= CHUNK:
+            return self._decode_mel_chunk(latent)
+
+        def decode_chunk(first):
+            part = jax.lax.dynamic_slice_in_dim(latent, first, CHUNK, axis=1)
+            return self._decode_mel_chunk(part)
+
+        reach = self.vae_config.decoder_reach
+        return map_blended_chunks(decode_chunk, latent.shape[1], CHUNK, reach, FADE, SHRINK)
+
+    def _decode_mel_chunk(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, S, C] -> log-mel [B, 4 S, 64], in one piece."""
         channels = self.vae_config.latent_channels
         image = rearrange(latent, "b l (f z) -> b l f z", z=channels)
         return Vae(self.vae_config).apply({"params": self.vae}, image, method="decode")
 
     def decode(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> waveform [B, L * 640]; the vocoder's few extra samples are cut."""
-        mel = self.decode_mel(latent)
+        return self.vocode(self.decode_mel(latent))
+
+    def vocode(self, mel: jax.Array) -> jax.Array:
+        """Log-mel [B, T, 64] -> waveform [B, T * 160]."""
+        if mel.shape[1] <= CHUNK * SHRINK:
+            return self._vocode_chunk(mel)
+        reach = self.vocoder_config.reach
+        return map_overlapping_chunks(
+            lambda part, _: self._vocode_chunk(part), mel, CHUNK * SHRINK, reach, mels.HOP
+        )
+
+    def _vocode_chunk(self, mel: jax.Array) -> jax.Array:
+        """Log-mel [B, T, 64] -> waveform [B, T * 160], in one piece."""
         wave = Vocoder(self.vocoder_config).apply({"params": self.vocoder}, mel)
         return wave[:, : mel.shape[1] * mels.HOP]
 

@@ -2,7 +2,8 @@
 
 A function whose output at a frame depends on no frames further away than its reach is computed on
 chunks that overlap by twice the reach; of each chunk the frames that are correct are kept (the
-overlap-save method).
+overlap-save method). If it also depends on averages over all frames, chunks overlap further, and
+their correct frames are blended.
 
 Legend: B clips, T frames, S frames of a chunk, K chunks a clip, R chunks computed together.
 """
@@ -19,12 +20,12 @@ from einops import rearrange
 from vssflow_jax.common.chunking import chunked_map
 
 
-def chunk_starts(length: int, size: int, reach: int) -> np.ndarray:
+def chunk_starts(length: int, size: int, overlap: int) -> np.ndarray:
     """First frames of the chunks of a clip, int [K]; the last chunk ends with the clip."""
     if length <= size:
         return np.zeros(1, int)
-    count = -(-(length - 2 * reach) // (size - 2 * reach))
-    return np.minimum(np.arange(count) * (size - 2 * reach), length - size)
+    count = -(-(length - overlap) // (size - overlap))
+    return np.minimum(np.arange(count) * (size - overlap), length - size)
 
 
 def map_overlapping_chunks(
@@ -42,7 +43,7 @@ def map_overlapping_chunks(
       hop: samples a frame.
     """
     batch, length, width = x.shape
-    first = chunk_starts(length, size, reach)
+    first = chunk_starts(length, size, 2 * reach)
     count, most_together = batch * len(first), max(size // length, 1)
     size = min(size, length)
     groups = -(-count // most_together)
@@ -78,3 +79,55 @@ def join_chunks(
         parts.append(chunks[:, k, done - start * hop : end - start * hop])
         done = end
     return jnp.concatenate(parts, axis=1)
+
+
+def map_blended_chunks(
+    function: Callable, length: int, size: int, reach: int, fade: int, hop: int = 1
+):
+    """A function of a clip's chunks, one after another, blended where they overlap.
+
+    Frames of a chunk that are nearer than `reach` to one of its ends have no weight, unless the
+    clip ends there too; the next `fade` frames have a growing one.
+
+    Args:
+      function: first frame of a chunk [] -> arrays [B, S * hop, C] of its frames.
+      length: frames of the clips, more than `size`.
+      size: S, more than 2 * reach + fade.
+      reach: frames.
+      fade: frames.
+      hop: rows of the function's arrays a frame.
+
+    Returns:
+      Arrays [B, length * hop, C].
+    """
+    first = chunk_starts(length, size, 2 * reach + fade)
+    weights = chunk_weights(first, length, size, reach, fade)
+    total = np.zeros(length, np.float32)
+    for start, row in zip(first, weights, strict=True):
+        total[start : start + size] += row
+    shares = [row / total[start : start + size] for start, row in zip(first, weights, strict=True)]
+
+    def add_chunk(blended, chunk):
+        start, share = chunk
+
+        def add(sum_, y):
+            before = jax.lax.dynamic_slice_in_dim(sum_, start * hop, size * hop, axis=1)
+            after = before + y * jnp.repeat(share, hop)[:, None]
+            return jax.lax.dynamic_update_slice_in_dim(sum_, after, start * hop, axis=1)
+
+        return jax.tree.map(add, blended, function(start)), None
+
+    zeros = jax.tree.map(
+        lambda y: jnp.zeros((y.shape[0], length * hop, *y.shape[2:]), y.dtype),
+        jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.int32)),
+    )
+    chunks = (jnp.asarray(first, jnp.int32), jnp.asarray(np.stack(shares)))
+    return jax.lax.scan(add_chunk, zeros, chunks)[0]
+
+
+def chunk_weights(first: np.ndarray, length: int, size: int, reach: int, fade: int) -> np.ndarray:
+    """Weights with which the frames of chunks are blended, float32 [K, S]; see above."""
+    rising = np.clip((np.arange(size) + 0.5 - reach) / max(fade, 1), 0, 1)
+    left = np.where(first[:, None] == 0, 1, rising)
+    right = np.where(first[:, None] + size == length, 1, rising[::-1])
+    return np.minimum(left, right).astype(np.float32)

@@ -50,7 +50,12 @@ def reflect_pad(wave: jax.Array) -> jax.Array:
 
 def stft(wave: jax.Array) -> jax.Array:
     """Complex spectrogram: [.., n] -> [.., n // 160, 513]."""
-    return jnp.fft.rfft(frame_signal(reflect_pad(wave)) * hann_window(), axis=-1)
+    return stft_of_padded(reflect_pad(wave))
+
+
+def stft_of_padded(padded: jax.Array) -> jax.Array:
+    """Complex spectrogram of a signal with its padding: [.., n + 864] -> [.., n // 160, 513]."""
+    return jnp.fft.rfft(frame_signal(padded) * hann_window(), axis=-1)
 
 
 def normalize_peak(wave: jax.Array, peak: float = 0.5) -> jax.Array:

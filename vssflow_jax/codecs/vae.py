@@ -18,6 +18,7 @@ from einops import rearrange, repeat
 
 NORM_EPSILON = 1e-6
 LOG_VARIANCE = (-30.0, 20.0)  # range that it is clipped to
+MIDDLE_CONVOLUTIONS = 4  # of the two residual blocks around the attention
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,22 @@ class VaeConfig:
     def shrink(self) -> int:
         """S, mel frames (and bands) in one latent frame (and cell)."""
         return 2 ** (len(self.widths) - 1)
+
+    @property
+    def encoder_reach(self) -> int:
+        """Latent frames on each side that the encoder's convolutions see."""
+        reach = 1 + MIDDLE_CONVOLUTIONS + 2 * self.blocks
+        for _ in self.widths[1:]:
+            reach = 2 * reach + 2 + 2 * self.blocks  # a convolution of three frames halves them
+        return -(-(reach + 1) // self.shrink)
+
+    @property
+    def decoder_reach(self) -> int:
+        """Latent frames on each side that the decoder's convolutions see."""
+        reach = 1 + 2 * (self.blocks + 1)
+        for _ in self.widths[1:]:
+            reach = -(-(reach + 1) // 2) + 2 * (self.blocks + 1)
+        return reach + MIDDLE_CONVOLUTIONS + 1
 
 
 def _norm(groups: int, name: str) -> nn.GroupNorm:

@@ -58,6 +58,18 @@ class VocoderConfig:
                 f"found width {self.width}, too small to be halved {len(self.rates)} times"
             )
 
+    @property
+    def reach(self) -> int:
+        """Mel frames on each side that a sample depends on, at most."""
+        block = max(
+            sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations)
+            for kernel, dilations in zip(self.block_kernels, self.block_dilations, strict=True)
+        )
+        reach = OUTER_KERNEL // 2
+        for rate, kernel in zip(reversed(self.rates), reversed(self.kernels), strict=True):
+            reach = -(-(reach + block + kernel) // rate)
+        return reach + OUTER_KERNEL // 2
+
 
 def _conv(width: int, kernel: int, dilation: int, name: str) -> nn.Conv:
     padding = (kernel - 1) * dilation // 2
