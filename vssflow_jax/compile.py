@@ -15,9 +15,10 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, validation
-from vssflow_jax.tpu_estimate import chips, fit, report, topology
+from vssflow_jax.tpu_estimate import fit, report, topology
 from vssflow_jax.tpu_estimate.case import Case, suggest_config
 from vssflow_jax.tpu_estimate.program import OutOfMemory
+from vssflow_jax.training import chips
 
 
 def compile_case(case: Case, search: bool) -> tuple[fit.Search, bool]:

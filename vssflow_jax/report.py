@@ -11,11 +11,10 @@ the mouth that the face tracker follows in a video.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import flags
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import to_path
 from vssflow_jax.config import command_line
 
 
@@ -39,7 +38,7 @@ def main() -> None:
         if not values.out:
             raise InputError("--out: found nothing, expected a .png name")
         face = face_tracking.parse_face(values.face)
-        print(face_tracking.write_contact_sheet(values.video, Path(values.out), face))
+        print(face_tracking.write_contact_sheet(values.video, to_path(values.out), face))
     elif values.workdir is None:
         raise InputError("expected --workdir=RUN or --video=in.mp4")
     elif values.clip is not None:

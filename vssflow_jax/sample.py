@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vssflow_jax import bundled, conditions, media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import check_writable, replacing
+from vssflow_jax.common.files import check_writable, replacing, resolve, to_path
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.request import Request
@@ -62,7 +62,7 @@ def sample_one(generator: Generator, out: Path) -> None:
         )
     if flags.FLAGS.video is None and out.suffix.lower() != ".wav":
         raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
-    if flags.FLAGS.video is not None and out.resolve() == Path(flags.FLAGS.video).resolve():
+    if flags.FLAGS.video is not None and resolve(out) == resolve(flags.FLAGS.video):
         raise InputError(f"--out={out}: found the input video, expected another name")
     check_writable(out)
     if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
@@ -218,9 +218,10 @@ def main() -> None:
 
     generator = Generator.from_workdir(flags.FLAGS.workdir)
     if flags.FLAGS.shards is None:
-        sample_one(generator, Path(flags.FLAGS.out))
+        sample_one(generator, to_path(flags.FLAGS.out))
     else:
-        sample_split(generator, Path(flags.FLAGS.shards), flags.FLAGS.split, Path(flags.FLAGS.out))
+        folder, out = to_path(flags.FLAGS.shards), to_path(flags.FLAGS.out)
+        sample_split(generator, folder, flags.FLAGS.split, out)
 
 
 if __name__ == "__main__":

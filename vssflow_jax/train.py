@@ -18,7 +18,7 @@ from absl import flags
 
 from vssflow_jax.codecs.interface import hash_latents
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.conditions import AudioFormat
 from vssflow_jax.config import command_line
 from vssflow_jax.data import crop, shards
@@ -28,6 +28,7 @@ from vssflow_jax.training import (
     distributed,
     loop,
     preemption,
+    resources,
     run_paths,
     setup,
     sharding,
@@ -38,7 +39,7 @@ from vssflow_jax.training import (
 def ensure_shards(config, workdir: Path) -> Path:
     """The folder of shards: the config's, or WORKDIR/shards, which is built if it is missing."""
     if config.data.shards:
-        return Path(config.data.shards)
+        return to_path(config.data.shards)
     folder = workdir / "shards"
     if (folder / shards.DATASET).exists():
         return folder
@@ -73,7 +74,7 @@ def train(config, workdir: str | Path) -> None:
       InputError: a config, shards or a folder that cannot be used; all but damaged records are
         found before the first step.
     """
-    workdir = Path(workdir)
+    workdir = to_path(workdir)
     setup.check(config, workdir)
     with setup.hold_folder(workdir):
         _train(config, workdir)
@@ -141,6 +142,7 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     write_text(run.workdir / "config.json", config.to_json(indent=1))
     count = state.count_parameters(run.state.params)
     print(f"{count:,} parameters, {len(dataset.records)} training clips, {dict(run.mesh.shape)}")
+    print(resources.parameter_table(run.state.params))
     print(crop.describe_lengths(dataset.records, run.data.spec.latent_frames))
     if run.step:
         print(f"resuming from step {run.step}")
@@ -149,11 +151,11 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
 
 def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> loop.Hook:
     """The hook that generates samples and scores them while training."""
-    sample = hooks.write_samples(
-        run.workdir, run.config, codec, dataset.statistics, dataset.validation
+    tasks = (
+        hooks.sampling_task(run.workdir, run.config, dataset.validation),
+        hooks.scoring_task(run.config, dataset.folder, codec),
     )
-    score = hooks.evaluate_periodically(run.config, dataset.folder, codec, dataset.statistics)
-    return lambda step, train_state: sample(step, train_state) or score(step, train_state)
+    return hooks.make_hook(run.config, codec, dataset.statistics, tasks)
 
 
 def find_recognizer(config) -> Path | None:

@@ -6,6 +6,8 @@ import shutil
 import sys
 import types
 
+import jax
+import numpy as np
 import pytest
 from helpers import tiny_configs
 from helpers.fixtures import write_video
@@ -13,6 +15,7 @@ from helpers.fixtures import write_video
 from vssflow_jax import train
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
+from vssflow_jax.data import shards
 from vssflow_jax.generation import hooks, scoring
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.preparation.prepare import prepare
@@ -24,15 +27,43 @@ def test_training_scores_validation_examples_periodically(tiny_run, monkeypatch)
     generator = Generator.from_workdir(tiny_run)
     config = generator.config.copy_and_resolve_references()
     config.train.evaluate_every = 2
-    arguments = (tiny_run / "shards", generator.codec, generator.statistics)
-    hook = hooks.evaluate_periodically(config, *arguments)
+    task = hooks.scoring_task(config, tiny_run / "shards", generator.codec)
+    hook = hooks.make_hook(config, generator.codec, generator.statistics, [task])
     state = types.SimpleNamespace(weights=generator.params)
-    assert hook(1, state) is None
+    assert hook(1, state) == {}
     scores = hook(2, state)
     assert {"speech/wer", "sound/kl", "joint/mcd"} <= set(scores)
     assert all(math.isfinite(value) for value in scores.values())
     config.train.evaluate_every = 0
-    assert hooks.evaluate_periodically(config, *arguments)(2, state) is None
+    assert not hooks.scoring_task(config, tiny_run / "shards", generator.codec).every
+
+
+def test_samples_of_all_steps_come_from_one_generator_and_their_own_weights(
+    tiny_run, tmp_path, monkeypatch
+):
+    saved, generators = Generator.from_workdir(tiny_run), []
+    init = Generator.__init__
+    monkeypatch.setattr(
+        Generator, "__init__", lambda self, *args: generators.append(self) or init(self, *args)
+    )
+    config = saved.config.copy_and_resolve_references()
+    config.train.sample_every = 2
+    records = [shards.open_split(tiny_run / "shards", "valid", with_wave=True)[0]]
+    task = hooks.sampling_task(tmp_path, config, records)
+    hook = hooks.make_hook(config, saved.codec, saved.statistics, [task])
+    weights = saved.params
+    halved = jax.tree.map(lambda array: array / 2, weights)
+    name = records[0]["meta"]["id"]
+    sounds = {}
+    for step, params in ((2, weights), (3, weights), (4, halved), (6, weights)):
+        results = hook(step, types.SimpleNamespace(weights=params))
+        sounds |= {step: results[f"samples/{name}"].wave} if results else {}
+        assert generators[0].params is None  # none are kept between steps
+    assert len(generators) == 1 and list(sounds) == [2, 4, 6]
+    np.testing.assert_array_equal(sounds[2], saved.generate_batch(records)[0])
+    np.testing.assert_array_equal(sounds[6], sounds[2])
+    assert np.any(sounds[4] != sounds[2])
+    assert {path.parent.name for path in (tmp_path / "samples").rglob("*.wav")} == {"2", "4", "6"}
 
 
 def empty_split(source, folder, *names):
@@ -50,7 +81,7 @@ def test_without_validation_clips_nothing_is_scored_while_training(tiny_run, tmp
     folder = empty_split(tiny_run / "shards", tmp_path / "shards", "valid")
     config = load_recipe("quickstart")
     config.train.evaluate_every = 2
-    assert hooks.evaluate_periodically(config, folder, None, {})(2, None) is None
+    assert not hooks.scoring_task(config, folder, None).every
     assert f"no validation clips with sound in {folder}" in capsys.readouterr().out
 
 

@@ -13,10 +13,11 @@ from helpers import tiny_configs
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.models import matmul
-from vssflow_jax.tpu_estimate import chips, collectives, costs, fit, hlo, program, report, topology
+from vssflow_jax.tpu_estimate import collectives, costs, fit, hlo, program, report, topology
 from vssflow_jax.tpu_estimate.fit import as_flags
 from vssflow_jax.tpu_estimate.program import with_fields
-from vssflow_jax.training import sharding
+from vssflow_jax.training import chips, sharding
+from vssflow_jax.training.flops import count_traced_flops
 
 # ---- chips --------------------------------------------------------------------------------
 
@@ -285,9 +286,8 @@ def test_model_flops_count_scans_and_leave_out_what_remat_repeats():
 
     shapes = jax.ShapeDtypeStruct((4, 8), float), jax.ShapeDtypeStruct((5, 8, 8), float)
     one = 5 * 2 * 4 * 8 * 8
-    assert program.count_traced_flops(jax.make_jaxpr(model)(*shapes).jaxpr) == one
-    plain = jax.make_jaxpr(jax.grad(model, argnums=(0, 1)))(*shapes)
-    assert program.count_traced_flops(plain.jaxpr) == 3 * one
+    assert count_traced_flops(model, *shapes) == one
+    assert count_traced_flops(jax.grad(model, argnums=(0, 1)), *shapes) == 3 * one
 
 
 def test_model_flops_count_one_branch_of_several_and_no_gradient_that_nobody_asks_for():
@@ -296,9 +296,9 @@ def test_model_flops_count_one_branch_of_several_and_no_gradient_that_nobody_ask
 
     half = jax.ShapeDtypeStruct((4, 8), jnp.bfloat16), jax.ShapeDtypeStruct((8, 8), float)
     one = 2 * 4 * 8 * 8
-    assert program.count_traced_flops(jax.make_jaxpr(product)(*half).jaxpr) == one
+    assert count_traced_flops(product, *half) == one
     slope = jax.jit(jax.grad(lambda w, x: product(x, w).astype(float).sum() ** 2))
-    assert program.count_traced_flops(jax.make_jaxpr(slope)(*half[::-1]).jaxpr) == 2 * one
+    assert count_traced_flops(slope, *half[::-1]) == 2 * one
 
 
 # ---- the training step without arrays -----------------------------------------------------

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from helpers import tiny_configs
+from helpers import loopback, tiny_configs
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
@@ -79,36 +78,14 @@ with distributed.crash_guard():
 
 
 def start(workdir, devices, *flags):
-    """Starts the training command with some simulated devices; its process."""
-    environment = tiny_configs.simulate_devices(devices)
-    common = (*tiny_configs.FLAGS, "--config.data.batch_size=8", f"--config.train.steps={STEPS}")
-    log = (workdir / f"log{time.monotonic_ns()}.txt").open("w+")
-    command = [sys.executable, "-m", "vssflow_jax.train", *common, f"--workdir={workdir}", *flags]
-    process = subprocess.Popen(
-        command,
-        cwd=tiny_configs.ROOT,
-        stdout=log,
-        stderr=log,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-    )
-    process.log = log
-    return process
+    """Starts the training command for STEPS steps."""
+    steps = f"--config.train.steps={STEPS}"
+    return loopback.start(workdir, devices, workdir, steps, *flags)
 
 
 def pair(workdir, *flags):
-    """Starts two processes of four devices each as one run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = (f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2")
-    common += ("--heartbeat_seconds=5", *flags)
-    return [start(workdir, 4, *common, f"--process_id={number}") for number in range(2)]
-
-
-def said(process):
-    """What a process has written so far."""
-    process.log.seek(0)
-    return process.log.read()
+    """Starts two processes of four devices each as one run of STEPS steps."""
+    return loopback.start_pair(workdir, workdir, f"--config.train.steps={STEPS}", *flags)
 
 
 def folder(tiny_run, path):
@@ -127,7 +104,7 @@ def until_checkpoint(workdir, step, processes):
         if any(int(name) >= step for name in names if name.isdecimal()):
             return
         for process in processes:
-            assert process.poll() is None, said(process)
+            assert process.poll() is None, loopback.read_log(process)
         time.sleep(0.02)
     raise AssertionError("no checkpoint")
 
@@ -140,7 +117,7 @@ def losses(workdir):
 def sound(workdir):
     """Waves of two test clips, generated on one device from the run's newest checkpoint."""
     split = shards.open_split(workdir / "shards", "test")
-    return Generator.from_workdir(workdir).batch([split[0], split[1]])
+    return Generator.from_workdir(workdir).generate_batch([split[0], split[1]])
 
 
 @pytest.mark.slow
@@ -151,7 +128,7 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
     """2 x 4 devices, SIGKILL of one; again, SIGTERM of one; the rest on 8 devices, then on 1."""
     alone = folder(tiny_run, tmp_path / "alone")
     process = start(alone, 1)
-    assert process.wait(timeout=600) == 0, said(process)
+    assert process.wait(timeout=600) == 0, loopback.read_log(process)
 
     shared = folder(tiny_run, tmp_path / "shared")
     mesh = ("--config.mesh.data=4", "--config.mesh.fsdp=2")
@@ -161,23 +138,25 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
     since = time.monotonic()
     assert first.wait(timeout=120) not in (0, 2, 75)
     assert time.monotonic() - since < 60
-    assert said(first).splitlines()[-1] == distributed.LOST_PROCESS
+    assert loopback.read_log(first).splitlines()[-1] == distributed.LOST_PROCESS
 
     first, second = pair(shared, *mesh)
     until_checkpoint(shared, 12, (first, second))
     second.send_signal(signal.SIGTERM)
-    assert [p.wait(timeout=300) for p in (first, second)] == [75, 75], said(first) + said(second)
-    assert "resuming from step" in said(first)
-    assert "resuming from step" not in said(second)  # written once
+    assert [p.wait(timeout=300) for p in (first, second)] == [75, 75], loopback.read_log(
+        first
+    ) + loopback.read_log(second)
+    assert "resuming from step" in loopback.read_log(first)
+    assert "resuming from step" not in loopback.read_log(second)  # written once
 
     third = start(shared, 8, "--config.mesh.data=1", "--config.mesh.fsdp=8")
     until_checkpoint(shared, 30, (third,))
     third.send_signal(signal.SIGTERM)
-    assert third.wait(timeout=300) == 75, said(third)
+    assert third.wait(timeout=300) == 75, loopback.read_log(third)
     wave = sound(shared)  # one device restores what eight have saved
     assert np.isfinite(wave).all() and np.abs(wave).max() > 0
     fourth = start(shared, 1)
-    assert fourth.wait(timeout=600) == 0, said(fourth)
+    assert fourth.wait(timeout=600) == 0, loopback.read_log(fourth)
 
     resumed, expected = losses(shared), losses(alone)
     assert list(resumed) == list(expected) == list(range(1, STEPS + 1))
@@ -215,7 +194,7 @@ alone = np.stack(generator.generate_batch([split[0], split[1]]))
 assert np.isfinite(alone).all() and np.abs(alone).max() > 0
 for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
     mesh = sharding.make_mesh(dict(zip(sharding.AXES, sizes)))
-    generator.params = jax.device_put(params, sharding.shardings(params, mesh))
+    generator.params = jax.device_put(params, sharding.make_shardings(params, mesh))
     waves = np.stack(generator.generate_batch([split[0], split[1]]))
     far = np.abs(latents[-1] - latents[0]).max() / np.abs(latents[0]).max()
     print(float(far), float(np.abs(waves - alone).max()))
@@ -236,6 +215,46 @@ for sizes in ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)):
         assert latent < 1e-5 and wave < 1e-2
 
 
+INTERLEAVED = """
+import sys, jax, numpy as np
+from vssflow_jax.data import pipeline
+from vssflow_jax.training import distributed, sharding
+address, process = sys.argv[1:]
+distributed.connect(address, 2, int(process), 20)
+devices = sorted(jax.devices(), key=lambda device: (device.id % 4, device.process_index))
+mesh = jax.sharding.Mesh(np.array(devices).reshape(4, 2, 1), sharding.AXES)
+rows = sharding.local_rows(16, mesh)
+assert len(rows) == 8 and rows != list(range(rows[0], rows[0] + 8)), rows
+records = pipeline.BatchRows(range(32), 16, rows)
+for batch in range(2):
+    mine = np.array([records[batch * 8 + row] for row in range(8)])
+    placed = sharding.place_batch({"x": mine}, mesh, 16)["x"]
+    everything = distributed.gather_to_host(placed)
+    np.testing.assert_array_equal(everything, np.arange(16 * batch, 16 * batch + 16))
+print("rows", rows)
+distributed.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.multihost
+def test_rows_reach_their_devices_where_two_processes_alternate_on_the_mesh(tmp_path):
+    port = loopback.free_port()
+    flags = tiny_configs.simulate_devices(4)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", INTERLEAVED, f"127.0.0.1:{port}", str(process)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **flags},
+        )
+        for process in range(2)
+    ]
+    said_rows = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said_rows[0] != said_rows[1]
+
+
 @pytest.mark.slow
 @pytest.mark.multihost
 def test_a_mistake_ends_both_processes_with_its_line(tiny_run, tmp_path):
@@ -243,4 +262,4 @@ def test_a_mistake_ends_both_processes_with_its_line(tiny_run, tmp_path):
     both = pair(shared, "--config.mesh.tensor=4")
     assert [process.wait(timeout=300) for process in both] == [2, 2]
     for process in both:
-        assert said(process).splitlines()[-1].startswith("error: mesh.tensor: found 4")
+        assert loopback.read_log(process).splitlines()[-1].startswith("error: mesh.tensor: found 4")

@@ -9,7 +9,7 @@ import pytest
 from helpers import small_runs, train_steps
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.training import distributed, loop, sharding
+from vssflow_jax.training import chips, distributed, log, loop, sharding, state
 
 
 def test_skipped_steps_change_nothing_and_too_many_in_a_row_stop_the_run(tmp_path):
@@ -48,7 +48,7 @@ def test_the_next_batch_is_placed_while_a_step_runs(tmp_path, monkeypatch):
     @jax.jit
     def slow(state, codec, batch):
         x = jax.lax.fori_loop(0, 300, lambda _, x: jnp.tanh(x @ x), jnp.ones((400, 400)))
-        return state.replace(step=state.step + 1), {"skipped": x[0, 0] > 9}
+        return state.replace(step=state.step + 1), {"skipped": x[0, 0] > 9, "loss": x[0, 0]}
 
     def watched_place(*arguments):
         placed = jax.block_until_ready(place(*arguments))
@@ -57,36 +57,69 @@ def test_the_next_batch_is_placed_while_a_step_runs(tmp_path, monkeypatch):
 
     def advance(*arguments):
         state, metrics = slow(*arguments)
-        pending.append(metrics["skipped"])
+        pending.append(metrics["loss"])
         return state, metrics
 
     slow(small_run.state, small_run.codec, place(train_steps.batch(0), small_run.mesh))  # compiles
     small_run._train_step = advance
     monkeypatch.setattr(sharding, "place_batch", watched_place)
     for _ in range(4):
-        small_run._take_step(loop.StepTimer(1, 0.0))
-    assert under_way == [False, True, True, True]
+        small_run._take_step(loop.StepTimer(1, 0.0, loop.DeviceUsage()))
+    assert under_way == [False, True, True, True, True]
+    assert all(loss.is_ready() for loss in pending[:-1])  # no more than one step ahead
+    assert small_run._feed.position == {"next_index": 4}  # though the fifth batch is placed
     small_run.checkpoints.close()
 
 
-@pytest.mark.slow
-def test_the_least_validation_loss_is_kept_beside_the_newest(tmp_path):
-    small_run = small_runs.run(
-        tmp_path,
-        small_runs.Batches(good=99),
-        lambda: [train_steps.batch(0)],
-        train__steps=10,
-        train__keep_checkpoints=1,
-        train__validate_every=2,
-        optim__learning_rate=1e-2,
+def test_outcomes_of_steps_are_fetched_with_the_log_alone(tmp_path, monkeypatch):
+    """No transfer from the devices between two lines of the log."""
+    fetched, fetch = [], jax.device_get
+    run = small_runs.run(tmp_path, small_runs.Batches(good=99), train__steps=6)
+    run.config.train.update(log_every=3, checkpoint_every=6)
+    monkeypatch.setattr(jax, "device_get", lambda tree: fetched.append(run.step) or fetch(tree))
+    run.train(lambda *_: None)
+    assert set(fetched) == {3, 6}
+
+
+def test_a_batch_that_cannot_be_read_ends_the_run_after_the_step_before_it(tmp_path):
+    class Torn(small_runs.Batches):
+        def __next__(self):
+            if self.number == 3:
+                raise InputError("shard: torn")
+            return super().__next__()
+
+    run = small_runs.run(tmp_path, Torn(good=9), train__steps=6)
+    run.config.train.checkpoint_every = 6
+    with pytest.raises(InputError, match="shard: torn"):
+        run.train(lambda *_: None)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    run.checkpoints.close()
+
+
+def test_sight_before_the_first_step_and_in_the_log(tmp_path, monkeypatch, capsys):
+    """Memory, the largest batch, model FLOPs and MFU; a profile of the steps asked for."""
+    monkeypatch.setattr(chips, "find_peak_flops", lambda kind: 1e12)
+    run = small_runs.run(
+        tmp_path, small_runs.Batches(good=99), train__steps=7, train__profile_steps=2
     )
-    worse = iter([5.0, 3.0, 4.0, 6.0, 7.0])
-    small_run._validation_loss = lambda *_: next(worse)
-    small_run.train(lambda *_: None)
-    kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
-    assert kept == [4, 10]
+    run.config.train.checkpoint_every = 7
+    sounds = {"samples/a": log.Sound(wave=np.sin(np.arange(8000) / 9), sample_rate=16_000)}
+    run.train(lambda step, state: sounds if step == 4 else {"score": 1.0} if step == 6 else None)
+    printed = capsys.readouterr().out
+    assert "memory of a step on a device: 0." in printed and "would fit: about" in printed
+    assert f"profile of steps 4 to 5: {tmp_path / 'profile'}" in printed
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line.get("valid_loss") for line in lines[1::2]] == [5.0, 3.0, 4.0, 6.0, 7.0]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6, 6, 7]
+    rows = [line for line in lines if "loss" in line]
+    # Twice a product of each parameter with each token, thrice for the gradient, is most of it.
+    per_step = rows[0]["model_flops_per_second"] / rows[0]["clips_per_second"] * train_steps.BATCH
+    tokens = train_steps.BATCH * (train_steps.SPEC.latent_frames + 1)
+    assert 0.5 < per_step / (6 * tokens * state.count_parameters(run.state.params)) < 2
+    assert all(row["mfu"] == row["model_flops_per_second"] / 1e12 for row in rows)
+    events = b"".join(path.read_bytes() for path in (tmp_path / "tb").iterdir())
+    assert b"samples/a" in events and b"samples/a/log_mel" in events and b"WAVE" in events
 
 
 def test_validation_is_the_same_each_time_and_drops_nothing(tmp_path):

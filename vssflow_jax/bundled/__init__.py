@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vssflow_jax.common.files import to_path
+
 CONFIG = "config.json"  # its presence makes a folder a model
 DEFAULT = "default"  # the name under which commands take DEFAULT_MODEL
 DEFAULT_MODEL = "miniav"
@@ -28,6 +30,6 @@ def find_workdir(workdir: str | Path) -> Path:
     A folder with a run or a model comes before a bundled model of the same name.
     """
     name = str(workdir)
-    is_run = (Path(workdir) / CONFIG).exists()
+    is_run = (to_path(workdir) / CONFIG).exists()
     is_bundled = name == DEFAULT or name in list_models()
-    return model_folder(name) if is_bundled and not is_run else Path(workdir)
+    return model_folder(name) if is_bundled and not is_run else to_path(workdir)

@@ -25,7 +25,7 @@ from vssflow_jax.codecs.istft import IstftCodec
 from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.codecs.trained import TrainedCodec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import local_copy, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import LATENT_RATE, AudioFormat
 
@@ -127,7 +127,7 @@ def _hash_fields(codec: Codec, omitted: tuple[str, ...]) -> str:
 
 def save_codec(codec: Codec, folder: str | Path) -> None:
     """Writes the codec into `folder`; a folder with `codec.json`, written last, is complete."""
-    folder = Path(folder)
+    folder = to_path(folder)
     write_arrays(folder / "codec.safetensors", codec_arrays(codec))
     text = json.dumps({**codec_settings(codec), "hash": hash_codec(codec)}, indent=1)
     write_text(folder / "codec.json", text)
@@ -135,12 +135,14 @@ def save_codec(codec: Codec, folder: str | Path) -> None:
 
 def load_codec(folder: str | Path) -> Codec:
     """The codec in a folder that `save_codec` wrote; an `InputError` names what is damaged."""
-    folder = Path(folder)
+    folder = to_path(folder)
     try:
         description = json.loads((folder / "codec.json").read_text())
-        tensors = load_file(folder / "codec.safetensors")
+        tensors = read_tensors(folder / "codec.safetensors")
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: not found, expected a codec's file") from None
+        raise InputError(
+            f"{error.filename or folder}: not found, expected a codec's file"
+        ) from None
     except (ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: not a codec: {error}") from None
     if not isinstance(description, dict):
@@ -157,6 +159,12 @@ def load_codec(folder: str | Path) -> Codec:
     if hash_codec(codec) != expected:
         raise InputError(f"{folder}: codec hash is {hash_codec(codec)}, codec.json says {expected}")
     return codec
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file."""
+    with local_copy(path) as file:
+        return load_file(file)
 
 
 @jax.jit

@@ -13,6 +13,8 @@ import pathlib
 import threading
 import zlib
 
+from vssflow_jax.common.files import is_remote
+
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
@@ -20,13 +22,15 @@ class Locks:
     """Locks by name, kept in one small file. A process that ends, however it ends, frees its own.
 
     Each name locks a byte of the file (POSIX record locks, which network file systems support).
-    If a file system has no locks, every name is free: then two processes may do the same work,
-    so writers must make sure that the second does no harm.
+    If a file system has no locks, as a bucket, every name is free: then two processes may do the
+    same work, so writers must make sure that the second does no harm.
     """
 
     def __init__(self, path: str | os.PathLike):
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file: int | None = None
+        if not is_remote(path):
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self._held: set[str] = set()
         self._guard = threading.Lock()  # the system's locks do not tell threads of a process apart
 
@@ -47,6 +51,8 @@ class Locks:
         self._held.discard(name)
 
     def _lock(self, kind: int, name: str) -> bool:
+        if self._file is None:
+            return True
         try:
             fcntl.lockf(self._file, kind, 1, zlib.crc32(name.encode()))
         except (BlockingIOError, PermissionError):
@@ -58,7 +64,8 @@ class Locks:
 
     def close(self) -> None:
         """Frees all names."""
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)
 
     def __enter__(self) -> Locks:
         return self

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import replacing
+from vssflow_jax.common.files import local_copy, replacing
 
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -57,7 +57,8 @@ def read_arrays(path: str | Path) -> dict[str, Lazy]:
       InputError: no such file, or not a whole safetensors file.
     """
     try:
-        file = safe_open(path, framework="numpy")
+        with local_copy(path) as copy:  # mapped, so that it may go
+            file = safe_open(copy, framework="numpy")
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a safetensors file") from None

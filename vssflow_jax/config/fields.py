@@ -247,6 +247,9 @@ FIELDS = (
     Field("train.evaluate_every", int, 0,
           "between scores of a few validation clips while training; 0: never",
           allowed=at_least(0), unit="steps", mutable=True),
+    Field("train.profile_steps", int, 0,
+          "steps that are traced by JAX's profiler into WORKDIR/profile, from the fourth step of a "
+          "start on; 0: none", allowed=at_least(0), unit="steps", mutable=True),
     Field("train.evaluate", bool, False,
           "after the last step, evaluate on the test split and write the report", mutable=True),
     Field("train.evaluate_clips", int, 64, "test clips a task for that evaluation",
@@ -286,6 +289,9 @@ FIELDS = (
           allowed=DEVICES, unit="devices", mutable=True),
     Field("mesh.tensor", int, 1, "devices that split heads and hidden widths; -1: as above",
           allowed=DEVICES, unit="devices", mutable=True),
+    Field("mesh.slices", int, 0,
+          "groups of devices with a slower network between them, which mesh.data runs across; "
+          "0: as many as the devices say", allowed=at_least(0), mutable=True),
 
     Field("precision.compute", str, "float32", "of the network",
           allowed=one_of("float32", "bfloat16")),

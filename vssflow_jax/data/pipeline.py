@@ -154,12 +154,12 @@ class BatchRows:
     Attributes:
       records: the sequence.
       batch_size: records a batch.
-      rows: neighboring rows of a batch.
+      rows: numbers of the rows in a batch.
     """
 
     records: Sequence
     batch_size: int
-    rows: range
+    rows: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.records) // self.batch_size * len(self.rows)
@@ -195,7 +195,7 @@ def iterate_training_batches(
     mixer: Mixer | None = None,
     cropper: RandomCropper | None = None,
     workers: int = 0,
-    rows: range | None = None,
+    rows: Sequence[int] | None = None,
 ):
     """An endless Grain iterator of batches of `shuffle_records`.
 
@@ -227,7 +227,7 @@ def iterate_training_batches(
 
 
 def iterate_validation_batches(
-    records: Sequence, spec: BatchSpec, *, batch_size: int, max_examples: int, rows: range
+    records: Sequence, spec: BatchSpec, *, batch_size: int, max_examples: int, rows: Sequence[int]
 ):
     """Batches of the first records in order, and as many more as fill the last batch.
 

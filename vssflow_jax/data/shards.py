@@ -25,7 +25,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import replacing
+from vssflow_jax.common.files import (
+    download_file,
+    file_size,
+    is_remote,
+    local_copy,
+    replacing,
+    to_path,
+)
+from vssflow_jax.common.locks import Locks
 from vssflow_jax.conditions import (
     BY_NAME,
     CONDITIONS,
@@ -37,6 +45,8 @@ from vssflow_jax.conditions import (
 from vssflow_jax.data.manifest import MAX_ID_BYTES, is_file_name
 
 DATASET, SKIPPED = "dataset.json", "skipped.csv"
+CACHE_VARIABLE, CACHE = "VSSFLOW_CACHE", "~/.cache/vssflow_jax/shards"  # copies from buckets
+LOCKS = ".lock"
 VERSION = 1
 MAX_RECORD_ID_BYTES = MAX_ID_BYTES + 10  # a manifest's id and the number of a window
 META, WAVE, PHONEMES = "meta", "wave", "phonemes"
@@ -134,7 +144,6 @@ def open_shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record | by
     The shard appears under `path` when the block ends without an error; otherwise nothing is left
     behind. A full disk raises OSError.
     """
-    path = pathlib.Path(path)
     with replacing(path) as partial:
         try:
             writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
@@ -145,7 +154,7 @@ def open_shard_writer(path: str | os.PathLike) -> Iterator[Callable[[Record | by
             finally:
                 writer.close()
         except RuntimeError as error:
-            raise _disk_error(error, path) from error
+            raise _disk_error(error, to_path(path)) from error
 
 
 def _disk_error(error: RuntimeError, path: pathlib.Path) -> Exception:
@@ -251,14 +260,15 @@ class Split:
 
 def iterate_shard(path: str | os.PathLike) -> Iterator[Record | Exception]:
     """The records of one file in order; an exception in the place of each damaged one."""
-    source = ArrayRecordDataSource([str(path)])
-    for number in range(len(source)):
-        try:
-            record = decode_record(source[number])
-        except Exception as error:  # whatever the libraries make of damaged bytes
-            yield error
-        else:
-            yield record
+    with local_copy(path) as copy:
+        source = ArrayRecordDataSource([str(copy)])
+        for number in range(len(source)):
+            try:
+                record = decode_record(source[number])
+            except Exception as error:  # whatever the libraries make of damaged bytes
+                yield error
+            else:
+                yield record
 
 
 def load_dataset_info(folder: str | os.PathLike) -> dict:
@@ -266,7 +276,7 @@ def load_dataset_info(folder: str | os.PathLike) -> dict:
 
     Raises InputError where there is none or it is broken or of another version.
     """
-    path = pathlib.Path(folder) / DATASET
+    path = to_path(folder) / DATASET
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         version = info["version"]
@@ -306,13 +316,13 @@ def open_split(
     Raises InputError for an unknown split or task, and for shards that are missing, cut short
     or made before clips were listed by task.
     """
-    folder = pathlib.Path(folder)
+    folder = to_path(folder)
     splits = load_dataset_info(folder)["splits"]
     if split not in splits:
         raise InputError(f"{folder}, split: found {split!r}, expected one of {sorted(splits)}")
     files = [folder / name for name in splits[split]["files"]]
     for path, expected in zip(files, splits[split]["bytes"], strict=True):
-        size = path.stat().st_size if path.exists() else None
+        size = file_size(path) if path.exists() else None
         if size != expected:
             actual = "no such file" if size is None else f"found {size} bytes"
             raise InputError(f"{path}: {actual}, expected {expected} bytes; prepare again")
@@ -321,9 +331,31 @@ def open_split(
         rows = _select_rows(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
     selected = [row for row in rows if row not in silent]
-    return Split(
-        [str(path) for path in files], selected if silent or tasks else None, replace_corrupt
-    )
+    hashes = splits[split]["sha256"]
+    copies = [str(find_copy(path, digest)) for path, digest in zip(files, hashes, strict=True)]
+    return Split(copies, selected if silent or tasks else None, replace_corrupt)
+
+
+def find_copy(path: pathlib.Path, digest: str) -> pathlib.Path:
+    """The shard on this machine: itself, or the copy that is kept of one in a bucket.
+
+    Copies are kept under their hash, so a shard is fetched once a machine, by one of its processes.
+
+    Args:
+      path: of the shard.
+      digest: its SHA-256.
+    """
+    if not is_remote(path):
+        return path
+    cache = pathlib.Path(os.environ.get(CACHE_VARIABLE) or CACHE).expanduser() / digest[:2]
+    copy = cache / f"{digest}-{path.name}"
+    if not copy.exists():
+        with Locks(cache / LOCKS) as locks:
+            locks.take(copy.name, wait=True)
+            if not copy.exists():
+                with replacing(copy) as partial:
+                    download_file(path, partial)
+    return copy
 
 
 def _select_rows(split: dict, tasks: Sequence[str], location: str) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import file_size, resolve
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.data.tables import read_table
@@ -85,8 +86,8 @@ def extra_files(
         {"file": path.name, "reason": f"no clip of the split has the id {name!r}"}
         for name, path in sorted(unknown.items())
     ]
-    listed = {path.resolve() for path in files.values()}
-    others = [path for path in sound_files(folder) if path.resolve() not in listed]
+    listed = {resolve(path) for path in files.values()}
+    others = [path for path in sound_files(folder) if resolve(path) not in listed]
     reason = f"not in {MANIFEST}" if (folder / MANIFEST).exists() else "another file has this id"
     return out + [{"file": path.name, "reason": reason} for path in others]
 
@@ -99,7 +100,7 @@ def read_wave(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.
     """
     if not path.is_file():
         raise InputError(f"missing: found no file {path.name}")
-    if not path.stat().st_size:
+    if not file_size(path):
         raise InputError(f"empty: {path.name} has no bytes")
     try:
         sound = media.read_sound(path, sample_rate)

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from vssflow_jax.codecs.interface import hash_latents, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import hash_file, write_text
+from vssflow_jax.common.files import file_size, hash_file, resolve, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.training import checkpoint
@@ -51,7 +51,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
     Raises:
       InputError: no trained run, or a folder that is not empty.
     """
-    workdir, out = Path(workdir), Path(out)
+    workdir, out = to_path(workdir), to_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out={out}: found something there, expected a new folder")
     params, step, identity = checkpoint.load_weights(workdir)
@@ -69,7 +69,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
     write_text(out / "statistics.json", (workdir / "statistics.json").read_text())
     write_arrays(out / checkpoint.WEIGHTS_FILE, weights)
     facts = {
-        "name": name or out.resolve().name,
+        "name": name or resolve(out).name,
         "step": step,
         "init_from": source,
         "parameters": sum(array.size for array in weights.values()),
@@ -83,7 +83,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
         write_text(out / "metrics.json", json.dumps(scores, indent=1))
     write_text(out / "README.md", render_card(facts, config, scores))
     write_text(out / checkpoint.EXPORT_FILE, json.dumps(facts, indent=1))
-    size = (out / checkpoint.WEIGHTS_FILE).stat().st_size / 1e6
+    size = file_size(out / checkpoint.WEIGHTS_FILE) / 1e6
     return f"{out}: {facts['parameters']:,} parameters of step {step}, {size:.1f} MB as {dtype}"
 
 

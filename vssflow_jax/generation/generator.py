@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from vssflow_jax import bundled, conditions
@@ -65,6 +66,11 @@ class Generator:
         self.synthesizer.set_params(params)
         self.durations = build_duration_model(self.config, params, self.statistics)
 
+    def release_weights(self) -> None:
+        """Drops the weights; what is compiled stays. Nothing generates until `params` is set."""
+        self._params = None
+        self.synthesizer.release_weights()
+
     @classmethod
     def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
         """The generator of a run's newest checkpoint, of converted weights or of an export.
@@ -78,6 +84,8 @@ class Generator:
         """
         workdir = bundled.find_workdir(workdir)
         params, step, identity = checkpoint.load_weights(workdir, step)
+        if jax.default_backend() != "cpu":
+            params = jax.device_get(params)  # the synthesizer's copy is the only one on the device
         config = checkpoint.read_config(workdir)
         codec = load_codec(workdir / "codec")
         check_rate(codec, f"{workdir / 'codec'}")

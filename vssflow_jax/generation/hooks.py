@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib
 import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vssflow_jax import media
@@ -11,27 +14,94 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import distributed, loop, state
+from vssflow_jax.training.log import Sound
 
 SAMPLES = 3  # examples that are generated while training
 
 
-def write_samples(workdir: Path, config, codec, statistics, records) -> loop.Hook:
-    """A hook that generates a few validation examples every `sample_every` steps."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PeriodicTask:
+    """What is done with the weights while a run trains.
+
+    Attributes:
+      every: steps; 0: never.
+      run: the generator of the current weights -> what goes into the log.
+    """
+
+    every: int
+    run: Callable[[Generator], Mapping[str, float | Sound]]
+
+
+class RunGenerator:
+    """The generator of a run that is training, compiled once for all steps.
+
+    Args:
+      config: the run's config.
+      codec: latent to waveform.
+      statistics: of the training split.
+    """
+
+    def __init__(self, config, codec, statistics: Mapping):
+        self._arguments = (codec, statistics)
+        self._config, self._generator = config, None
+
+    @contextlib.contextmanager
+    def use(self, step: int, current: state.TrainState) -> Iterator[Generator | None]:
+        """A block with a state's weights; None in all processes but the main one.
+
+        A collective call. Between blocks the generator holds no weights.
+        """
+        weights = distributed.gather_to_host(current.weights)
+        if not distributed.is_main_process():
+            yield None
+            return
+        if self._generator is None:
+            self._generator = Generator(self._config, weights, *self._arguments, step)
+        else:
+            self._generator.params, self._generator.step = weights, step
+        try:
+            yield self._generator
+        finally:
+            self._generator.release_weights()
+
+
+def make_hook(config, codec, statistics: Mapping, tasks: Sequence[PeriodicTask]) -> loop.Hook:
+    """The hook that runs periodic tasks, all of a step with one copy of its weights."""
+    run_generator = RunGenerator(config, codec, statistics)
+
+    def hook(step: int, current: state.TrainState) -> dict[str, float | Sound]:
+        due = [task for task in tasks if task.every and step % task.every == 0]
+        results: dict[str, float | Sound] = {}
+        if due:
+            with run_generator.use(step, current) as generator:
+                for task in due if generator else ():
+                    results |= task.run(generator)
+        return results
+
+    return hook
+
+
+def sampling_task(workdir: Path, config, records: Sequence) -> PeriodicTask:
+    """Generates a few validation examples every `sample_every` steps.
+
+    Args:
+      workdir: the run's folder, whose samples/ they go to, and its log.
+      config: the run's config.
+      records: of validation.
+    """
     every = config.train.sample_every
     rows = [records[row] for row in range(min(SAMPLES, len(records)))] if every else []
 
-    def hook(step: int, current: state.TrainState) -> None:
-        if not rows or step % every:
-            return
-        weights = distributed.gather_to_host(current.weights)
-        if not distributed.is_main_process():
-            return
-        generator = Generator(config, weights, codec, statistics, step)
+    def write_samples(generator: Generator) -> dict[str, Sound]:
+        sounds = {}
         for record, wave in zip(rows, generator.generate_batch(rows), strict=True):
-            path = workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
-            media.write_wav(path, wave, codec.sample_rate)
+            name, sample_rate = record["meta"]["id"], generator.codec.sample_rate
+            path = workdir / "samples" / str(generator.step) / f"{name}.wav"
+            media.write_wav(path, wave, sample_rate)
+            sounds[f"samples/{name}"] = Sound(wave=wave, sample_rate=sample_rate)
+        return sounds
 
-    return hook
+    return PeriodicTask(every=every if rows else 0, run=write_samples)
 
 
 def import_scoring(field: str) -> types.ModuleType:
@@ -46,28 +116,27 @@ def import_scoring(field: str) -> types.ModuleType:
         raise InputError(f'{field}: {error}; expected `pip install "vssflow_jax[eval]"`') from None
 
 
-def evaluate_periodically(config, folder: Path, codec, statistics) -> loop.Hook:
-    """A hook that scores a few validation examples, if there are any, every `evaluate_every` steps.
+def scoring_task(config, folder: Path, codec) -> PeriodicTask:
+    """Scores a few validation examples, if there are any, every `evaluate_every` steps.
+
+    Args:
+      config: the run's config.
+      folder: of the shards.
+      codec: of the run.
 
     Raises:
       InputError: the packages of the extra `eval` are missing.
     """
-    every = config.train.evaluate_every
-    if not every:
-        return lambda step, current: None
-    scoring = import_scoring("train.evaluate_every")
-    if not len(shards.open_split(folder, "valid", with_wave=True)):
-        if distributed.is_main_process():
-            print(f"no validation clips with sound in {folder}: train.evaluate_every scores none")
-        return lambda step, current: None
-    evaluation = None
-    if distributed.is_main_process():
-        evaluation = scoring.PeriodicEvaluation.from_shards(folder, codec)
-
-    def hook(step: int, current: state.TrainState) -> dict[str, float] | None:
-        if step % every:
-            return None
-        weights = distributed.gather_to_host(current.weights)
-        return evaluation and evaluation(Generator(config, weights, codec, statistics, step))
-
-    return hook
+    every, evaluate = config.train.evaluate_every, lambda generator: {}
+    if every:
+        scoring = import_scoring("train.evaluate_every")
+        main = distributed.is_main_process()
+        if not len(shards.open_split(folder, "valid", with_wave=True)):
+            every = 0
+            if main:
+                print(
+                    f"no validation clips with sound in {folder}: train.evaluate_every scores none"
+                )
+        elif main:
+            evaluate = scoring.PeriodicEvaluation.from_shards(folder, codec)
+    return PeriodicTask(every=every, run=evaluate)

@@ -10,6 +10,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import to_path
 
 WAV = ".wav"
 
@@ -42,7 +43,7 @@ class Output:
           InputError: a wave that is not finite; a name for a video where the request had none, or
             with a suffix that is no video's.
         """
-        path = Path(path)
+        path = to_path(path)
         self.check_finite()
         written = [path]
         if path.suffix.lower() == WAV:

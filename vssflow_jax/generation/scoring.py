@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.data import shards
 from vssflow_jax.evaluation import generated_folder, protocol
@@ -202,7 +202,7 @@ def evaluate(options: EvaluationOptions) -> dict:
     else:
         ids = example_ids(folder, options.split)
         audio = shards.read_audio_format(shards.load_dataset_info(folder))
-        system = FolderSystem(Path(options.generated), ids, audio.sample_rate)
+        system = FolderSystem(to_path(options.generated), ids, audio.sample_rate)
     facts = {"split": options.split, **system.describe()}
     evaluator = Evaluator.from_shards(
         folder,
@@ -261,11 +261,11 @@ def scores_folder(options: EvaluationOptions) -> Path:
     Raises:
       InputError: the run is a bundled model, whose folder is not written to.
     """
-    if not options.out and options.workdir and not Path(options.workdir).is_dir():
+    if not options.out and options.workdir and not to_path(options.workdir).is_dir():
         raise InputError(
             f"--out: found nothing, expected a folder for the scores of {options.workdir}"
         )
-    return Path(options.out or Path(options.workdir or options.generated) / "eval")
+    return to_path(options.out or to_path(options.workdir or options.generated) / "eval")
 
 
 def save_waves(

@@ -81,6 +81,10 @@ class Synthesizer:
         """Sets the network's parameters."""
         self._folded = folded.fold_params(self.model, params)
 
+    def release_weights(self) -> None:
+        """Drops the network's parameters; what is compiled stays."""
+        self._folded = None
+
     def padded_frames(self, num_frames: int) -> int:
         """Latent frames with which a clip is generated: whole seconds, within as many windows.
 

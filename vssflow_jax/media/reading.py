@@ -24,6 +24,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import file_size, local_copy, to_path
 
 SINGLE_THREAD_PIXELS = 640 * 480  # frames of up to this many decode faster on one thread
 MAX_MISSING = 0.1  # share of a stream that may be missing at its end before it counts as truncated
@@ -103,15 +104,21 @@ class Video:
 @contextlib.contextmanager
 def open_media(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
     """Opens a media file. Every failure is an InputError that names the file."""
-    path = pathlib.Path(path)
+    path = to_path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file, expected a media file")
     if not path.is_file():
         raise InputError(f"{path}: not a file, expected a media file")
-    if path.stat().st_size == 0:
+    if file_size(path) == 0:
         raise InputError(f"{path}: the file is empty, expected a media file")
+    with local_copy(path) as copy:
+        yield from _open_file(copy, path)
+
+
+def _open_file(copy: pathlib.Path, path: pathlib.Path) -> Iterator[av.container.InputContainer]:
+    """Opens `copy`, the file of this machine that `path` is or was copied to."""
     try:
-        container = av.open(f"file:{path}", options=OPEN_OPTIONS, **METADATA_OPTIONS)
+        container = av.open(f"file:{copy}", options=OPEN_OPTIONS, **METADATA_OPTIONS)
     except PermissionError as error:
         raise InputError(
             f"{path}: found no permission to read it, expected a media file"

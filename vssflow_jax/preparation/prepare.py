@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import local_copy, to_path, write_text
 from vssflow_jax.common.locks import Locks
 from vssflow_jax.conditions import LATENT_RATE, MONO_16K, AudioFormat
 from vssflow_jax.data import folder as folders
@@ -124,7 +124,7 @@ def prepare(
     """
     options = dataclasses.replace(options or PrepareOptions(), **changes)
     rows, annotations = read_source(source, options.valid, options.test)
-    out = pathlib.Path(out)
+    out = to_path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the shards")
     check_window_ids(rows, options)
@@ -239,7 +239,7 @@ def _write_missing(
 def remove_stale_shards(out: pathlib.Path, jobs: Sequence[ShardJob], locks: Locks) -> None:
     """Removes shards that no row belongs to any more, and the description of them."""
     names = {path.name for job in jobs for path in (job.path, job.summary)}
-    for path in out.iterdir():
+    for path in out.iterdir() if out.exists() else ():
         shard = path.with_suffix(shard_jobs.SHARD_ENDING).name
         if _SHARD_FILE.fullmatch(path.name) and path.name not in names and locks.take(shard):
             (out / shards.DATASET).unlink(missing_ok=True)
@@ -375,6 +375,6 @@ def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
         f"in {out / shards.SKIPPED}",
         file=sys.stderr,
     )
-    with open(out / shards.SKIPPED, encoding="utf-8", newline="") as file:
+    with local_copy(out / shards.SKIPPED) as copy, copy.open(encoding="utf-8", newline="") as file:
         for row in itertools.islice(csv.DictReader(file), MAX_LISTED):
             print(f"  {row['id']}: {row['reason']}", file=sys.stderr)

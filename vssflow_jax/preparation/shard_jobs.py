@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vssflow_jax.common import crash_safe_pool, errors
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import PARTIAL, hash_file, write_text
+from vssflow_jax.common.files import PARTIAL, file_size, hash_file, write_text
 from vssflow_jax.common.locks import Locks
 from vssflow_jax.conditions import MONO_16K
 from vssflow_jax.data import shards
@@ -130,7 +130,7 @@ def is_finished(job: ShardJob) -> bool:
     """Whether the shard exists, complete, and was made of the same inputs."""
     try:
         summary = json.loads(job.summary.read_text(encoding="utf-8"))
-        size = job.path.stat().st_size if summary["clips"] else 0
+        size = file_size(job.path) if summary["clips"] else 0
         listed = sum(len(rows) for rows in summary["rows"].values())
         return summary["key"] == job.key and size == summary["bytes"] and listed == summary["clips"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -310,7 +310,7 @@ def _write_shard(job: ShardJob, results: Iterable) -> Iterator[pathlib.Path]:
         "split": job.split,
         "file": job.path.name,
         "clips": counts.examples,
-        "bytes": job.path.stat().st_size if counts.examples else 0,
+        "bytes": file_size(job.path) if counts.examples else 0,
         "sha256": hash_file(job.path) if counts.examples else "",
         **counts.summarize(),
     }

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import hash_file
+from vssflow_jax.common.files import file_size, hash_file, local_copy, to_path
 from vssflow_jax.data import shards
 
 MAX_LISTED = 20  # problems that are printed
@@ -65,7 +65,7 @@ def validate_shards(
     Raises:
       InputError: no dataset.json, a broken one, or one of another version.
     """
-    folder = pathlib.Path(folder)
+    folder = to_path(folder)
     report = ValidationReport(folder=folder, info=shards.load_dataset_info(folder))
     try:
         report.problems += find_description_problems(report.info, folder)
@@ -109,7 +109,8 @@ def find_description_problems(info: Mapping, folder: pathlib.Path) -> Iterator[s
     if (expected := shards.hash_dataset(hashes, info["features"])) != info["hash"]:
         yield f"dataset.json, hash: found {info['hash']}, expected {expected} by its shards"
     try:
-        with open(folder / shards.SKIPPED, encoding="utf-8", newline="") as file:
+        skipped = folder / shards.SKIPPED
+        with local_copy(skipped) as copy, copy.open(encoding="utf-8", newline="") as file:
             listed = len(list(csv.DictReader(file)))
     except FileNotFoundError:
         listed = None
@@ -195,8 +196,8 @@ def _shorten(value) -> str:
 def _find_file_problem(path: pathlib.Path, size: int, digest: str) -> str:
     if not path.exists():
         return "no such file"
-    if path.stat().st_size != size:
-        return f"found {path.stat().st_size} bytes, expected {size}"
+    if file_size(path) != size:
+        return f"found {file_size(path)} bytes, expected {size}"
     actual = hash_file(path)
     return "" if actual == digest else f"found sha256 {actual[:16]}…, expected {digest[:16]}…"
 

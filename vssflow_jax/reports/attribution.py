@@ -15,7 +15,7 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.codecs.interface import audio_format
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import replacing
+from vssflow_jax.common.files import replacing, to_path
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.data import pipeline
 from vssflow_jax.generation.generator import Generator
@@ -110,8 +110,8 @@ def write_attribution(workdir: str, name: str, split: str, shards: str, out: str
     """
     generator = Generator.from_workdir(workdir)
     shards = shards or generator.config.data.shards
-    record = read_records(Path(shards), split, {name}).get(name)
+    record = read_records(to_path(shards), split, {name}).get(name)
     if record is None:
         raise InputError(f"--clip: found no clip {name!r} with sound in {shards}, {split}")
-    folder = Path(out or Path(workdir) / "eval" / "attribution")
+    folder = to_path(out or to_path(workdir) / "eval" / "attribution")
     return write_maps(folder, record, measure_attribution(generator, record))

@@ -11,6 +11,7 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.codecs.interface import load_codec, reconstruct
+from vssflow_jax.common.files import local_copy
 from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE, AudioFormat
 from vssflow_jax.data import shards
@@ -57,7 +58,7 @@ def select_rows(workdir: Path, task: str) -> list[dict]:
     path = workdir / "eval" / "examples.csv"
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with local_copy(path) as copy, copy.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["task"] == task]
     return select_evenly([row for row in rows if wave_path(workdir, row).exists()], NUM_EXAMPLES)
 

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import resolve, to_path, write_text
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.data import shards
 from vssflow_jax.generation.durations import load_duration_model
@@ -147,7 +147,7 @@ def count_parameters(workdir: Path) -> int | None:
     folders = [p for p in (workdir / "checkpoints").glob("*/weights") if p.parent.name.isdigit()]
     if not folders:
         return None
-    newest = max(folders, key=lambda p: int(p.parent.name)).resolve()
+    newest = resolve(max(folders, key=lambda p: int(p.parent.name)))
     tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(newest)).tree
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
@@ -321,7 +321,7 @@ def make_tasks(workdir: Path, config: Mapping, metrics: Mapping) -> list[dict]:
     Raises:
       InputError: why there are no examples.
     """
-    folder, split = Path(config["data"]["shards"]), metrics.get("run", {}).get("split", "test")
+    folder, split = to_path(config["data"]["shards"]), metrics.get("run", {}).get("split", "test")
     selected = examples.read_examples(workdir, folder, split, list(TASKS))
     if not selected:
         raise InputError("evaluation has not left any in eval/")
@@ -356,7 +356,7 @@ def write_report(workdir: str | Path) -> Path:
     Raises:
       InputError: no config.json in the folder.
     """
-    workdir = Path(workdir)
+    workdir = to_path(workdir)
     if not (workdir / "config.json").is_file():
         raise InputError(
             f"{workdir / FILE}: found no config.json beside it, expected a run's folder"
@@ -372,7 +372,7 @@ def write_report(workdir: str | Path) -> Path:
         tasks, no_clips = [], str(error)
     page = render(
         "run.html",
-        title=f"vssflow_jax: the run {workdir.resolve().name}",
+        title=f"vssflow_jax: the run {resolve(workdir).name}",
         description=describe_run(workdir, config, log),
         config=json.dumps(config, indent=1),
         curves=plot_curves(log),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from vssflow_jax.tpu_estimate import fit, program, topology
-from vssflow_jax.tpu_estimate.chips import GIB, Chip
 from vssflow_jax.tpu_estimate.fit import as_flags
 from vssflow_jax.tpu_estimate.program import OutOfMemory, Program, with_fields
 from vssflow_jax.training import sharding
+from vssflow_jax.training.chips import GIB, Chip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def memory_saving_fields(config, devices: int) -> dict[str, object]:
     """The fields that make a step need less memory, where this config has them otherwise."""
     wanted = {"precision.compute": "bfloat16", "model.remat": "layer"}
     if config.mesh.fsdp == 1 and devices > 1:
-        wanted |= {"mesh.data": 1, "mesh.fsdp": -1}
+        wanted |= {"mesh.data": max(config.mesh.slices, 1), "mesh.fsdp": -1}
     return {name: value for name, value in wanted.items() if value_of(config, name) != value}
 
 

@@ -7,11 +7,9 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from jax.interpreters import partial_eval
 
 from vssflow_jax import conditions
 from vssflow_jax.codecs import mel
@@ -19,11 +17,13 @@ from vssflow_jax.codecs.interface import audio_format, load_codec
 from vssflow_jax.codecs.oobleck import OobleckCodec, OobleckConfig
 from vssflow_jax.codecs.pca import STACK, PcaCodec
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import to_path
 from vssflow_jax.common.stderr import capture_stderr
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
 from vssflow_jax.tpu_estimate import collectives, costs, hlo
 from vssflow_jax.training import checkpoint, flow_step, sharding
+from vssflow_jax.training.flops import count_traced_flops
 from vssflow_jax.weights.oobleck import oobleck_shapes
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -70,7 +70,7 @@ class Program:
 def load_codec_shapes(config):
     """The codec that the step encodes with: the config's, or the shapes of the default ones."""
     start = config.train.init_from
-    folder = config.codec.folder or (start and Path(start) / "codec")
+    folder = config.codec.folder or (start and to_path(start) / "codec")
     if folder:
         return load_codec(folder)
     if config.codec.name == OobleckCodec.kind:
@@ -197,33 +197,4 @@ def count_model_flops(config, shapes, mesh) -> int:
     """FLOPs of the step's matrix products over all devices, with nothing recomputed."""
     plain = with_fields(config, {"model.remat": "none"})
     model = step_arguments(plain, mesh)[0]
-    return count_traced_flops(
-        jax.make_jaxpr(flow_step.make_flow_train_step(model, plain, mesh))(*shapes).jaxpr
-    )
-
-
-def count_traced_flops(jaxpr) -> int:
-    """FLOPs of the matrix products and convolutions that a traced function's results need."""
-    return _flops(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
-
-
-def _flops(jaxpr) -> int:
-    total = 0
-    for equation in jaxpr.eqns:
-        name, out = equation.primitive.name, equation.outvars[0].aval if equation.outvars else None
-        if name == "dot_general":
-            left, contracted = equation.invars[0].aval, equation.params["dimension_numbers"][0][0]
-            total += 2 * out.size * math.prod(left.shape[axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            kernel, labels = equation.invars[1].aval, equation.params["dimension_numbers"]
-            total += 2 * out.size * kernel.size // kernel.shape[labels.rhs_spec[0]]
-        else:
-            iterations = equation.params["length"] if name == "scan" else 1
-            inside = jax.tree.leaves(
-                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-            )
-            programs = [getattr(value, "jaxpr", value) for value in inside]
-            counts = [_flops(value) for value in programs if hasattr(value, "eqns")]
-            one_of_them = name == "cond"  # products have a branch for each kind of device
-            total += iterations * (max(counts, default=0) if one_of_them else sum(counts))
-    return total
+    return count_traced_flops(flow_step.make_flow_train_step(model, plain, mesh), *shapes)

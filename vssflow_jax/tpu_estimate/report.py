@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from vssflow_jax.tpu_estimate.chips import GIB, Chip
 from vssflow_jax.tpu_estimate.collectives import sum_by_kind
 from vssflow_jax.tpu_estimate.fit import Search
 from vssflow_jax.tpu_estimate.program import Program
+from vssflow_jax.training.chips import GIB, Chip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

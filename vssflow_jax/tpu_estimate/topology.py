@@ -10,7 +10,7 @@ from jax.experimental import topologies
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.stderr import capture_stderr
-from vssflow_jax.tpu_estimate import chips
+from vssflow_jax.training import chips
 
 # For libtpu: ask nobody what TPU this machine has, and mind no other process that uses it.
 ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}

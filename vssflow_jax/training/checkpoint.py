@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from ml_collections import ConfigDict
 
 from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import hash_file
+from vssflow_jax.common.files import free_bytes, hash_file, resolve, to_path
 from vssflow_jax.common.safetensors_io import read_arrays
 from vssflow_jax.config import fields, migration
 from vssflow_jax.models import duration_model
@@ -51,7 +50,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | Path, keep: int | None = None, writes: bool = False):
-        self.folder = Path(workdir).resolve() / FOLDER
+        self.folder = resolve(workdir) / FOLDER
         self.best: list | None = None
         self._keep = keep
         options = ocp.CheckpointManagerOptions(
@@ -88,7 +87,7 @@ class Checkpoints:
         self.wait()  # for its room, and for its errors
         rest, weights = state.replace(**{_weights_field(state): None}), state.weights
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves((rest, weights)))
-        if shutil.disk_usage(self.folder.parent).free < needed:
+        if free_bytes(self.folder.parent) < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(rest),
@@ -245,9 +244,9 @@ def open_newest(workdir: str | Path) -> tuple[Checkpoints, int]:
     Raises:
       InputError: the folder holds no complete checkpoint.
     """
-    folder = Path(workdir) / FOLDER
-    if not Path(workdir).is_dir():
-        problem = "a file" if Path(workdir).exists() else "no such folder"
+    folder = to_path(workdir) / FOLDER
+    if not folder.parent.is_dir():
+        problem = "a file" if folder.parent.exists() else "no such folder"
         raise InputError(f"--workdir={workdir}: {problem}, expected a run's folder")
     if not folder.is_dir():
         raise InputError(f"--workdir={workdir}: no checkpoints/ in it, expected a trained run")
@@ -320,7 +319,7 @@ def check_no_conversion(workdir: str | Path) -> None:
 
     Training would not start from its weights, and sampling would prefer them to the trained ones.
     """
-    if (Path(workdir) / WEIGHTS_FILE).exists():
+    if (to_path(workdir) / WEIGHTS_FILE).exists():
         raise InputError(
             f"--workdir={workdir}: found converted weights, expected a folder for the run alone; "
             f"start from them with --config.train.init_from={workdir}"

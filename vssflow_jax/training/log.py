@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from tensorboardX import SummaryWriter
 
-from vssflow_jax.common.files import write_text
+from vssflow_jax.codecs import mel
+from vssflow_jax.common.files import UploadedFolder, is_remote, write_text
+from vssflow_jax.common.waves import to_mono
+from vssflow_jax.conditions import SAMPLE_RATE
+
+SPECTROGRAM_SCALE = 3  # pixels of a mel band
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A sound for the log.
+
+    Attributes:
+      wave: float32 [n], or [n, channels], in [-1, 1].
+      sample_rate: samples a second.
+    """
+
+    wave: np.ndarray
+    sample_rate: int
 
 
 class MetricsWriter:
@@ -27,23 +47,39 @@ class MetricsWriter:
 
     def __init__(self, workdir: Path, step: int):
         self._path = workdir / "metrics.jsonl"
-        lines = self._path.read_text(errors="replace").splitlines() if self._path.exists() else ()
-        parsed = [(line, _parse(line)) for line in lines]
+        data = self._path.read_bytes() if self._path.exists() else b""
+        parsed = [(line, _parse(line)) for line in data.decode(errors="replace").splitlines()]
         kept = [(line, values) for line, values in parsed if values.get("step", step + 1) <= step]
-        write_text(self._path, "".join(f"{line}\n" for line, _ in kept))
+        self._text = "".join(f"{line}\n" for line, _ in kept)
+        write_text(self._path, self._text)
         self.logged_seconds = kept[-1][1].get("seconds", 0.0) if kept else 0.0
-        self._board = SummaryWriter(str(workdir / "tb"), purge_step=step + 1)
+        self._folder = UploadedFolder(workdir / "tb")
+        self._board = SummaryWriter(str(self._folder.path), purge_step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line, and one point of each curve."""
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        line = json.dumps({"step": step, **values}) + "\n"
+        if is_remote(self._path):  # where no file grows
+            self._text += line
+            write_text(self._path, self._text)
+        else:
+            with self._path.open("a") as file:
+                file.write(line)
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+        self._folder.upload_due(self._board.flush)
+
+    def write_sounds(self, step: int, sounds: Mapping[str, Sound]) -> None:
+        """Sounds and their spectrograms, for TensorBoard alone."""
+        for name, sound in sounds.items():
+            self._board.add_audio(name, sound.wave, step, sound.sample_rate)
+            image = draw_spectrogram(to_mono(sound.wave, sound.sample_rate, SAMPLE_RATE))
+            self._board.add_image(f"{name}/log_mel", image, step, dataformats="HW")
 
     def close(self) -> None:
-        """Flushes TensorBoard's file."""
+        """Completes TensorBoard's file."""
         self._board.close()
+        self._folder.upload()
 
 
 class NullWriter:
@@ -54,8 +90,19 @@ class NullWriter:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Does nothing."""
 
+    def write_sounds(self, step: int, sounds: Mapping[str, Sound]) -> None:
+        """Does nothing."""
+
     def close(self) -> None:
         """Does nothing."""
+
+
+def draw_spectrogram(wave: np.ndarray) -> np.ndarray:
+    """The log-mel of a wave [n] at 16 kHz as a gray image, low bands below: uint8 [192, T]."""
+    log_mel = np.asarray(mel.log_mel(wave)).T[::-1]
+    low, high = np.log(mel.FLOOR), max(log_mel.max(), 0.0)
+    gray = np.round(255 * (log_mel - low) / (high - low)).astype(np.uint8)
+    return gray.repeat(SPECTROGRAM_SCALE, axis=0)
 
 
 def _parse(line: str) -> dict:

@@ -13,16 +13,26 @@ import jax
 from tqdm import tqdm
 
 from vssflow_jax.data import pipeline
-from vssflow_jax.training import checkpoint, distributed, preemption, sharding
+from vssflow_jax.training import (
+    checkpoint,
+    chips,
+    distributed,
+    preemption,
+    profiling,
+    resources,
+    sharding,
+)
+from vssflow_jax.training.feed import DeviceFeed
+from vssflow_jax.training.flops import count_traced_flops
 from vssflow_jax.training.flow_step import flow_task
 from vssflow_jax.training.init_from import init_from_weights
-from vssflow_jax.training.log import MetricsWriter, NullWriter
+from vssflow_jax.training.log import MetricsWriter, NullWriter, Sound
 from vssflow_jax.training.nan_guard import NanGuard
 from vssflow_jax.training.state import TrainState
 from vssflow_jax.training.step import Task
 
 RUN_KEY = "run"  # beside the data iterator's position: what else a run resumes with
-Hook = Callable[[int, TrainState], Mapping[str, float] | None]
+Hook = Callable[[int, TrainState], Mapping[str, float | Sound] | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +97,12 @@ class Run:
             config.train.max_skipped_steps, max_corrupt, saved.get("nan_guard", saved.get("tally"))
         )
         self.checkpoints.best = saved.get("best")
+        self._feed = DeviceFeed(
+            data.batches,
+            lambda batch: sharding.place_batch(batch, mesh, config.data.batch_size),
+        )
+        self._in_flight: jax.Array | None = None  # a result of the newest step
+        self._make_task = lambda config: make_task(config, data.spec, self.codec, mesh)
         self._train_step = jax.jit(
             task.train_step,
             donate_argnums=0,
@@ -115,7 +131,7 @@ class Run:
             return
         self._saved_step = self.step
         run = {"nan_guard": self.nan_guard.state(), "best": self.checkpoints.best}
-        position = {**self.data.batches.get_state(), RUN_KEY: run}
+        position = {**self._feed.position, RUN_KEY: run}
         self.checkpoints.save(self.step, self.state, position, self.identity)
 
     def train(self, hook: Hook) -> None:
@@ -129,18 +145,28 @@ class Run:
         bar = tqdm(total=self.config.train.steps, initial=self.step, unit="step", desc="train")
         bar.disable = bar.disable or not main
         with preemption.watch_signals() as stop_signal, contextlib.closing(log), bar:
-            with self.checkpoints.completing_saves():
-                self._take_steps(hook, stop_signal, log, bar)
+            with (
+                self.checkpoints.completing_saves(),
+                profiling.profile_steps(
+                    self.workdir, self.step, self.config.train.profile_steps
+                ) as profile,
+            ):
+                self._take_steps(hook, stop_signal, log, bar, profile)
                 self.nan_guard.check_pending()
             number = stop_signal(self.step)
         if number:
             preemption.exit_for_restart(number, f"step {self.step} is saved")
 
-    def _take_steps(self, hook: Hook, stop_signal, log, bar) -> None:
+    def _take_steps(self, hook: Hook, stop_signal, log, bar, profile) -> None:
         """Steps until the last, or until `stop_signal` says to stop."""
         train = self.config.train
-        timer = StepTimer(self.config.data.batch_size, log.logged_seconds)
+        if self.step >= train.steps:
+            return
+        self._compile_step()
+        usage = DeviceUsage(flops=self._count_flops(), peak=self._peak_flops())
+        timer = StepTimer(self.config.data.batch_size, log.logged_seconds, usage)
         while self.step < train.steps:
+            profile(self.step, self._in_flight)
             metrics = self._take_step(timer)
             bar.update()
             last = self.step == train.steps
@@ -152,22 +178,58 @@ class Run:
                 self.save()
             if stops:
                 return
-            scores = hook(self.step, self.state)
-            if scores:
-                log.write(self.step, {**scores, "seconds": timer.seconds})
-                timer.restart()
+            self._write_results(hook(self.step, self.state) or {}, timer, log)
+
+    def _compile_step(self) -> None:
+        """Compiles the step and says what memory it needs."""
+        traced = self._train_step.trace(self.state, self.codec, self._feed.peek().placed)
+        self._train_step = traced.lower().compile()
+        if distributed.is_main_process():
+            memory = resources.StepMemory.from_compiled(
+                self._train_step, self.state, self.codec, jax.local_devices()[0]
+            )
+            multiple = sharding.batch_multiple(self.config, self.mesh)
+            print(memory.describe(self.config.data.batch_size, multiple), flush=True)
+
+    def _count_flops(self) -> int:
+        """FLOPs of a step's matrix products over all devices, with nothing recomputed."""
+        config = self.config.copy_and_resolve_references()
+        config.model.remat = "none"
+        step, batch = self._make_task(config).train_step, self._feed.peek().placed
+        return count_traced_flops(step, self.state, self.codec, batch)
+
+    def _peak_flops(self) -> float | None:
+        """FLOPs a second of all devices at best; None: not known."""
+        peak = chips.find_peak_flops(self.mesh.devices.flat[0].device_kind)
+        return peak and peak * self.mesh.size
 
     def _take_step(self, timer: StepTimer) -> dict:
-        """One step; its metrics, on the devices."""
+        """One step; its metrics, on the devices. The step before it is done when it returns."""
         with timer.waiting():
-            batch = next(self.data.batches)
-            placed = sharding.place_batch(batch, self.mesh, self.config.data.batch_size)
-        self.nan_guard.add_corrupt(pipeline.list_corrupt_records(batch))
-        self.state, metrics = self._train_step(self.state, self.codec, placed)
+            batch = self._feed.take()
+        self.nan_guard.add_corrupt(pipeline.list_corrupt_records(batch.host))
+        self.state, metrics = self._train_step(self.state, self.codec, batch.placed)
         self.step += 1
         timer.steps += 1
-        self.nan_guard.add_step(self.step, metrics.pop("skipped"), batch[pipeline.IDS].tolist())
+        ids = batch.host[pipeline.IDS].tolist()
+        self.nan_guard.add_step(self.step, metrics.pop("skipped"), ids)
+        if self.step < self.config.train.steps:
+            with timer.waiting():
+                self._feed.load_next()
+        jax.block_until_ready(self._in_flight)
+        self._in_flight = metrics["loss"]
         return metrics
+
+    def _write_results(self, results: Mapping, timer: StepTimer, log) -> None:
+        """Writes what a hook returned."""
+        sounds = {name: value for name, value in results.items() if isinstance(value, Sound)}
+        scores = {name: value for name, value in results.items() if name not in sounds}
+        if sounds:
+            log.write_sounds(self.step, sounds)
+        if scores:
+            log.write(self.step, {**scores, "seconds": timer.seconds})
+        if results:
+            timer.restart()
 
     def _validates(self, last: bool) -> bool:
         """Whether the validation loss is due after this step."""
@@ -199,20 +261,40 @@ class Run:
         return loss
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceUsage:
+    """What a step uses of the devices.
+
+    Attributes:
+      flops: of the model, a step, over all devices.
+      peak: that all devices compute a second at best; None: not known.
+    """
+
+    flops: int = 0
+    peak: float | None = None
+
+    def rates(self, steps_per_second: float) -> dict[str, float]:
+        """Model FLOPs a second and their share of the peak, if that is known."""
+        rate = self.flops * steps_per_second
+        mfu = {} if self.peak is None else {"mfu": rate / self.peak}
+        return {"model_flops_per_second": rate, **mfu}
+
+
 class StepTimer:
     """Times the steps between two lines of the log.
 
     Args:
       batch_size: examples a step.
       seconds: of training so far.
+      usage: of the devices, by a step.
 
     Attributes:
       steps: since the last line.
       seconds: of training, validation and hooks left out, up to the last line.
     """
 
-    def __init__(self, batch_size: int, seconds: float):
-        self.batch_size, self.seconds = batch_size, seconds
+    def __init__(self, batch_size: int, seconds: float, usage: DeviceUsage):
+        self.batch_size, self.seconds, self.usage = batch_size, seconds, usage
         self.steps, self._waited, self._start = 0, 0.0, time.perf_counter()
 
     @contextlib.contextmanager
@@ -230,6 +312,7 @@ class StepTimer:
             "clips_per_second": self.steps * self.batch_size / elapsed,
             "input_wait_fraction": self._waited / elapsed,
             "seconds": self.seconds,
+            **self.usage.rates(self.steps / elapsed),
         }
         self.steps, self._waited = 0, 0.0
         self.restart()

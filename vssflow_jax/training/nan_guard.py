@@ -16,8 +16,7 @@ SKIPPED, CORRUPT = "skipped_steps", "corrupt_records"
 class NanGuard:
     """Counts steps that were skipped (loss or gradient not finite) and corrupt records.
 
-    It looks at a step's outcome when the next step is under way, so that the device need not
-    wait for the host.
+    It looks at the outcomes of steps only when asked to, so that no step waits for the host.
 
     Args:
       max_skipped_steps: skipped steps in a row that stop the run.
@@ -55,27 +54,27 @@ class NanGuard:
             )
 
     def add_step(self, number: int, skipped: jax.Array, ids: list[str]) -> None:
-        """Queues a step that has been started, and checks the one before it.
+        """Queues a step that has been started.
 
         Args:
           number: of the step.
           skipped: bool, maybe still being computed.
           ids: the step's examples.
+        """
+        self._pending.append((number, skipped, ids))
+
+    def check_pending(self) -> None:
+        """Checks every step so far, in one transfer from the devices.
 
         Raises:
           InputError: too many steps in a row were skipped; names the examples of the last.
         """
-        self._pending.append((number, skipped, ids))
-        if len(self._pending) > 1:
-            self._check_oldest()
+        outcomes = jax.device_get([skipped for _, skipped, _ in self._pending])
+        for skipped in outcomes:
+            number, _, ids = self._pending.popleft()
+            self._check_step(number, bool(skipped), ids)
 
-    def check_pending(self) -> None:
-        """Checks every step so far; raises as `add_step` does."""
-        while self._pending:
-            self._check_oldest()
-
-    def _check_oldest(self) -> None:
-        number, skipped, ids = self._pending.popleft()
+    def _check_step(self, number: int, skipped: bool, ids: list[str]) -> None:
         if not skipped:
             self._skipped_in_a_row = 0
             return

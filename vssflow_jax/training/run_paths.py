@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from vssflow_jax.common.files import is_remote, to_path
 from vssflow_jax.data.shards import DATASET
 
 
 def portable_path(workdir: str | Path, folder: str | Path) -> str:
     """The path to store: relative to the run's folder if it is inside, else absolute."""
-    path, root = (Path(os.path.abspath(name)) for name in (folder, workdir))
+    path, root = map(absolute, (folder, workdir))
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def absolute(path: str | Path) -> Path:
+    """The path from the root on, links as they are; one in a bucket starts there."""
+    return to_path(path if is_remote(path) else os.path.abspath(path))
 
 
 def find_shards(workdir: str | Path, stored: str) -> str:
@@ -26,8 +32,8 @@ def find_shards(workdir: str | Path, stored: str) -> str:
     """
     if not stored:
         return ""
-    inside, beside = Path(workdir, stored), Path(workdir, Path(stored).name)
+    typed = to_path(stored)
+    inside, beside = to_path(workdir) / stored, to_path(workdir) / typed.name
     moved = [beside] if beside.name == "shards" else []
-    typed = Path(stored)
     candidates = [typed, *moved] if typed.is_absolute() else [inside, *moved, typed]
     return str(next((path for path in candidates if (path / DATASET).is_file()), typed))

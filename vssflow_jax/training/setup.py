@@ -12,6 +12,7 @@ import jax
 
 from vssflow_jax import bundled, conditions
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import is_remote, resolve
 from vssflow_jax.common.locks import Locks
 from vssflow_jax.config import fields, validation
 from vssflow_jax.data import crop, mix, pipeline, shards
@@ -65,6 +66,11 @@ def check(config, workdir: Path) -> None:
     checkpoint.check_no_conversion(workdir)
     if config.data.shards:
         shards.load_dataset_info(config.data.shards)
+    elif is_remote(workdir):
+        raise InputError(
+            f"data.shards: found nothing, expected a folder that prepare has written: in "
+            f"{workdir} no corpus is built"
+        )
     elif not config.data.corpus:
         raise InputError("data.shards: found nothing, expected a folder that prepare has written")
 
@@ -91,7 +97,7 @@ def hold_folder(workdir: Path) -> Iterator[None]:
 def set_compilation_cache(folder: str | Path) -> None:
     """Keeps compiled programs in a folder for later starts, unless JAX's own variable names one."""
     if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(Path(folder).resolve()))
+        jax.config.update("jax_compilation_cache_dir", str(resolve(folder)))
 
 
 def open_training_split(config, folder: Path, tasks: Sequence[str]) -> shards.Split:

@@ -22,7 +22,7 @@ from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.vae import Vae, VaeConfig
 from vssflow_jax.codecs.vocoder import Vocoder, VocoderConfig
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import ArrayLike, check_arrays, write_arrays
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
@@ -235,14 +235,14 @@ def _check_fixed(published: Mapping, fixed: Mapping) -> None:
 
 def read_vae(folder: str | Path) -> tuple[VaeConfig, dict]:
     """Size and parameters of the autoencoder in a diffusers folder; see `read_codec`."""
-    folder = Path(folder)
+    folder = to_path(folder)
     config = _read_config(folder, vae_config)
     return config, _read_state(folder, VAE_FILES, vae_from_official, config)
 
 
 def read_vocoder(folder: str | Path) -> tuple[VocoderConfig, dict]:
     """Size and parameters of the vocoder in a transformers folder; see `read_codec`."""
-    folder = Path(folder)
+    folder = to_path(folder)
     config = _read_config(folder, vocoder_config)
     return config, _read_state(folder, VOCODER_FILES, vocoder_from_official, config)
 
@@ -254,7 +254,7 @@ def read_codec(folder: str | Path) -> AudioldmCodec:
       InputError: a file is missing or damaged, a field of a config or a tensor is missing,
         unknown or not as it should be, or the two parts do not fit the log-mel. Names it.
     """
-    folder = Path(folder)
+    folder = to_path(folder)
     (vae, encoder), (vocoder, generator) = (
         read_vae(folder / "vae"),
         read_vocoder(folder / "vocoder"),
@@ -304,20 +304,20 @@ def write_vae(config: VaeConfig, params: Mapping, folder: str | Path) -> None:
         "scaling_factor": 1.0,
     }
     tensors = vae_to_official(config, params)
-    _write(Path(folder), fields, config, VAE_FIELDS, VAE_FILES[0], tensors)
+    _write(to_path(folder), fields, config, VAE_FIELDS, VAE_FILES[0], tensors)
 
 
 def write_vocoder(config: VocoderConfig, params: Mapping, folder: str | Path) -> None:
     """Writes the vocoder as transformers reads it, its weight norm folded."""
     fields = {"architectures": ["SpeechT5HifiGan"], "model_type": "hifigan", **VOCODER_FIXED}
     tensors = vocoder_to_official(config, params)
-    _write(Path(folder), fields, config, VOCODER_FIELDS, VOCODER_FILES[0], tensors)
+    _write(to_path(folder), fields, config, VOCODER_FIELDS, VOCODER_FILES[0], tensors)
 
 
 def write_codec(codec: AudioldmCodec, folder: str | Path) -> None:
     """Writes `vae/` and `vocoder/` into `folder`, as diffusers and transformers read them."""
-    write_vae(codec.vae_config, codec.vae, Path(folder) / "vae")
-    write_vocoder(codec.vocoder_config, codec.vocoder, Path(folder) / "vocoder")
+    write_vae(codec.vae_config, codec.vae, to_path(folder) / "vae")
+    write_vocoder(codec.vocoder_config, codec.vocoder, to_path(folder) / "vocoder")
 
 
 def _write(folder: Path, fields: dict, config, keys: dict, name: str, tensors: dict) -> None:

@@ -20,7 +20,7 @@ from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import load_codec, save_codec
 from vssflow_jax.codecs.oobleck import OobleckCodec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
 from vssflow_jax.weights.audioldm import (
     VAE_FILES,
@@ -56,7 +56,7 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     Raises:
       InputError: names the file, field or tensor; nothing is written then.
     """
-    out = Path(out)
+    out = to_path(out)
     if kind == OobleckCodec.kind:
         codec = read_oobleck(src)
         save_codec(codec, out)
@@ -67,7 +67,7 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     if kind == "codec":
         save_codec(read_codec(src), out)
         return f"{out}: a codec"
-    config, params = READERS[kind](_folder(kind, Path(src)))
+    config, params = READERS[kind](_folder(kind, to_path(src)))
     part = {kind: params, f"{kind}_config": dataclasses.asdict(config)}
     (missing,) = (other for other in PARTS if other != kind)
     other = _part_of_codec(missing, out) or _stored_part(missing, out)
@@ -92,7 +92,7 @@ def revert(kind: str, src: str | Path, out: str | Path) -> str:
     Raises:
       InputError: no such codec there.
     """
-    codec = _load_codec(Path(src), OobleckCodec if kind == OobleckCodec.kind else AudioldmCodec)
+    codec = _load_codec(to_path(src), OobleckCodec if kind == OobleckCodec.kind else AudioldmCodec)
     if kind == OobleckCodec.kind:
         write_oobleck(codec, out)
     elif kind == "codec":

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import checkpoint
@@ -35,7 +35,7 @@ def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
     Raises:
       InputError: names the file or tensor; nothing is written then.
     """
-    out, tensors = Path(out), read_tensors(src)
+    out, tensors = to_path(out), read_tensors(src)
     refuse_run(out)
     model = vssflow.build_model(config, config.codec.channels)
     try:
@@ -64,7 +64,7 @@ def revert(src: str | Path, out: str | Path) -> str:
     Raises:
       InputError: no weights there, or parameters that the official code has no name for.
     """
-    out = Path(out) if Path(out).suffix else Path(out) / OFFICIAL
+    out = to_path(out) if to_path(out).suffix else to_path(out) / OFFICIAL
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
     params = dict(checkpoint.load_weights(src)[0])

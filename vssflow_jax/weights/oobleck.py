@@ -20,7 +20,7 @@ from flax.traverse_util import flatten_dict
 from vssflow_jax.codecs import oobleck
 from vssflow_jax.codecs.oobleck import Decoder, Encoder, OobleckCodec, OobleckConfig
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import ArrayLike, widen_half, write_arrays
 from vssflow_jax.weights.audioldm import fold_weight_norm, translate_path
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
@@ -167,7 +167,7 @@ def read_oobleck(src: str | Path) -> OobleckCodec:
       InputError: no weights or config there, a config without a sample rate, or tensors that are
         missing, unknown or of other shapes.
     """
-    path = Path(src)
+    path = to_path(src)
     if path.is_dir():
         files = [path / name for name in FILES if (path / name).exists()]
         if not files:
@@ -201,7 +201,7 @@ def _read_sample_rate(folder: Path) -> int:
 
 def write_oobleck(codec: OobleckCodec, folder: str | Path) -> None:
     """Writes the autoencoder as diffusers reads it."""
-    config, folder = codec.config, Path(folder)
+    config, folder = codec.config, to_path(folder)
     sizes = {
         "_class_name": "AutoencoderOobleck",
         "audio_channels": config.audio_channels,

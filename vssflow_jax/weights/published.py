@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vssflow_jax.codecs.audioldm import to_tuples
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import hash_file, write_text
+from vssflow_jax.common.files import hash_file, to_path, write_text
 from vssflow_jax.common.safetensors_io import (
     ArrayLike,
     check_arrays,
@@ -249,7 +249,7 @@ def convert(
     Raises:
       InputError: names the file or tensor, or both hashes; nothing is written then.
     """
-    out, src = Path(out), Path(src)
+    out, src = to_path(out), to_path(src)
     tensors = read_tensors(src, KINDS[kind].inert)
     digest = hash_file(src)
     as_published = not unverified and sources.check_hash(kind, src, digest)
@@ -272,7 +272,7 @@ def revert(kind: str, src: str | Path, out: str | Path) -> str:
     Returns:
       What was done, in a sentence.
     """
-    out = Path(out) if Path(out).suffix else Path(out) / f"{kind}.safetensors"
+    out = to_path(out) if to_path(out).suffix else to_path(out) / f"{kind}.safetensors"
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: found the ending {out.suffix!r}, expected '.safetensors'")
     encoder = load_encoder(src, kind)
@@ -311,7 +311,7 @@ def read_description(folder: str | Path, kind: str) -> dict:
     Raises:
       InputError: there is no such file, or it is of another kind.
     """
-    path = Path(folder) / sources.DESCRIPTION
+    path = to_path(folder) / sources.DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         if description["kind"] != kind:
@@ -331,7 +331,7 @@ def load_encoder(folder: str | Path, kind: str) -> EncoderWeights:
     Raises:
       InputError: a file is missing or damaged, or the weights' hash is not that in `encoder.json`.
     """
-    description, path = read_description(folder, kind), Path(folder) / sources.ARRAYS
+    description, path = read_description(folder, kind), to_path(folder) / sources.ARRAYS
     lazy = read_arrays(path)
     shapes = flatten_dict(parameter_shapes(kind, description["config"]), sep="/")
     expected = {name: tuple(leaf.shape) for name, leaf in shapes.items()}

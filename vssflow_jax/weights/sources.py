@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.common.files import to_path
 
 VARIABLE, DEFAULT = "VSSFLOW_WEIGHTS", "weights"
 DESCRIPTION, ARRAYS = "encoder.json", "encoder.safetensors"
@@ -214,7 +215,7 @@ SOURCES = (
 
 def weights_folder(kind: str) -> Path:
     """The folder of the converted weights of a kind; it need not exist."""
-    return Path(os.environ.get(VARIABLE) or DEFAULT) / kind
+    return to_path(os.environ.get(VARIABLE) or DEFAULT) / kind
 
 
 def list_sources(kind: str) -> tuple[Source, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.common.files import to_path
 from vssflow_jax.common.safetensors_io import Lazy, read_arrays
 
 SAFETENSORS = (".safetensors",)
@@ -46,7 +47,7 @@ def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]
     Raises:
       InputError: names the file, and what is wrong with it.
     """
-    path = Path(path)
+    path = to_path(path)
     if not path.is_file():
         problem = "a folder" if path.exists() else "no such file"
         raise InputError(f"{path}: {problem}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")

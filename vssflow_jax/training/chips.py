@@ -1,8 +1,9 @@
-"""TPU chips: what their makers say of them, and which one a topology is made of.
+"""Accelerators: what their makers say of them, and which one a topology or a device is.
 
 Sources: the pages v4, v5e, v5p, v6e and tpu7x of https://docs.cloud.google.com/tpu/docs, read
 2026-11-21. Interconnect figures there count both directions; here it is one, which is what a
 chip can send. That of v4 is 6 links of 50 GB/s (Jouppi et al. 2023, arXiv 2304.01433, table 4).
+Rates of GPUs are those of dense bfloat16 products in NVIDIA's data sheets.
 """
 
 from __future__ import annotations
@@ -47,6 +48,33 @@ CHIPS = {
         memory=192 * GIB, flops=2307 * TERA, bandwidth=7380 * GIGA, interconnect=600 * GIGA
     ),
 }
+
+
+# Words in the name that JAX gives to a device -> bfloat16 FLOPs a second of the device.
+DEVICE_FLOPS = {
+    "TPU v4": CHIPS["v4"].flops,
+    "TPU v5 lite": CHIPS["v5e"].flops,
+    "TPU v5e": CHIPS["v5e"].flops,
+    "TPU v5": CHIPS["v5p"].flops,
+    "TPU v6": CHIPS["v6e"].flops,
+    "TPU7x": CHIPS["tpu7x"].share(2).flops,  # two devices on a chip
+    "A100": 312 * TERA,
+    "L40S": 362 * TERA,
+    "L4": 121 * TERA,
+    "H100 PCIe": 756 * TERA,
+    "H100": 989 * TERA,
+    "H200": 989 * TERA,
+    "B200": 2250 * TERA,
+}
+
+
+def find_peak_flops(device_kind: str) -> float | None:
+    """Bfloat16 FLOPs a second of a device at best; None: not in the table.
+
+    Args:
+      device_kind: JAX's name of it, such as "TPU v5 lite" or "NVIDIA H100 80GB HBM3".
+    """
+    return next((flops for name, flops in DEVICE_FLOPS.items() if name in device_kind), None)
 
 
 def parse_topology(topology: str) -> tuple[str, int]:

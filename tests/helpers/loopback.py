@@ -1,0 +1,55 @@
+"""The training command in several processes of this machine, with simulated devices each."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from helpers import tiny_configs
+
+
+def free_port():
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(workdir, devices, logs, *flags):
+    """Starts the training command with some simulated devices; its process, which logs into a file.
+
+    Args:
+      workdir: the run's folder.
+      devices: how many.
+      logs: a folder of this machine.
+      *flags: further flags.
+    """
+    log = (logs / f"log{time.monotonic_ns()}.txt").open("w+")
+    command = [sys.executable, "-m", "vssflow_jax.train", *tiny_configs.FLAGS]
+    process = subprocess.Popen(
+        [*command, "--config.data.batch_size=8", f"--workdir={workdir}", *flags],
+        cwd=tiny_configs.ROOT,
+        stdout=log,
+        stderr=log,
+        env={
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            **tiny_configs.simulate_devices(devices),
+        },
+    )
+    process.log = log
+    return process
+
+
+def start_pair(workdir, logs, *flags):
+    """Starts two processes of four devices each as one run."""
+    common = (f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2")
+    common += ("--heartbeat_seconds=5", *flags)
+    return [start(workdir, 4, logs, *common, f"--process_id={number}") for number in range(2)]
+
+
+def read_log(process):
+    """What a process has written so far."""
+    process.log.seek(0)
+    return process.log.read()
