@@ -43,7 +43,7 @@ SMALL = {
         head_heads=1,
         segments=2,
     ),
-    "passt": PasstConfig(width=64, layers=2, heads=1, columns=3, classes=5),
+    "passt": PasstConfig(width=64, layers=1, heads=1, classes=5),
     "clap": ClapConfig(
         bands=8,
         window=2,

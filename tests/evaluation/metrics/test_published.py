@@ -1,4 +1,4 @@
-"""VGGish and CNN14 embeddings: their front ends, batches, and scores with them."""
+"""VGGish, CNN14 and PaSST embeddings: their front ends, batches, and scores with them."""
 
 import numpy as np
 import pytest
@@ -117,3 +117,14 @@ def test_missing_weights_are_an_error_that_says_how_to_get_them(tmp_path, monkey
     monkeypatch.setenv("VSSFLOW_WEIGHTS", str(tmp_path))
     with pytest.raises(InputError, match=r"--kind=cnn14 --src=Cnn14_mAP=0\.431\.pth"):
         published.load("cnn14")
+
+
+def test_passt_hears_ten_seconds_without_their_mean(weights):
+    embed = published.load("passt")
+    wave = unseen_sizes.draw_wave(1.5)
+    waves = [wave, wave + np.float32(0.25), np.pad(wave, (0, 16_000))]
+    features, logits = embed([*waves, wave, wave])
+    assert len(features) == len(logits) == 5
+    assert features[0].shape == (64,) and logits[0].shape == (5,)
+    assert relative_error(features[1], features[0]) <= 1e-3
+    np.testing.assert_allclose(features[4], features[0], rtol=1e-5)

@@ -1,7 +1,7 @@
-"""Embeddings with published weights: VGGish, for Fréchet audio distance, and PANNs' CNN14.
+"""Embeddings with published weights: VGGish, for Fréchet audio distance, CNN14 and PaSST.
 
 They are made for any kind of sound. Their weights are looked up like those of the encoders
-(docs/weights.md). Both compute in float32 on every device, so that scores are comparable.
+(docs/weights.md). All compute in float32 on every device, so that scores are comparable.
 
 Legend: n samples, N patches, T frames, F features, C classes.
 """
@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from vssflow_jax.common.waves import resample
+from vssflow_jax.common.waves import cut_or_pad, resample
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.encoders import cnn14, vggish
+from vssflow_jax.encoders import cnn14, passt, vggish
 from vssflow_jax.weights import published
 
-BATCH_SIZE = {"vggish": 32, "cnn14": 8}  # patches and clips
+BATCH_SIZE = {"vggish": 32, "cnn14": 8, "passt": 4}  # patches and clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +82,38 @@ class Cnn14:
         return features, logits
 
 
-NAMES = {"vggish": Vggish, "cnn14": Cnn14}
+@dataclasses.dataclass(frozen=True)
+class Passt:
+    """PaSST: 768 features and logits of 527 classes a clip, of its first ten seconds."""
+
+    config: passt.PasstConfig
+    params: Mapping
+    hash: str
+    name: str = "passt"
+
+    def __call__(
+        self, waves: Sequence[np.ndarray], sample_rate: int = SAMPLE_RATE
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Features, float32 [D], and logits, float32 [C], of waves, float32 [n].
+
+        As av-benchmark does it: without the wave's mean, shorter waves followed by silence.
+        """
+        size, samples = BATCH_SIZE[self.name], passt.SECONDS * passt.SAMPLE_RATE
+        run, features, logits = _jitted(self.name, self.config), [], []
+        for first in range(0, len(waves), size):
+            chunk = (wave - np.mean(wave) for wave in waves[first : first + size])
+            chunk = (resample(wave, sample_rate, passt.SAMPLE_RATE) for wave in chunk)
+            mels = np.stack([passt.log_mel(cut_or_pad(wave, samples)) for wave in chunk])
+            outputs = run(self.params, cut_or_pad(mels, size))
+            features += list(np.asarray(outputs[0])[: len(mels)])
+            logits += list(np.asarray(outputs[1])[: len(mels)])
+        return features, logits
 
 
-def load(name: str) -> Vggish | Cnn14:
+NAMES = {"vggish": Vggish, "cnn14": Cnn14, "passt": Passt}
+
+
+def load(name: str) -> Vggish | Cnn14 | Passt:
     """Loads an embedding of NAMES.
 
     Raises:
