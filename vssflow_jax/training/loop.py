@@ -189,7 +189,7 @@ class Run:
                 self._train_step, self.state, self.codec, jax.local_devices()[0]
             )
             multiple = sharding.batch_multiple(self.config, self.mesh)
-            print(memory.describe(self.config.data.batch_size, multiple), flush=True)
+            tqdm.write(memory.describe(self.config.data.batch_size, multiple))
 
     def _count_flops(self) -> int:
         """FLOPs of a step's matrix products over all devices, with nothing recomputed."""

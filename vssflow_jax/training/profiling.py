@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+from tqdm import tqdm
 
 from vssflow_jax.common.files import UploadedFolder
 
@@ -45,7 +46,7 @@ def profile_steps(workdir: Path, start: int, count: int) -> Iterator[Callable[[i
         elif tracing and step == first + count:
             jax.block_until_ready(last)
             stop()
-            print(f"profile of steps {first + 1} to {step}: {workdir / FOLDER}", flush=True)
+            tqdm.write(f"profile of steps {first + 1} to {step}: {workdir / FOLDER}")
 
     try:
         yield before_step
