@@ -25,7 +25,7 @@ from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.evaluator import EMBEDDINGS
 from vssflow_jax.evaluation.metrics import asr, mos
-from vssflow_jax.generation.sampling import GRID_HELP
+from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP
 from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
 from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
 
@@ -77,6 +77,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_string("grid", None, GRID_HELP)
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
+    flags.DEFINE_string("precision", None, PRECISION_HELP)
     flags.DEFINE_string("recognizer", asr.DEFAULT, asr.HELP)
     flags.DEFINE_string("open_recognizer", None, "A second one; its scores end in _open.")
     flags.DEFINE_string("mos", "", mos.HELP)
@@ -105,6 +106,8 @@ def score() -> dict:
 def main() -> int:
     """Flags in, scores out; says what was left out."""
     metrics = score()
+    for warning in metrics["run"].get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)
     lines = left_out(metrics)
     for line in lines[:MAX_LINES]:
         print(f"left out: {line}", file=sys.stderr)

@@ -22,7 +22,7 @@ from vssflow_jax.common.files import check_writable, replacing, resolve, to_path
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.sampling import GRID_HELP, SamplingOptions
+from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
 from vssflow_jax.text.normalize import POLICIES, REFUSE
 from vssflow_jax.text.script import read_script
 
@@ -147,11 +147,12 @@ def parse_scales(items: Sequence[str]) -> dict[str, float]:
 def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> None:
     """Generates a wav for each example of a split, and at the end `manifest.csv`."""
     check_writable(out / "manifest.csv")
-    records = shards.open_split(folder, split)
+    records, options = shards.open_split(folder, split), sampling_options()
+    print_warnings(options.resolve(generator.config).warnings, set())
     rows = []
     for first in tqdm(range(0, len(records), CHUNK), desc="sample", unit="chunk"):
         chunk = [records[row] for row in range(first, min(first + CHUNK, len(records)))]
-        waves = generator.generate_batch(chunk, seed=flags.FLAGS.seed, options=sampling_options())
+        waves = generator.generate_batch(chunk, seed=flags.FLAGS.seed, options=options)
         for record, wave in zip(chunk, waves, strict=True):
             meta = record["meta"]
             name = f"{meta['id']}.wav"
@@ -189,13 +190,12 @@ def define_flags() -> None:
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
     flags.DEFINE_float("guidance_start", None, "Flow time from which on guidance acts.")
     flags.DEFINE_float("guidance_stop", None, "Flow time up to which guidance acts.")
-    flags.DEFINE_float(
-        "apg_eta", None, "Projected guidance: share of its parallel part, such as 0.5."
-    )
+    flags.DEFINE_float("apg_eta", None, "Projected guidance: parallel share, such as 0.5.")
     flags.DEFINE_float("apg_momentum", None, "Projected guidance: momentum, such as -0.3.")
     flags.DEFINE_list(
         "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
     )
+    flags.DEFINE_string("precision", None, PRECISION_HELP)
     flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
     flags.DEFINE_string(
@@ -216,7 +216,7 @@ def main() -> None:
     # Imported here, so that --help and mistakes in the flags do not wait for JAX.
     from vssflow_jax.generation.generator import Generator
 
-    generator = Generator.from_workdir(flags.FLAGS.workdir)
+    generator = Generator.from_workdir(flags.FLAGS.workdir, precision=flags.FLAGS.precision)
     if flags.FLAGS.shards is None:
         sample_one(generator, to_path(flags.FLAGS.out))
     else:

@@ -23,6 +23,30 @@ def test_a_missing_recipe_is_an_error():
     assert_error(in_process.run("train", *flags), "nothing.py")
 
 
+def test_a_student_without_its_teacher_is_an_error():
+    done = in_process.run("train", "--config=configs/distill.py:nowhere", "--workdir=w")
+    assert_error(done, "--config: ", "nowhere")
+
+
+@pytest.mark.slow
+def test_a_student_is_trained_and_samples(tiny_run, tmp_path):
+    """Distills the tiny run for two steps, and speaks with the student."""
+    done = tiny_configs.run(
+        "train",
+        f"--config=configs/distill.py:{tiny_run}",
+        f"--workdir={tmp_path / 'student'}",
+        "--config.train.steps=2",
+        "--config.train.validate_every=2",
+    )
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out.wav"
+    flags = ("--text=set blue at g nine now", "--steps=2", "--scales=phonemes=9", f"--out={out}")
+    done = tiny_configs.run("sample", f"--workdir={tmp_path / 'student'}", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "warning: guidance scales phonemes 9: the model is a student" in done.stderr
+    assert out.exists()
+
+
 def test_missing_shards_are_not_replaced_by_the_corpus(tmp_path):
     """A mistyped folder of own data must not end in a model of something else."""
     done = tiny_configs.train(tmp_path / "run", f"--config.data.shards={tmp_path / 'typo'}")

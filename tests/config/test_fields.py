@@ -93,6 +93,7 @@ def test_recipes_have_the_fields_of_the_table_with_allowed_values(name):
         ("sample.scales.clip", float("inf"), "expected a finite number"),
         ("sample.grid", "0,0.5,0.4,1", "or times that ascend from 0 to 1"),
         ("sample.guidance_stop", 1.5, "expected 0 to 1"),
+        ("distill.evaluations", (), "each at least 1, not empty"),
         ("flow.time_sampling", "zz", '"uniform" or "logit_normal"'),
         ("mesh.fsdp", 0, "expected at least 1, or -1"),
     ],

@@ -15,7 +15,7 @@ from vssflow_jax.config import load_recipe
 from vssflow_jax.config.recipes import load_recipe_module
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import sharding
+from vssflow_jax.training import checkpoint, sharding
 from vssflow_jax.training.flow_step import make_init_state
 from vssflow_jax.training.state import count_parameters
 
@@ -118,3 +118,15 @@ def test_recipes_differ_in_what_they_are_named_after():
         "ablations/layers_15": {"model.layers"},
         "ablations/masked_lips": {"dropout.frame_ratios"},
     }
+
+
+def test_a_student_has_the_network_and_data_of_its_teacher(tmp_path):
+    teacher, student = checkpoint.read_config("default"), load_recipe("distill")
+    assert (student.train.task, student.train.init_from) == ("distill", "default")
+    groups = {name.split(".")[0] for name in changed(teacher, student)}
+    assert groups <= {"train", "optim", "dropout", "sample", "distill"}
+    assert student.distill.teacher == "guided"
+    (tmp_path / "config.json").write_text(student.to_json())
+    second = load_recipe_module("distill").get_config(str(tmp_path))
+    assert (second.distill.teacher, second.train.init_from) == ("average", str(tmp_path))
+    assert second.optim.learning_rate < student.optim.learning_rate

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from helpers import train_steps
-from vssflow_jax.training import loop, sharding
+from vssflow_jax.training import loop, setup, sharding
 
 PLAIN = {"optim__name": "adamw", "model__layers": 1}
 
@@ -37,4 +37,5 @@ def run(workdir, batches, validation=None, **changes):
     data = loop.TrainingData(
         batches=batches, spec=train_steps.SPEC, num_examples=100, validation=validation
     )
-    return loop.Run(config, workdir, mesh, codec, data, identity)
+    make_task = setup.TASKS[config.train.task]
+    return loop.Run(config, workdir, mesh, codec, data, identity, make_task)

@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from flax.traverse_util import flatten_dict
 
+from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
-from vssflow_jax.training import flow_step, sharding
+from vssflow_jax.training import checkpoint, flow_step, setup, sharding
+from vssflow_jax.training.init_from import init_from_weights
 
 SPEC = pipeline.BatchSpec.from_duration(1.0, {"clip": 10, "sync": 25, "lips": 25, "phonemes": 25})
 CHANNELS, BATCH = 4, 16
@@ -82,11 +85,29 @@ def batch(number, spoil=False):
 
 
 def start(config, mesh):
-    """First state, compiled step, codec."""
+    """First state, compiled step, and what the step reads besides batches."""
     codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
+    task = setup.TASKS[config.train.task](config, SPEC, codec, mesh)
+    state, folder = task.init_state(), config.train.init_from
+    state = init_from_weights(state, folder, "slices") if folder else state
+    return state, jax.jit(task.train_step), codec if task.frozen is None else task.frozen
+
+
+def one_device():
+    """A mesh of one device."""
+    return sharding.make_mesh(dict.fromkeys(sharding.AXES, 1), jax.devices()[:1])
+
+
+def write_teacher(folder, config, seed=5):
+    """Writes a flow model with random weights, as a conversion is written."""
     model = vssflow.build_model(config, CHANNELS)
-    make = flow_step.make_init_state(model, config, SPEC, CHANNELS, mesh)
-    return make(), jax.jit(flow_step.make_flow_train_step(model, config, mesh)), codec
+    params = flow_step.make_init_state(model, config, SPEC, CHANNELS, one_device())().params
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    shaken = [x + 0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    flat = flatten_dict(jax.tree.map(np.asarray, jax.tree.unflatten(tree, shaken)), sep="/")
+    write_arrays(folder / checkpoint.WEIGHTS_FILE, flat)
+    (folder / "config.json").write_text(config.to_json())
 
 
 def losses(sizes, steps=10, **changes):

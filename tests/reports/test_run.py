@@ -19,7 +19,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import shards
 from vssflow_jax.reports import examples
-from vssflow_jax.reports.run import write_report
+from vssflow_jax.reports.run import describe_sampling, write_report
 
 SECONDS = 1.0
 CLIPS = 7  # a task; more than are shown
@@ -252,3 +252,13 @@ def test_pictures_are_data(text):
     for kind, data in kinds:
         if kind.startswith("image"):
             Image.open(io.BytesIO(base64.b64decode(data))).verify()
+
+
+def test_the_sampling_of_a_student_is_described():
+    run = {"steps": 4, "guidance": [[["clip"], 2.0]], "grid": [0.0, 0.25, 1.0]}
+    run["student"] = {"evaluations": [1, 4], "scales": [1.0, 3.5]}
+    fields = describe_sampling(run)
+    assert fields["grid"] == "0, 0.25, 1"
+    assert fields["student"] == "1, 4 steps and guidance scales from 1 to 3.5"
+    plain = describe_sampling({"steps": 4, "grid": "uniform"})
+    assert (plain["grid"], plain["student"]) == (None, None)

@@ -1,17 +1,13 @@
 """The flow's step: dropped conditions, parts of a batch, meshes."""
 
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import tiny_configs, train_steps
+from helpers import meshes, train_steps
 
 from vssflow_jax import conditions
 from vssflow_jax.config import fields
@@ -89,41 +85,16 @@ def test_all_or_nothing_is_drawn_a_batch_or_an_example():
     assert an_example.mean() == pytest.approx(0.5, abs=0.1)
 
 
-def on_devices(*names, **changes):
-    """The losses of ten steps on meshes of eight simulated devices, in a process of its own."""
-    environment = {
-        **tiny_configs.simulate_devices(8),
-        "CHANGES": json.dumps(changes),
-        "PYTHONPATH": str(tiny_configs.ROOT),
-    }
-    done = subprocess.run(
-        [sys.executable, str(tiny_configs.ROOT / "tests" / "helpers" / "train_steps.py"), *names],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def assert_equal_losses(by_mesh):
-    one = by_mesh.pop("one")
-    assert len(set(one)) == 10
-    for name, losses in by_mesh.items():
-        np.testing.assert_allclose(losses, one, rtol=1e-5, err_msg=name)
-
-
 def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses():
-    assert_equal_losses(on_devices("one", "mixed, accumulated", **PLAIN))
+    meshes.assert_equal_losses(meshes.on_devices("one", "mixed, accumulated", **PLAIN))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_losses_do_not_depend_on_mesh_or_accumulation(optimizer):
-    by_mesh = on_devices(optim__name=optimizer)
+    by_mesh = meshes.on_devices(optim__name=optimizer)
     assert by_mesh.keys() == train_steps.MESHES.keys()
-    assert_equal_losses(by_mesh)
+    meshes.assert_equal_losses(by_mesh)
 
 
 def shaken(x):

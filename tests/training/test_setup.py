@@ -16,6 +16,7 @@ FREE = {
     "data.shards": "elsewhere", "data.max_corrupt_fraction": 0.5, "model.remat": "layer",
     "train.steps": 9, "train.log_every": 7, "train.grad_accumulation": 2, "mesh.data": 1,
     "sample.guidance": 2.0, "codec.folder": "elsewhere",
+    "sample.grid": "sway", "precision.sampling": "auto",
 }  # fmt: skip
 
 
@@ -27,6 +28,7 @@ FIXED = {
     "dropout.frame_ratios": (0.5,), "optim.name": "adamw", "optim.learning_rate": 1.0,
     "optim.schedule": "constant", "optim.warmup_steps": 7, "optim.max_grad_norm": None,
     "optim.ema_decay": 0.5, "precision.compute": "bfloat16", "train.task": "codec",
+    "distill.steps": 9, "distill.max_scale": 9.0,
 }  # fmt: skip
 
 

@@ -73,6 +73,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         return flags.FLAGS(recipes.resolve_flags(argv))
+    except InputError as error:  # of a recipe
+        wrong = f"--config: {one_line(error)}"
     except (AttributeError, KeyError) as error:  # of a recipe
         wrong = f"--config: found no field {one_line(error)}"
     except SyntaxError as error:

@@ -29,6 +29,7 @@ from vssflow_jax.config.rules import (
     each,
     one_of,
     one_of_or_times,
+    some,
 )
 
 
@@ -68,6 +69,7 @@ GROUPS = {
     "flow": "The flow-matching loss.",
     "dropout": "Conditions that a training step leaves out.",
     "optim": "The optimizer.",
+    "distill": 'The student that train.task="distill" trains (configs/distill.py).',
     "train": "The course of a run.",
     "evaluate": "The evaluation after the last step (train.evaluate).",
     "sample": "How samples are drawn unless flags say otherwise.",
@@ -216,7 +218,29 @@ FIELDS = (
           "decay of the averaged weights (EMA), which sampling uses; 0: the weights themselves",
           allowed=DECAY),
 
-    Field("train.task", str, "flow", "what is trained", allowed=one_of("flow", "codec")),
+    Field("distill.teacher", str, "guided",
+          "the run of train.init_from with guidance, or the average of the student's own weights",
+          allowed=one_of("guided", "average")),
+    Field("distill.steps", int, 4, "steps of the teacher over a span", allowed=at_least(1),
+          unit="steps"),
+    Field("distill.solver", str, "euler", "solver of these steps",
+          allowed=one_of("euler", "midpoint", "heun", "rk4")),
+    Field("distill.scale_groups", int, 2,
+          "different guidance scales of an example; the teacher computes one branch more",
+          allowed=at_least(1)),
+    Field("distill.min_scale", float, 1.0, "least guidance scale that the student learns",
+          allowed=FINITE),
+    Field("distill.max_scale", float, 4.0, "largest guidance scale that the student learns",
+          allowed=FINITE),
+    Field("distill.evaluations", tuple, (1, 2, 4, 8),
+          "evaluations that the student is meant for, named on its card and in reports",
+          allowed=some(at_least(1))),
+    Field("distill.grid_ratio", float, 0.5,
+          "fraction of the spans that are steps of uniform grids with these evaluations",
+          allowed=FRACTION),
+
+    Field("train.task", str, "flow", "what is trained",
+          allowed=one_of("flow", "codec", "distill")),
     Field("train.init_from", str, "",
           "run, conversion or bundle whose weights and codec this run starts from; empty: none",
           mutable=True),
@@ -295,6 +319,10 @@ FIELDS = (
 
     Field("precision.compute", str, "float32", "of the network",
           allowed=one_of("float32", "bfloat16")),
+    Field("precision.sampling", str, "compute",
+          "of the network in sampling; compute: as precision.compute; auto: bfloat16 where the "
+          "processor multiplies it natively, else float32",
+          allowed=one_of("compute", "auto", "float32", "bfloat16"), mutable=True),
     Field("precision.matmul", str, "default", "of matrix products (jax_default_matmul_precision)",
           allowed=one_of(
               "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")),

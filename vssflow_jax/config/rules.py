@@ -43,6 +43,12 @@ def each(rule: Rule) -> Rule:
     return Rule(f"a list, each {rule.expected}", lambda values: all(map(rule.holds, values)))
 
 
+def some(rule: Rule) -> Rule:
+    """A list with at least one item, whose items obey a rule."""
+    items = each(rule)
+    return Rule(f"{items.expected}, not empty", lambda values: values and items.holds(values))
+
+
 TIMES = "times that ascend from 0 to 1, such as 0,0.1,0.4,1"
 
 

@@ -170,6 +170,20 @@ def limit_guidance(guided: Callable, conditional: Callable, settings: GuidanceSe
     return limited_velocity
 
 
+def make_mean_velocity(velocity: Callable) -> Callable:
+    """The velocity of a student, whose guidance is one of its inputs, for a solver over spans.
+
+    Args:
+      velocity: (x [B, L, C], t [B], span [B]) -> velocity.
+    """
+
+    def mean_velocity(x, t, span, memory):
+        times, spans = (jnp.full(x.shape[0], scalar) for scalar in (t, span))
+        return velocity(x, times, spans), memory
+
+    return mean_velocity
+
+
 def is_unguided(groups: Groups) -> bool:
     """Whether every scale is 1, so that the conditional branch alone is the answer."""
     return all(scale == 1 for _, scale in groups)

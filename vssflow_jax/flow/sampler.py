@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
+from vssflow_jax import conditions
 from vssflow_jax.flow import grids, guidance, solvers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Student:
+    """What a student learned: a network that takes spans and guidance scales as inputs.
+
+    Attributes:
+      evaluations: that it is meant for.
+      min_scale: least guidance scale.
+      max_scale: largest guidance scale.
+    """
+
+    evaluations: tuple[int, ...]
+    min_scale: float
+    max_scale: float
+
+    def list_warnings(self, steps: int, scales: Mapping[str, float]) -> tuple[str, ...]:
+        """What of a sampling the student did not learn, a sentence each.
+
+        Args:
+          steps: evaluations.
+          scales: guidance scale by condition.
+        """
+        low, high = self.min_scale, self.max_scale
+        outside = [f"{name} {w:g}" for name, w in scales.items() if not low <= w <= high]
+        warnings = []
+        if outside:
+            warnings.append(
+                f"guidance scales {', '.join(outside)}: the model is a student that learned "
+                f"{low:g} to {high:g}"
+            )
+        if not min(self.evaluations) <= steps <= max(self.evaluations):
+            meant = ", ".join(map(str, self.evaluations))
+            warnings.append(f"{steps} evaluations: the model is a student meant for {meant}")
+        return tuple(warnings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +57,7 @@ class Sampling:
       grid: name of its time grid, or the times.
       groups: conditions of equal guidance scale.
       settings: the variant of guidance.
+      student: what the network learned if it is a student; None: it is a flow model.
     """
 
     solver: str
@@ -28,6 +65,7 @@ class Sampling:
     grid: str | grids.Times
     groups: guidance.Groups
     settings: guidance.GuidanceSettings
+    student: Student | None = None
 
     @property
     def times(self) -> grids.Times:
@@ -37,7 +75,7 @@ class Sampling:
     @property
     def guided(self) -> bool:
         """Whether a velocity takes branches without conditions."""
-        return not guidance.is_unguided(self.groups)
+        return self.student is None and not guidance.is_unguided(self.groups)
 
     @property
     def limited(self) -> bool:
@@ -48,16 +86,32 @@ class Sampling:
     def branches(self) -> list[tuple[str, ...]]:
         """Conditions of each branch that is computed; without guidance one branch has all."""
         if not self.guided:
-            return [sum((names for names, _ in self.groups), ())]
+            return [tuple(name for name in conditions.NAMES if name in self.scales_by_name)]
         return guidance.list_branches(self.groups)
 
     @property
     def scales(self) -> list[float]:
-        """Guidance scale of each group."""
-        return [scale for _, scale in self.groups]
+        """Guidance scale of each group; of a student, of each condition of the table."""
+        if self.student is None:
+            return [scale for _, scale in self.groups]
+        return [self.scales_by_name.get(name, 1.0) for name in conditions.NAMES]
+
+    @property
+    def scales_by_name(self) -> dict[str, float]:
+        """Guidance scale of each condition in use."""
+        return {name: scale for names, scale in self.groups for name in names}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the network did not learn, a sentence each."""
+        if self.student is None:
+            return ()
+        return self.student.list_warnings(self.steps, self.scales_by_name)
 
     def without_scales(self) -> Sampling:
         """What a compiled program depends on: scales of 0, unless all are 1 (no guidance)."""
+        if self.student is not None:
+            return dataclasses.replace(self, groups=((self.branches[0], 0.0),))
         if not self.guided:
             return self
         groups = tuple((names, 0.0) for names, _ in self.groups)
@@ -75,6 +129,11 @@ class Sampling:
             out["guidance_interval"] = [settings.start, settings.stop]
         if settings.projected:
             out["apg"] = {"eta": settings.eta, "momentum": settings.momentum}
+        if self.student is not None:
+            out["student"] = {
+                "evaluations": list(self.student.evaluations),
+                "scales": [self.student.min_scale, self.student.max_scale],
+            }
         return out
 
 
@@ -90,13 +149,19 @@ def integrate(
 
     Args:
       sampling: all but the guidance scales.
-      velocity: of x [G' B, L, C], branch-major in the order of `sampling.branches`, and t [G' B].
+      velocity: of x [G' B, L, C], branch-major in the order of `sampling.branches`, and t [G' B];
+        a student's also takes spans [B].
       noise: the state at t = 0.
-      scales: guidance scale of each group, [G].
+      scales: guidance scale of each group, [G]; a student's velocity has them already.
       conditional: the velocity of the last branch alone, x [B, L, C] and t [B], where
         `sampling.limited`.
       report: is called on the host with the time of each evaluation.
     """
+    if sampling.student is not None:
+        mean_velocity = guidance.make_mean_velocity(velocity)
+        if report is not None:
+            mean_velocity = solvers.report_time(mean_velocity, report)
+        return solvers.integrate_spans(mean_velocity, noise, sampling.times)
     step = _make_step(sampling, velocity, scales, conditional)
     if report is not None:
         step = solvers.report_time(step, report)

@@ -158,8 +158,7 @@ def integrate(
     tableau = TABLEAUX[solver]
 
     def step(x, t, size):
-        slopes = _stage_slopes(velocity, tableau, x, t, size)
-        return x + size * _weighted_sum(tableau.weights, slopes), None
+        return x + size * step_slope(velocity, tableau, x, t, size), None
 
     if times is None:
         starts = jnp.arange(steps, dtype=jnp.float32) / steps
@@ -217,6 +216,43 @@ def report_time(velocity: Callable, report: Callable[[jax.Array], None]) -> Call
         return velocity(x, t, *others)
 
     return reporting_velocity
+
+
+def step_slope(velocity: Velocity, tableau: Tableau, x: jax.Array, t, size) -> jax.Array:
+    """The mean velocity of a step, sum_i b_i k_i; t and size may have axes that x has too."""
+    return _weighted_sum(tableau.weights, _stage_slopes(velocity, tableau, x, t, size))
+
+
+def mean_velocity(
+    velocity: Velocity, x: jax.Array, t: jax.Array, span: jax.Array, solver: str, steps: int
+) -> jax.Array:
+    """(x_r - x_t) / (r - t), where equal steps lead from (x_t, t) to (x_r, r), r = t + span.
+
+    It is the mean of the steps' velocities, and so exists for a span of 0, too.
+
+    Args:
+      velocity: of the state [B, L, C] at times [B].
+      x: x_t, [B, L, C].
+      t: [B].
+      span: [B].
+      solver: a fixed-step one.
+      steps: over the span.
+    """
+    size = (span / steps)[:, None, None]
+
+    def step(carry, number):
+        x, total = carry
+        slope = step_slope(
+            lambda x, t: velocity(x, t[:, 0, 0]),
+            TABLEAUX[solver],
+            x,
+            t[:, None, None] + number * size,
+            size,
+        )
+        return (x + size * slope, total + slope), None
+
+    start = (x, jnp.zeros_like(x))
+    return jax.lax.scan(step, start, jnp.arange(steps, dtype=x.dtype))[0][1] / steps
 
 
 def _weighted_sum(weights, slopes):

@@ -15,6 +15,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, hash_file, resolve, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
+from vssflow_jax.generation.sampling import read_student
 from vssflow_jax.training import checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
@@ -121,7 +122,7 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 {config.sample.solver}, {config.sample.steps} steps, guidance {config.sample.guidance:g}\
 {f" ({guidance})" if guidance else ""}.
 
-| what | hash |
+{describe_student(facts, config)}| what | hash |
 |---|---|
 | weights (SHA-256) | `{facts["weights"]}` |
 | codec | `{facts["codec"]}` |
@@ -136,6 +137,19 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 The model covers the words, voices and kinds of event of its training data; expect poor results
 on other material. Generated speech in somebody's voice needs that person's consent. License:
 Apache-2.0.
+"""
+
+
+def describe_student(facts: Mapping, config) -> str:
+    """The card's paragraph about a student; empty for a flow model."""
+    student = read_student(config)
+    if student is None:
+        return ""
+    *others, last = map(str, student.evaluations)
+    evaluations = f"{', '.join(others)} or {last}" if others else last
+    return f"""A student of `{facts["init_from"]}`, meant for {evaluations} evaluations
+(`--steps`). It takes guidance scales from {student.min_scale:g} to {student.max_scale:g} as inputs.
+
 """
 
 

@@ -23,6 +23,7 @@ from vssflow_jax.generation.conditioning import (
 )
 from vssflow_jax.generation.durations import build_duration_model
 from vssflow_jax.generation.output import Output
+from vssflow_jax.generation.precision import resolve_precision
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
@@ -43,14 +44,27 @@ class Generator:
       statistics: of the training split: `phoneme_durations`, the features' `rates` and `widths`,
         and the name of their set of `encoders`.
       step: of the checkpoint that the weights are from.
+      precision: of the network's computation (`precision.sampling`); None: the run's.
+
+    Attributes:
+      dtype: of the network's computation, as the precision resolves on this machine.
     """
 
-    def __init__(self, config, params, codec, statistics: Mapping, step: int = 0):
+    def __init__(
+        self,
+        config,
+        params,
+        codec,
+        statistics: Mapping,
+        step: int = 0,
+        precision: str | None = None,
+    ):
         self.config = config
         self.statistics = statistics
         self.encoder_set = read_encoder_set(statistics)
         self.step = step
-        self.synthesizer = Synthesizer(config, params, codec, statistics)
+        self.dtype = resolve_precision(config.precision, precision)
+        self.synthesizer = Synthesizer(config, params, codec, statistics, self.dtype)
         self.codec = self.synthesizer.codec
         self.durations = build_duration_model(config, params, statistics)
         self._params = params
@@ -72,15 +86,19 @@ class Generator:
         self.synthesizer.release_weights()
 
     @classmethod
-    def from_workdir(cls, workdir: str | Path, step: int | None = None) -> Generator:
+    def from_workdir(
+        cls, workdir: str | Path, step: int | None = None, precision: str | None = None
+    ) -> Generator:
         """The generator of a run's newest checkpoint, of converted weights or of an export.
 
         Args:
           workdir: the folder, or the name of a bundled model ("default": the shipped one).
           step: of another checkpoint of a run; None: the newest.
+          precision: of the network's computation (`precision.sampling`); None: the run's.
 
         Raises:
-          InputError: no checkpoint there, or a codec other than the one it was trained with.
+          InputError: no checkpoint there, a codec other than the one it was trained with, or an
+            unknown precision.
         """
         workdir = bundled.find_workdir(workdir)
         params, step, identity = checkpoint.load_weights(workdir, step)
@@ -93,7 +111,7 @@ class Generator:
         if identity:  # published weights do not say what codec is theirs
             expected = {"codec": hash_latents(codec)}
             checkpoint.check_identity(identity, expected, f"{workdir}: checkpoint {step}")
-        return cls(config, params, codec, statistics, step)
+        return cls(config, params, codec, statistics, step, precision)
 
     @classmethod
     def from_pretrained(cls, name: str = bundled.DEFAULT) -> Generator:
@@ -168,7 +186,8 @@ class Generator:
             voices=encoded.voices,
         )
         waves = self.synthesizer(job, sampling, progress)
-        report = encoded.describe() | sampling.describe()
+        report = encoded.describe() | sampling.describe() | {"precision": self.dtype}
+        report["warnings"] = [*report["warnings"], *sampling.warnings]
         outputs = []
         for number, seed in enumerate(seeds):
             parts = waves[number * len(records) : (number + 1) * len(records)]

@@ -11,12 +11,16 @@ from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config.rules import TIMES, parse_times
 from vssflow_jax.flow import grids, guidance, solvers
-from vssflow_jax.flow.sampler import Sampling
+from vssflow_jax.flow.sampler import Sampling, Student
+from vssflow_jax.models.vssflow import is_student
 
 MAX_STEPS = 1000
 NUM_SEEDS = 2**32
 GRID_HELP = (
     f"Time grid: {', '.join(grids.GRIDS)}, or times such as 0,0.1,0.4,1; default: the run's."
+)
+PRECISION_HELP = (
+    "Of the network: float32, bfloat16, or auto, the faster on this processor; default: the run's."
 )
 
 
@@ -66,12 +70,19 @@ class SamplingOptions:
                 f"--solver: found {solver!r} beside --apg_momentum={settings.momentum:g}, "
                 "expected 'euler'"
             )
+        student = read_student(config)
+        if student is not None and (solver != "euler" or settings.limited or settings.projected):
+            raise InputError(
+                f"found solver {solver!r}, {settings}, expected 'euler' and plain guidance: the "
+                "model is a student, of which guidance is an input"
+            )
         return Sampling(
             solver=solver,
             steps=steps,
             grid=grid,
             groups=self._resolve_groups(config),
             settings=settings,
+            student=student,
         )
 
     def _resolve_grid(self, config, solver: str) -> tuple[str | grids.Times, int]:
@@ -136,6 +147,18 @@ class SamplingOptions:
         scales = {**config.sample.scales, **scales}
         single = {name: scales[name] for name in names if scales.get(name) is not None}
         return guidance.group_by_scale(names, scale, single)
+
+
+def read_student(config) -> Student | None:
+    """What a run's student learned; None for a flow model."""
+    if not is_student(config):
+        return None
+    distill = config.distill
+    return Student(
+        evaluations=tuple(distill.evaluations),
+        min_scale=distill.min_scale,
+        max_scale=distill.max_scale,
+    )
 
 
 def check_scales(scales: Mapping[str, float | None]) -> None:

@@ -52,6 +52,7 @@ class EvaluationOptions:
       steps: of the solver.
       grid: of its times.
       guidance: guidance scale.
+      precision: of the network's computation; None: the run's.
       recognizer: a name that `asr.load` knows.
       open_recognizer: a second one, whose scores end in `_open`; None: none.
       mos: names that `mos.load` knows; "": none.
@@ -69,6 +70,7 @@ class EvaluationOptions:
     steps: int | None = None
     grid: str | None = None
     guidance: float | None = None
+    precision: str | None = None
     recognizer: str = asr.DEFAULT
     open_recognizer: str | None = None
     mos: str = ""
@@ -115,12 +117,16 @@ class RunSystem:
     def describe(self) -> dict:
         """What reproduces the waves, for metrics.json."""
         config = self.generator.config.to_json(sort_keys=True).encode()
+        sampling = self.options.resolve(self.generator.config)
+        warnings = {"warnings": list(sampling.warnings)} if sampling.warnings else {}
         return {
             "generated": "by this run",
             "checkpoint": self.generator.step,
             "config_hash": hashlib.sha256(config).hexdigest()[:16],
             "seed": self.seed,
-            **self.options.resolve(self.generator.config).describe(),
+            "precision": self.generator.dtype,
+            **sampling.describe(),
+            **warnings,
         }
 
     def tasks(self, examples: Mapping[str, list]) -> dict[str, list]:
@@ -190,7 +196,9 @@ def evaluate(options: EvaluationOptions) -> dict:
     started = time.perf_counter()
     if options.workdir is None and (options.shards is None or options.generated is None):
         raise InputError("expected --workdir=DIR, or --shards=DATA with --generated=DIR")
-    generator = None if options.workdir is None else Generator.from_workdir(options.workdir)
+    generator = None
+    if options.workdir is not None:
+        generator = Generator.from_workdir(options.workdir, precision=options.precision)
     folder = options.shards or generator.config.data.shards
     if not folder:
         raise InputError(

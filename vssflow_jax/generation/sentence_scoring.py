@@ -70,6 +70,7 @@ class SentenceOptions:
     steps: int | None = None
     grid: str | None = None
     guidance: float | None = None
+    precision: str | None = None
     recognizer: str = asr.DEFAULT
     mos: str = ""
 
@@ -298,7 +299,7 @@ def evaluate_sentences(options: SentenceOptions) -> dict:
     check_writable(out / "metrics.json")
     sentences = read_sentences(options.sentences)[: options.clips]
     voice_set = voice_sets.load_voices(options.voices) if options.voices else None
-    generator = Generator.from_workdir(options.workdir)
+    generator = Generator.from_workdir(options.workdir, precision=options.precision)
     references = read_references(options, voice_set, generator.encoder_set)
     evaluation = SentenceEvaluation(
         options=options,

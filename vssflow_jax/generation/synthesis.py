@@ -65,13 +65,14 @@ class Synthesizer:
       params: of the network.
       codec: latent to waveform.
       statistics: the features' `rates` and `widths` by condition (see `Generator`).
+      dtype: of the network's computation.
     """
 
-    def __init__(self, config, params: Mapping, codec, statistics: Mapping):
+    def __init__(self, config, params: Mapping, codec, statistics: Mapping, dtype: str):
         self.codec = jax.device_put(codec)  # once, not at every call
         self.statistics = statistics
         self.max_window = conditions.num_latent_frames(config.data.duration)
-        self.model = vssflow.build_model(config, codec.channels)
+        self.model = vssflow.build_model(config, codec.channels, dtype=dtype)
         self.set_params(params)
         self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "reports"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
@@ -159,6 +160,7 @@ class Synthesizer:
             conditions=(batch["features"], batch["present"]),
             plan=plan,
             num_chunks=-(-num_windows // max(MAX_WINDOWS_AT_ONCE, count)),
+            scales=None if sampling.student is None else scales,
         )
         return sampler.integrate(
             sampling,

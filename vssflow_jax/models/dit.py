@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vssflow_jax.conditions import NAMES
 from vssflow_jax.models import layers
 from vssflow_jax.models.attention import ContextKV, CrossAttention, SelfAttention
 from vssflow_jax.models.matmul import PRODUCT, Linear
@@ -22,6 +23,7 @@ REMAT = {
     "layer": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
 }
+STUDENT_INPUTS = ("span", "scales")  # parts that a student has besides its teacher's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class DiTConfig:
         to compile.
       tensor_shards: devices over which the heads are split (the mesh axis `tensor`).
       dtype: of the computation; parameters are float32.
+      student: the network also takes the span of a step and guidance scales.
     """
 
     channels: int
@@ -58,6 +61,7 @@ class DiTConfig:
     unroll: int = 1
     tensor_shards: int = 1
     dtype: str = "float32"
+    student: bool = False
 
     def __post_init__(self):
         if self.heads % self.kv_heads:
@@ -116,8 +120,18 @@ def stacked_context_kv(config: DiTConfig) -> nn.Module:
     )(config.kv_heads, config.head_dim, config.cross_attention_rope, jnp.dtype(config.dtype))
 
 
+def span_token(config: DiTConfig) -> nn.Module:
+    """The module of a student's token of the span, zero before training."""
+    return layers.TimeToken(
+        config.width, config.time_features, jnp.dtype(config.dtype), nn.initializers.zeros
+    )
+
+
 class DiT(nn.Module):
-    """Velocity of the latent at time t, given the concatenated and the attended conditions."""
+    """Velocity of the latent at time t, given the concatenated and the attended conditions.
+
+    A student's is the guided velocity, averaged over the span from t to a later time.
+    """
 
     config: DiTConfig
 
@@ -126,6 +140,9 @@ class DiT(nn.Module):
         dtype = jnp.dtype(config.dtype)
         self.time = layers.TimeToken(config.width, config.time_features, dtype)
         self.added = layers.Projection(config.width, config.width, dtype)
+        if config.student:
+            self.span = span_token(config)
+            self.scales = layers.ScaleToken(config.width, dtype)
         self.before = layers.Pointwise(dtype)
         self.embed = Linear((config.width,), dtype=dtype)
         self.unembed = Linear((config.channels,), dtype=dtype, kernel_init=nn.initializers.zeros)
@@ -156,6 +173,8 @@ class DiT(nn.Module):
         context_kv,
         added: jax.Array | None = None,
         channels: int | None = None,
+        span: jax.Array | None = None,
+        scales: jax.Array | None = None,
     ):
         """Velocity of the first `channels`: [B, L, C] -> [B, L, channels].
 
@@ -165,10 +184,15 @@ class DiT(nn.Module):
           context_kv: from `DiT.context_kv`, or None.
           added: [B, F] condition that is projected and added to the time token, or None.
           channels: how many of the output's channels are computed; None: all C.
+          span: of a student, from t to the end of the step, [B]; None: 0.
+          scales: of a student, guidance scale of each condition, [B, N]; None: 1.
         """
         token = self.time(t)  # [B, D]
         if added is not None:
             token += self.added(added)
+        if self.config.student:
+            token += self.span(jnp.zeros_like(t) if span is None else span)
+            token += self.scales(jnp.ones((len(t), len(NAMES))) if scales is None else scales)
         x = self.embed(self.before(x))  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         x, _ = self.blocks(x, context_kv)

@@ -21,9 +21,11 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.models import layers
 from vssflow_jax.models.conditioner import Conditioner, ConditionerConfig
-from vssflow_jax.models.dit import Block, DiTConfig, stacked_context_kv
+from vssflow_jax.models.dit import Block, DiTConfig, span_token, stacked_context_kv
 from vssflow_jax.models.matmul import Linear
-from vssflow_jax.models.vssflow import VSSFlow
+from vssflow_jax.models.vssflow import VSSFlow, mask_scales
+
+COPIED = ("time", "added", "span", "scales", "context")  # parts that stay as they are
 
 
 class FoldedNetwork(nn.Module):
@@ -38,6 +40,9 @@ class FoldedNetwork(nn.Module):
         self.conditioner = Conditioner(self.conditioner_config)
         self.time = layers.TimeToken(config.width, config.time_features, dtype)
         self.added = layers.Projection(config.width, config.width, dtype)
+        if config.student:
+            self.span = span_token(config)
+            self.scales = layers.ScaleToken(config.width, dtype)
         zeros = nn.initializers.zeros  # works for a route without concatenated conditions
         self.start = Linear((config.width,), dtype=dtype, kernel_init=zeros)
         self.embed = Linear((config.width,), dtype=dtype)
@@ -51,8 +56,11 @@ class FoldedNetwork(nn.Module):
         keep: Mapping[str, jax.Array],
         length: int,
         num_unconditional: int = 0,
+        scales: jax.Array | None = None,
     ):
         """Raw conditions -> (input share [B, L, D], context keys and values, added [B, D]).
+
+        Of a student, the token of its guidance scales is part of `added`.
 
         Args:
           features: raw conditions.
@@ -60,20 +68,31 @@ class FoldedNetwork(nn.Module):
           length: L.
           num_unconditional: how many of the first clips have a context of zeros; no keys and
             values are computed for them.
+          scales: of a student, guidance scale of each condition, [B, N].
         """
         routed = self.conditioner(features, keep, length)
         context_kv = None
         if routed.context is not None:
             context_kv = self.context(routed.context[num_unconditional:])
         added = None if routed.added is None else self.added(routed.added)
+        if self.dit_config.student:
+            token = self.scales(mask_scales(scales, keep))
+            added = token if added is None else added + token
         return self.start(routed.concat), context_kv, added
 
-    def velocity(self, x: jax.Array, t: jax.Array, conditioned) -> jax.Array:
-        """Velocity of the latent: [B, L, c] at times [B] -> float32 [B, L, c]."""
+    def velocity(
+        self, x: jax.Array, t: jax.Array, conditioned, span: jax.Array | None = None
+    ) -> jax.Array:
+        """Velocity of the latent: [B, L, c] at times [B] -> float32 [B, L, c].
+
+        A student's is the mean one over a span [B].
+        """
         start, context_kv, added = conditioned
         token = self.time(t)  # [B, D]
         if added is not None:
             token += added
+        if self.dit_config.student:
+            token += self.span(span)
         x = self.embed(x) + start  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         for layer, block in enumerate(self.blocks):
@@ -120,7 +139,7 @@ def fold_params(model: VSSFlow, params: Mapping) -> dict:
         return {"kernel": jnp.asarray(embed[part] + before[part] @ embed)}
 
     folded = {
-        **{name: dit[name] for name in ("time", "added", "context") if name in dit},
+        **{name: dit[name] for name in COPIED if name in dit},
         "conditioner": params["conditioner"],
         "embed": inputs(slice(0, channels)),
         "start": inputs(slice(channels, None)),

@@ -20,11 +20,13 @@ class TimeToken(nn.Module):
     Attributes:
       width: D.
       features: Fourier features (half of them cosines, which come first).
+      out_init: of the last kernel.
     """
 
     width: int
     features: int
     dtype: jnp.dtype = jnp.float32
+    out_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, t: jax.Array) -> jax.Array:  # [B] -> [B, D]
@@ -34,10 +36,28 @@ class TimeToken(nn.Module):
         angle = 2 * jnp.pi * t[:, None] * frequency
         fourier = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
-        def dense(name):
-            return Linear((self.width,), use_bias=True, dtype=self.dtype, name=name)
+        def dense(name, **options):
+            return Linear((self.width,), use_bias=True, dtype=self.dtype, name=name, **options)
 
-        return dense("out")(nn.silu(dense("in")(fourier)))
+        return dense("out", kernel_init=self.out_init)(nn.silu(dense("in")(fourier)))
+
+
+class ScaleToken(nn.Module):
+    """Guidance scales of the conditions to a token: Linear, SiLU, Linear of w - 1.
+
+    Zero before training.
+    """
+
+    width: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, scales: jax.Array) -> jax.Array:  # [B, N] -> [B, D]
+        def dense(name, **options):
+            return Linear((self.width,), use_bias=True, dtype=self.dtype, name=name, **options)
+
+        hidden = nn.silu(dense("in")(scales - 1))
+        return dense("out", kernel_init=nn.initializers.zeros)(hidden)
 
 
 class Projection(nn.Module):

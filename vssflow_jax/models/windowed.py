@@ -25,8 +25,11 @@ def windowed_velocity(
     conditions: tuple[Mapping, Mapping],
     plan: windows.WindowPlan,
     num_chunks: int = 1,
+    scales: jax.Array | None = None,
 ) -> Callable:
     """The velocity function of x [G B, L, C], branch-major, and times [G B].
+
+    Of a student, it takes spans [G B] as well.
 
     In one chunk the conditions are projected once a sample. In several chunks that is repeated
     for each of them at every evaluation, so that memory does not grow with the number of windows;
@@ -39,6 +42,7 @@ def windowed_velocity(
       conditions: features and whether they are present, by name, each [B W, ...].
       plan: the windows of a clip.
       num_chunks: of windows, evaluated one after another.
+      scales: of a student, guidance scale of each condition, [N].
     """
     apply = functools.partial(folded.folded_network(model).apply, {"params": params})
     num_branches, window = len(branches), plan.weight.shape[1]
@@ -51,12 +55,12 @@ def windowed_velocity(
             for name in present
         }
         size = next(iter(present.values())).shape[0]
-        return apply(tiled, keep, window, num_unconditional * size, method="condition")
+        rows = None if scales is None else repeat(scales, "n -> b n", b=num_branches * size)
+        return apply(tiled, keep, window, num_unconditional * size, rows, method="condition")
 
-    def split(x, t):
-        return windows.split_windows(x, plan.first, window), repeat(
-            t, "b -> (b w)", w=len(plan.first)
-        )
+    def split(x, *times):
+        by_window = (repeat(t, "b -> (b w)", w=len(plan.first)) for t in times)
+        return windows.split_windows(x, plan.first, window), *by_window
 
     def blend(y, length):
         return windows.blend_windows(y, plan.first, length, plan.weight)
@@ -64,8 +68,9 @@ def windowed_velocity(
     if num_chunks == 1:
         projected = project(*conditions)
 
-        def velocity(x, t):
-            y = apply(*split(x, t), projected, method="velocity")
+        def velocity(x, t, *span):
+            x_rows, t_rows, *span_rows = split(x, t, *span)
+            y = apply(x_rows, t_rows, projected, *span_rows, method="velocity")
             return blend(y, x.shape[1])
 
         return velocity
@@ -73,11 +78,11 @@ def windowed_velocity(
     chunks = jax.tree.map(lambda x: split_chunks(x, num_chunks), conditions)
 
     def evaluate(chunk):
-        conditions, x, t = chunk
-        return apply(x, t, project(*conditions), method="velocity")
+        conditions, x, t, *span = chunk
+        return apply(x, t, project(*conditions), *span, method="velocity")
 
-    def chunked_velocity(x, t):
-        rows = [split_chunks(part, num_chunks, num_branches) for part in split(x, t)]
+    def chunked_velocity(x, t, *span):
+        rows = [split_chunks(part, num_chunks, num_branches) for part in split(x, t, *span)]
         y = jax.lax.map(evaluate, (chunks, *rows))
         num_rows = len(t) // num_branches * len(plan.first)
         return blend(merge_chunks(y, num_rows, num_branches), x.shape[1])

@@ -278,7 +278,15 @@ def describe_sampling(run: Mapping) -> dict:
         return {}
     scales = ", ".join(f"{scale:g}" for _, scale in run.get("guidance", [])) or "none"
     fields = {name: run.get(name) for name in ("checkpoint", "solver", "steps", "seed")}
-    return fields | {"guidance": scales}
+    fields |= {"guidance": scales, "precision": run.get("precision"), "grid": None, "student": None}
+    grid = run.get("grid", "uniform")
+    if grid != "uniform":
+        fields["grid"] = grid if isinstance(grid, str) else ", ".join(f"{t:g}" for t in grid)
+    if "student" in run:
+        low, high = run["student"]["scales"]
+        evaluations = ", ".join(map(str, run["student"]["evaluations"]))
+        fields["student"] = f"{evaluations} steps and guidance scales from {low:g} to {high:g}"
+    return fields
 
 
 def describe_recognizers(run: Mapping) -> str:

@@ -25,7 +25,7 @@ from vssflow_jax.training import codec_step
 
 CODEC_EXAMPLES = 400  # training examples that a codec is fitted on
 # Where in the run's folder the codec is that training encodes with, by train.task.
-CODEC_FOLDERS = {"flow": "codec", "codec": "start"}
+CODEC_FOLDERS = {"flow": "codec", "codec": "start", "distill": "codec"}
 FIRST_STAGE = "codec_training"  # folder in that of a run that trains its codec first
 
 

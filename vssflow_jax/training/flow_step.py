@@ -86,6 +86,17 @@ def frame_mask(frames: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length) < frames[:, None]).astype(jnp.float32)
 
 
+def draw_latent(codec, batch, draws) -> jax.Array:
+    """x_1 [B, L, C] from the codec's posterior of the waveforms, with draws["posterior"]."""
+    mean, deviation = codec.encode(batch["wave"])  # [B, L, C]
+    return mean + deviation * draws["posterior"]
+
+
+def counted_frames(batch, length: int, config) -> jax.Array | None:
+    """The frames that count in the loss, [B, L]; None: all."""
+    return frame_mask(batch["frames"], length) if config.flow.mask_padding else None
+
+
 def flow_loss(model, params, codec, batch, draws, config) -> jax.Array:
     """The rectified-flow loss of a batch (VSSFlow, equation 1).
 
@@ -99,14 +110,13 @@ def flow_loss(model, params, codec, batch, draws, config) -> jax.Array:
       draws: of `sample_noise_and_masks`.
       config: the run's.
     """
-    mean, deviation = codec.encode(batch["wave"])  # [B, L, C]
-    x1 = mean + deviation * draws["posterior"]
-    x0, t, keep = draws["x0"], draws["t"], draws["keep"]
+    x0, x1 = draws["x0"], draw_latent(codec, batch, draws)
+    t, keep = draws["t"], draws["keep"]
     velocity = model.apply(
         {"params": params}, path.interpolate(x0, x1, t), t, batch["features"], keep
     )
-    counted = frame_mask(batch["frames"], x1.shape[1]) if config.flow.mask_padding else None
-    return path.flow_matching_loss(velocity, path.velocity_target(x0, x1), counted)
+    target = path.velocity_target(x0, x1)
+    return path.flow_matching_loss(velocity, target, counted_frames(batch, x1.shape[1], config))
 
 
 def split_batch(tree, parts: int):
@@ -128,20 +138,38 @@ def part_weights(batch, config, parts: int) -> jax.Array:
 
 def loss_and_gradient(model, params, codec, batch, key: jax.Array, config, mesh=None):
     """The loss of a batch and its gradient, in `train.grad_accumulation` parts, one by one."""
-    parts = config.train.grad_accumulation
     draws = sample_noise_and_masks(codec, batch, key, config)
 
-    def loss(params, batch, draws, weight=1.0):
+    def loss(params, batch, draws):
+        return flow_loss(model, params, codec, batch, draws, config)
+
+    return accumulate_gradient(loss, params, batch, draws, config, mesh)
+
+
+def accumulate_gradient(loss: Callable, params, batch, draws, config, mesh=None):
+    """A batch's loss and its gradient, in `train.grad_accumulation` parts, one by one.
+
+    Args:
+      loss: (params, batch, draws) -> mean over the examples, or over their frames.
+      params: of the network.
+      batch: examples.
+      draws: what is random about them.
+      config: the run's.
+      mesh: where activations lie; None: wherever the compiler puts them.
+    """
+    parts = config.train.grad_accumulation
+
+    def weighted_loss(params, batch, draws, weight=1.0):
         with sharding.constrain_activations(mesh):
-            return weight * flow_loss(model, params, codec, batch, draws, config)
+            return weight * loss(params, batch, draws)
 
     if parts == 1:
-        return jax.value_and_grad(loss)(params, *sharding.constrain((batch, draws), mesh))
+        return jax.value_and_grad(weighted_loss)(params, *sharding.constrain((batch, draws), mesh))
 
     def add_part(total, part):
         batch, draws, weight = part
         batch, draws = sharding.constrain((batch, draws), mesh)
-        part_loss_and_gradient = jax.value_and_grad(loss)(params, batch, draws, weight)
+        part_loss_and_gradient = jax.value_and_grad(weighted_loss)(params, batch, draws, weight)
         return jax.tree.map(jnp.add, total, part_loss_and_gradient), None
 
     zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))

@@ -80,9 +80,10 @@ class Run:
         make_task: Callable[..., Task] = flow_task,
     ):
         self.config, self.workdir, self.mesh, self.data = config, workdir, mesh, data
-        self.identity = identity
         self.codec = jax.device_put(codec, jax.NamedSharding(mesh, jax.P()))
         task = make_task(config, data.spec, self.codec, mesh)
+        self.identity = {**identity, **task.identity}
+        self.frozen = self.codec if task.frozen is None else task.frozen
         places = sharding.make_shardings(jax.eval_shape(task.init_state), mesh)
         self.checkpoints = checkpoint.Checkpoints(
             workdir, config.train.keep_checkpoints, writes=True
@@ -182,11 +183,11 @@ class Run:
 
     def _compile_step(self) -> None:
         """Compiles the step and says what memory it needs."""
-        traced = self._train_step.trace(self.state, self.codec, self._feed.peek().placed)
+        traced = self._train_step.trace(self.state, self.frozen, self._feed.peek().placed)
         self._train_step = traced.lower().compile()
         if distributed.is_main_process():
             memory = resources.StepMemory.from_compiled(
-                self._train_step, self.state, self.codec, jax.local_devices()[0]
+                self._train_step, self.state, self.frozen, jax.local_devices()[0]
             )
             multiple = sharding.batch_multiple(self.config, self.mesh)
             tqdm.write(memory.describe(self.config.data.batch_size, multiple))
@@ -196,7 +197,7 @@ class Run:
         config = self.config.copy_and_resolve_references()
         config.model.remat = "none"
         step, batch = self._make_task(config).train_step, self._feed.peek().placed
-        return count_traced_flops(step, self.state, self.codec, batch)
+        return count_traced_flops(step, self.state, self.frozen, batch)
 
     def _peak_flops(self) -> float | None:
         """FLOPs a second of all devices at best; None: not known."""
@@ -208,7 +209,7 @@ class Run:
         with timer.waiting():
             batch = self._feed.take()
         self.nan_guard.add_corrupt(pipeline.list_corrupt_records(batch.host))
-        self.state, metrics = self._train_step(self.state, self.codec, batch.placed)
+        self.state, metrics = self._train_step(self.state, self.frozen, batch.placed)
         self.step += 1
         timer.steps += 1
         ids = batch.host[pipeline.IDS].tolist()
@@ -254,7 +255,7 @@ class Run:
         for number, batch in enumerate(self.data.validation()):
             self.nan_guard.add_corrupt(pipeline.list_corrupt_records(batch))
             placed = sharding.place_batch(batch, self.mesh, self.config.data.batch_size)
-            losses.append(self._validation_loss(self.state.weights, self.codec, placed, number))
+            losses.append(self._validation_loss(self.state.weights, self.frozen, placed, number))
         loss = sum(map(float, losses)) / len(losses)
         if self.checkpoints.best is None or loss < self.checkpoints.best[0]:
             self.checkpoints.best = [loss, self.step]

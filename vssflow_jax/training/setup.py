@@ -16,12 +16,16 @@ from vssflow_jax.common.files import is_remote, resolve
 from vssflow_jax.common.locks import Locks
 from vssflow_jax.config import fields, validation
 from vssflow_jax.data import crop, mix, pipeline, shards
-from vssflow_jax.training import checkpoint, codec_step, distributed, sharding
+from vssflow_jax.training import checkpoint, codec_step, distill_step, distributed, sharding
 from vssflow_jax.training.flow_step import flow_task
 from vssflow_jax.training.loop import TrainingData
 
 LOCKS = ".train.lock"
-TASKS = {"flow": flow_task, "codec": codec_step.codec_task}
+TASKS = {
+    "flow": flow_task,
+    "codec": codec_step.codec_task,
+    "distill": distill_step.distill_task,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,8 @@ def check(config, workdir: Path) -> None:
         raise InputError(
             f"train.init_from: found {folder!r}, expected the folder of a run or a model"
         )
+    if config.train.task == "distill":
+        distill_step.check_config(config)
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir={workdir}: found a file, expected a folder")
     checkpoint.check_no_conversion(workdir)

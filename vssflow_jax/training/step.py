@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,25 +25,29 @@ class Task:
 
     Attributes:
       init_state: () -> the first state, from the config's seed.
-      train_step: (state, codec, batch) -> state and metrics.
-      validation_loss: (weights, codec, batch, number of the batch) -> loss.
+      train_step: (state, frozen, batch) -> state and metrics.
+      validation_loss: (weights, frozen, batch, number of the batch) -> loss.
+      frozen: arrays on the devices that steps read and never change; None: the codec.
+      identity: what its checkpoints are made with, besides codec, data set and config.
     """
 
     init_state: Callable[[], TrainState]
     train_step: Callable
     validation_loss: Callable
+    frozen: Any = None
+    identity: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def make_train_step(
     loss_and_gradient: Callable, config, auxiliary_losses: Mapping[str, Callable] | None = None
 ) -> Callable:
-    """The function (state, codec, batch) -> (state, metrics), ready for `jax.jit`.
+    """The function (state, frozen, batch) -> (state, metrics), ready for `jax.jit`.
 
     Randomness is `fold_in(seed, step)`: nothing about it needs saving. If the loss or a
     gradient is not finite, all but the step's number stays as it was, and `skipped` is 1.
 
     Args:
-      loss_and_gradient: (params, codec, batch, key) -> loss and its gradient.
+      loss_and_gradient: (params, frozen, batch, key) -> loss and its gradient.
       config: the run's.
       auxiliary_losses: by the name of their parameters, losses of networks that learn beside the
         main one, (params, batch, key) -> loss.
@@ -56,9 +61,9 @@ def make_train_step(
         ema = optim.update_ema(state.ema, params, state.step, config.optim.ema_decay)
         return state.replace(params=params, ema=ema, opt_state=opt_state)
 
-    def train_step(state: TrainState, codec, batch):
+    def train_step(state: TrainState, frozen, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        loss, gradient = loss_and_gradient(state.params, codec, batch, key)
+        loss, gradient = loss_and_gradient(state.params, frozen, batch, key)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         metrics = {"loss": loss, "grad_norm": norm, "learning_rate": learning_rate(state.step)}

@@ -1,0 +1,58 @@
+"""The benchmark of few evaluations: its rows, and what it makes of scores."""
+
+import pytest
+
+from benchmarks import few_steps
+from vssflow_jax.config import default_config
+
+EFFECT = (1.0, 3.0)
+
+
+def row(passes=25, **scores):
+    return {"scores": {"speech": scores}, "passes": passes, "steps": passes, "seconds": 1.0}
+
+
+REFERENCE = row(wer=0.1, wer_ci95=[0.08, 0.13], onset_f1=0.8, onset_f1_ci95=[0.7, 0.85])
+
+
+def test_rows_have_names_of_their_own_and_options_that_resolve():
+    flow, student = default_config(), default_config()
+    student.train.task = "distill"
+    rows = list(few_steps.list_rows(True, EFFECT))
+    assert len({name for name, _ in rows}) == len(rows) and rows[0][0] == few_steps.REFERENCE
+    for name, each in rows:
+        assert "," not in name  # --rows takes a list
+        each.options.resolve(student if each.student else flow)
+    assert not any(each.student for _, each in few_steps.list_rows(False, EFFECT))
+
+
+def test_a_score_is_compared_with_the_half_of_the_interval_that_it_is_in():
+    reference = REFERENCE["scores"]["speech"]
+    assert few_steps.measure_loss({"wer": 0.13}, reference, "wer") == pytest.approx(1)
+    assert few_steps.measure_loss({"wer": 0.16}, reference, "wer") == pytest.approx(2)
+    assert few_steps.measure_loss({"wer": 0.01}, reference, "wer") == 0
+    assert few_steps.measure_loss({"onset_f1": 0.6}, reference, "onset_f1") == pytest.approx(2)
+    assert few_steps.measure_loss({"onset_f1": 0.9}, reference, "onset_f1") == 0
+
+
+def test_scores_outside_of_the_interval_are_bold():
+    rows = {few_steps.REFERENCE: REFERENCE, "student 4": row(4, wer=0.2, onset_f1=0.75)}
+    table = few_steps.format_rows(rows, "speech")
+    assert "| student 4 | 4 | 1 | **0.200** | 0.750 |" in table
+    assert few_steps.format_rows(rows, "sound").count("\n") == 2  # no row has that task
+
+
+def test_the_effect_of_a_scale_is_the_change_of_its_score():
+    rows = {
+        "teacher phonemes=1": row(wer=0.3),
+        "teacher phonemes=3": row(wer=0.1),
+        "student phonemes=1": row(wer=0.25),
+    }
+    effects = few_steps.describe_effects(rows, EFFECT)
+    assert effects == {"speech/wer of phonemes": {"teacher": pytest.approx(-0.2)}}
+
+
+def test_curves_are_drawn_for_the_tasks_with_scores(tmp_path):
+    rows = {few_steps.REFERENCE: REFERENCE, "student 4": row(4, wer=0.2)}
+    few_steps.draw_picture(rows, tmp_path / "curve.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["curve_speech.png"]

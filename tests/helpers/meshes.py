@@ -1,0 +1,37 @@
+"""Training steps on meshes of eight simulated devices, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from helpers import tiny_configs
+from helpers.paths import ROOT
+
+
+def on_devices(*names, **changes):
+    """The losses of ten steps on meshes of eight simulated devices, in a process of its own."""
+    environment = {
+        **tiny_configs.simulate_devices(8),
+        "CHANGES": json.dumps(changes),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+    }
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "helpers" / "train_steps.py"), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def assert_equal_losses(by_mesh):
+    """Losses of ten steps are those of one device, by mesh."""
+    one = by_mesh.pop("one")
+    assert len(set(one)) == 10
+    for name, losses in by_mesh.items():
+        np.testing.assert_allclose(losses, one, rtol=1e-5, err_msg=name)

@@ -1,0 +1,393 @@
+"""The distillation task: a student learns where its teacher goes, guided, over a span of time.
+
+    x_t = (1 - t) x_0 + t x_1,    r = t + span
+    u* = (x_r - x_t) / (r - t),   x_r: K solver steps of the teacher from (x_t, t) to r
+    loss = mean (u(x_t, t, r - t, w) - stop_gradient(u*))^2
+
+The student u takes the span and the guidance scale w of each condition as inputs, and starts as
+the teacher. Half of the examples have a span of 0, where u* is the teacher's guided velocity.
+The teacher is the frozen run of `train.init_from` with guidance or, in a second stage, the
+average of the student's own weights, which needs no guidance.
+
+Sources: IntMeanFlow (arXiv 2510.07979); ZipVoice (arXiv 2506.13053) for the second stage.
+
+Legend: B examples, N conditions, G guidance groups, L latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange, repeat
+from flax import struct
+from flax.traverse_util import flatten_dict
+
+from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.config import fields
+from vssflow_jax.flow import guidance, path, solvers
+from vssflow_jax.models import vssflow
+from vssflow_jax.training import checkpoint, flow_step, sharding
+from vssflow_jax.training.init_from import check_shapes
+from vssflow_jax.training.step import VALIDATION_STREAM, Task, make_train_step
+
+DRAW_STREAM = 2**32 - 4  # of a step's own key: spans and scales
+AVERAGE = "average"  # value of distill.teacher: the student's own averaged weights
+SHARED_WITH_TEACHER = "model."  # fields in which student and teacher are equal
+
+
+@struct.dataclass
+class Frozen:
+    """What a step reads and never changes: the codec, and the teacher's parameters."""
+
+    codec: object
+    teacher: dict | None
+
+
+def check_config(config) -> None:
+    """Raises an InputError if the config's fields do not fit each other or the teacher."""
+    distill, train = config.distill, config.train
+    if not train.init_from:
+        raise InputError("train.init_from: found nothing, expected the teacher's folder")
+    parts = 2 * train.grad_accumulation
+    if config.data.batch_size % parts:
+        raise InputError(
+            f"data.batch_size: found {config.data.batch_size}, expected a multiple of {parts} "
+            "(half of a batch has spans of 0; train.grad_accumulation)"
+        )
+    if distill.min_scale > distill.max_scale:
+        raise InputError(
+            f"distill.min_scale: found {distill.min_scale:g}, expected at most "
+            f"distill.max_scale, {distill.max_scale:g}"
+        )
+    if distill.teacher == AVERAGE:
+        if not config.optim.ema_decay:
+            raise InputError("optim.ema_decay: found 0, expected more: the average is the teacher")
+        if distill.solver != "euler":
+            raise InputError(
+                f"distill.solver: found {distill.solver!r}, expected 'euler' where distill.teacher "
+                f"is {AVERAGE!r}"
+            )
+    _check_teacher(config, checkpoint.read_config(train.init_from))
+
+
+def _check_teacher(config, teacher) -> None:
+    """Raises an InputError if the teacher is of the wrong kind, or another network."""
+    kind = config.distill.teacher
+    expected = "distill" if kind == AVERAGE else "flow"
+    if teacher.train.task != expected:
+        raise InputError(
+            f"train.init_from={config.train.init_from}: found a run of train.task="
+            f"{teacher.train.task!r}, expected {expected!r} where distill.teacher is {kind!r}"
+        )
+    ours, theirs = (fields.fixed_fields(each) for each in (config, teacher))
+    for name in ours:
+        if name.startswith(SHARED_WITH_TEACHER) and ours[name] != theirs[name]:
+            raise InputError(
+                f"{name}: found {ours[name]!r}, expected {theirs[name]!r} as the teacher in "
+                f"{config.train.init_from}"
+            )
+
+
+# ---- random draws -------------------------------------------------------------------------
+
+
+def sample_spans(
+    key: jax.Array, batch: int, distribution: str, distill
+) -> tuple[jax.Array, jax.Array]:
+    """Times t and spans r - t, [B] each; spans of 0 in the first half.
+
+    A share `grid_ratio` of the others are steps of uniform grids, as the student will be sampled:
+    n of `evaluations`, t = i / n, r - t = 1 / n. The rest are two draws in order.
+
+    Args:
+      key: of this step.
+      batch: B.
+      distribution: of the draws (`path.sample_time`).
+      distill: the config's group.
+    """
+    first_key, second_key, grid_key, count_key, place_key = jax.random.split(key, 5)
+    first, second = (
+        path.sample_time(each, batch, distribution) for each in (first_key, second_key)
+    )
+    steps = jax.random.choice(count_key, jnp.asarray(distill.evaluations, jnp.float32), (batch,))
+    place = jnp.floor(jax.random.uniform(place_key, (batch,)) * steps)
+    on_grid = jax.random.uniform(grid_key, (batch,)) < distill.grid_ratio
+    t = jnp.where(on_grid, place / steps, jnp.minimum(first, second))
+    span = jnp.where(on_grid, 1 / steps, jnp.abs(first - second))
+    has_span = jnp.arange(batch) >= batch // 2
+    return jnp.where(has_span, t, first), jnp.where(has_span, span, 0.0)
+
+
+def sample_scale_groups(
+    key: jax.Array, batch: int, count: int, num_groups: int, distill
+) -> tuple[jax.Array, jax.Array]:
+    """Guidance groups of each example: conditions of equal scale.
+
+    As in sampling (`guidance.group_by_scale`), groups are in the order of their first conditions.
+
+    Args:
+      key: of this step.
+      batch: B.
+      count: N, conditions that the route uses.
+      num_groups: G, at most so many different scales.
+      distill: the config's group, with the range of the scales.
+
+    Returns:
+      The number of each condition's group, int [B, N], and the scales of the groups, [B, G].
+    """
+    label_key, scale_key = jax.random.split(key)
+    labels = jax.random.randint(label_key, (batch, count), 0, num_groups)
+    scales = jax.random.uniform(
+        scale_key, (batch, num_groups), minval=distill.min_scale, maxval=distill.max_scale
+    )
+    members = labels[:, :, None] == jnp.arange(num_groups)  # [B, N, G]
+    first = jnp.where(members.any(1), jnp.argmax(members, axis=1), count)  # [B, G]
+    order = jnp.argsort(first, axis=1)
+    place = jnp.argsort(order, axis=1)  # of each group, by its first condition
+    numbers = jnp.take_along_axis(place, labels, axis=1)
+    return numbers, jnp.take_along_axis(scales, order, axis=1)
+
+
+def used_conditions(route: conditions.Route) -> list[str]:
+    """The conditions that a route uses, in the order of the condition table."""
+    return [name for name in conditions.NAMES if name in route.used]
+
+
+def sample_draws(codec, batch, key: jax.Array, config) -> dict:
+    """All that is random about a step: as for the flow, and spans, groups and scales."""
+    draws = flow_step.sample_noise_and_masks(codec, batch, key, config)
+    span_key, group_key = jax.random.split(jax.random.fold_in(key, DRAW_STREAM))
+    size = len(draws["t"])
+    draws["t"], draws["span"] = sample_spans(
+        span_key, size, config.flow.time_sampling, config.distill
+    )
+    names = used_conditions(conditions.ROUTES[config.model.route])
+    groups = min(config.distill.scale_groups, len(names))
+    draws["group"], draws["group_scales"] = sample_scale_groups(
+        group_key, size, len(names), groups, config.distill
+    )
+    return draws
+
+
+def scales_by_condition(draws: Mapping, names: list[str]) -> jax.Array:
+    """Guidance scale of each condition of the table, [B, 5]; 1 where the route has none.
+
+    Args:
+      draws: `group` and `group_scales`.
+      names: conditions that the route uses.
+    """
+    used = jnp.take_along_axis(draws["group_scales"], draws["group"], axis=1)
+    columns = {name: used[:, place] for place, name in enumerate(names)}
+    ones = jnp.ones(len(used))
+    return jnp.stack([columns.get(name, ones) for name in conditions.NAMES], axis=1)
+
+
+# ---- teachers -----------------------------------------------------------------------------
+
+
+def guided_teacher(model, params, batch, draws, *, length: int) -> Callable:
+    """The guided velocity of a flow model: (x [B, L, C], t [B], span) -> [B, L, C].
+
+    Args:
+      model: the teacher.
+      params: its parameters.
+      batch: examples.
+      draws: `keep`, `group` and `group_scales`.
+      length: L.
+    """
+    names = used_conditions(model.conditioner_config.route)
+    scales = draws["group_scales"].T  # [G, B]
+    branches = len(scales) + 1
+    apply = functools.partial(model.apply, {"params": params})
+
+    def by_branch(array):  # the branches of an example are neighbors, on one device
+        return repeat(array, "b ... -> (b g) ...", g=branches)
+
+    active = draws["group"][:, None] < jnp.arange(branches)[:, None]  # [B, G + 1, N]
+    active = dict(zip(names, rearrange(active, "b g n -> n (b g)"), strict=True))
+    keep = {name: by_branch(mask) for name, mask in draws["keep"].items()}
+    for name in names:
+        keep[name] = keep[name] * active[name].reshape(-1, *(1,) * (keep[name].ndim - 1))
+    conditioned = apply(
+        jax.tree.map(by_branch, batch["features"]), keep, length, method="condition"
+    )
+
+    def velocity(x, t, span):
+        del span
+        velocities = apply(by_branch(x), by_branch(t), conditioned, method="velocity")
+        velocities = rearrange(velocities, "(b g) l c -> g b l c", g=branches)
+        return jax.vmap(guidance.combine_branches, (1, 1))(velocities, scales)
+
+    return velocity
+
+
+def student_teacher(model, params, batch, draws, *, length: int) -> Callable:
+    """The mean velocity of a student: (x [B, L, C], t [B], span [B]) -> [B, L, C].
+
+    Its scales are inputs, so that it needs no branches; arguments as of `guided_teacher`.
+    """
+    names = used_conditions(model.conditioner_config.route)
+    apply = functools.partial(model.apply, {"params": params})
+    scales = scales_by_condition(draws, names)
+    conditioned = apply(batch["features"], draws["keep"], length, scales, method="condition")
+    return lambda x, t, span: apply(x, t, conditioned, span, method="velocity")
+
+
+# ---- loss ---------------------------------------------------------------------------------
+
+
+def rollout_target(make_velocity: Callable, x: jax.Array, batch, draws, distill) -> jax.Array:
+    """u*, the teacher's mean velocity over each example's span, [B, L, C].
+
+    The first half, whose spans are 0, needs one evaluation.
+
+    Args:
+      make_velocity: (batch, draws) -> the teacher's (x, t, span) -> velocity.
+      x: x_t, [B, L, C].
+      batch: examples.
+      draws: of `sample_draws`.
+      distill: the config's group.
+    """
+
+    def mean_velocity(rows: slice, solver: str, steps: int) -> jax.Array:
+        part_x, part_batch, part = jax.tree.map(lambda array: array[rows], (x, batch, draws))
+        teacher, size = make_velocity(part_batch, part), part["span"] / steps
+        return solvers.mean_velocity(
+            lambda x, t: teacher(x, t, size), part_x, part["t"], part["span"], solver, steps
+        )
+
+    half = len(x) // 2
+    without_span = mean_velocity(slice(half), "euler", 1)
+    with_span = mean_velocity(slice(half, None), distill.solver, distill.steps)
+    return jnp.concatenate([without_span, with_span])
+
+
+def distillation_loss(student, teacher, params, frozen: Frozen, batch, draws, config) -> jax.Array:
+    """The loss of a batch, by the equations above.
+
+    Args:
+      student: the network that learns.
+      teacher: the network of the frozen parameters, which may be the student's.
+      params: of the student.
+      frozen: codec and teacher.
+      batch: examples.
+      draws: of `sample_draws`.
+      config: the run's.
+    """
+    x1 = flow_step.draw_latent(frozen.codec, batch, draws)
+    x, length = path.interpolate(draws["x0"], x1, draws["t"]), x1.shape[1]
+    make = student_teacher if teacher.dit_config.student else guided_teacher
+    make_velocity = functools.partial(make, teacher, frozen.teacher, length=length)
+    target = rollout_target(make_velocity, x, batch, draws, config.distill)
+    scales = scales_by_condition(draws, used_conditions(student.conditioner_config.route))
+    velocity = student.apply(
+        {"params": params}, x, draws["t"], batch["features"], draws["keep"], draws["span"], scales
+    )
+    counted = flow_step.counted_frames(batch, length, config)
+    return path.flow_matching_loss(velocity, jax.lax.stop_gradient(target), counted)
+
+
+# ---- the task -----------------------------------------------------------------------------
+
+
+def make_distill_train_step(student, teacher, config, mesh=None) -> Callable:
+    """The training step; in the second stage the state's own average is the teacher."""
+
+    def compute(params, frozen, batch, key):
+        draws = sample_draws(frozen.codec, batch, key, config)
+        loss = functools.partial(_loss, student, teacher, frozen, config)
+        return flow_step.accumulate_gradient(loss, params, batch, draws, config, mesh)
+
+    step = make_train_step(compute, config)
+    if config.distill.teacher != AVERAGE:
+        return step
+    return lambda state, frozen, batch: step(state, frozen.replace(teacher=state.weights), batch)
+
+
+def _loss(student, teacher, frozen, config, params, batch, draws):
+    return distillation_loss(student, teacher, params, frozen, batch, draws, config)
+
+
+def make_validation_loss(student, teacher, config, mesh=None) -> Callable:
+    """The function (params, frozen, batch, number) -> loss: nothing dropped, the same each time."""
+
+    def validation_loss(params, frozen, batch, number):
+        key = jax.random.fold_in(jax.random.key(config.seed), VALIDATION_STREAM)
+        batch = sharding.constrain(batch, mesh)
+        draws = sample_draws(frozen.codec, batch, jax.random.fold_in(key, number), config)
+        draws = sharding.constrain({**draws, "keep": batch["present"]}, mesh)
+        if config.distill.teacher == AVERAGE:
+            frozen = frozen.replace(teacher=params)
+        with sharding.constrain_activations(mesh):
+            return distillation_loss(student, teacher, params, frozen, batch, draws, config)
+
+    return validation_loss
+
+
+def load_teacher(model, config, spec, codec, mesh) -> tuple[dict, str]:
+    """The teacher's parameters, in their places on the mesh, and their hash.
+
+    Args:
+      model: the teacher.
+      config: the run's.
+      spec: shapes of a batch.
+      codec: the run's.
+      mesh: the devices.
+
+    Raises:
+      InputError: no weights in `train.init_from`, or of another shape.
+    """
+    folder = config.train.init_from
+    try:
+        weights = checkpoint.load_weights(folder)[0]
+    except InputError as error:
+        raise InputError(f"train.init_from: {error}") from None
+    weights = {name: weights[name] for name in ("conditioner", "dit") if name in weights}
+    make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)
+    params = jax.eval_shape(make).params
+    shapes = {name: params[name] for name in ("conditioner", "dit")}
+    check_shapes(weights, shapes, folder)
+    return jax.device_put(weights, sharding.make_shardings(shapes, mesh)), hash_params(weights)
+
+
+def hash_params(params: Mapping) -> str:
+    """A hash of parameters' names and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(flatten_dict(params, sep="/").items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]
+
+
+def distill_task(config, spec, codec, mesh) -> Task:
+    """The task of a run that trains a student.
+
+    Args:
+      config: the run's.
+      spec: shapes of a batch.
+      codec: waveform to latent.
+      mesh: the devices.
+
+    Raises:
+      InputError: the teacher's weights cannot be used.
+    """
+    shards = mesh.shape["tensor"]
+    student = vssflow.build_model(config, codec.channels, shards)
+    params, identity, teacher = None, {}, student
+    if config.distill.teacher != AVERAGE:
+        teacher = vssflow.build_model(config, codec.channels, shards, student=False)
+        params, digest = load_teacher(teacher, config, spec, codec, mesh)
+        identity = {"teacher": digest}
+    return Task(
+        init_state=flow_step.make_init_state(student, config, spec, codec.channels, mesh),
+        train_step=make_distill_train_step(student, teacher, config, mesh),
+        validation_loss=make_validation_loss(student, teacher, config, mesh),
+        frozen=Frozen(codec=codec, teacher=params),
+        identity=identity,
+    )
