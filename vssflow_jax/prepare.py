@@ -1,5 +1,6 @@
 """Raw media to shards: `python -m vssflow_jax.prepare --manifest=clips.csv --out=SHARDS`.
 
+`--latents=CODEC` stores the codec's latents beside the shards, of a manifest or already in --out.
 `--videos=FOLDER` takes a folder of ordinary videos instead of a manifest; `--check=SHARDS`
 validates shards and writes a page with pictures of them. Each shard holds a fixed slice of the
 rows of one split. A stopped run resumes, several runs in one folder share the work, and a changed
@@ -19,6 +20,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import AudioFormat
 from vssflow_jax.config import command_line, default_config
 from vssflow_jax.preparation.examples import MIN_SECONDS
+from vssflow_jax.preparation.latents import write_latents
 from vssflow_jax.preparation.prepare import PrepareOptions, prepare, read_source
 from vssflow_jax.text.normalize import POLICIES
 
@@ -56,6 +58,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer(
         "audio_channels", None, "Audio channels to store, 1 or 2; default: the recipe's or 1."
+    )
+    command_line.define_path(
+        "latents", None, "Folder of a codec whose latents are stored too, or added to --out."
     )
     flags.DEFINE_string("beam", None, "Options of Apache Beam, which then does the work.")
     command_line.define_config(None, "Recipe that the shards are for.")
@@ -97,10 +102,19 @@ def main() -> None:
     if values.check is not None:
         validate(values.check, source)
         return
-    if source is None:
+    if source is None and values.latents is None:
         raise InputError("expected one of --manifest=clips.csv and --videos=FOLDER")
     if values.out is None:
         raise InputError("found no --out, expected a folder for the shards")
+    if source is not None:
+        prepare_shards(source)
+    if values.latents is not None:
+        write_latents(values.out, values.latents)
+
+
+def prepare_shards(source: str) -> None:
+    """Prepares the shards of a manifest or a folder as the flags say."""
+    values = flags.FLAGS
     data = values.config.data if values.config else default_config().data
     max_seconds = data.duration if values.max_seconds is None else values.max_seconds
     if max_seconds < MIN_SECONDS:

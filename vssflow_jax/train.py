@@ -113,6 +113,7 @@ def train_task(config, workdir: Path, shards_folder: Path, mesh) -> None:
     with distributed.main_process_first("codec"):
         dataset = setup.open_dataset(config, shards_folder)
         codec = codec_setup.ensure_codec(config, dataset.records, workdir, dataset.audio)
+        setup.check_codec(dataset, hash_latents(codec))
     with config.unlocked():
         config.data.shards = str(dataset.folder)
     run = loop.Run(

@@ -109,6 +109,9 @@ FIELDS = (
     Field("data.audio_channels", int, 1, "of the shards' sound: 1 is mono, 2 is stereo",
           allowed=between(1, 2)),
     Field("data.batch_size", int, 72, "examples a step, over all devices", allowed=at_least(1)),
+    Field("data.latents", bool, False,
+          "train on the latents that `prepare --latents` has stored, instead of encoding waveforms "
+          "in each step"),
     Field("data.workers", int, 0, "processes that read and decode; 0: threads of the main process",
           allowed=at_least(0)),
     Field("data.max_corrupt_fraction", float, 0.01,

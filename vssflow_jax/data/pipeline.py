@@ -34,6 +34,7 @@ class BatchSpec:
       widths: channels of each condition, by name.
       latent_frames: frames of the latent.
       audio_channels: of the waveform, [samples] with one and [samples, audio_channels] with more.
+      latent_channels: of stored latents, which examples then have instead of a waveform.
     """
 
     samples: int
@@ -41,6 +42,7 @@ class BatchSpec:
     widths: Mapping[str, int]
     latent_frames: int
     audio_channels: int = 1
+    latent_channels: int | None = None
 
     @classmethod
     def from_duration(
@@ -111,11 +113,20 @@ def make_example(record: Mapping, spec: BatchSpec) -> dict:
         wave = np.zeros((0, spec.audio_channels), np.float32)
     frames = min(round(len(wave) * conditions.LATENT_RATE / rate), spec.latent_frames)
     return {
-        "wave": cut_or_pad(wave, spec.samples),
+        **make_sound(record, wave, spec),
         "features": features,
         "present": present,
         "frames": np.int32(frames),
     }
+
+
+def make_sound(record: Mapping, wave: np.ndarray, spec: BatchSpec) -> dict:
+    """The record's wave in the spec's length, or its stored latent's moments, float16 [L, C]."""
+    if spec.latent_channels is None:
+        return {"wave": cut_or_pad(wave, spec.samples)}
+    silent = np.zeros((0, spec.latent_channels), FEATURE_DTYPE)
+    latent = record.get("latent", {"mean": silent, "deviation": silent})
+    return {"latent": {name: cut_or_pad(x, spec.latent_frames) for name, x in latent.items()}}
 
 
 def stack_examples(examples: Sequence[Mapping]) -> dict:

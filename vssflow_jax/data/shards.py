@@ -50,6 +50,8 @@ LOCKS = ".lock"
 VERSION = 1
 MAX_RECORD_ID_BYTES = MAX_ID_BYTES + 10  # a manifest's id and the number of a window
 META, WAVE, PHONEMES = "meta", "wave", "phonemes"
+LATENTS = "latents"  # in dataset.json: which codec made them, and the files of each split
+LATENT, MEAN, DEVIATION = "latent", "mean", "deviation"  # of a record that is read with its latent
 # Records are read one by one, and half-precision features hardly compress: the fastest codec.
 WRITER_OPTIONS = "group_size:1,snappy"
 Record = dict[str, Any]
@@ -122,6 +124,16 @@ def decode_record(data: bytes) -> Record:
 def read_wave_rate(record: Mapping) -> int:
     """Samples a second of a record's wave."""
     return record.get(META, {}).get("sample_rate", SAMPLE_RATE)
+
+
+def latents_name(shard: str) -> str:
+    """The name of the file with the latents of a shard."""
+    return f"{pathlib.Path(shard).stem}.{LATENTS}.array_record"
+
+
+def encode_latent(mean: np.ndarray | None, deviation: np.ndarray | None) -> bytes:
+    """The moments of a record's latent, float16 [L, C] each, as bytes; None: it has no sound."""
+    return save({} if mean is None else {MEAN: mean, DEVIATION: deviation})
 
 
 def find_id_problem(meta: Mapping) -> str | None:
@@ -201,6 +213,7 @@ class Split:
       rows: which records of them, by number; None: all.
       replace_corrupt: replace a corrupt record by the next good one, in order, and name the
         corrupt ones in its `meta` under `corrupt`; without it, reading one raises `CorruptRecord`.
+      latents: files with the latents of the shards, which records then have under `latent`.
     """
 
     def __init__(
@@ -208,10 +221,12 @@ class Split:
         files: Sequence[str],
         rows: Sequence[int] | None = None,
         replace_corrupt: bool = False,
+        latents: Sequence[str] = (),
     ):
         self._files, self._replace_corrupt = list(files), replace_corrupt
         try:
             self._source = ArrayRecordDataSource(self._files) if files else ()
+            self._latents = ArrayRecordDataSource(list(latents)) if latents else None
         except RuntimeError as error:
             raise InputError(f"{error}; an incomplete shard, prepare again") from None
         self._rows = None if rows is None else np.asarray(rows, np.int64)
@@ -241,6 +256,8 @@ class Split:
         row = index if self._rows is None else int(self._rows[index])
         try:
             record = decode_record(self._source[row])
+            if self._latents is not None:
+                record[LATENT] = load(self._latents[row])
         except (RuntimeError, SafetensorError, KeyError, ValueError) as error:
             raise CorruptRecord(self._name(row), " ".join(str(error).split())) from None
         if problem := find_id_problem(record[META]):
@@ -303,6 +320,7 @@ def open_split(
     with_wave: bool = False,
     tasks: Sequence[str] = (),
     replace_corrupt: bool = False,
+    with_latents: bool = False,
 ) -> Split:
     """Opens a split of prepared shards.
 
@@ -312,6 +330,7 @@ def open_split(
       with_wave: only clips that have sound.
       tasks: only clips of these tasks; (): of all.
       replace_corrupt: see `Split`.
+      with_latents: read the latents that `prepare --latents` has stored as well.
 
     Raises InputError for an unknown split or task, and for shards that are missing, cut short
     or made before clips were listed by task.
@@ -320,20 +339,34 @@ def open_split(
     splits = load_dataset_info(folder)["splits"]
     if split not in splits:
         raise InputError(f"{folder}, split: found {split!r}, expected one of {sorted(splits)}")
-    files = [folder / name for name in splits[split]["files"]]
-    for path, expected in zip(files, splits[split]["bytes"], strict=True):
-        size = file_size(path) if path.exists() else None
-        if size != expected:
-            actual = "no such file" if size is None else f"found {size} bytes"
-            raise InputError(f"{path}: {actual}, expected {expected} bytes; prepare again")
     rows = range(splits[split]["clips"])
     if tasks:
         rows = _select_rows(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
     selected = [row for row in rows if row not in silent]
-    hashes = splits[split]["sha256"]
-    copies = [str(find_copy(path, digest)) for path, digest in zip(files, hashes, strict=True)]
-    return Split(copies, selected if silent or tasks else None, replace_corrupt)
+    return Split(
+        find_files(folder, splits[split]),
+        selected if silent or tasks else None,
+        replace_corrupt,
+        find_files(folder, splits[split][LATENTS]) if with_latents else (),
+    )
+
+
+def find_files(folder: pathlib.Path, listed: Mapping) -> list[str]:
+    """Files on this machine that dataset.json lists with their sizes and hashes.
+
+    Raises InputError for one that is missing or cut short.
+    """
+    copies = []
+    entries = zip(listed["files"], listed["bytes"], listed["sha256"], strict=True)
+    for name, expected, digest in entries:
+        path = folder / name
+        size = file_size(path) if path.exists() else None
+        if size != expected:
+            actual = "no such file" if size is None else f"found {size} bytes"
+            raise InputError(f"{path}: {actual}, expected {expected} bytes; prepare again")
+        copies.append(str(find_copy(path, digest)))
+    return copies
 
 
 def find_copy(path: pathlib.Path, digest: str) -> pathlib.Path:

@@ -101,6 +101,8 @@ def step_arguments(config, mesh) -> tuple:
             f"{audio_format(codec)}"
         )
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates, audio=audio)
+    if config.data.latents:
+        spec = dataclasses.replace(spec, latent_channels=codec.channels)
     try:
         model = vssflow.build_model(config, codec.channels, mesh.shape["tensor"])
         make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)

@@ -43,6 +43,8 @@ def check_config(config) -> None:
                 f"train.{name}: found {config.train[name]!r}, expected {expected!r} where "
                 "train.task is 'codec'"
             )
+    if config.data.latents:
+        raise InputError("data.latents: found True, expected False where train.task is 'codec'")
     if config.train.evaluate:
         raise InputError("train.evaluate: found True, expected False where train.task is 'codec'")
 

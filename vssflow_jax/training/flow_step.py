@@ -69,7 +69,7 @@ def sample_noise_and_masks(codec, batch, key: jax.Array, config) -> dict:
     into.
     """
     time_key, noise_key, posterior_key, drop_key = jax.random.split(key, 4)
-    shape = jax.eval_shape(codec.encode, batch["wave"])[0].shape  # [B, L, C]
+    shape = jax.eval_shape(encode_sound, codec, batch)[0].shape  # [B, L, C]
     keep = sample_keep_masks(drop_key, batch["present"], config.dropout)
     if config.dropout.frame_ratios:
         keep = sample_frame_masks(jax.random.fold_in(drop_key, 1), keep, shape[1], config.dropout)
@@ -86,9 +86,16 @@ def frame_mask(frames: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length) < frames[:, None]).astype(jnp.float32)
 
 
+def encode_sound(codec, batch) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of a batch's latents, float32 [B, L, C] each."""
+    if "latent" in batch:
+        return tuple(batch["latent"][name].astype(jnp.float32) for name in ("mean", "deviation"))
+    return codec.encode(batch["wave"])
+
+
 def draw_latent(codec, batch, draws) -> jax.Array:
-    """x_1 [B, L, C] from the codec's posterior of the waveforms, with draws["posterior"]."""
-    mean, deviation = codec.encode(batch["wave"])  # [B, L, C]
+    """x_1 [B, L, C] from the codec's posterior of the sound, with draws["posterior"]."""
+    mean, deviation = encode_sound(codec, batch)  # [B, L, C]
     return mean + deviation * draws["posterior"]
 
 
@@ -100,7 +107,8 @@ def counted_frames(batch, length: int, config) -> jax.Array | None:
 def flow_loss(model, params, codec, batch, draws, config) -> jax.Array:
     """The rectified-flow loss of a batch (VSSFlow, equation 1).
 
-    The latent is encoded here, from the waveform, and drawn from the codec's posterior.
+    The latent is encoded here, from the waveform, unless the batch has its moments, and drawn from
+    the codec's posterior.
 
     Args:
       model: the network.

@@ -41,6 +41,7 @@ class Dataset:
       widths: channels by condition.
       audio: format of the waves.
       statistics: what generation needs to know of the data, for the run's statistics.json.
+      latents: what dataset.json says of the stored latents that are read; None: waveforms are.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Dataset:
     widths: Mapping[str, int]
     audio: conditions.AudioFormat
     statistics: Mapping
+    latents: Mapping | None = None
 
 
 def check(config, workdir: Path) -> None:
@@ -58,6 +60,16 @@ def check(config, workdir: Path) -> None:
     validation.check(config)
     if config.train.task == "codec":
         codec_step.check_config(config)
+    if config.data.latents and config.data.mix.ratio:
+        raise InputError(
+            f"data.mix.ratio: found {config.data.mix.ratio}, expected 0 where data.latents is "
+            "True, since mixtures are made of waveforms"
+        )
+    if config.data.latents and config.codec.train_steps:
+        raise InputError(
+            f"codec.train_steps: found {config.codec.train_steps}, expected 0 where data.latents "
+            "is True, since the latents are those of a codec that exists"
+        )
     if config.train.task == "codec" or config.codec.train_steps:
         codec_step.check_codec(config)
     folder = config.train.init_from
@@ -112,7 +124,14 @@ def open_training_split(config, folder: Path, tasks: Sequence[str]) -> shards.Sp
     Raises:
       InputError: there are none.
     """
-    records = shards.open_split(folder, "train", with_wave=True, tasks=tasks, replace_corrupt=True)
+    records = shards.open_split(
+        folder,
+        "train",
+        with_wave=True,
+        tasks=tasks,
+        replace_corrupt=True,
+        with_latents=config.data.latents,
+    )
     if not len(records):
         raise InputError(
             f"{folder}: found no training clips with sound of the tasks "
@@ -128,6 +147,8 @@ def open_dataset(config, folder: Path) -> Dataset:
       InputError: no training examples there, or sound of another format than the config's.
     """
     info = shards.load_dataset_info(folder)
+    if config.data.latents:
+        check_latents(info, folder, config.data.duration)
     audio = shards.read_audio_format(info)
     expected = conditions.AudioFormat(config.data.sample_rate, config.data.audio_channels)
     if audio != expected:
@@ -142,13 +163,43 @@ def open_dataset(config, folder: Path) -> Dataset:
         hash=info["hash"],
         records=open_training_split(config, folder, config.data.tasks),
         validation=shards.open_split(
-            folder, "valid", with_wave=True, tasks=config.data.tasks, replace_corrupt=True
+            folder,
+            "valid",
+            with_wave=True,
+            tasks=config.data.tasks,
+            replace_corrupt=True,
+            with_latents=config.data.latents,
         ),
         rates=rates,
         widths=widths,
         audio=audio,
         statistics={**info["statistics"], "rates": rates, "widths": widths},
+        latents=info[shards.LATENTS] if config.data.latents else None,
     )
+
+
+def check_latents(info: Mapping, folder: Path, duration: float) -> None:
+    """Raises an InputError unless latents of examples of `duration` seconds are stored."""
+    command = f"python -m vssflow_jax.prepare --out={folder} --latents=CODEC"
+    latents = info.get(shards.LATENTS)
+    if latents is None:
+        raise InputError(f"data.latents: found none in {folder}, expected them by `{command}`")
+    frames = conditions.num_latent_frames(duration)
+    if latents["frames"] != frames:
+        raise InputError(
+            f"data.duration: found {frames} latent frames, expected {latents['frames']}, the "
+            f"length of the latents in {folder}, since crops are cut from waveforms "
+            "(data.latents=False)"
+        )
+
+
+def check_codec(dataset: Dataset, codec_hash: str) -> None:
+    """Raises an InputError for stored latents of another codec than the run's."""
+    if dataset.latents and dataset.latents["codec"] != codec_hash:
+        raise InputError(
+            f"data.latents: found latents of the codec {dataset.latents['codec']} in "
+            f"{dataset.folder}, expected the run's, {codec_hash} (codec.folder)"
+        )
 
 
 def make_mixer(config, dataset: Dataset) -> mix.Mixer | None:
@@ -167,6 +218,8 @@ def make_training_data(config, dataset: Dataset, mesh) -> TrainingData:
     spec = pipeline.BatchSpec.from_duration(
         config.data.duration, dataset.rates, dataset.widths, dataset.audio
     )
+    if dataset.latents:
+        spec = dataclasses.replace(spec, latent_channels=dataset.latents["channels"])
     rows = sharding.local_rows(config.data.batch_size, mesh)
     validation_batches = functools.partial(
         pipeline.iterate_validation_batches,
