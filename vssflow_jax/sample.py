@@ -21,6 +21,8 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, replacing, resolve, to_path
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
+from vssflow_jax.generation.conditioning import STEMS
+from vssflow_jax.generation.output import list_files
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
 from vssflow_jax.text.normalize import POLICIES, REFUSE
@@ -62,8 +64,6 @@ def sample_one(generator: Generator, out: Path) -> None:
         )
     if flags.FLAGS.video is None and out.suffix.lower() != ".wav":
         raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
-    if flags.FLAGS.video is not None and resolve(out) == resolve(flags.FLAGS.video):
-        raise InputError(f"--out={out}: found the input video, expected another name")
     check_writable(out)
     if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
         media.plan_mux(flags.FLAGS.video, out)  # before the generation
@@ -75,6 +75,7 @@ def sample_one(generator: Generator, out: Path) -> None:
     if fields["script"] is not None:
         fields["script"] = read_script(fields["script"])
     request = Request.parse(**fields, text_policy=flags.FLAGS.text_policy)
+    check_inputs_stay(request, out)
     options = sampling_options()
     recognizer = None
     if flags.FLAGS.candidates > 1:
@@ -94,10 +95,28 @@ def sample_one(generator: Generator, out: Path) -> None:
         outputs = rerank(outputs, request, generator.encoder_set, recognizer)
     shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
-        path = out if place == 1 else out.with_suffix(f".{place}{out.suffix}")
+        path = name_candidate(out, place)
         output.save(path)
         shown = print_warnings(output.report["warnings"], shown)
         print(f"{path}: {describe(output.report)}")
+
+
+def check_inputs_stay(request: Request, out: Path) -> None:
+    """Raises an InputError if an output would replace a file that the request reads."""
+    inputs = [request.video, flags.FLAGS.script, *request.speakers, request.speaker]
+    known = {resolve(path) for path in inputs if path is not None}
+    for place in range(1, flags.FLAGS.candidates + 1):
+        for path in list_files(name_candidate(out, place), STEMS if flags.FLAGS.stems else ()):
+            if resolve(path) in known:
+                raise InputError(
+                    f"--out={out}: found {path}, which would be written, among the inputs, "
+                    "expected another name"
+                )
+
+
+def name_candidate(out: Path, place: int) -> Path:
+    """The file of the output at a place, from 1, the best one: out.mp4, out.2.mp4, …"""
+    return out if place == 1 else out.with_suffix(f".{place}{out.suffix}")
 
 
 def print_warnings(warnings: Sequence[str], shown: Set[str]) -> Set[str]:

@@ -145,6 +145,11 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     print(f"{count:,} parameters, {len(dataset.records)} training clips, {dict(run.mesh.shape)}")
     print(resources.parameter_table(run.state.params))
     print(crop.describe_lengths(dataset.records, run.data.spec.latent_frames))
+    if config.data.batch_size > len(dataset.records):
+        print(
+            f"note: a batch has {config.data.batch_size} clips and the training split "
+            f"{len(dataset.records)}: every batch repeats clips"
+        )
     if run.step:
         print(f"resuming from step {run.step}")
     sys.stdout.flush()

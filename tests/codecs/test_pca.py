@@ -67,7 +67,7 @@ def test_damaged_codecs_are_named(codec, tmp_path):
         codecs.load_codec(tmp_path)
     (tmp_path / "codec.json").write_text(json.dumps(description))
     (tmp_path / "codec.safetensors").write_bytes(b"\x80\x04not safetensors")
-    with pytest.raises(InputError, match="not a codec"):
+    with pytest.raises(InputError, match="not a whole safetensors file"):
         codecs.load_codec(tmp_path)
 
 

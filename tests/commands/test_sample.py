@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,8 +102,21 @@ def test_a_broken_video_is_an_error(tiny_run, tmp_path, name, word):
 def test_the_input_is_not_overwritten(tiny_run, tmp_path):
     video = fixtures.write_video(tmp_path / "in.mp4")
     before = video.read_bytes()
-    assert_error(sample(tiny_run, video, f"--video={video}"), "the input video")
+    assert_error(sample(tiny_run, video, f"--video={video}"), "among the inputs")
     assert video.read_bytes() == before
+    voice = tmp_path / "in.wav"
+    media.write_wav(voice, fixtures.make_tone())
+    before = voice.read_bytes()
+    for out, flags in {
+        "in.wav": (),
+        "in.mkv": (f"--video={video}",),  # in.wav is written beside it
+        "link.wav": (),
+    }.items():
+        if out == "link.wav":
+            (tmp_path / out).symlink_to(voice)
+        done = sample(tiny_run, tmp_path / out, "--text=set blue", f"--speaker={voice}", *flags)
+        assert_error(done, f"found {voice.with_name(Path(out).stem)}.wav", "among the inputs")
+        assert voice.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_recipes_have_the_fields_of_the_table_with_allowed_values(name):
         ("model.layers", None, "found None, expected at least 1"),
         ("model.projected_widths.lips", 0, "found 0, expected at least 1, or None"),
         ("precision.compute", "float99", '"float32" or "bfloat16"'),
-        ("data.duration", -4.0, "expected more than 0"),
+        ("data.duration", -4.0, "expected 0.04 to 3600"),
         ("data.tasks", ("sound", "music"), "a list, each"),
         ("data.corpus_clips", 5, "at least 9, or None"),
         ("dropout.frame_ratios", (0.5, 1.5), "a list, each 0 to 1"),

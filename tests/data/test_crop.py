@@ -153,3 +153,23 @@ def test_stereo_waves_are_cut_at_their_own_rate():
         cut = make_cropper()(index, record)
         assert cut["wave"].shape == (100 * 1920, 2)
         assert (cut["wave"][0] == cut["phonemes"][0]).all()
+
+
+@pytest.mark.parametrize(("batch_size", "repeats"), [(1, False), (2, True)])
+def test_train_says_that_batches_repeat_clips(tmp_path, capsys, batch_size, repeats):
+    config = load_recipe("quickstart")
+    config.data.batch_size = batch_size
+    run = types.SimpleNamespace(
+        workdir=tmp_path,
+        config=config,
+        step=0,
+        state=types.SimpleNamespace(params={}),
+        data=types.SimpleNamespace(spec=SPEC),
+        mesh=types.SimpleNamespace(shape={}),
+    )
+    dataset = types.SimpleNamespace(
+        records=[numbered_record(4.0)], statistics={}, folder=tmp_path / "shards"
+    )
+    train.write_description(run, dataset)
+    line = "note: a batch has 2 clips and the training split 1: every batch repeats clips"
+    assert (line in capsys.readouterr().out) == repeats

@@ -164,3 +164,14 @@ def test_names_that_look_like_addresses_are_files(tmp_path):
     row = folders.read_folder(tmp_path)[0]
     assert media.probe(row.video).duration == pytest.approx(2.0)
     assert av.open(row.video).streams.video
+
+
+def test_files_that_belong_to_no_clip_are_listed(tmp_path):
+    used = ("a.mp4", "a.txt", "a.TextGrid", "a.wav", "b.wav", "b.txt", "sub/c.mp4")
+    unused = ("a.flac", "a.srt", "lonely.txt", "lonely.wav", "sub/c.TextGrid", "x.mp3")
+    for name in (*used, *unused, "notes.md", ".hidden.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("set blue")
+    (tmp_path / "lonely.txt").rename(tmp_path / "alone.txt")
+    expected = sorted({*unused, "alone.txt"} - {"lonely.txt"})
+    assert folders.find_unused(tmp_path) == expected

@@ -40,6 +40,7 @@ def test_rows_are_read_with_paths_and_tasks(tmp_path):
         ("id,split,video\n,train,a.mp4\n", "row 2, field id: found ''"),
         ("id,split,video\n../a,train,a.mp4\n", "row 2, field id: found '../a'"),
         ("id,split,video\na,trian,a.mp4\n", "row 2, field split: found 'trian'"),
+        ("id,split,video\na,train,a\0.mp4\n", "row 2, field video: found 'a\\x00.mp4'"),
         (
             "id,split,video\na,train,a.mp4\na,test,b.mp4\n",
             "row 3, field id: found 'a', which row 2",
@@ -63,13 +64,36 @@ def test_a_missing_or_binary_manifest_is_named(tmp_path):
             manifest.read_manifest(tmp_path / name)
 
 
+BAD_ANNOTATIONS = (
+    "{", "[]", "7", '{"mouth": [1, 2, 3, 4]}', '{"id": "b", "mouth": [1, 2]}', "[" * 100_000,
+    '{"id": "b", "mouth": [1, 2, 3, NaN]}', '{"id": "b", "onsets": "soon"}',
+    '{"id": "b", "onsets": [1e999]}', '{"id": "b", "n": ' + "9" * 5000 + "}",
+)  # fmt: skip
+
+
 def test_annotations_are_read_by_id(tmp_path):
     path = tmp_path / "annotations.jsonl"
     assert manifest.read_annotations(tmp_path / "clips.csv") == {}
     path.write_text('{"id": "a", "mouth": [1, 2, 3, 4]}\n\n{"id": "b", "onsets": [0.5]}\n')
     notes = manifest.read_annotations(tmp_path / "clips.csv")
     assert notes["a"]["mouth"] == [1, 2, 3, 4] and notes["b"]["onsets"] == [0.5]
-    for line in ("{", "[]", '{"mouth": [1, 2, 3, 4]}', '{"id": "a", "mouth": [1, 2]}'):
+    for line in BAD_ANNOTATIONS:
         path.write_text('{"id": "a"}\n' + line + "\n")
         with pytest.raises(InputError, match=r"annotations\.jsonl line 2"):
             manifest.read_annotations(tmp_path / "clips.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("character", ["\u2028", "\x85", "é"])
+def test_annotations_are_read_however_they_were_saved(tmp_path, encoding, ending, character):
+    lines = [f'{{"id": "a", "note": "one{character}two"}}', '{"id": "b"}', ""]
+    (tmp_path / "annotations.jsonl").write_bytes(ending.join(lines).encode(encoding))
+    annotations = manifest.read_annotations(tmp_path / "clips.csv")
+    assert annotations == {"a": {"id": "a", "note": f"one{character}two"}, "b": {"id": "b"}}
+
+
+def test_an_id_with_two_annotations_is_refused(tmp_path):
+    (tmp_path / "annotations.jsonl").write_text('{"id": "a"}\n\n{"id": "a", "onsets": []}\n')
+    with pytest.raises(InputError, match="line 3, field id: found 'a', which line 1 has too"):
+        manifest.read_annotations(tmp_path / "clips.csv")

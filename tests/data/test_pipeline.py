@@ -119,7 +119,10 @@ def write_damaged_shard(folder):
     path = folder / "clips"
     writer = ArrayRecordWriter(str(path), shards.WRITER_OPTIONS)
     for number in range(12):
-        example = {**record(number), "meta": {"id": f"clip{number}"}}
+        example = {
+            **record(number),
+            "meta": {"id": f"clip{number}", "task": "sound", "duration": 1.0},
+        }
         writer.write(b"x" if number in (3, 7) else shards.encode_record(example))
     writer.close()
     return shards.Split([str(path)], replace_corrupt=True), [f"{path}, record {n}" for n in (3, 7)]

@@ -27,6 +27,7 @@ def record(seed=0, without=()):
     example["meta"] = {
         "id": f"clip{seed}",
         "task": "speech",
+        "duration": 1.0,
         "text": "naïve “ö”",
         "alignment": [[0.1, 0.2, "S"]],
     }
@@ -51,10 +52,18 @@ def folder(tmp_path):
     split = {
         "files": list(files),
         "bytes": [(tmp_path / name).stat().st_size for name in files],
+        "sha256": [hash_file(tmp_path / name) for name in files],
         "clips": 5,
         "silent": [1],
     }
-    info = {"version": shards.VERSION, "splits": {"test": split}}
+    info = {
+        "version": shards.VERSION,
+        "features": {},
+        "statistics": {},
+        "hash": "",
+        "sample_rate": 16_000,
+    }
+    info["splits"] = {"test": split}
     (tmp_path / "dataset.json").write_text(json.dumps(info))
     return tmp_path
 
@@ -211,7 +220,7 @@ def test_an_id_that_is_no_file_name_is_refused(tmp_path, bad_id, replace_corrupt
     path = tmp_path / "test-00000.array_record"
     with shards.open_shard_writer(path) as write:
         write(record(0))
-        write({**record(1), "meta": {"id": bad_id}})
+        write({**record(1), "meta": record(1)["meta"] | {"id": bad_id}})
     split = shards.Split([str(path)], replace_corrupt=replace_corrupt)
     assert split[0]["meta"]["id"] == "clip0"
     with pytest.raises(InputError, match="expected a file name of at most 210 bytes") as caught:
@@ -228,6 +237,6 @@ def test_an_id_without_an_encoding_is_no_file_name():
 @pytest.mark.parametrize("good_id", ["a", "x" * 210, "é" * 105, "speech-00001_3", "a b+c=d~", "a."])
 def test_an_id_that_is_a_file_name_is_read(tmp_path, good_id):
     with shards.open_shard_writer(tmp_path / "a") as write:
-        write({**record(0), "meta": {"id": good_id}})
+        write({**record(0), "meta": record(0)["meta"] | {"id": good_id}})
     assert shards.Split([str(tmp_path / "a")])[0]["meta"]["id"] == good_id
     (tmp_path / f".{good_id}.wav.1234567.partial").touch()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import fixtures
+from helpers import fixtures, odd_media
 from helpers.synthetic_audio import reference_voice
 
 from vssflow_jax import media
@@ -105,3 +105,38 @@ def test_features_of_another_width_than_the_models_are_errors():
         check_features({"rates": {}, "widths": {"lips": 21}}, "lips=built-in")
     with pytest.raises(InputError, match="lips has 21 channels, expected 1024"):
         check_features({"rates": {}}, "lips=bundled")
+
+
+def test_a_voice_beyond_30_s_is_a_warning(tmp_path):
+    wave = np.tile(reference_voice(), 20)[: 32 * 16_000]
+    assert len(wave) == 32 * 16_000
+    for seconds, is_cut in ((30, False), (31, True)):
+        path = tmp_path / f"{seconds}.wav"
+        media.write_wav(path, wave[: seconds * 16_000])
+        request = Request.parse(text="set blue", speaker=path)
+        warnings = encode_request(request, DurationModel({}), "built-in", {"rates": {}}).warnings
+        note = f"{path}: found more than 30 s of sound: the voice is that of the first 30 s"
+        assert (note in warnings) == is_cut
+
+
+def test_pictures_that_a_cut_video_lacks_are_a_warning(tmp_path):
+    video = odd_media.write_media(tmp_path / "in.mp4", 100, muxing={"movflags": "faststart"})
+    video.write_bytes(video.read_bytes()[:-300])
+    encoded = encode_request(
+        Request.parse(video=video), DurationModel({}), "built-in", {"rates": {}}
+    )
+    assert encoded.duration == 4.0
+    assert any("the last picture is held" in warning for warning in encoded.warnings)
+
+
+def test_a_video_of_days_is_refused_before_the_generation(tmp_path):
+    chunks = [(k * 3000 * 16_000, np.ones((1, 1000)) * 0.1) for k in range(2)]
+    video = odd_media.write_media(tmp_path / "in.mkv", 10, [("pcm_s16le", "mono", chunks)])
+    data = video.read_bytes()
+    tag = b"DURATION"
+    assert tag in data
+    place = data.index(tag) + len(tag)
+    place = data.index(b"00:00:00.4", place)
+    video.write_bytes(data[:place] + b"02:00:00.4" + data[place + 10 :])
+    with pytest.raises(InputError, match=r"in\.mkv: found 7200 s of video, expected at most 3600"):
+        encode_request(Request.parse(video=video), DurationModel({}), "built-in", {"rates": {}})

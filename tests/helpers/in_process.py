@@ -4,7 +4,9 @@ import contextlib
 import importlib
 import io
 import subprocess
+import sys
 from pathlib import Path
+from unittest import mock
 
 from absl import flags
 
@@ -18,7 +20,11 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
         module = importlib.import_module(f"vssflow_jax.{command}.__main__")
     argv, existing = [command, *map(str, arguments)], set(flags.FLAGS)
     out, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+        mock.patch.object(sys, "argv", argv),  # where config flags look for their fields
+    ):
         try:
             module.define_flags()
             operand = getattr(module, "OPERAND", "")

@@ -245,6 +245,10 @@ READINGS = {
         ("10:30:15", "ten thirty fifteen"),
         ("8:45PM EST", "eight forty five p m e s t"),
         ("10:05 a. m.", "ten oh five a. m"),
+        ("10.30pm", "ten thirty p m"),
+        ("7.05 a.m.", "seven oh five a. m"),
+        ("1:02:03", "one oh two oh three"),
+        ("10:00:00", "ten zero zero"),
     ),
     "money": (
         ("$5", "five dollars"),
@@ -695,6 +699,7 @@ READINGS = {
         ("&#39;tis", "it is"),
         ("AT&T;", "a. t and t"),
         ("<i>hello</i>", "hello"),
+        ("so</foo>long", "so long"),
         ("<b>H</b>ello", "hello"),
         ("one<br/>two", "one two"),
         ('<font color="red">red</font>', "red"),

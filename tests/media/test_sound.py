@@ -235,3 +235,70 @@ def test_stereo_gaps_and_late_starts_are_silence_in_both_channels(folder):
     assert wave.shape == (4 * 48_000, 2)
     assert not wave[: 48_000 - 100].any() and not wave[2 * 48_000 + 100 : 3 * 48_000 - 100].any()
     assert wave[48_000 + 4800 : 2 * 48_000 - 100].any(0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "muxing"),
+    [
+        ("short.wav", "pcm_s16le", {}),
+        ("long.wav", "pcm_s16le", {"rf64": "always"}),
+        ("adpcm.wav", "adpcm_ms", {}),
+        ("a.aiff", "pcm_s16be", {}),
+        ("a.flac", "flac", {}),
+        ("a.mp3", "libmp3lame", {}),
+        ("a.m4a", "aac", {"movflags": "faststart"}),
+        ("a.mka", "aac", {}),
+    ],
+)
+def test_a_missing_end_is_named(folder, name, codec, muxing):
+    chunks = split_chunks(fixtures.make_tone(4))
+    path = write_media(folder / name, 0, [(codec, "mono", chunks)], muxing=muxing)
+    assert not media.read_sound(path).notes
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    (note,) = media.read_sound(path).notes
+    assert note.startswith(f"{path}: truncated: found ") and " s of sound, expected 4.0" in note
+    assert not media.read_sound(path, seconds=1.0).notes  # which is there
+
+
+def test_damaged_packets_are_counted(folder):
+    tracks = [("aac", "mono", split_chunks(fixtures.make_tone(4)))]
+    path = write_media(folder / "damaged.mp4", 100, tracks)
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(audio=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[20:23]:
+        data[position : position + size] = b"\xff" * size
+    path.write_bytes(data)
+    sound = media.read_sound(path)
+    assert sound.notes == (
+        f"{path}: found 3 packets of sound that cannot be decoded: they are silence",
+    )
+    assert len(sound.wave) == pytest.approx(4 * RATE, abs=1)
+
+
+def test_an_encrypted_file_is_refused(folder):
+    muxing = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
+        "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
+    }
+    tracks = [("aac", "mono", split_chunks(fixtures.make_tone(2)))]
+    path = write_media(folder / "encrypted.mp4", 50, tracks, muxing=muxing)
+    with pytest.raises(InputError, match=r"packets .*that cannot be decoded"):
+        media.read_video(path)
+    with pytest.raises(InputError, match=r"an audio stream without samples \(Invalid data"):
+        media.read_sound(path)
+
+
+@pytest.mark.parametrize("count", [8, 16])
+def test_any_number_of_channels_is_read(folder, count):
+    wave = np.repeat(fixtures.make_tone()[:, None], count, 1)
+    sound = media.read_sound(odd_media.write_float_wav(folder / f"{count}.wav", wave))
+    assert len(sound.wave) == 2 * RATE and 0.4 < np.abs(sound.wave).max() <= 1
+
+
+def test_silence_of_hours_is_refused(folder):
+    chunks = [(k * 3000 * RATE, np.ones((1, 1000)) * 0.1) for k in range(3)]
+    path = write_track(folder / "hours.mkv", chunks)
+    with pytest.raises(InputError, match="found a gap of 6000 s"):
+        media.read_sound(path)

@@ -1,6 +1,7 @@
 """New sound for videos: what each container copies, encodes and how long it lasts."""
 
 import itertools
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -189,3 +190,27 @@ def test_a_stereo_wav_comes_back_as_it_was_written(tmp_path):
     media.write_wav(tmp_path / "a.wav", wave, 48_000)
     back = media.read_audio(tmp_path / "a.wav", 48_000, channels=2)
     np.testing.assert_array_equal(media.to_int16(back), wave)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_sound_just_behind_the_last_picture_is_kept(folder, tmp_path, name):
+    source = folder / ("vp9.webm" if name == "o.webm" else "h264.mp4")
+    notes = media.mux(source, make_click(2.035, [2.02]), RATE, tmp_path / name)
+    assert not any("is held" in note for note in notes)
+    sound = media.read_audio(tmp_path / name)
+    assert find_clicks(sound) == pytest.approx([2.02], abs=0.01) and len(sound) >= 2.034 * RATE
+
+
+def test_what_else_a_video_holds_is_named(folder, tmp_path):
+    source = tmp_path / "more.mkv"
+    with av.open(str(folder / "h264.mp4")) as video, av.open(str(source), "w") as file:
+        chapter = {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000)}
+        file.set_chapters([chapter | {"metadata": {"title": "one"}}])
+        template = video.streams.video[0]
+        tracks = [file.add_stream_from_template(template) for _ in range(2)]
+        for packet in video.demux(template):
+            if packet.size:
+                packet.stream = tracks[0]
+                file.mux(packet)
+    notes = media.mux(source, make_click(2, [1]), RATE, tmp_path / "o.mp4")
+    assert notes == (f"{source}: left out of the output: 1 video tracks, its chapters",)

@@ -9,6 +9,7 @@ from helpers import fixtures, odd_media
 from helpers.manifests import BAD, BROKEN, GOOD, read_skipped, run_prepare, write_manifest
 from helpers.paths import ROOT
 
+from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.preparation.prepare import PrepareOptions, prepare
@@ -161,3 +162,12 @@ def test_a_clip_named_like_a_window_of_a_long_one_is_refused_before_any_work(cor
     others = ["long,long.mp4,,,,,train,", "long_01,1.mp4,,,,,test,", "long_9,1.mp4,,,,,test,"]
     path = write_manifest(corpus, others, "windows.csv")
     prepare(path, tmp_path / "others", workers=0, max_seconds=2.0, progress=False)
+
+
+def test_names_of_windows_of_a_long_sound_are_refused_too(corpus, tmp_path):
+    media.write_wav(corpus / "long.wav", fixtures.make_tone(5.0, 150.0))
+    rows = ["long,,long.wav,,,,train,", "long_1,1.mp4,,,,,test,"]
+    path, out = write_manifest(corpus, rows, "sounds.csv"), tmp_path / "out"
+    with pytest.raises(InputError, match=r"row 3, field id: found 'long_1', .* window .* 'long'"):
+        prepare(path, out, workers=0, max_seconds=2.0, progress=False)
+    assert not out.exists()

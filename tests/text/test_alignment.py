@@ -104,7 +104,7 @@ def test_broken_alignments_are_named(tmp_path, text, message):
 
 def test_a_missing_or_binary_alignment_is_named(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"\x80\x81\x82")
-    for name, word in {"a.csv": "no such file", "b.csv": "not text"}.items():
+    for name, word in {"a.csv": "no such file", "b.csv": "not UTF-8 text"}.items():
         with pytest.raises(InputError, match=f"{name}: {word}"):
             alignment.read_alignment(tmp_path / name)
 

@@ -25,7 +25,7 @@ def test_table(tmp_path):
         ("start,words\n0,a\n", "line 1: found 'start,words'"),
         ("start,text\nsoon,set blue\n", "line 2: found start 'soon'"),
         ("start,text\n-1,set blue\n", "line 2: found start '-1'"),
-        ("start,text\n1,set blue,more\n", "line 2: found more or fewer"),
+        ("start,text\n1,set blue,more\n", "line 2: found 3 fields, expected 2"),
         ("start,text\n", "found 0 lines"),
     ],
 )

@@ -93,3 +93,13 @@ def test_only_the_main_process_holds_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "is_main_process", lambda: False)
     with setup.hold_folder(tmp_path):
         assert not list(tmp_path.iterdir())
+
+
+def test_a_run_with_a_checkpoint_resumes_without_the_folder_that_it_started_from(tmp_path):
+    config = load_recipe("quickstart")
+    config.train.init_from = str(tmp_path / "gone")
+    (tmp_path / "run" / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"train\.init_from: found .*gone"):
+        setup.check(config, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "2").mkdir()
+    setup.check(config, tmp_path / "run")

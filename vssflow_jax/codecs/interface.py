@@ -17,16 +17,14 @@ from typing import Protocol
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from vssflow_jax.codecs import audioldm, oobleck
 from vssflow_jax.codecs.istft import IstftCodec
 from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.codecs.trained import TrainedCodec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import local_copy, to_path, write_text
-from vssflow_jax.common.safetensors_io import write_arrays
+from vssflow_jax.common.files import read_json, to_path, write_text
+from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
 from vssflow_jax.conditions import LATENT_RATE, AudioFormat
 
 
@@ -136,17 +134,9 @@ def save_codec(codec: Codec, folder: str | Path) -> None:
 def load_codec(folder: str | Path) -> Codec:
     """The codec in a folder that `save_codec` wrote; an `InputError` names what is damaged."""
     folder = to_path(folder)
-    try:
-        description = json.loads((folder / "codec.json").read_text())
-        tensors = read_tensors(folder / "codec.safetensors")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{error.filename or folder}: not found, expected a codec's file"
-        ) from None
-    except (ValueError, SafetensorError) as error:
-        raise InputError(f"{folder}: not a codec: {error}") from None
-    if not isinstance(description, dict):
-        raise InputError(f"{folder}/codec.json: found {description!r}, expected an object")
+    description = read_json(folder / "codec.json", "a codec's settings")
+    arrays = read_arrays(folder / "codec.safetensors")
+    tensors = {name: np.asarray(array) for name, array in arrays.items()}
     kind, expected = description.pop("kind", None), description.pop("hash", None)
     if not isinstance(kind, str) or kind not in CODECS:
         raise InputError(
@@ -154,17 +144,11 @@ def load_codec(folder: str | Path) -> Codec:
         )
     try:
         codec = CODECS[kind](**unflatten_dict(tensors, sep="/"), **description)
-    except (InputError, TypeError, AttributeError) as error:
+    except (InputError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise InputError(f"{folder}: not a codec of the kind {kind}: {error}") from None
     if hash_codec(codec) != expected:
         raise InputError(f"{folder}: codec hash is {hash_codec(codec)}, codec.json says {expected}")
     return codec
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file."""
-    with local_copy(path) as file:
-        return load_file(file)
 
 
 @jax.jit

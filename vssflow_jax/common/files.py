@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import json
 import math
 import os
 import pathlib
@@ -16,7 +17,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from vssflow_jax.common.errors import DISK_ERRORS, InputError
+from vssflow_jax.common.errors import DISK_ERRORS, InputError, one_line
 
 PARTIAL = ".partial"  # ending of the names of incomplete files
 BUCKET, BUCKET_PACKAGE = "gs://", "gcsfs"  # how paths in buckets start, and what reads them
@@ -181,6 +182,30 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 `text` to `path`, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike, expected: str) -> dict:
+    """The object in a JSON file.
+
+    Args:
+      path: the file.
+      expected: what it should be, for messages.
+
+    Raises:
+      InputError: no such file, one that cannot be read, or one that holds no JSON object.
+    """
+    path = to_path(path)
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file, expected {expected}") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected {expected}") from None
+    except (ValueError, RecursionError) as error:  # numbers of 4,301 digits; 1,000 brackets
+        raise InputError(f"{path}: broken ({one_line(error)}), expected {expected}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: broken (found {content!r:.40}), expected {expected}")
+    return content
 
 
 def find_existing(path: str | os.PathLike) -> pathlib.Path:

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.errors import InputError, one_line
 from vssflow_jax.common.files import local_copy, replacing
 
 DTYPES = {
@@ -68,7 +68,7 @@ def read_arrays(path: str | Path) -> dict[str, Lazy]:
         name: Lazy(
             tuple(part.get_shape()),
             DTYPES.get(part.get_dtype(), part.get_dtype()),
-            functools.partial(file.get_tensor, name),
+            functools.partial(_read_tensor, file, name, path),
         )
         for name, part in slices.items()
     }
@@ -81,6 +81,13 @@ def widen_half(arrays: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
         return Lazy(tuple(array.shape), "float32", lambda: np.asarray(array).astype(np.float32))
 
     return {k: widen(a) if str(a.dtype) in HALF else a for k, a in arrays.items()}
+
+
+def _read_tensor(file, name: str, path: str | Path) -> np.ndarray:
+    try:
+        return file.get_tensor(name)
+    except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # NumPy lacks types
+        raise InputError(f"{path}: tensor {name}: cannot be read: {one_line(error)}") from None
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:

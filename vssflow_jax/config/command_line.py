@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from vssflow_jax.common.files import find_existing
 from vssflow_jax.config import recipes
 
 INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
+_TRACE = re.compile(r"\s*Traceback \(most recent call last\):\n(?:\s.*\n)*")
 HELP = {"--help", "-help", "-h"}
 flags.disclaim_key_flags()  # a flag defined here is its command's: --help lists it
 
@@ -79,8 +81,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         wrong = f"--config: found no field {one_line(error)}"
     except SyntaxError as error:
         wrong = f"--config: found no recipe: {one_line(error)}"
+    except (ImportError, NameError) as error:
+        wrong = f"--config: {one_line(error)}"
     except (flags.Error, TypeError, ValueError, OSError) as error:
-        wrong = one_line(error)
+        wrong = " ".join(_TRACE.sub(" ", str(error)).split())  # the trace of a recipe that fails
     print(f"error: {wrong}", file=sys.stderr)
     sys.exit(2)
 
@@ -135,12 +139,17 @@ def require_config(config):
     """The config of a flag, whose library keeps a failure to load for the first use.
 
     Raises:
-      InputError: there is no such file.
+      InputError: there is no such file, or its function returns no config.
     """
     try:
         _ = config.seed
     except OSError as error:
         raise InputError(f"--config: {str(error).splitlines()[-1].strip()}") from None
+    except AttributeError:
+        raise InputError(
+            f"--config: found a recipe whose get_config returns {type(config).__name__}, expected "
+            "a config such as vssflow_jax.config.default_config()"
+        ) from None
     return config
 
 

@@ -103,7 +103,7 @@ FIELDS = (
           allowed=each(one_of(*conditions.TASKS))),
     Field("data.duration", float, 10.0,
           "length of a training example; longer clips are cropped at random",
-          allowed=POSITIVE, unit="s"),
+          allowed=between(0.04, 3600), unit="s"),
     Field("data.sample_rate", int, 16_000, "of the shards' sound, which is the codec's",
           allowed=at_least(8000), unit="samples/s"),
     Field("data.audio_channels", int, 1, "of the shards' sound: 1 is mono, 2 is stereo",

@@ -6,8 +6,14 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config.fields import FIELDS, value_of
 
 
-def check(config) -> None:
-    """Raises an InputError for the first field whose value is not allowed."""
+def check(config, location: str = "") -> None:
+    """Raises an InputError for the first field whose value is not allowed.
+
+    Args:
+      config: of a run.
+      location: the file with the config, for messages.
+    """
+    prefix = f"{location}: " if location else ""
     for field in FIELDS:
         value = value_of(config, field.name)
         if value is None and field.optional:
@@ -15,10 +21,10 @@ def check(config) -> None:
         if value is None or not field.allowed.holds(value):
             expected = field.allowed.expected or f"a {field.type.__name__}"
             none = ", or None" if field.optional else ""
-            raise InputError(f"{field.name}: found {value!r}, expected {expected}{none}")
+            raise InputError(f"{prefix}{field.name}: found {value!r}, expected {expected}{none}")
     model = config.model
     if model.heads % model.kv_heads:
         raise InputError(
-            f"model.heads: found {model.heads}, expected a multiple of model.kv_heads, "
+            f"{prefix}model.heads: found {model.heads}, expected a multiple of model.kv_heads, "
             f"{model.kv_heads}"
         )

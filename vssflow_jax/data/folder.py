@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.tables import read_text
 from vssflow_jax.data.manifest import MAX_ID_BYTES, ManifestRow, is_file_name
 
 VIDEO_ENDINGS = (
@@ -26,6 +27,7 @@ VIDEO_ENDINGS = (
 )
 AUDIO_ENDINGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
 TEXT_ENDING, ALIGNMENT_ENDINGS = ".txt", (".textgrid", ".csv")
+SUBTITLE_ENDINGS = (".srt", ".vtt", ".ass")  # which are not read
 VALID_SHARE, TEST_SHARE = 0.05, 0.05  # shares of the clips
 
 
@@ -65,6 +67,27 @@ def read_folder(
         )
         for number, (name, files) in enumerate(media)
     ]
+
+
+def find_unused(folder: str | os.PathLike) -> list[str]:
+    """Sounds, transcripts, alignments and subtitles of a folder that belong to none of its clips.
+
+    Paths within the folder. A sound needs a transcript or a video of its name, a transcript either
+    of them, an alignment a transcript; subtitles are not read.
+    """
+    used: set[str] = set()
+    for _, files in _list_media(pathlib.Path(folder)):
+        used.add(files["medium"])
+        kinds = [AUDIO_ENDINGS, (TEXT_ENDING,)]
+        kinds += [ALIGNMENT_ENDINGS] if TEXT_ENDING in files else []
+        used |= {file for endings in kinds if (file := _find_ending(files, endings))}
+    known = (*AUDIO_ENDINGS, TEXT_ENDING, *ALIGNMENT_ENDINGS, *SUBTITLE_ENDINGS)
+    unused = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [os.path.join(place, name) for name in files if not name.startswith(".")]
+        unused += [path for path in paths if path.lower().endswith(known) and path not in used]
+    return sorted(os.path.relpath(path, folder) for path in unused)
 
 
 def assign_split(name: str, valid: float, test: float) -> str:
@@ -148,9 +171,7 @@ def _make_row(
 def _read_transcript(path: str | None) -> tuple[str | None, str | None]:
     """The text of a transcript, or the problem with it."""
     try:
-        words = pathlib.Path(path).read_text(encoding="utf-8-sig").split() if path else []
-    except UnicodeDecodeError:
-        return None, f"{path}: not UTF-8 text, expected a transcript"
-    except OSError as error:
-        return None, f"{path}: {error.strerror}, expected a transcript"
+        words = read_text(path, "a transcript").split() if path else []
+    except InputError as error:
+        return None, str(error)
     return " ".join(words) or None, None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
+from vssflow_jax.common.tables import read_table, read_text, split_lines
 from vssflow_jax.conditions import TASKS
-from vssflow_jax.data.tables import read_table
 
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task", "lips")
 REQUIRED = ("id", "split")
@@ -61,8 +62,6 @@ def read_manifest(path: str | os.PathLike) -> list[ManifestRow]:
     rows: list[ManifestRow] = []
     lines: dict[str, int] = {}
     for line, cells in table:
-        if not any(cell.strip() for cell in cells):
-            continue
         row = _parse_row(path, header, cells, line)
         if row.id in lines:
             raise InputError(
@@ -113,6 +112,10 @@ def _parse_row(path, header: list[str], cells: list[str], line: int) -> Manifest
     if task in ("speech", "joint") and "text" not in fields:
         raise InputError(f"{location}, field text: empty, expected words for a {task} clip")
     for name in FILE_COLUMNS:
+        if "\0" in fields.get(name, ""):
+            raise InputError(
+                f"{location}, field {name}: found {fields[name]!r:.60}, expected a path"
+            )
         if name in fields:
             fields[name] = str(find_existing(path.parent.absolute() / fields[name]))
     return ManifestRow(**fields, line=line)
@@ -140,40 +143,52 @@ def read_annotations(manifest: str | os.PathLike) -> dict[str, dict]:
     """The annotations of `annotations.jsonl` next to a manifest, by id; empty without that file.
 
     Each line is a JSON object with an `id`; its `mouth`, if any, is the box around the lips
-    [x0, y0, x1, y1] in pixels of the video, its `events` are rows of [start, end, label] in
-    seconds. Raises InputError, which names the line, for others.
+    [x0, y0, x1, y1] in pixels of the video, its `onsets` are seconds, its `events` rows of
+    [start, end, label] in seconds. Raises InputError, which names the line, for others and for an
+    id that an earlier line has.
     """
     path = pathlib.Path(manifest).with_name(ANNOTATIONS)
     if not path.exists():
         return {}
     annotations: dict[str, dict] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    lines: dict[str, int] = {}
+    for number, line in enumerate(split_lines(read_text(path, "annotations of clips")), 1):
         if not line.strip():
             continue
         try:
             annotation = json.loads(line)
-            valid = isinstance(annotation["id"], str) and _is_box(annotation.get("mouth"))
-            valid = valid and _is_event_list(annotation.get("events", []))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
+            valid = _is_annotation(annotation)
+        except (ValueError, RecursionError):
             valid = False
         if not valid:
             raise InputError(
                 f"{path} line {number}: found {line[:60]!r}, expected an object with id and, "
-                "if any, mouth: [x0, y0, x1, y1]"
+                "if any, mouth: [x0, y0, x1, y1], onsets: [seconds, ...] and events: "
+                "[[start, end, label], ...]"
             )
-        annotations[annotation["id"]] = annotation
+        name = annotation["id"]
+        if name in annotations:
+            raise InputError(
+                f"{path} line {number}, field id: found {name[:40]!r}, which line {lines[name]} "
+                "has too, expected a new one"
+            )
+        annotations[name], lines[name] = annotation, number
     return annotations
 
 
-def _is_box(mouth) -> bool:
-    numbers = isinstance(mouth, list) and all(isinstance(x, int | float) for x in mouth)
-    return mouth is None or (numbers and len(mouth) == 4)
+def _is_annotation(annotation: object) -> bool:
+    if not (isinstance(annotation, dict) and isinstance(annotation.get("id"), str)):
+        return False
+    mouth, events = annotation.get("mouth"), annotation.get("events", [])
+    is_box = mouth is None or (_are_numbers(mouth) and len(mouth) == 4)
+    are_events = isinstance(events, list) and all(
+        isinstance(event, list) and len(event) == 3 and _are_numbers(event[:2]) for event in events
+    )
+    return is_box and are_events and _are_numbers(annotation.get("onsets", []))
 
 
-def _is_event_list(events) -> bool:
-    return isinstance(events, list) and all(
-        isinstance(event, list)
-        and len(event) == 3
-        and all(isinstance(time, int | float) for time in event[:2])
-        for event in events
+def _are_numbers(values: object) -> bool:
+    """Whether it is a list of finite numbers."""
+    return isinstance(values, list) and all(
+        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < math.inf for x in values
     )

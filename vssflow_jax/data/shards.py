@@ -13,8 +13,10 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +32,7 @@ from vssflow_jax.common.files import (
     file_size,
     is_remote,
     local_copy,
+    read_json,
     replacing,
     to_path,
 )
@@ -40,6 +43,7 @@ from vssflow_jax.conditions import (
     LATENT_RATE,
     SAMPLE_RATE,
     TASKS,
+    TOKEN,
     AudioFormat,
 )
 from vssflow_jax.data.manifest import MAX_ID_BYTES, is_file_name
@@ -49,6 +53,8 @@ CACHE_VARIABLE, CACHE = "VSSFLOW_CACHE", "~/.cache/vssflow_jax/shards"  # copies
 LOCKS = ".lock"
 VERSION = 1
 MAX_RECORD_ID_BYTES = MAX_ID_BYTES + 10  # a manifest's id and the number of a window
+MAX_SECONDS = 86_400.0  # of a record
+MAX_RATE = 768_000  # samples a second
 META, WAVE, PHONEMES = "meta", "wave", "phonemes"
 LATENTS = "latents"  # in dataset.json: which codec made them, and the files of each split
 LATENT, MEAN, DEVIATION = "latent", "mean", "deviation"  # of a record that is read with its latent
@@ -115,9 +121,12 @@ def decode_record(data: bytes) -> Record:
     Raises SafetensorError, KeyError or ValueError for bytes that are no record.
     """
     record: Record = load(data)
-    record[META] = json.loads(record[META].tobytes())
-    if not isinstance(record[META], dict):
+    meta = json.loads(record.pop(META).tobytes())
+    if not isinstance(meta, dict):
         raise ValueError("meta is no object")
+    for name, array in record.items():
+        _check_array(name, array)
+    record[META] = meta
     return record
 
 
@@ -134,6 +143,49 @@ def latents_name(shard: str) -> str:
 def encode_latent(mean: np.ndarray | None, deviation: np.ndarray | None) -> bytes:
     """The moments of a record's latent, float16 [L, C] each, as bytes; None: it has no sound."""
     return save({} if mean is None else {MEAN: mean, DEVIATION: deviation})
+
+
+def _check_array(name: str, array: np.ndarray) -> None:
+    """Raises ValueError for an array that the schema does not have."""
+    condition = BY_NAME.get(name)  # None: the wave
+    is_flat = condition is not None and (condition.ids or condition.alignment == TOKEN)
+    dimensions = (1, 2) if condition is None else (1,) if is_flat else (2,)
+    if array.dtype != record_dtype(name) or array.ndim not in dimensions:
+        raise ValueError(f"{name} is {array.dtype} {array.shape}")
+    has_ids = condition is not None and condition.ids and array.size
+    if has_ids and not 0 <= array.min() <= array.max() < condition.width:
+        raise ValueError(f"{name} has ids from {array.min()} to {array.max()}")
+
+
+def find_meta_problem(meta: Mapping) -> str | None:
+    """Why nothing can be generated or trained from a record's `meta`; None if it can."""
+    if problem := find_id_problem(meta):
+        return problem
+    seconds = meta.get("duration")
+    if not (isinstance(seconds, int | float) and 0 < seconds < MAX_SECONDS):
+        return f"found the duration {seconds!r:.40}, expected seconds"
+    rate = meta.get("sample_rate", SAMPLE_RATE)
+    if not (isinstance(rate, int) and 0 < rate <= MAX_RATE):
+        return f"found the sample rate {rate!r:.40}, expected samples a second"
+    if meta.get("task") not in TASKS:
+        return f"found the task {meta.get('task')!r:.40}, expected one of {TASKS}"
+    if not isinstance(meta.get("text", ""), str):
+        return f"found the text {meta['text']!r:.40}, expected text"
+    alignment = meta.get("alignment", [])
+    if not (isinstance(alignment, list) and all(map(_is_interval, alignment))):
+        return (
+            f"found the alignment {alignment!r:.40}, expected [start, end, symbol] of each phoneme"
+        )
+    return None
+
+
+def _is_interval(row: object) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == 3
+        and all(isinstance(time, int | float) and 0 <= time < MAX_SECONDS for time in row[:2])
+        and isinstance(row[2], str)
+    )
 
 
 def find_id_problem(meta: Mapping) -> str | None:
@@ -202,6 +254,14 @@ class CorruptRecord(InputError):
         return f"{self.name}: corrupt ({self.reason}), expected a clip; prepare again"
 
 
+def _can_open(file: str) -> bool:
+    try:
+        ArrayRecordReader(file).close()
+    except RuntimeError:
+        return False
+    return True
+
+
 class Split:
     """The examples of one split: a random-access sequence of records. Can be pickled.
 
@@ -228,8 +288,20 @@ class Split:
             self._source = ArrayRecordDataSource(self._files) if files else ()
             self._latents = ArrayRecordDataSource(list(latents)) if latents else None
         except RuntimeError as error:
-            raise InputError(f"{error}; an incomplete shard, prepare again") from None
+            files = [*self._files, *latents]
+            file = next((file for file in files if not _can_open(file)), files[0])
+            raise InputError(f"{file}: {error}; an incomplete shard, prepare again") from None
+        if self._latents is not None and len(self._latents) != len(self._source):
+            raise InputError(
+                f"{latents[0]}: found {len(self._latents)} latents for {len(self._source)} clips, "
+                "expected as many; prepare again"
+            )
         self._rows = None if rows is None else np.asarray(rows, np.int64)
+
+    @property
+    def num_stored(self) -> int:
+        """Records in the shards, whether they belong to the split's rows or not."""
+        return len(self._source)
 
     def __len__(self) -> int:
         return len(self._source) if self._rows is None else len(self._rows)
@@ -260,7 +332,7 @@ class Split:
                 record[LATENT] = load(self._latents[row])
         except (RuntimeError, SafetensorError, KeyError, ValueError) as error:
             raise CorruptRecord(self._name(row), " ".join(str(error).split())) from None
-        if problem := find_id_problem(record[META]):
+        if problem := find_meta_problem(record[META]):
             raise InputError(f"{self._name(row)}: {problem}")
         return record
 
@@ -294,23 +366,85 @@ def load_dataset_info(folder: str | os.PathLike) -> dict:
     Raises InputError where there is none or it is broken or of another version.
     """
     path = to_path(folder) / DATASET
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        version = info["version"]
-    except (FileNotFoundError, NotADirectoryError):
+    info = read_json(path, "prepared shards (python -m vssflow_jax.prepare)")
+    if "version" in info and info["version"] != VERSION:
         raise InputError(
-            f"{path}: no such file, expected prepared shards (python -m vssflow_jax.prepare)"
-        ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
-        raise InputError(f"{path}: broken, expected the description of prepared shards") from None
-    if version != VERSION:
-        raise InputError(f"{path}: found version {version}, expected {VERSION}; prepare again")
+            f"{path}: found version {info['version']!r:.40}, expected {VERSION}; prepare again"
+        )
+    if field := _find_broken_field(info):
+        raise InputError(f"{path}: broken (field {field}), expected prepared shards; prepare again")
     return info
 
 
 def read_audio_format(info: Mapping) -> AudioFormat:
     """The format of the waves that a dataset.json describes."""
     return AudioFormat(info["sample_rate"], info.get("audio_channels", 1))
+
+
+def _find_broken_field(info: Mapping) -> str | None:
+    """The first field of a dataset.json that has no value of its kind, by dotted names."""
+    if "version" not in info:
+        return "version"
+    for name in ("features", "splits", "statistics"):
+        if not isinstance(info.get(name), dict):
+            return name
+    if not isinstance(info.get("hash"), str):
+        return "hash"
+    if not (isinstance(info.get("sample_rate"), int) and 0 < info["sample_rate"] <= MAX_RATE):
+        return "sample_rate"
+    if info.get("audio_channels", 1) not in (1, 2):
+        return "audio_channels"
+    for name, feature in info["features"].items():
+        if not (isinstance(feature, dict) and _is_rate(feature.get("rate"))):
+            return f"features.{name}"
+        if not (isinstance(feature.get("width"), int) and feature["width"] > 0):
+            return f"features.{name}.width"
+    for name, split in info["splits"].items():
+        if field := _find_broken_split_field(split):
+            return f"splits.{name}.{field}"
+    return None
+
+
+def _is_rate(rate: object) -> bool:
+    return rate is None or (isinstance(rate, int | float) and 0 < rate < math.inf)
+
+
+def _find_broken_split_field(split: object) -> str | None:
+    if field := _find_broken_list(split):
+        return field
+    if not isinstance(split.get("clips"), int):
+        return "clips"
+    if not _are_rows(split.get("silent"), split["clips"]):
+        return "silent"
+    rows = split.get("rows", {})
+    if not (isinstance(rows, dict) and all(_are_rows(x, split["clips"]) for x in rows.values())):
+        return "rows"
+    if LATENTS in split and (field := _find_broken_list(split[LATENTS])):
+        return f"{LATENTS}.{field}"
+    return None
+
+
+def _find_broken_list(listed: object) -> str | None:
+    """The first broken field of a list of files with their sizes and hashes."""
+    files = listed.get("files") if isinstance(listed, dict) else None
+    if not (isinstance(files, list) and all(map(is_file_name, files))):
+        return "files"
+    sizes, hashes = listed.get("bytes"), listed.get("sha256")
+    if not (isinstance(sizes, list) and len(sizes) == len(files)):
+        return "bytes"
+    # Hashes name the copies of shards in buckets.
+    if not (isinstance(hashes, list) and len(hashes) == len(files) and all(map(_is_hash, hashes))):
+        return "sha256"
+    return None
+
+
+def _is_hash(digest: object) -> bool:
+    return isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) is not None
+
+
+def _are_rows(numbers: object, count: int) -> bool:
+    """Whether it is a list of numbers of `count` records."""
+    return isinstance(numbers, list) and all(isinstance(n, int) and 0 <= n < count for n in numbers)
 
 
 def open_split(
@@ -343,13 +477,15 @@ def open_split(
     if tasks:
         rows = _select_rows(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
     silent = set(splits[split]["silent"]) if with_wave else ()
-    selected = [row for row in rows if row not in silent]
-    return Split(
-        find_files(folder, splits[split]),
-        selected if silent or tasks else None,
-        replace_corrupt,
-        find_files(folder, splits[split][LATENTS]) if with_latents else (),
-    )
+    selected = [row for row in rows if row not in silent] if silent or tasks else None
+    latents = find_files(folder, splits[split][LATENTS]) if with_latents else ()
+    records = Split(find_files(folder, splits[split]), selected, replace_corrupt, latents)
+    if records.num_stored != splits[split]["clips"]:
+        raise InputError(
+            f"{folder / DATASET}, splits.{split}.clips: found {splits[split]['clips']}, expected "
+            f"{records.num_stored} as its shards hold; prepare again"
+        )
+    return records
 
 
 def find_files(folder: pathlib.Path, listed: Mapping) -> list[str]:

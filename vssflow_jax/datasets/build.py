@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, write_text
+from vssflow_jax.common.tables import read_table
 from vssflow_jax.data.manifest import ANNOTATIONS, COLUMNS, SPLITS, read_annotations
-from vssflow_jax.data.tables import read_table
 from vssflow_jax.datasets.interface import (
     ALIGNMENT_PART,
     CLIP_PART,

@@ -15,9 +15,9 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, resolve
+from vssflow_jax.common.tables import read_table
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.data.tables import read_table
 
 MANIFEST = "manifest.csv"
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".mkv", ".webm")
@@ -48,8 +48,6 @@ def _read_manifest(path: Path) -> dict[str, str]:
             raise InputError(f"{path}: expected the columns id and audio, {name!r} is missing")
     files: dict[str, str] = {}
     for line, cells in table:
-        if not any(cell.strip() for cell in cells):
-            continue
         if len(cells) != len(header):
             raise InputError(
                 f"{path} row {line}: found {len(cells)} fields, expected {len(header)} "
@@ -119,7 +117,14 @@ def read_wave(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.
             f"too short: {path.name} has {duration:.2f} s, expected {seconds:.2f} s "
             f"(at most {MAX_SHORTFALL:g} s less)"
         )
-    return cut_or_pad(wave, round(seconds * sample_rate))
+    samples = round(seconds * sample_rate)
+    if media.is_audible(wave[samples:]):
+        print(
+            f"note: {path}: found {duration:.2f} s of sound for a clip of {seconds:.2f} s: the "
+            "rest is left out",
+            file=sys.stderr,
+        )
+    return cut_or_pad(wave, samples)
 
 
 def read_waves(

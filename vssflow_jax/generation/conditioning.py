@@ -12,7 +12,7 @@ from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.generation.request import Request, check_seconds
+from vssflow_jax.generation.request import MAX_SECONDS, Request, check_seconds
 from vssflow_jax.preparation import examples
 from vssflow_jax.text.alignment import SPEECH_START, Interval, select_voice
 from vssflow_jax.text.durations import DurationModel
@@ -111,6 +111,11 @@ def encode_request(
         check_features(statistics, encoder_set)
         if duration is None:
             duration = round_to_frames(_probe_video(request.video).duration)
+            if duration > MAX_SECONDS:
+                raise InputError(
+                    f"{request.video}: found {duration:.0f} s of video, expected at most "
+                    f"{MAX_SECONDS:g} s, or --duration beside it"
+                )
     embeddings, sound_notes = read_voices(
         [*request.speakers, request.speaker], encoder_set, request.audio_track
     )
@@ -125,7 +130,8 @@ def encode_request(
         noise_id = examples.hash_media(request.video)
         video = encode_video(request, num_frames, encoder_set)
         record = dict(video.features)
-        notes = [video.meta[name] for name in (examples.MOUTH_NOTE,) if name in video.meta]
+        notes = [*video.meta.get(examples.VIDEO_NOTES, ())]
+        notes += [video.meta[name] for name in (examples.MOUTH_NOTE,) if name in video.meta]
         if times == PREDICTED and len(set(request.speakers)) == 1:
             voiced = select_voice(durations, line_voices[0])
             followed = follow_lips(timed, request.script, video.lips, voiced, request.text_policy)

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from vssflow_jax.codecs.interface import hash_latents, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import file_size, hash_file, resolve, to_path, write_text
+from vssflow_jax.common.files import file_size, hash_file, read_json, resolve, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.generation.sampling import read_student
@@ -93,7 +93,7 @@ def read_scores(workdir: Path) -> dict:
     path = workdir / "eval" / "metrics.json"
     if not path.exists():
         return {}
-    metrics = json.loads(path.read_text())
+    metrics = read_json(path, "the scores of a run")
     scores = {task: dict(metrics[task]) for task in EVALUATED_TASKS if task in metrics}
     for values in scores.values():
         values["skipped"] = len(values.get("skipped", ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from vssflow_jax import bundled, conditions
 from vssflow_jax.codecs.interface import check_rate, hash_latents, load_codec
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import read_json
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.features.registry import read_encoder_set
 from vssflow_jax.generation.conditioning import (
@@ -32,6 +33,32 @@ from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.training import checkpoint
 
 SAMPLING_FIELDS = {field.name for field in dataclasses.fields(SamplingOptions)}
+
+
+def read_statistics(path: Path) -> dict:
+    """What generation needs to know of a run's training data; see `Generator`.
+
+    Raises:
+      InputError: no such file, or values of a wrong type.
+    """
+    statistics = read_json(path, "the statistics of a run's data")
+    rates, durations = statistics.get("rates"), statistics.get("phoneme_durations", {})
+    if not (
+        _are_positive(rates, optional=True)
+        and _are_positive(statistics.get("widths", {}))
+        and _are_positive(durations)
+        and all(isinstance(statistics.get(name, ""), str) for name in ("encoders", "subwords"))
+    ):
+        raise InputError(f"{path}: broken, expected rates, phoneme_durations and encoders of a run")
+    return statistics
+
+
+def _are_positive(values: object, optional: bool = False) -> bool:
+    """Whether it is an object of positive numbers; `optional`: or None."""
+    return isinstance(values, Mapping) and all(
+        (value is None and optional) or (isinstance(value, int | float) and 0 < value < math.inf)
+        for value in values.values()
+    )
 
 
 class Generator:
@@ -107,7 +134,7 @@ class Generator:
         config = checkpoint.read_config(workdir)
         codec = load_codec(workdir / "codec")
         check_rate(codec, f"{workdir / 'codec'}")
-        statistics = json.loads((workdir / "statistics.json").read_text())
+        statistics = read_statistics(workdir / "statistics.json")
         if identity:  # published weights do not say what codec is theirs
             expected = {"codec": hash_latents(codec)}
             checkpoint.check_identity(identity, expected, f"{workdir}: checkpoint {step}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,12 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import to_path
 
 WAV = ".wav"
+
+
+def list_files(path: Path, stems: Iterable[str] = ()) -> list[Path]:
+    """The files that an output is written to: a .wav beside a video, and one for each stem."""
+    waves = [] if path.suffix.lower() == WAV else [path.with_suffix(WAV)]
+    return [path, *waves, *(path.with_suffix(f".{name}{WAV}") for name in stems)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Output:
         """
         path = to_path(path)
         self.check_finite()
-        written = [path]
+        written = list_files(path, self.stems)
         if path.suffix.lower() == WAV:
             media.write_wav(path, self.wave, self.sample_rate)
         elif self.video is None:
@@ -57,10 +63,9 @@ class Output:
             warnings = self.report.setdefault("warnings", [])
             warnings += [note for note in notes if note not in warnings]
             media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate)
-            written.append(path.with_suffix(WAV))
-        for name, wave in self.stems.items():
-            written.append(path.with_suffix(f".{name}{WAV}"))
-            media.write_wav(written[-1], wave, self.sample_rate)
+        stem_files = written[len(written) - len(self.stems) :]
+        for file, wave in zip(stem_files, self.stems.values(), strict=True):
+            media.write_wav(file, wave, self.sample_rate)
         return written
 
     def check_finite(self) -> None:

@@ -9,7 +9,7 @@ from vssflow_jax.media.reading import (
     read_header,
     read_video,
 )
-from vssflow_jax.media.sound import LAYOUTS, Sound, read_audio, read_sound
+from vssflow_jax.media.sound import LAYOUTS, Sound, is_audible, read_audio, read_sound
 from vssflow_jax.media.writing import MuxPlan, mux, plan_mux, to_int16, write_video, write_wav
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "MuxPlan",
     "Sound",
     "Video",
+    "is_audible",
     "mux",
     "plan_mux",
     "probe",

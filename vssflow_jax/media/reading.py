@@ -28,11 +28,19 @@ from vssflow_jax.common.files import file_size, local_copy, to_path
 
 SINGLE_THREAD_PIXELS = 640 * 480  # frames of up to this many decode faster on one thread
 MAX_MISSING = 0.1  # share of a stream that may be missing at its end before it counts as truncated
+MISSING_FRAMES = 1.5  # frames by which a stream may end before its header says
 TIME_TOLERANCE = 5e-4  # seconds; times closer than this are the same
 MAX_STEP_BACK = 0.5  # seconds; a clock that goes back further was restarted (joined recordings)
 SEEK_MARGIN = 10.0  # seconds before the wanted one to seek to where the format is inexact
+MAX_DURATION = 86_400.0  # seconds of a file; a longer one is a damaged number
 MAX_GAP = 3600.0  # seconds between two frames; a longer gap is a damaged time
 
+MP3_TAG_BYTES = 512  # of a frame within which its tag is
+MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG 1; MPEG 2 has half of them
+_MP3_TAG = re.compile(rb"(?:Xing|Info)(?P<flags>.{4})(?P<frames>.{4})", re.DOTALL)
+STREAMED_WAV_BYTES = 0x7FFFF000  # from which a wav's size stands for "not known yet"
+# Formats whose header has the number of samples; others may only estimate a length.
+EXACT_FORMATS = {"wav", "aiff", "au", "flac", "tta", "wv", "mp4"}
 # Formats that name other files or addresses, and text that FFmpeg shows as pictures.
 REFUSED_FORMATS = {"hls", "dash", "concat", "sdp", "rtsp", "webm_dash_manifest", "imf", "tty"}
 # No protocol but files; names with % are no patterns for series of pictures.
@@ -241,17 +249,26 @@ def measure_times(container, stream, path: str | os.PathLike) -> StreamTimes:
     packets are looked at; where these have no times (raw H.264), frames are decoded and counted.
     A header that declares more than there is wins: the file is truncated. The container's own
     duration is that of its longest stream, which may be another one.
+
+    Raises InputError for a duration that no recording has.
     """
     if "mp4" in container.format.name and stream.duration and stream.frames:
-        return StreamTimes(
+        times = StreamTimes(
             start=find_start(stream),
             duration=float(stream.duration * stream.time_base),
             frames=stream.frames,
         )
-    status = os.stat(path)
-    return _measure_packets(
-        os.fspath(path), status.st_size, status.st_mtime_ns, stream.index, _declared_end(stream)
-    )
+    else:
+        status = os.stat(path)
+        times = _measure_packets(
+            os.fspath(path), status.st_size, status.st_mtime_ns, stream.index, _declared_end(stream)
+        )
+    if not 0 <= times.duration <= MAX_DURATION:
+        raise InputError(
+            f"{path}: found a duration of {times.duration:.0f} s by its header, expected 0 to "
+            f"{MAX_DURATION:g} s"
+        )
+    return times
 
 
 def _declared_end(stream) -> float:
@@ -262,6 +279,61 @@ def _declared_end(stream) -> float:
     if stream.container.format.name == "avi" and stream.duration:
         return float(stream.duration * stream.time_base)
     return 0.0
+
+
+def find_declared_end(container, stream, path: str | os.PathLike) -> float:
+    """Seconds on the file's clock at which a stream ends by a header that does not estimate.
+
+    0 if there is no such header.
+    """
+    formats = set(container.format.name.split(","))
+    is_pcm = stream.codec_context is not None and stream.codec_context.name.startswith("pcm_")
+    if "wav" in formats and is_pcm:
+        return _read_wav_seconds(path)
+    if "mp3" in formats:
+        return _read_mp3_seconds(path)
+    if stream.duration and EXACT_FORMATS & formats:
+        return find_start(stream) + float(stream.duration * stream.time_base)
+    return _declared_end(stream)
+
+
+def _read_wav_seconds(path: str | os.PathLike) -> float:
+    """Seconds of a PCM wav by its header, which FFmpeg replaces by the file's size; 0: unknown."""
+    with open(path, "rb") as file:
+        bytes_per_second, long_size, head = 0, 0, file.read(12)
+        while head.startswith((b"RIFF", b"RF64")) and len(chunk := file.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], "little")
+            if chunk[:4] == b"data":
+                size = long_size or (size if size < STREAMED_WAV_BYTES else 0)
+                return size / bytes_per_second if bytes_per_second else 0.0
+            if chunk[:4] in (b"fmt ", b"ds64") and size >= 16:
+                data = file.read(16)
+                if chunk[:4] == b"ds64":  # of files beyond 4 GB
+                    long_size = int.from_bytes(data[8:16], "little")
+                else:
+                    bytes_per_second = int.from_bytes(data[8:12], "little")
+                size -= len(data)
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return 0.0
+
+
+def _read_mp3_seconds(path: str | os.PathLike) -> float:
+    """Seconds of an mp3 by the count in its first frame (the tags Xing and Info); 0: unknown."""
+    with open(path, "rb") as file:
+        head = file.read(10)
+        is_tag = head.startswith(b"ID3")
+        size = functools.reduce(lambda size, byte: size << 7 | byte & 0x7F, head[6:], 0)
+        file.seek(10 + size if is_tag else 0)
+        frame = file.read(MP3_TAG_BYTES)
+    tag = _MP3_TAG.search(frame)
+    if tag is None or frame[:1] != b"\xff" or not tag["flags"][-1] & 1:
+        return 0.0
+    is_first_version, rate = frame[1] >> 3 & 3 == 3, frame[2] >> 2 & 3
+    rates = MP3_RATES if is_first_version else [rate / 2 for rate in MP3_RATES]
+    if rate >= len(rates):
+        return 0.0
+    samples = 1152 if is_first_version else 576
+    return int.from_bytes(tag["frames"], "big") * samples / rates[rate]
 
 
 @functools.lru_cache(maxsize=64)  # each window of a long clip asks again
@@ -339,13 +411,37 @@ def _count_decoded(path: str, index: int) -> int:
         stream = container.streams[index]
         check_decoder(stream, path)
         stream.thread_type = "AUTO"
-        return sum(1 for _ in _decode(container, stream, path))
+        return sum(1 for _ in _decode(PacketDecoder(container, stream), path))
 
 
 def demux(container, stream) -> Iterator[av.Packet]:
     """Packets up to the end or to where the file breaks off."""
     with contextlib.suppress(av.error.InvalidDataError):
         yield from container.demux(stream)
+
+
+class PacketDecoder:
+    """Decodes the packets of a stream, without the damaged ones.
+
+    Attributes:
+      num_damaged: packets that could not be decoded.
+      reason: of the last one, in FFmpeg's words.
+    """
+
+    def __init__(self, container, stream):
+        self.container, self.stream, self.num_damaged, self.reason = container, stream, 0, ""
+
+    def __iter__(self) -> Iterator:
+        """Frames in order of time."""
+        for packet in demux(self.container, self.stream):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError as error:
+                if not _MP3_TAG.search(bytes(packet)[:MP3_TAG_BYTES]):
+                    self.num_damaged += 1
+                    self.reason = describe(error)
+            else:
+                yield from frames
 
 
 def has_packets(path: str | os.PathLike, index: int) -> bool:
@@ -418,16 +514,12 @@ def _target_size(stream, max_side: int | None) -> tuple[int, int]:
     return max(1, round(width * shrink)), max(1, round(height * shrink))
 
 
-def _decode(container, stream, path) -> Iterator[av.VideoFrame]:
-    """Frames in order of time, without those of damaged packets; `FrameReader` counts losses."""
+def _decode(frames: Iterable[av.VideoFrame], path) -> Iterator[av.VideoFrame]:
+    """The frames; a decoder's failure is an InputError that names the file."""
     try:
-        for packet in demux(container, stream):
-            with contextlib.suppress(av.error.InvalidDataError):
-                yield from packet.decode()
+        yield from frames
     except av.error.FFmpegError as error:
-        raise InputError(
-            f"{path}: cannot be decoded ({describe(error)}), expected a video"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({describe(error)}), expected a video") from error
 
 
 def _add_times(
@@ -520,6 +612,7 @@ class FrameReader:
 
     Attributes:
       duration, scale: as those of a `Video`, after an iteration.
+      notes: what of the file is missing, one line each, after an iteration.
     """
 
     def __init__(
@@ -534,6 +627,7 @@ class FrameReader:
         self.path, self.rate, self.max_side = path, rate, max_side
         self.start, self.stop = start, math.inf if seconds is None else start + seconds
         self.duration, self.scale = 0.0, (1.0, 1.0)
+        self.notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Uint8 [H, W, 3] each.
@@ -551,7 +645,8 @@ class FrameReader:
             offset = self._find_seek_offset(stream, times)
             if offset is not None:  # without one, all is decoded
                 container.seek(offset, stream=stream, backward=True)
-            timed = _add_times(_decode(container, stream, self.path), stream, times, self.path)
+            decoder = PacketDecoder(container, stream)
+            timed = _add_times(_decode(decoder, self.path), stream, times, self.path)
             for frame in resampler.resample(timed):
                 if last is not None and yielded < total:
                     yield last
@@ -559,11 +654,14 @@ class FrameReader:
                 last, self.scale = frame, resampler.scale
         if last is None:
             after = f" after {self.start:g} s" if self.start else ""
-            raise InputError(f"{self.path}: found no video frames{after}, expected a video")
+            count = decoder.num_damaged
+            damaged = f", and {count} packets that cannot be decoded" if count else ""
+            raise InputError(
+                f"{self.path}: found no video frames{after}{damaged}, expected a video"
+            )
         end = min(self.stop, times.duration) if times.duration else resampler.end
         self.duration = end - self.start
-        decoded_seconds = resampler.end - self.start
-        self._check_complete(decoded_seconds, resampler.count, round(self.duration * fps))
+        self.notes = tuple(self._describe_losses(resampler, decoder, round(self.duration * fps)))
         yield from itertools.repeat(last, self._count_frames(end) - yielded)
 
     def _find_seek_offset(self, stream, times: StreamTimes) -> int | None:
@@ -580,7 +678,8 @@ class FrameReader:
                 trial.seek(offset, stream=copy, backward=True)
                 if "mp4" in trial.format.name:
                     return offset
-                timed = _add_times(_decode(trial, copy, self.path), copy, times, self.path)
+                frames = _decode(PacketDecoder(trial, copy), self.path)
+                timed = _add_times(frames, copy, times, self.path)
                 first = next(timed, None)
                 if first is not None and first[0] <= self.start + TIME_TOLERANCE:
                     return offset
@@ -591,14 +690,30 @@ class FrameReader:
         seconds = min(self.stop, end) - self.start
         return seconds if math.isinf(seconds) else max(1, round(seconds * self.rate))
 
-    def _check_complete(self, seconds: float, count: int, expected: int) -> None:
-        """Raises InputError if much is missing of the seconds and frames expected."""
-        share = 1 - MAX_MISSING
-        if seconds < share * self.duration and count < share * expected - 2:
+    def _describe_losses(
+        self, resampler: _Resampler, decoder: PacketDecoder, expected: int
+    ) -> Iterator[str]:
+        """Lines about missing and damaged frames; raises InputError if there are many of them."""
+        seconds, count, share = resampler.end - self.start, resampler.count, 1 - MAX_MISSING
+        tolerance = MISSING_FRAMES * self.duration / max(expected, 1)
+        is_truncated = self.duration - seconds > tolerance and count < expected
+        truncated = (
+            f"{self.path}: truncated: found {count} frames ({seconds:.2f} s), expected "
+            f"{expected} ({self.duration:.2f} s) by its header"
+        )
+        if is_truncated and seconds < share * self.duration and count < share * expected - 2:
+            raise InputError(truncated)
+        num_damaged = decoder.num_damaged
+        damaged = f"{self.path}: found {num_damaged} packets of pictures that cannot be decoded"
+        if num_damaged > MAX_MISSING * (count + num_damaged) + 2:
             raise InputError(
-                f"{self.path}: truncated: found {count} frames ({seconds:.2f} s), expected "
-                f"{expected} ({self.duration:.2f} s) by its header"
+                f"{damaged}, and {count} pictures, expected a video that is neither encrypted nor "
+                "damaged"
             )
+        if is_truncated:
+            yield f"{truncated}: the last picture is held"
+        if num_damaged > is_truncated:  # the last packet of a truncated file is damaged
+            yield f"{damaged}: the pictures before them are held"
 
 
 def read_video(

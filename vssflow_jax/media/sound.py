@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -19,6 +18,8 @@ from vssflow_jax.media import reading
 # times, recorders jitter. One latent frame. Beyond it there is a gap or an overlap.
 JITTER = 0.04
 MAX_PADDING = 0.2  # seconds that a codec adds to fill its last block
+MAX_SHORTFALL = 0.04  # seconds by which a wav may end before its header says
+AUDIBLE = 1e-3  # samples up to this (-60 dB) are silence, which nobody misses
 MIN_MIX = {2: 0.01}  # energy of the mono mix against that of the loudest channel, by channels
 MIN_MIX_OF_MANY = 0.001
 MAX_PEAK = 4.0  # of a lossy codec, which may overshoot where the source was loud
@@ -82,6 +83,7 @@ def read_sound(
             f"{reader.name}: found channels in opposite phase, which mixed are silent: channel "
             f"{reader.channels.loudest + 1} alone is used"
         )
+    notes += reader.describe_losses()
     if not np.isfinite(wave).all():
         raise InputError(
             f"{reader.name}: found samples that are not finite numbers, expected sound"
@@ -99,10 +101,16 @@ def read_sound(
     return Sound(wave=wave, sample_rate=sample_rate, notes=tuple(notes))
 
 
+def is_audible(wave: np.ndarray) -> bool:
+    """Whether samples [n], float in [-1, 1], are more than silence."""
+    return bool(np.abs(wave).max(initial=0.0) > AUDIBLE)
+
+
 def _find_scale(wave: np.ndarray, reader: _TrackReader) -> float:
     """What samples beyond full scale are divided by; raises InputError for those of no scale."""
     peak = float(np.abs(wave).max(initial=0.0))
-    if peak <= (1.0 if reader.is_lossless else MAX_PEAK):
+    is_float = reader.codec.startswith("pcm_f")  # which keeps samples as they were
+    if peak <= (1.0 if is_float else MAX_PEAK):
         return 1.0
     if peak <= MIN_INTEGER_PEAK:
         return peak
@@ -124,13 +132,13 @@ class _Channels:
         """Adds samples [channels, n]."""
         energy = np.zeros(max(len(self.energy), len(samples)))
         energy[: len(self.energy)] = self.energy
-        energy[: len(samples)] += np.square(samples, dtype=np.float64).sum(1)
+        energy[: len(samples)] += _sum_squares(samples)
         self.energy, self.samples = energy, self.samples + samples.shape[1]
         self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
 
     def add_mixed(self, samples: np.ndarray) -> None:
         """Adds samples [n] or [n, 2] of the mix."""
-        self.mixed_energy += float(np.square(samples, dtype=np.float64).sum())
+        self.mixed_energy += float(_sum_squares(samples.reshape(-1)))
         self.mixed_samples += len(samples)
 
     def limit(self, wave: np.ndarray) -> np.ndarray:
@@ -154,19 +162,31 @@ class _Channels:
         return mixed < least * self.energy.max() / self.samples
 
 
+def _sum_squares(samples: np.ndarray) -> np.ndarray:
+    """Over the last axis; what is not finite is refused later and no reason for a warning."""
+    with np.errstate(all="ignore"):
+        return np.square(samples, dtype=np.float64).sum(-1)
+
+
 class _TrackReader:
     """Reads one audio track, from the first picture (or sound) on.
 
     Attributes:
       name: of file and track, for messages.
       channels: their energies, once the track was read.
-      is_lossless: whether the codec keeps samples as they were.
+      codec: FFmpeg's name of its codec.
+      decoder: of its packets, once the track was read.
+      end, declared_end: seconds of its end, and of the end that its header says.
+      max_shortfall: seconds by which it may end earlier.
+      is_whole: whether it was read to its end.
     """
 
     def __init__(self, path, sample_rate: int, track: int | None, stop: float, layout: str):
         self.path, self.sample_rate, self.track, self.stop = path, sample_rate, track, stop
         self.layout = layout
-        self.name, self.channels, self.is_lossless = str(path), _Channels(), False
+        self.name, self.channels, self.codec = str(path), _Channels(), ""
+        self.end, self.declared_end, self.is_whole = 0.0, 0.0, True
+        self.max_shortfall = MAX_PADDING
 
     def read(self, channel: int | None = None) -> np.ndarray:
         """Samples, float32 [n] or [n, 2]: of all channels in the layout, or of one of them."""
@@ -178,14 +198,35 @@ class _TrackReader:
             if len(container.streams.audio) > 1:
                 self.name = f"{self.path}: audio track {container.streams.audio.index(stream) + 1}"
             reading.check_decoder(stream, self.path)
-            self.is_lossless = stream.codec_context.name.startswith("pcm_f")
+            self.codec = stream.codec_context.name
             video = reading.find_video_stream(container)
             origin = reading.find_start(stream if video is None else video)
             runs = list(self._decode_runs(container, stream, origin, channel))
             declared = _find_declared_seconds(container, stream)
+            is_exact = "wav" in container.format.name and self.codec.startswith("pcm_")
+            self.max_shortfall = MAX_SHORTFALL if is_exact else MAX_PADDING
+            self.declared_end = reading.find_declared_end(container, stream, self.path) - origin
         if not runs:
-            raise InputError(f"{self.name}: found an audio stream without samples, expected sound")
+            reason = f" ({self.decoder.reason})" if self.decoder.reason else ""
+            raise InputError(
+                f"{self.name}: found an audio stream without samples{reason}, expected sound"
+            )
         return self._place(runs, declared)
+
+    def describe_losses(self) -> Iterator[str]:
+        """A line about damaged packets, and one about an end that is missing."""
+        is_truncated = self.is_whole and self.end < self.declared_end - self.max_shortfall
+        num_damaged = self.decoder.num_damaged
+        if num_damaged > is_truncated:  # the last packet of a truncated file is damaged
+            yield (
+                f"{self.name}: found {num_damaged} packets of sound that cannot be decoded: they "
+                "are silence"
+            )
+        if is_truncated:
+            yield (
+                f"{self.name}: truncated: found {self.end:.2f} s of sound, expected "
+                f"{self.declared_end:.2f} s by its header: the end is missing"
+            )
 
     def _place(self, runs: list[tuple[float, np.ndarray]], declared: float) -> np.ndarray:
         """The samples of (time, samples) runs, from time 0 on: silence in gaps, overlaps cut.
@@ -193,9 +234,11 @@ class _TrackReader:
         A codec pads its last block, which `declared` seconds leave out.
         """
         first = round(runs[0][0] * self.sample_rate)
-        parts, length = [], 0
+        parts, length, silence = [], 0, max(first, 0)
         for time, samples in runs:
             gap = round(time * self.sample_rate) - first - length
+            silence += max(gap, 0)
+            reading.check_gap(self.path, silence / self.sample_rate)
             if gap > 0:
                 parts.append(np.zeros((gap, *samples.shape[1:]), np.float32))
             elif gap < 0:
@@ -226,20 +269,21 @@ class _TrackReader:
                     yield run.start, run.flush()
                 run = _Run(frame, time, self, channel)
             run.add(frame)
+            self.end = max(self.end, run.end)
             if time > self.stop:
+                self.is_whole = False
                 break
         if run is not None:
             yield run.start, run.flush()
 
     def _decode(self, container, stream) -> Iterator[av.AudioFrame]:
         """Frames, without those of damaged packets, up to a truncated end."""
+        self.decoder = reading.PacketDecoder(container, stream)
         try:
-            for packet in reading.demux(container, stream):
-                with contextlib.suppress(av.error.InvalidDataError):
-                    yield from (frame for frame in packet.decode() if frame.samples)
+            yield from (frame for frame in self.decoder if frame.samples)
         except av.error.FFmpegError as error:
             raise InputError(
-                f"{self.name}: cannot be decoded ({reading.describe(error)}), expected sound"
+                f"{self.name}: cannot be read ({reading.describe(error)}), expected sound"
             ) from error
 
 
@@ -264,7 +308,8 @@ class _Run:
         self.is_spread = reader.layout == "stereo" and len(frame.layout.channels) == 1
         layout = "mono" if self.is_spread else reader.layout
         self.resampler = av.AudioResampler(format="flt", layout=layout, rate=reader.sample_rate)
-        self.planar = av.AudioResampler(format="fltp")
+        # Interleaved: PyAV reads beyond the planes of a frame that has eight or more of them.
+        self.interleaved = av.AudioResampler(format="flt")
         self.parts: list[np.ndarray] = []
 
     def holds(self, frame: av.AudioFrame) -> bool:
@@ -275,8 +320,8 @@ class _Run:
         """Resamples a frame."""
         self.end += frame.samples / frame.sample_rate
         if len(frame.layout.channels) > 1:
-            for part in self.planar.resample(frame):
-                samples = part.to_ndarray()
+            for part in self.interleaved.resample(frame):
+                samples = part.to_ndarray().reshape(part.samples, -1).T
                 self.channels.add(samples)
                 if self.channel is not None:
                     frame = _make_mono(samples[min(self.channel, len(samples) - 1)], frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import fractions
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from vssflow_jax.common.errors import InputError, disk_error
 from vssflow_jax.common.files import replacing
@@ -135,7 +137,7 @@ CONTAINERS = {
     ".avi": ContainerFormat(name="avi", copies=frozenset(), audio="pcm_s16le", options={"bf": "0"}),
     ".ts": ContainerFormat(name="mpegts", copies=frozenset(_BROADCAST)),
 }
-MAX_CUT = 0.04  # seconds of sound after the last picture that are left out: one latent frame
+MAX_EXCESS = 0.04  # seconds of sound after the last picture for which it is not held: one latent
 MIN_RATE, MAX_RATE = 10, 60  # frames a second of pictures that are encoded again
 
 
@@ -182,9 +184,10 @@ def plan_mux(
         stream = reading.select_video_stream(source, video_path)
         times = reading.measure_times(source, stream, video_path)
         codec = stream.codec_context.codec.canonical_name
+        notes = list(_describe_left_out(source, stream, video_path))
     seconds = times.duration if seconds is None else seconds
-    holds = seconds > times.duration + MAX_CUT
-    name, notes, reason = ENCODER_NAMES[container.video], [], ""
+    holds = seconds > times.duration + MAX_EXCESS
+    name, reason = ENCODER_NAMES[container.video], ""
     if codec not in container.copies:
         reason = f"{container.name} files do not take {codec} video as it is"
     elif not (times.has_times and times.is_steady):
@@ -198,7 +201,7 @@ def plan_mux(
             f"{video_path}: found {times.duration:.2f} s of video and {seconds:.2f} s of sound: "
             "the last picture is held"
         )
-    elif seconds < times.duration - MAX_CUT:
+    elif seconds < times.duration - MAX_EXCESS:
         notes.append(
             f"{video_path}: found {times.duration:.2f} s of video and {seconds:.2f} s of sound: "
             "silence follows the sound"
@@ -206,9 +209,24 @@ def plan_mux(
     return MuxPlan(
         container=container,
         copies=not reason,
-        seconds=seconds if holds else times.duration,
+        seconds=max(seconds, times.duration),
         notes=tuple(notes),
     )
+
+
+def _describe_left_out(source, video, path) -> Iterator[str]:
+    """A line about what of a file is in no output, beside the sound, which is replaced."""
+    counts = collections.Counter(
+        stream.type or "data"
+        for stream in source.streams
+        if stream.type != "audio"
+        and stream.index != video.index
+        and not stream.disposition & Disposition.attached_pic
+    )
+    parts = [f"{count} {kind} tracks" for kind, count in sorted(counts.items())]
+    parts += ["its chapters"] * bool(source.chapters())
+    if parts:
+        yield f"{path}: left out of the output: {', '.join(parts)}"
 
 
 @contextlib.contextmanager
@@ -261,9 +279,9 @@ def mux(
     """Replaces the sound track of a video, whose packets are copied where the container takes them.
 
     Pictures and sound start together and end together: a shorter sound is followed by silence, a
-    shorter video holds its last picture. `wave` is float in [-1, 1] or int16, [n] or [n, 2].
-    Returns what differs from the input (`MuxPlan.notes`). Raises InputError for a video that cannot
-    be read or an output of no known container.
+    shorter video holds its last picture, unless less than a latent frame is missing. `wave` is
+    float in [-1, 1] or int16, [n] or [n, 2]. Returns what differs from the input (`MuxPlan.notes`).
+    Raises InputError for a video that cannot be read or an output of no known container.
     """
     plan = plan_mux(video_path, out_path, len(wave) / sample_rate)
     wave = to_int16(wave)
@@ -311,7 +329,7 @@ def _mux_encoded(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) ->
         video = container.add_stream(plan.container.video, rate=rate)
         video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         video.options = dict(plan.container.options)
-        wave = cut_or_pad(wave, max(round(count / rate * sample_rate), 1))
+        wave = cut_or_pad(wave, max(round(count / rate * sample_rate), len(wave), 1))
         audio = _add_audio_stream(container, plan.container.audio, sample_rate, wave)
         pictures = _hold_last(itertools.chain([first], frames), count)
         _interleave(

@@ -24,7 +24,7 @@ from vssflow_jax.data.lip_track import LipTrack, read_lip_track
 from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.shards import META, PHONEMES, WAVE, Record
 from vssflow_jax.features import face_tracking, lip_alignment, lip_geometry, registry, speaker
-from vssflow_jax.text import aligner, alignment, normalize, segmentation
+from vssflow_jax.text import agreement, aligner, alignment, normalize, segmentation
 from vssflow_jax.text.alignment import Interval
 from vssflow_jax.text.durations import has_tokenizer
 from vssflow_jax.text.grid import phonemes_to_frames
@@ -33,10 +33,12 @@ from vssflow_jax.text.script import TimedScript, Utterance
 MIN_SECONDS = 0.2  # shorter clips, or rests of long ones, are skipped
 MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded again for each encoder
 REFERENCE_SECONDS = 30.0  # of a reference voice that are encoded
+MAX_ROUNDING = 0.5 / LATENT_RATE  # seconds by which rounding to latent frames shortens a clip
 TEXT_NOTES = "text_notes"  # field of a record's meta: what of the text is not spoken
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
 SOUND_NOTES = "sound_notes"  # field of a record's meta: what reading its sound had to change
-MAX_UNSEEN = 0.1  # seconds of sound after the end of a video that are left out without a note
+VIDEO_NOTES = "video_notes"  # field of a record's meta: what of its pictures is missing
+CUT_END = "cut_end"  # field of a record's meta: seconds of sound that rounding to frames leaves out
 # Values of the field `times` of a record's meta: the source of the phonemes' times.
 TIMES_FROM_FILE, TIMES_FROM_ALIGNER, TIMES_PREDICTED = "given", "heard", "predicted"
 TIMES_FROM_LIPS = "seen"
@@ -120,15 +122,19 @@ def make_records(
     stored = _read_stored_wave(row, wave, settings)
     duration = info.duration if info else len(wave) / SAMPLE_RATE
     voice, voice_notes = _encode_row_voice(row, wave, settings)
-    notes = [*sound_notes, *voice_notes]
+    windows = _plan_windows(row, duration, wave, settings)
+    frames = num_latent_frames(duration)
+    cut_end = 0.0 if wave is None else _measure_rest(wave, frames)
+    notes = [*sound_notes, *voice_notes, *_describe_rests(row, frames, windows, cut_end)]
     media_hash = hash_media(row.video or row.audio)
-    for window in _plan_windows(row, duration, wave, settings):
+    for window in windows:
         window_row = row
         if window.intervals is not None:
             task = row.task if window.words else "sound"
             window_row = dataclasses.replace(row, text=window.words or None, task=task)
         record, meta, lips = {}, _make_meta(window_row, annotation, window), None
         meta |= {SOUND_NOTES: notes} if notes else {}
+        meta |= {CUT_END: round(cut_end, 4)} if 0 < cut_end <= MAX_ROUNDING else {}
         sound = None if wave is None else _cut_wave(wave, window)
         if sound is not None:
             record[WAVE] = media.to_int16(_cut_wave(stored, window, settings.audio.sample_rate))
@@ -248,6 +254,34 @@ def _plan_text_windows(
     ]
 
 
+def _measure_rest(wave: np.ndarray, frames: int) -> float:
+    """Seconds of sound behind a clip's latent frames; 0 if they are silence."""
+    rest = wave[frames * SAMPLE_RATE // LATENT_RATE :]
+    return len(rest) / SAMPLE_RATE if media.is_audible(rest) else 0.0
+
+
+def _describe_rests(
+    row: ManifestRow, frames: int, windows: Sequence[Window], cut_end: float
+) -> Iterator[str]:
+    """Lines about what of a clip is in none of its windows, and about sound behind its end."""
+    position = uncovered = 0
+    for window in windows:
+        start = round(window.start * LATENT_RATE)
+        uncovered += max(start - position, 0)
+        position = max(position, start + window.frames)
+    uncovered += frames - position
+    if uncovered:
+        yield (
+            f"clip {row.id}: {uncovered / LATENT_RATE:.2f} s of it are left out: parts shorter "
+            f"than {MIN_SECONDS:g} s make no window"
+        )
+    if cut_end > MAX_ROUNDING:
+        yield (
+            f"{row.audio or row.video}: found {frames / LATENT_RATE + cut_end:.2f} s of sound for "
+            f"a clip of {frames / LATENT_RATE:.2f} s: the rest of the sound is left out"
+        )
+
+
 # ---- sound and voice ------------------------------------------------------------------------
 
 
@@ -266,13 +300,7 @@ def _read_wave(
     if path is None:
         return None, ()
     sound = media.read_sound(path, track=settings.audio_track)
-    notes, seconds = sound.notes, len(sound.wave) / SAMPLE_RATE
-    if info is not None and seconds > info.duration + MAX_UNSEEN:
-        notes += (
-            f"{path}: found {seconds:.2f} s of sound and {info.duration:.2f} s of video: the rest "
-            "of the sound is left out",
-        )
-    return sound.wave, notes
+    return sound.wave, sound.notes
 
 
 def _read_stored_wave(
@@ -331,12 +359,19 @@ def _encode_voice(
     path: str | os.PathLike, encoder_set: str, audio_track: int | None
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """As `read_voice`; None if the set has no encoder for voices."""
-    sound = media.read_sound(path, seconds=REFERENCE_SECONDS, track=audio_track)
+    sound = media.read_sound(path, seconds=REFERENCE_SECONDS + 1, track=audio_track)
+    wave, rest = np.split(sound.wave, [round(REFERENCE_SECONDS * SAMPLE_RATE)])
+    notes = sound.notes
+    if media.is_audible(rest):
+        notes += (
+            f"{path}: found more than {REFERENCE_SECONDS:g} s of sound: the voice is that of the "
+            f"first {REFERENCE_SECONDS:g} s",
+        )
     try:
-        features = registry.encode_example(speaker_wave=sound.wave, encoder_set=encoder_set)
+        features = registry.encode_example(speaker_wave=wave, encoder_set=encoder_set)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return features.get("speaker"), sound.notes
+    return features.get("speaker"), notes
 
 
 _encode_voice_cached = functools.lru_cache(maxsize=64)(_encode_voice)  # rows share voices
@@ -351,7 +386,7 @@ class EncodedVideo:
 
     Attributes:
       features: conditions by name.
-      meta: fields of a record's `meta` about the mouth.
+      meta: fields of a record's `meta` about the pictures.
       lips: the track of a speaker's lips; None where none was found.
     """
 
@@ -402,6 +437,7 @@ def encode_video(
         duration=window.seconds,
         encoder_set=settings.encoder_set,
     )
+    meta |= {VIDEO_NOTES: list(reader.notes)} if reader.notes else {}
     return EncodedVideo(features=features, meta=meta, lips=lips)
 
 
@@ -466,7 +502,9 @@ def _align(
             f"clip {row.id}, field alignment: found {row.alignment}, expected none beside subwords"
         )
     if row.alignment:
-        return _with_meta(_read_alignment(row.alignment, window.seconds), TIMES_FROM_FILE)
+        intervals, notes = _read_alignment(row.alignment, window.seconds)
+        notes += _compare_text(row, intervals, settings.text_policy)
+        return _with_meta(intervals, TIMES_FROM_FILE, notes)
     durations = settings.durations
     if sound is None:
         intervals, warnings = alignment.align_text(
@@ -503,8 +541,8 @@ def _with_meta(
     return intervals, {"times": times, "alignment": rounded} | _note_text(warnings)
 
 
-def _read_alignment(path: str, seconds: float) -> list[Interval]:
-    """The intervals of a file within the first `seconds`."""
+def _read_alignment(path: str, seconds: float) -> tuple[list[Interval], list[str]]:
+    """The intervals of a file within the first `seconds`, and a line about others."""
     intervals = alignment.read_alignment(path)
     inside = [i._replace(end=min(i.end, seconds)) for i in intervals if i.start < seconds]
     if not inside:
@@ -512,4 +550,18 @@ def _read_alignment(path: str, seconds: float) -> list[Interval]:
             f"{path}: found {len(intervals)} phonemes, none within the clip's "
             f"{seconds:.2f} s, expected its phonemes"
         )
-    return inside
+    num_late = len(intervals) - len(inside)
+    note = (
+        f"{path}: {num_late} of {len(intervals)} phonemes begin after the clip's end at "
+        f"{seconds:.2f} s: they are left out"
+    )
+    return inside, [note] if num_late else []
+
+
+def _compare_text(row: ManifestRow, intervals: Sequence[Interval], policy: str) -> list[str]:
+    """A line if the row's alignment does not say the words of its text."""
+    try:
+        mismatch = agreement.find_mismatch(normalize.words(row.text, policy), intervals)
+    except InputError as error:
+        return [f"{row.alignment}: cannot be compared with the text ({error})"]
+    return [f"{row.alignment}: {mismatch}: the alignment is used"] if mismatch else []

@@ -22,13 +22,13 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import local_copy, to_path, write_text
 from vssflow_jax.common.locks import Locks
-from vssflow_jax.conditions import LATENT_RATE, MONO_16K, AudioFormat
+from vssflow_jax.conditions import LATENT_RATE, MONO_16K, SAMPLE_RATE, AudioFormat
 from vssflow_jax.data import folder as folders
 from vssflow_jax.data import manifest as manifests
 from vssflow_jax.data import shards
 from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.preparation import shard_jobs
-from vssflow_jax.preparation.examples import MIN_SECONDS, ExampleSettings
+from vssflow_jax.preparation.examples import MAX_ROUNDING, MIN_SECONDS, ExampleSettings
 from vssflow_jax.preparation.shard_jobs import ShardJob
 from vssflow_jax.text import alignment, normalize, subwords
 from vssflow_jax.text.durations import DurationModel, measure_durations
@@ -145,6 +145,7 @@ def prepare(
         info = write_dataset_info(source, out, jobs, settings, locks)
     if options.progress:
         _report(info, out, len(rows))
+        _report_unused(source, rows, annotations)
     return info
 
 
@@ -161,19 +162,19 @@ def read_source(
 
 
 def check_window_ids(rows: Sequence[manifests.ManifestRow], options: PrepareOptions) -> None:
-    """Raises an `InputError` for a clip named like a window of another video that is cut.
+    """Raises an `InputError` for a clip named like a window of another clip that is cut.
 
-    The windows of a clip `a` are called `a_0`, `a_1`. Only videos that have a neighbor of such a
+    The windows of a clip `a` are called `a_0`, `a_1`. Only media that have a neighbor of such a
     name are opened.
     """
     by_id = {row.id: row for row in rows}
     for row in rows:
         name, _, number = row.id.rpartition("_")
         base = by_id.get(name)
-        if base is None or not base.video or not re.fullmatch(r"0|[1-9][0-9]*", number):
+        if base is None or not re.fullmatch(r"0|[1-9][0-9]*", number):
             continue
         try:
-            seconds = media.probe(base.video).duration
+            seconds = _measure_clip(base, options.audio_track)
         except InputError:
             continue  # the row is skipped later, with this reason
         shortest = MIN_SECONDS if base.text else options.max_seconds - options.overlap
@@ -182,6 +183,13 @@ def check_window_ids(rows: Sequence[manifests.ManifestRow], options: PrepareOpti
                 f"row {row.line}, field id: found {row.id!r}, which is the name of a window of the "
                 f"clip {name!r} of {seconds:.1f} s (row {base.line}), expected another"
             )
+
+
+def _measure_clip(row: manifests.ManifestRow, audio_track: int | None) -> float:
+    """Seconds that a clip lasts: its video, else its sound."""
+    if row.video:
+        return media.probe(row.video).duration
+    return len(media.read_audio(row.audio, track=audio_track)) / SAMPLE_RATE
 
 
 def _read_alignments(
@@ -302,6 +310,7 @@ def _describe(summaries: Sequence[dict], settings: ExampleSettings) -> dict:
         },
         "skipped": sum(len(s["skipped"]) for s in summaries),
         "notes": {name: notes for s in summaries for name, notes in s["notes"].items()},
+        "cut_ends": sum(s["cut_ends"] for s in summaries),
         "statistics": settings.durations.statistics | {"encoders": settings.encoder_set},
         "hash": shards.hash_dataset([s["sha256"] for s in summaries if s["clips"]], features),
     }
@@ -344,6 +353,25 @@ def describe_missing(split: Mapping) -> str:
     )
 
 
+def _report_unused(
+    source: str | os.PathLike, rows: Sequence[manifests.ManifestRow], annotations: Mapping
+) -> None:
+    """Prints which annotations and which files of a folder belong to no clip."""
+    unused = sorted(annotations.keys() - {row.id for row in rows})
+    if unused:
+        print(
+            f"note: {manifests.ANNOTATIONS}: no clip has the id of {len(unused)} annotations, such "
+            f"as {unused[0]!r}",
+            file=sys.stderr,
+        )
+    files = folders.find_unused(source) if pathlib.Path(source).is_dir() else []
+    if files:
+        print(
+            f"note: {source}: {len(files)} files belong to no clip, such as {files[0]!r}",
+            file=sys.stderr,
+        )
+
+
 def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
     """Prints how many examples there are, how many have no sound, and which clips were skipped."""
     counts = {name: split["clips"] for name, split in info["splits"].items()}
@@ -358,11 +386,17 @@ def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:
             "skips them",
             file=sys.stderr,
         )
+    if info["cut_ends"]:
+        print(
+            f"note: {info['cut_ends']} clips have sound behind their last latent frame "
+            f"({1 / LATENT_RATE:g} s): up to {MAX_ROUNDING:g} s of it is left out",
+            file=sys.stderr,
+        )
     for name, notes in itertools.islice(info["notes"].items(), MAX_LISTED):
         print(f"note: {name}: {'; '.join(notes)}", file=sys.stderr)
     if len(info["notes"]) > MAX_LISTED:
         print(
-            f"note: {len(info['notes'])} clips have notes on their sound or text, listed in "
+            f"note: {len(info['notes'])} clips have notes on their media or text, listed in "
             f"{out / shards.DATASET}",
             file=sys.stderr,
         )

@@ -27,15 +27,17 @@ from vssflow_jax.data.manifest import FILE_COLUMNS, SPLITS, ManifestRow
 from vssflow_jax.features import face_mesh, face_tracking, lip_alignment
 from vssflow_jax.features.registry import needs_landmarks, select_encoders
 from vssflow_jax.preparation.examples import (
+    CUT_END,
     SOUND_NOTES,
     TEXT_NOTES,
+    VIDEO_NOTES,
     ExampleSettings,
     make_records,
 )
 from vssflow_jax.text import aligner, normalize
 
 SHARD_ENDING = ".array_record"
-CONTENT_VERSION = 4  # of what `make_records` makes of a row; a new number makes all shards anew
+CONTENT_VERSION = 5  # of what `make_records` makes of a row; a new number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,6 +151,7 @@ class EncodedRecord:
     seconds: float
     missing: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    is_cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +179,10 @@ def encode_row(
                 missing=tuple(name for name in names if name not in record),
                 notes=tuple(
                     note
-                    for name in (SOUND_NOTES, TEXT_NOTES)
+                    for name in (SOUND_NOTES, VIDEO_NOTES, TEXT_NOTES)
                     for note in record[shards.META].get(name, ())
                 ),
+                is_cut=CUT_END in record[shards.META],
             )
     except InputError as error:
         yield SkippedRow(errors.one_line(error))
@@ -243,7 +247,8 @@ class PreparationCounts:
       missing: records without a modality, by its name.
       silent: numbers of the records without sound.
       skipped: rows of skipped.csv.
-      notes: what reading the sound and the text of a row had to change, by the row's id.
+      notes: what reading a row had to change or leave out, by the row's id.
+      cut_ends: rows of whose sound rounding to latent frames leaves out the end.
       examples: records of the shard.
       row_examples: records of the current row.
     """
@@ -254,13 +259,16 @@ class PreparationCounts:
     silent: list[int] = dataclasses.field(default_factory=list)
     skipped: list[dict] = dataclasses.field(default_factory=list)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    cut_ends: int = 0
     examples: int = 0
     row_examples: int = 0
 
     def add(self, row: ManifestRow, record: EncodedRecord) -> None:
         """Counts a record of a row."""
         if record.notes:
-            self.notes[row.id] = list(record.notes)
+            notes = self.notes.setdefault(row.id, [])
+            notes += [note for note in record.notes if note not in notes]
+        self.cut_ends += record.is_cut and not self.row_examples  # once a row
         self.rows.setdefault(record.task, []).append(self.examples)
         self.seconds[record.task] += record.seconds
         self.missing.update(record.missing)
@@ -285,6 +293,7 @@ class PreparationCounts:
             "silent": self.silent,
             "skipped": self.skipped,
             "notes": self.notes,
+            "cut_ends": self.cut_ends,
         }
 
 

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import resolve, to_path, write_text
+from vssflow_jax.common.files import read_json, resolve, to_path, write_text
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.data import shards
 from vssflow_jax.generation.durations import load_duration_model
@@ -126,9 +126,9 @@ def format_seconds(seconds: float) -> str:
     return " ".join(nonzero[:2]) or "0 s"
 
 
-def read_json(path: Path) -> dict:
+def read_optional_json(path: Path) -> dict:
     """The contents of a JSON file; empty without the file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path, "the description of a run") if path.exists() else {}
 
 
 def read_log(path: Path) -> list[dict]:
@@ -137,9 +137,9 @@ def read_log(path: Path) -> list[dict]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-    return [row for row in rows if "step" in row]
+    return [row for row in rows if isinstance(row, dict) and "step" in row]
 
 
 def count_parameters(workdir: Path) -> int | None:
@@ -175,7 +175,7 @@ def describe_run(workdir: Path, config: Mapping, log: Sequence[Mapping]) -> str:
         f", {data['batch_size']} clips of up to {data['duration']:g} s a step, "
         f"learning rate {optim['learning_rate']:g} ({optim['schedule']}), seed {config['seed']}. "
     )
-    codec = read_json(workdir / "codec" / "codec.json")
+    codec = read_optional_json(workdir / "codec" / "codec.json")
     if codec:
         text += f"Codec: {codec['kind']}, {LATENT_RATE} frames a second. "
     try:
@@ -333,7 +333,7 @@ def make_tasks(workdir: Path, config: Mapping, metrics: Mapping) -> list[dict]:
     selected = examples.read_examples(workdir, folder, split, list(TASKS))
     if not selected:
         raise InputError("evaluation has not left any in eval/")
-    durations = load_duration_model(workdir, read_json(workdir / "statistics.json"))
+    durations = load_duration_model(workdir, read_optional_json(workdir / "statistics.json"))
     cards = examples.make_cards(workdir, selected, durations)
     return [
         {"title": title, "about": about, "cards": cards.get(task, [])}
@@ -371,8 +371,8 @@ def write_report(workdir: str | Path) -> Path:
         )
     config = checkpoint.read_config(workdir).to_dict()
     log = read_log(workdir / "metrics.jsonl")
-    metrics = read_json(workdir / "eval" / "metrics.json")
-    sentences = read_json(workdir / SENTENCES)
+    metrics = read_optional_json(workdir / "eval" / "metrics.json")
+    sentences = read_optional_json(workdir / SENTENCES)
     scored = {task: metrics[task] for task in TASKS if metrics.get(task)}
     try:
         tasks, no_clips = make_tasks(workdir, config, metrics), ""

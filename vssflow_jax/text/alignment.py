@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import pathlib
@@ -14,6 +13,7 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
+from vssflow_jax.common.tables import parse_number, parse_table, read_text
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.text import normalize, phonemes, subwords
 from vssflow_jax.text.durations import (
@@ -57,16 +57,7 @@ def read_alignment(path: str | os.PathLike) -> list[Interval]:
     for a missing or unreadable file, times that do not go forward, and unknown phonemes.
     """
     path = pathlib.Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected an alignment") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: {error.strerror}, expected an alignment file") from None
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text, expected a TextGrid or start,end,phoneme") from None
+    text = read_text(path, f"an alignment: a TextGrid or {','.join(CSV_HEADER)}")
     is_text_grid = path.suffix.lower() == ".textgrid" or "ooTextFile" in text[:200]
     rows = _read_text_grid(path, text) if is_text_grid else _read_csv(path, text)
     return _parse_intervals(path, rows)
@@ -77,7 +68,7 @@ def _parse_intervals(path, rows: Iterable[tuple[str, str, str, str]]) -> list[In
     intervals: list[Interval] = []
     for place, start_text, end_text, label in rows:
         try:
-            start, end = float(start_text), float(end_text)
+            start, end = parse_number(start_text), parse_number(end_text)
         except ValueError:
             raise InputError(
                 f"{path} {place}: found times {start_text!r}, {end_text!r}, expected seconds"
@@ -103,21 +94,18 @@ def _parse_intervals(path, rows: Iterable[tuple[str, str, str, str]]) -> list[In
 
 
 def _read_csv(path, text: str) -> Iterator[tuple[str, ...]]:
-    reader = csv.reader(text.splitlines())
-    header = next(reader, [])
+    table = parse_table(text, str(path))
+    header = next(table, (1, []))[1]
     if tuple(cell.strip().lower() for cell in header) != CSV_HEADER:
         raise InputError(
             f"{path} line 1: found {','.join(header)[:60]!r}, expected {','.join(CSV_HEADER)}"
         )
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
+    for line, cells in table:
         if len(cells) != len(CSV_HEADER):
             raise InputError(
-                f"{path} line {reader.line_num}: found {len(cells)} fields, "
-                f"expected {len(CSV_HEADER)}"
+                f"{path} line {line}: found {len(cells)} fields, expected {len(CSV_HEADER)}"
             )
-        yield f"line {reader.line_num}", *cells
+        yield f"line {line}", *cells
 
 
 # Long and short TextGrids hold the same strings and numbers in the same order; the long one

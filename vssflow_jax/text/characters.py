@@ -167,6 +167,8 @@ def _read_tag(match: re.Match) -> str:
         return match[0]  # "<b and c>" is no tag
     if name in TAGS or not name:
         return ""
+    if match[0].startswith("</"):  # of a tag that no list has
+        return " "
     return " " if name in BLOCK_TAGS else match[0]
 
 

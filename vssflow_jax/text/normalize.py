@@ -14,7 +14,7 @@ from vssflow_jax.text.verbalize import Omission, verbalize
 from vssflow_jax.text.verbalize.abbreviations import LETTER_A
 from vssflow_jax.text.verbalize.roman import read_behind_noun
 
-VERSION = 2  # of the words that a text gives; part of the keys of shards
+VERSION = 3  # of the words that a text gives; part of the keys of shards
 REFUSE, SKIP = "refuse", "skip"
 POLICIES = (REFUSE, SKIP)  # for characters that cannot be read
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,7 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
+from vssflow_jax.common.tables import parse_number, parse_table, read_text
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
 from vssflow_jax.text.normalize import REFUSE
 
@@ -63,12 +62,9 @@ def read_script(path: str | os.PathLike) -> list[Utterance]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"--script={path}: {reason}, expected a table of {', '.join(COLUMNS)}"
-        ) from None
+        text = read_text(path, f"a table of {', '.join(COLUMNS)}")
+    except InputError as error:
+        raise InputError(f"--script={error}") from None
     return parse_script(text, f"--script={path}", path.parent)
 
 
@@ -82,23 +78,31 @@ def parse_script(text: str, location: str, folder: Path, *, header: bool = True)
       header: whether the first line names the columns; without it they are COLUMNS, and lines
         may leave out the last ones.
     """
-    columns, empty = (None, None) if header else (COLUMNS, "")
-    rows = csv.DictReader(io.StringIO(text), columns, restval=empty)
-    names = rows.fieldnames or []
-    if not set(names) <= set(COLUMNS) or "text" not in names:
+    table, names = parse_table(text, location, None if header else ","), list(COLUMNS)
+    if header:
+        names = [cell.strip() for cell in next(table, (1, []))[1]]
+    if not set(names) <= set(COLUMNS) or "text" not in names or len(set(names)) < len(names):
         raise InputError(
             f"{location} line 1: found {','.join(names)[:80]!r}, expected {','.join(COLUMNS)}"
         )
-    script = [_parse_utterance(f"{location} line {rows.line_num}", row, folder) for row in rows]
+    script = []
+    for line, cells in table:
+        missing = [] if header else [""] * (len(names) - len(cells))
+        script.append(
+            _parse_utterance(f"{location} line {line}", names, [*cells, *missing], folder)
+        )
     if not 0 < len(script) <= MAX_LINES:
         raise InputError(f"{location}: found {len(script)} lines, expected 1 to {MAX_LINES}")
     return script
 
 
-def _parse_utterance(location: str, row: Mapping, folder: Path) -> Utterance:
-    if None in row or None in row.values():
-        raise InputError(f"{location}: found more or fewer fields than columns, expected as many")
-    if not row["text"].strip():
+def _parse_utterance(
+    location: str, names: Sequence[str], cells: Sequence[str], folder: Path
+) -> Utterance:
+    if len(cells) != len(names):
+        raise InputError(f"{location}: found {len(cells)} fields, expected {len(names)}")
+    row = dict(zip(names, cells, strict=True))
+    if not row.get("text", "").strip():
         raise InputError(f"{location}: found no text, expected what is said")
     voice = (row.get("speaker") or "").strip()
     return Utterance(
@@ -114,7 +118,7 @@ def _parse_seconds(location: str, column: str, text: str | None) -> float | None
     if not (text or "").strip():
         return None
     try:
-        seconds = float(text)
+        seconds = parse_number(text)
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):

@@ -47,6 +47,13 @@ def split_at_pauses(
       InputError: the phonemes are not those of the words, or there is no pause to cut at.
     """
     word_intervals = _group_by_word(words, intervals)
+    limit = frames / LATENT_RATE
+    late = next((k for k, word in enumerate(word_intervals) if word[0].start >= limit), None)
+    if late is not None:
+        raise InputError(
+            f"found the word {words[late]!r} at {word_intervals[late][0].start:.2f} s in the "
+            f"alignment, expected all of them within the clip's {limit:.2f} s"
+        )
     edges = [0, *_choose_cuts(word_intervals, frames, max_frames), frames]
     segments = []
     for first, last in itertools.pairwise(edges):

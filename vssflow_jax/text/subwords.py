@@ -12,7 +12,6 @@ phonemes' embedding table: 0 is no speech, which leaves at most 199, so a script
 
 from __future__ import annotations
 
-import csv
 import functools
 import io
 import pathlib
@@ -24,6 +23,7 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
+from vssflow_jax.common.tables import read_table
 from vssflow_jax.conditions import BY_NAME
 from vssflow_jax.config import command_line
 from vssflow_jax.text.characters import Unreadable, list_characters
@@ -150,15 +150,19 @@ def read_tokenizer(source: str | pathlib.Path) -> bytes:
 def read_transcripts(manifest: str | pathlib.Path) -> list[str]:
     """The texts of a manifest's training split."""
     path = pathlib.Path(manifest)
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected a manifest (clips.csv)") from None
-    except (UnicodeDecodeError, IsADirectoryError, csv.Error):
-        raise InputError(f"{path}: found no table, expected a manifest (clips.csv)") from None
-    if rows and not {"text", "split"} <= rows[0].keys():
+    table = read_table(path, "a manifest (clips.csv)")
+    header = [cell.strip() for cell in next(table, (1, []))[1]]
+    if not {"text", "split"} <= set(header):
         raise InputError(f"{path} row 1: found no columns text and split, expected both")
-    texts = [row["text"] for row in rows if row["split"] == "train" and row["text"]]
+    texts = []
+    for line, cells in table:
+        if len(cells) != len(header):
+            raise InputError(
+                f"{path} row {line}: found {len(cells)} fields, expected {len(header)}"
+            )
+        row = dict(zip(header, cells, strict=True))
+        if row["split"].strip() == "train" and row["text"].strip():
+            texts.append(row["text"].strip())
     if not texts:
         raise InputError(f"{path}, field text: found none in the training split, expected some")
     return texts

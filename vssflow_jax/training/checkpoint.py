@@ -22,10 +22,10 @@ from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from vssflow_jax import bundled
-from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import free_bytes, hash_file, resolve, to_path
+from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.common.files import free_bytes, hash_file, read_json, resolve, to_path
 from vssflow_jax.common.safetensors_io import read_arrays
-from vssflow_jax.config import fields, migration
+from vssflow_jax.config import fields, migration, validation
 from vssflow_jax.models import duration_model
 from vssflow_jax.training.run_paths import find_shards
 from vssflow_jax.training.state import TrainState
@@ -238,6 +238,29 @@ def _single_process() -> ocp.options.MultiprocessingOptions:
     )
 
 
+def has_steps(workdir: str | Path) -> bool:
+    """Whether the run's folder holds a complete checkpoint; a look at the names alone."""
+    folder = to_path(workdir) / FOLDER
+    return folder.is_dir() and any(path.name.isdecimal() for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def refusing_damage(location: str) -> Iterator[None]:
+    """A block that reads a checkpoint: what fails is an InputError, `location` its first words.
+
+    Orbax raises errors of many types for files that are missing or damaged.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{location}: damaged or incomplete ({one_line(error)[:200]}), expected a checkpoint; "
+            "without its folder the one before it is used"
+        ) from error
+
+
 def open_newest(workdir: str | Path) -> tuple[Checkpoints, int]:
     """The run's checkpoints and the newest step.
 
@@ -287,7 +310,8 @@ def load_weights(workdir: str | Path, step: int | None = None) -> tuple[dict, in
         raise InputError(
             f"{workdir}: found no checkpoint {step}, expected one of {checkpoints.steps()}"
         )
-    weights, identity = checkpoints.restore_weights(step), checkpoints.read_identity(step)
+    with refusing_damage(f"{workdir}: checkpoint {step}"):
+        weights, identity = checkpoints.restore_weights(step), checkpoints.read_identity(step)
     checkpoints.close()
     return weights, step, identity
 
@@ -301,10 +325,7 @@ def read_export(workdir: Path) -> dict:
     path = workdir / EXPORT_FILE
     if not path.is_file():
         return {}
-    try:
-        facts = dict(json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: not the facts of an export: {error}") from None
+    facts = read_json(path, "the facts of an export")
     sha256 = hash_file(workdir / WEIGHTS_FILE)
     if sha256 != facts.get("weights"):
         raise InputError(
@@ -335,12 +356,8 @@ def read_config(workdir: str | Path) -> ConfigDict:
       InputError: no config there, or not a run's.
     """
     path = bundled.find_workdir(workdir) / bundled.CONFIG
-    try:
-        config = migration.parse_config(dict(json.loads(path.read_text())), str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected a run's config") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a run's config: {error}") from None
+    config = migration.parse_config(read_json(path, "a run's config"), str(path))
+    validation.check(config, str(path))
     with config.unlocked():
         config.data.shards = find_shards(path.parent, config.data.shards)
     return config

@@ -109,6 +109,6 @@ def _parse(line: str) -> dict:
     """The values of a line; none if it was cut short."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -118,12 +118,15 @@ class Run:
             return (
                 init_from_weights(state, folder, self.identity["codec"]) if folder else state
             ), {}
-        saved = self.checkpoints.read_identity(newest)
-        checkpoint.check_identity(saved, self.identity, f"{self.workdir}: checkpoint {newest}")
+        location = f"{self.workdir}: checkpoint {newest}"
+        with checkpoint.refusing_damage(location):
+            saved = self.checkpoints.read_identity(newest)
+        checkpoint.check_identity(saved, self.identity, location)
         like = checkpoint.abstract_arrays(jax.eval_shape(init_state), places)
-        state, position = self.checkpoints.restore(newest, like)
-        run = position.pop(RUN_KEY, {})
-        self.data.batches.set_state(position)
+        with checkpoint.refusing_damage(location):
+            state, position = self.checkpoints.restore(newest, like)
+            run = position.pop(RUN_KEY, {})
+            self.data.batches.set_state(position)
         return state, run
 
     def save(self) -> None:

@@ -25,7 +25,7 @@ def parameter_table(params) -> str:
         name = "/".join(path[:-1][:2]) or path[0]
         numbers, device_bytes = totals.get(name, (0, 0))
         totals[name] = (numbers + leaf.size, device_bytes + local_bytes(leaf))
-    totals = {**totals, "all": tuple(map(sum, zip(*totals.values(), strict=True)))}
+    totals["all"] = tuple(sum(column) for column in zip((0, 0), *totals.values(), strict=True))
     width = max(map(len, totals))
     lines = [f"{'module':{width}}{'parameters':>15}{'MiB a device':>15}"]
     for name, (numbers, device_bytes) in totals.items():

@@ -73,7 +73,8 @@ def check(config, workdir: Path) -> None:
     if config.train.task == "codec" or config.codec.train_steps:
         codec_step.check_codec(config)
     folder = config.train.init_from
-    if folder and not bundled.find_workdir(folder).is_dir():
+    is_start = not checkpoint.has_steps(workdir)  # a run that resumes needs that folder no more
+    if folder and is_start and not bundled.find_workdir(folder).is_dir():
         raise InputError(
             f"train.init_from: found {folder!r}, expected the folder of a run or a model"
         )

@@ -20,7 +20,7 @@ from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import load_codec, save_codec
 from vssflow_jax.codecs.oobleck import OobleckCodec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import to_path, write_text
+from vssflow_jax.common.files import read_json, to_path, write_text
 from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
 from vssflow_jax.weights.audioldm import (
     VAE_FILES,
@@ -130,10 +130,7 @@ def _stored_part(part: str, folder: Path) -> Mapping | None:
     description, weights = folder / f"{part}.json", folder / f"{part}.safetensors"
     if not description.exists():
         return None
-    try:
-        sizes = json.loads(description.read_text())
-    except ValueError as error:
-        raise InputError(f"{description}: not the sizes of a {part}: {error}") from None
+    sizes = read_json(description, f"the sizes of a {part}")
     arrays = {path: np.asarray(array) for path, array in read_arrays(weights).items()}
     params = unflatten_dict(arrays, sep="/")
     return {part: params, f"{part}_config": sizes}

@@ -136,8 +136,15 @@ def _read_time(match: re.Match) -> str | None:
         return spell_clock(hours, minutes, half)
     if int(minutes) > 59 or float(seconds) >= 60:
         return None
-    words = [spell_cardinal(re.sub(r"^0(?=\d)", "", n)) for n in (hours, minutes, seconds)]
+    hours = re.sub(r"^0(?=\d)", "", hours)
+    words = [spell_cardinal(hours), _spell_two_digits(minutes), _spell_two_digits(seconds)]
     return " ".join([*words, *(spell_half(half) if half else [])])
+
+
+def _spell_two_digits(number: str) -> str:
+    """Forty five; oh three for 03, zero for 00."""
+    is_small = number.startswith("0") and not number.startswith("00")
+    return "oh " * is_small + spell_cardinal(re.sub(r"^0(?=\d)", "", number))
 
 
 def _read_times(match: re.Match) -> str | None:
@@ -230,6 +237,7 @@ RULES = (
         rf"(?<![\w.:/])(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}(?:\.\d{{1,3}})?))?(?:\s?{HALF})?(?![\d:])",
         _read_time,
     ),
+    Rule("time of day", rf"(?<![\w.:/$£€])(\d{{1,2}})\.(\d{{2}})()\s?{HALF}", _read_time),
     Rule("time of day", rf"(?<![\w.:/])(\d{{1,2}})()()\s?{HALF}", _read_time),
     Rule(
         "ratio",

@@ -7,6 +7,7 @@ import pytest
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import manifest
 from vssflow_jax.evaluation import generated_folder
+from vssflow_jax.text import alignment, script, subwords
 
 ROWS = [
     ["id", "split", "video", "text"],
@@ -76,3 +77,55 @@ def test_wrong_rows_of_a_generated_folder_are_named(tmp_path, text, words):
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(InputError, match=words):
         generated_folder.find_files(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "sep=;\r"])
+def test_the_separator_that_excel_names_is_understood(tmp_path, line):
+    path = tmp_path / "clips.csv"
+    path.write_bytes(f"{line}\nid;split;video;text\na;train;a.mp4;one, two, three\n".encode())
+    rows = manifest.read_manifest(path)
+    assert [(row.id, row.text, row.line) for row in rows] == [("a", "one, two, three", 3)]
+
+
+def test_a_quote_that_does_not_end_is_refused(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text('id,split,video,text\na,train,a.mp4,"one\nb,train,b.mp4,two\n')
+    with pytest.raises(InputError, match=r"clips\.csv row 3: unexpected end of data"):
+        manifest.read_manifest(path)
+
+
+TABLES = {
+    "script": ("start,end,text,speaker\n0.5,,one,\n,,two,v.wav\n", script.read_script),
+    "alignment": ("start,end,phoneme\n0,1,S\n1,2,T\n", alignment.read_alignment),
+    "transcripts": ("text,split\none,train\ntwo,train\n", subwords.read_transcripts),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_tables_are_read_alike(tmp_path, name, separator, encoding):
+    text, read = TABLES[name]
+    (tmp_path / "plain.csv").write_text(text)
+    other = tmp_path / "other.csv"
+    other.write_bytes(text.replace(",", separator).replace("\n", "\r\n").encode(encoding))
+    one, two = read(tmp_path / "plain.csv"), read(other)
+    assert len(one) == 2 and str(one).replace("plain", "other") == str(two)
+
+
+def test_empty_columns_behind_the_last_are_no_columns(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text("id,split,video,,\na,train,a.mp4,,\nb,test,b.mp4\n,,,,\n")
+    assert [row.id for row in manifest.read_manifest(path)] == ["a", "b"]
+    path.write_text("id,split,video,,\na,train,a.mp4,,x\n")
+    with pytest.raises(InputError, match="row 2: found 5 fields, expected 3"):
+        manifest.read_manifest(path)
+
+
+def test_decimal_commas_are_read(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("start;end;phoneme\n0;0,25;S\n0,25;1,5;T\n")
+    assert [tuple(row) for row in alignment.read_alignment(path)] == [
+        (0.0, 0.25, "S"),
+        (0.25, 1.5, "T"),
+    ]
