@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from vssflow_jax import train
 from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
 from vssflow_jax.codecs.oobleck import OobleckCodec, OobleckConfig
 from vssflow_jax.common.errors import InputError
@@ -85,3 +86,54 @@ def test_a_run_takes_a_codec_of_the_format_of_its_shards(tmp_path):
     config.codec.folder = save_oobleck(tmp_path / "oobleck")
     codec = codec_setup.ensure_codec(config, (), tmp_path / "run", AudioFormat(1000, 2))
     assert codec.kind == "oobleck" and (tmp_path / "run" / "codec" / "codec.json").exists()
+
+
+def test_a_codec_is_trained_first_until_it_is_there(tiny_run, tmp_path):
+    config = load_recipe("quickstart")
+    assert not codec_setup.trains_codec_first(config, tmp_path)
+    config.codec.train_steps = 3
+    assert codec_setup.trains_codec_first(config, tmp_path)
+    save_codec(load_codec(tiny_run / "codec"), tmp_path / codec_setup.FIRST_STAGE / "codec")
+    assert not codec_setup.trains_codec_first(config, tmp_path)
+    taken = codec_setup.ensure_codec(config, (), tmp_path)
+    assert hash_codec(taken) == hash_codec(load_codec(tiny_run / "codec"))
+    config.codec.folder = str(tiny_run / "codec")
+    assert not codec_setup.trains_codec_first(config, tmp_path / "other")
+
+
+def test_the_stage_of_the_codec_has_the_runs_data_and_the_recipes_optimizer(tmp_path):
+    config = load_recipe("quickstart")
+    config.seed = 5
+    config.codec.update(train_steps=30, width=48, head="istft")
+    stage = codec_setup.first_stage_config(config, tmp_path)
+    assert (stage.train.task, stage.train.steps, stage.seed) == ("codec", 30, 5)
+    assert (stage.codec.width, stage.codec.head, stage.codec.train_steps) == (48, "istft", 0)
+    assert stage.data.shards == str(tmp_path) and stage.data.duration == config.data.duration
+    assert stage.optim == load_recipe("codec").optim
+    assert config.codec.train_steps == 30
+
+
+def test_a_codec_that_cannot_be_trained_first_is_an_error(tmp_path):
+    config = load_recipe("quickstart")
+    config.codec.update(train_steps=30, crop=9.0)
+    with pytest.raises(InputError, match=r"codec.crop: found 9.0 s, expected at most"):
+        train.train(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_trains_its_codec_and_then_its_flow(tiny_run, tmp_path, capsys):
+    config = load_recipe("quickstart")
+    config.data.update(shards=str(tiny_run / "shards"), batch_size=2)
+    config.codec.update(
+        train_steps=2, head="istft", channels=8, width=16, encoder_blocks=1, decoder_blocks=1
+    )
+    config.model.update(layers=1, heads=2, kv_heads=1, head_dim=16, duration_width=0)
+    config.train.update(steps=2, checkpoint_every=1, evaluate=False)
+    train.train(config, tmp_path)
+    assert "training a codec first: 2 steps" in capsys.readouterr().out
+    trained = load_codec(tmp_path / codec_setup.FIRST_STAGE / "codec")
+    assert hash_codec(load_codec(tmp_path / "codec")) == hash_codec(trained)
+    config.train.steps = 3
+    train.train(config, tmp_path)
+    output = capsys.readouterr().out
+    assert "training a codec first" not in output and "resuming from step 2" in output
