@@ -43,12 +43,13 @@ SHELL = {  # other shell commands, and why no test here runs them
     "pip install": "tests/test_packaging.py builds and installs the wheel; .ci/run installs",
     "python -m pytest": "that runs this test",
     "python docs/make_configuration.py": "test_configuration_page_is_current",
+    "python tests/fuzz": "tests/fuzz/test_fuzz.py runs a short part of it",
     "python -m benchmarks": "benchmarks take hours; their numbers are in the documents",
     "python benchmarks": "benchmarks take hours; their numbers are in the documents",
     "export ": "sets an environment variable",
     "GLIBC_TUNABLES": "sets an environment variable",
 }
-FOREIGN_FLAGS = {"no-deps", "dist"}  # of pip and pytest
+FOREIGN_FLAGS = {"no-deps", "dist", "inputs", "save", "kinds", "reproduce"}  # of pip, pytest, fuzz
 FILES = "csv|html|ipynb|json|jsonl|model|mp4|pt|safetensors|toml|txt|TextGrid|wav"  # endings
 VARIABLES = {"librosa", "out", "run", "tool"}  # other packages, Python variables, JSON and TOML
 PAGE_IDS = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -74,7 +74,8 @@ def validate_shards(
         with tqdm(total=total, desc="check", unit="clip", disable=not progress) as bar:
             for name, split in report.info["splits"].items():
                 _validate_split(report, name, split, ids, num_examples, bar)
-    except (KeyError, TypeError, AttributeError) as error:
+        format_summary(report)  # which needs fields of its own
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"{folder / shards.DATASET}: broken ({type(error).__name__}: {error}), "
             "expected the description of prepared shards; prepare again"
