@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from vssflow_jax.common.errors import InputError
 
+pytestmark = pytest.mark.slow  # until every kind was run often enough
 INPUTS = {"media": 30, "shards": 30, "safetensors": 50, "tables": 60, "configs": 40, "texts": 80}
 
 
