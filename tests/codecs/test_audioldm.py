@@ -230,7 +230,7 @@ def test_damaged_settings_are_named(codec, tmp_path):
         with pytest.raises(InputError, match=message):
             codecs.load_codec(tmp_path)
     path.write_text("[]")
-    with pytest.raises(InputError, match="object"):
+    with pytest.raises(InputError, match="expected a codec's settings"):
         codecs.load_codec(tmp_path)
 
 
