@@ -13,7 +13,6 @@ from pathlib import Path
 from absl import flags
 
 from vssflow_jax import bundled
-from vssflow_jax.common import errors
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.text.normalize import POLICIES, REFUSE
@@ -31,8 +30,7 @@ def serve(folder: str) -> None:
     """Loads the model and serves the page until interrupted; its files are in `folder`."""
     os.environ.update({**ENVIRONMENT, "GRADIO_TEMP_DIR": folder})
     try:
-        from vssflow_jax.reports.html import render
-        from vssflow_jax.web import files, layout, studio
+        from vssflow_jax.web import files, layout, server, studio
     except ImportError as error:
         raise InputError(
             f"found no {error.name}, expected the extra: pip install 'vssflow_jax[app]'"
@@ -40,33 +38,21 @@ def serve(folder: str) -> None:
     from vssflow_jax.generation.generator import Generator
 
     limits = Limits(**{name: flags.FLAGS[name].value for name in LIMITS})
-    generator = Generator.from_workdir(flags.FLAGS.workdir)
-    visitor_files = files.VisitorFiles(Path(folder))
-    blocks = layout.build_page(
-        studio.Studio(generator, limits, flags.FLAGS.text_policy, flags.FLAGS.recognizer),
-        visitor_files,
+    options = server.ServerOptions(
+        host=flags.FLAGS.host,
+        port=flags.FLAGS.port or None,
+        root_path=server.parse_root_path(flags.FLAGS.root_path),
+        max_bytes=round(limits.megabytes * MEGA),
     )
+    generator = Generator.from_workdir(flags.FLAGS.workdir)
+    page_studio = studio.Studio(generator, limits, flags.FLAGS.text_policy, flags.FLAGS.recognizer)
+    blocks = layout.build_page(page_studio, files.VisitorFiles(Path(folder)))
     try:
-        _, address, _ = blocks.launch(
-            server_name=flags.FLAGS.host,
-            server_port=flags.FLAGS.port or None,
-            share=False,
-            inbrowser=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            max_file_size=round(limits.megabytes * MEGA),
-            theme=layout.make_theme(),
-            css=render("app.css"),
-            ssr_mode=False,
-            strict_cors=True,
-        )
-    except OSError as error:
-        raise InputError(f"--port={flags.FLAGS.port}: {errors.one_line(error)}") from None
-    try:  # an interrupt from here on must close the server, whose thread would go on
-        print(f"page: {address}", flush=True)
-        blocks.block_thread()
+        with server.serve(blocks, options) as address:
+            print(f"page: {address}", flush=True)
+            blocks.block_thread()
     finally:
-        blocks.close(verbose=False)
+        page_studio.close()
 
 
 def define_flags() -> None:
@@ -78,6 +64,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("port", 7860, "Port; 0: one that is free.", 0, 65535)
     flags.DEFINE_string("host", "127.0.0.1", "Address; 0.0.0.0 serves the network.")
+    flags.DEFINE_string(
+        "root_path", "", "Path or address under which a reverse proxy shows the page: /dub."
+    )
     flags.DEFINE_float("megabytes", Limits.megabytes, "Largest upload.", 0)
     flags.DEFINE_float("seconds", Limits.seconds, "Longest video.", 0)
     flags.DEFINE_integer("queue", Limits.queue, "Requests that may wait.", 1)

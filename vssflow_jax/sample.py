@@ -21,6 +21,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, replacing, resolve, to_path
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
+from vssflow_jax.generation.background import BackgroundGeneration
 from vssflow_jax.generation.conditioning import STEMS
 from vssflow_jax.generation.output import list_files
 from vssflow_jax.generation.request import Request
@@ -29,6 +30,8 @@ from vssflow_jax.text.normalize import POLICIES, REFUSE
 from vssflow_jax.text.script import read_script
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vssflow_jax.generation.generator import Generator
 
 CHUNK = 64  # examples that are read and generated at a time
@@ -83,14 +86,13 @@ def sample_one(generator: Generator, out: Path) -> None:
 
         recognizer = load_recognizer(flags.FLAGS.recognizer)  # before the generation
     seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.candidates)]
-    with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
-
-        def progress(done: float) -> None:
-            bar.update(done - bar.n)
-
-        outputs = generator.generate_candidates(
-            request, seeds, options, stems=flags.FLAGS.stems, progress=progress
+    running = BackgroundGeneration(
+        lambda report: generator.generate_candidates(
+            request, seeds, options, stems=flags.FLAGS.stems, progress=report
         )
+    )
+    with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
+        outputs = running.wait(lambda fraction: bar.update(fraction - bar.n))
     if recognizer is not None:
         outputs = rerank(outputs, request, generator.encoder_set, recognizer)
     shown = print_warnings(outputs[0].report["warnings"], set())
@@ -171,7 +173,7 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
     rows = []
     for first in tqdm(range(0, len(records), CHUNK), desc="sample", unit="chunk"):
         chunk = [records[row] for row in range(first, min(first + CHUNK, len(records)))]
-        waves = generator.generate_batch(chunk, seed=flags.FLAGS.seed, options=options)
+        waves = generate_chunk(generator, chunk, options)
         for record, wave in zip(chunk, waves, strict=True):
             meta = record["meta"]
             name = f"{meta['id']}.wav"
@@ -182,6 +184,17 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
         writer.writerow(("id", "audio", "text", "split", "task"))
         writer.writerows(rows)
     print(f"{out}: {len(rows)} clips")
+
+
+def generate_chunk(
+    generator: Generator, chunk: Sequence[Mapping], options: SamplingOptions
+) -> list[np.ndarray]:
+    """Waveforms of shard records; an interrupt ends it between two solver steps."""
+    return BackgroundGeneration(
+        lambda report: generator.generate_batch(
+            chunk, seed=flags.FLAGS.seed, options=options, progress=report
+        )
+    ).wait()
 
 
 def define_flags() -> None:

@@ -145,6 +145,45 @@ def test_the_adaptive_solver_has_a_largest_number_of_evaluations():
     assert solvers.dopri5(lambda x, t: x, jnp.ones(3)).status == solvers.CONVERGED
 
 
+@pytest.mark.parametrize("solver", [*solvers.TABLEAUX, "dopri5"])
+@pytest.mark.parametrize("limit", [0, 3])
+def test_a_monitor_stops_the_solver_within_a_step(solver, limit):
+    """The step at whose start it says so is the last one, compiled as well."""
+    times, calls = [], []
+
+    def velocity(x, t):
+        jax.debug.callback(lambda: calls.append(1))
+        return -4 * x + jnp.sin(8 * t)
+
+    def monitor(t):
+        times.append(t)
+        return t <= limit / 50
+
+    solution = jax.jit(lambda x: solvers.integrate(velocity, x, solver, 50, monitor))(jnp.ones(3))
+    jax.effects_barrier()
+    assert solution.status == solvers.STOPPED
+    assert times == sorted(times) and times[0] == 0 and times[-1] > limit / 50 >= times[-2]
+    assert len(calls) == solution.evaluations
+    stages = 6 if solver == "dopri5" else len(solvers.TABLEAUX[solver].times)
+    assert len(calls) == len(times) * stages + 2 * (solver == "dopri5")
+    with pytest.raises(InputError, match="was stopped"):
+        solvers.check_solution(solution, solver)
+
+
+@pytest.mark.parametrize("solver", [*solvers.TABLEAUX, "dopri5"])
+def test_a_monitor_changes_no_bit(solver):
+    def solve(monitor):
+        return jax.jit(
+            lambda x: solvers.integrate(lambda x, t: jnp.sin(3 * x + t), x, solver, 7, monitor)
+        )(jnp.linspace(-1, 1, 9))
+
+    times = []
+    watched = solve(lambda t: times.append(t) or True)
+    np.testing.assert_array_equal(watched.x, solve(None).x)
+    assert watched.status == solvers.CONVERGED and watched.t == 1
+    assert solver == "dopri5" or times == (jnp.arange(7, dtype=jnp.float32) / 7).tolist()
+
+
 def test_unknown_solver():
     with pytest.raises(ValueError, match="expected one of"):
         solvers.solve(lambda x, t: x, jnp.ones(1), "leapfrog")

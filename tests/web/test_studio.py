@@ -1,43 +1,23 @@
 """The page's work without a browser or a model: forms, errors, files that are deleted."""
 
 import tempfile
+import threading
 
 import numpy as np
 import pytest
 from helpers import fixtures, odd_media
+from helpers.noise_generator import RATE, NoiseGenerator
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.generation import synthesis
+from vssflow_jax.generation.background import Stopped
+from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.output import Output
 from vssflow_jax.reports import plots
 from vssflow_jax.web import studio as studio_module
 from vssflow_jax.web.limits import Limits
 from vssflow_jax.web.studio import Form, Studio, render_spectrograms
-
-RATE = 16_000
-
-
-class NoiseGenerator:
-    """A generator of noise that reports its progress and keeps its requests and options."""
-
-    encoder_set = "built-in"
-
-    def __init__(self):
-        self.requests, self.options = [], []
-
-    def generate_candidates(self, request, seeds, options, *, stems, progress):
-        self.requests.append(request)
-        self.options.append(options)
-        progress(0.5)
-        rng = np.random.default_rng(0)
-        wave = rng.uniform(-0.5, 0.5, 2 * RATE).astype(np.float32)
-        report = {
-            "duration": 2.0, "used": ["clip"], "missing": ["lips"], "warnings": ["slow"],
-            "alignment": [[0.5, 1.0, "AH0"]], "spans": [[0.5, 1.0]] * len(request.script),
-        }  # fmt: skip
-        both = request.video and request.script
-        stems = {"speech": wave, "sound": wave} if both else {}
-        return [Output(wave, RATE, report | {"seed": seed}, request.video, stems) for seed in seeds]
 
 
 @pytest.fixture
@@ -61,7 +41,7 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     upload = fixtures.write_video(tmp_path / "..%2f..%2fetc passwd.mp4")
     form = Form(video=str(upload), text="set blue", candidates=2)
     *progress, result = studio.generate(form, out)
-    assert progress == [0.0, 0.5]
+    assert progress == [0.0, 0.5, 1.0]
     assert result.video.name == "result.mp4" and media.probe(result.video).has_audio
     names = {
         "result.mp4", "result.wav", "result.speech.wav", "result.sound.wav",
@@ -69,10 +49,9 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     }  # fmt: skip
     assert {path.name for path in result.files} == names
     assert {path.name for path in out.iterdir()} == names
-    for words in ("clip", "missing: lips", "Note: Slow."):
-        assert words in result.summary
+    assert "used: clip; missing: lips." in result.summary and result.notes == ["Slow."]
     assert "<img" in result.spectrograms
-    assert studio.generator.requests[0].video.name == "video"
+    assert studio.generator.requests[0].video.name == "video.mp4"
     assert list_copies(tmp_path) == []
 
 
@@ -100,8 +79,9 @@ def test_a_video_that_is_encoded_again_is_a_note(studio, out, tmp_path):
     upload = odd_media.write_media(tmp_path / "in.gif", codec="gif", pixels="rgb8")
     *_, result = studio.generate(Form(video=str(upload)), out)
     assert media.probe(result.video).has_audio
-    assert "Note: The video: encoded again as H.264" in result.summary
-    assert str(tmp_path) not in result.summary
+    (_, note) = result.notes
+    assert note.startswith("The video: encoded again as H.264: mp4 files do not take gif")
+    assert str(tmp_path) not in note
 
 
 def test_a_codec_without_decoder_is_a_sentence(studio, out, tmp_path):
@@ -109,16 +89,68 @@ def test_a_codec_without_decoder_is_a_sentence(studio, out, tmp_path):
     upload = odd_media.rename_codec(source, tmp_path / "unknown.mp4", b"avc1")
     with pytest.raises(InputError, match=r"The video: stream 0 .* zzzz, which cannot be decoded"):
         list(studio.generate(Form(video=str(upload)), out))
-    assert not list(out.iterdir())
+    assert not out.exists()
 
 
-def test_a_cancelled_request_leaves_nothing(studio, out, tmp_path):
-    upload = fixtures.write_video(tmp_path / "in.mp4")
-    running = studio.generate(Form(video=str(upload), text="set blue"), out)
-    next(running)
+@pytest.mark.parametrize("way", ["cancel", "close", "shutdown"])
+def test_a_cancelled_request_stops_and_leaves_nothing(studio, out, tmp_path, way):
+    """The generator takes no further step, and a page that goes on waiting is told."""
+    upload, generator = fixtures.write_video(tmp_path / "in.mp4"), studio.generator
+    generator.steps = 50
+    running = studio.generate(Form(video=str(upload), text="set blue"), out, "visitor")
+    while next(running) < 0.5:
+        pass
     assert list_copies(tmp_path)
+    generator.may_step.clear()
+    if way == "close":
+        running.close()
+    else:
+        studio.cancel("another visitor")
+        (studio.cancel if way == "cancel" else lambda _: None)("visitor")
+    steps = len(generator.fractions)
+    generator.may_step.set()
+    studio.close()
+    if way == "cancel":
+        with pytest.raises(Stopped):
+            list(running)
+    if way != "shutdown":
+        assert len(generator.fractions) <= steps + 1
+    assert list_copies(tmp_path) == [] and not out.exists()
+    assert list(studio.generate(Form(text="set blue"), out)), "the next request runs"
+
+
+def test_another_visitor_does_not_cancel(studio, out):
+    running = studio.generate(Form(text="set blue"), out, "visitor")
+    next(running)
+    studio.cancel("another visitor")
+    *_, result = running
+    assert result.files
+
+
+def test_a_cancelled_request_ends_while_it_waits_for_the_one_before(studio, out, tmp_path):
+    generator, other = studio.generator, tmp_path / "other"
+    other.mkdir()
+    generator.may_step.clear()
+    first = studio.generate(Form(text="set blue"), out, "first")
+    second = studio.generate(Form(text="lay red"), other, "second")
+    next(first), next(second)
+    studio.cancel("second")
+    with pytest.raises(Stopped):
+        list(second)
+    generator.may_step.set()
+    *_, result = first
+    studio.close()
+    assert result.files and len(generator.requests) == 2 and not other.exists()
+
+
+def test_a_result_that_nobody_reads_is_deleted_by_the_page(studio, out):
+    """The work may end before the page that has left is noticed."""
+    running = studio.generate(Form(text="set blue"), out, "visitor")
+    while next(running) < 1:
+        pass
+    studio.close()
     running.close()
-    assert list_copies(tmp_path) == [] and list(out.iterdir()) == []
+    assert not list_copies(out.parent)
 
 
 def test_a_failed_generation_leaves_nothing(studio, out, tmp_path, monkeypatch):
@@ -128,7 +160,7 @@ def test_a_failed_generation_leaves_nothing(studio, out, tmp_path, monkeypatch):
     monkeypatch.setattr(studio.generator, "generate_candidates", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         list(studio.generate(Form(text="set blue"), out))
-    assert list_copies(tmp_path) == [] and list(out.iterdir()) == []
+    assert list_copies(tmp_path) == [] and not out.exists()
 
 
 def test_scales_are_passed_on_with_none_for_the_common_scale(studio, out):
@@ -174,6 +206,9 @@ def wrong_forms(folder):
     yield Form(text="set blue", duration=6.0), "duration is 6"
     yield Form(text="set blue", guidance=float("nan")), "guidance"
     yield Form(text="set blue", scales={"clip": 1e9}), "(clip)"
+    yield Form(text="set blue", timed=True, start=-1.0), "start of the speech is -1"
+    yield Form(text="set blue", timed=True, end=float("nan")), "end of the speech is nan"
+    yield Form(text="set blue", format="exe"), "format is 'exe'; this page knows mp4, "
     yield Form(lines="0,1\n"), "line 1: found no text"
     for number in ("2", "../voice/1", "/etc"):
         form = Form(lines=f",,set,{number}", voices=[str(folder / "sound.mp4")])
@@ -198,7 +233,181 @@ def test_lines_call_voices_by_their_numbers(studio, out, tmp_path):
     list(studio.generate(Form(lines="0,1,set\n1,,lay,3", voices=[voice, None, voice]), out))
     (request,) = studio.generator.requests
     names = [line.speaker and line.speaker.name for line in request.script]
-    assert names == [None, "3"] and request.speaker.name == "1"
+    assert names == [None, "3.wav"] and request.speaker.name == "1.wav"
+
+
+# ---- as the commands ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", studio_module.FORMATS)
+def test_the_result_has_the_format_asked_for_and_browsers_can_play_it(
+    studio, out, tmp_path, format
+):
+    upload = fixtures.write_video(tmp_path / "in.mp4")
+    *_, result = studio.generate(Form(video=str(upload), format=format, candidates=2), out)
+    assert result.files[0].name == f"result.{format}"
+    assert out / f"candidate2.{format}" in result.files
+    assert media.probe(result.files[0]).has_audio
+    assert result.video.name == ("result.mp4" if format == "mp4" else "player.mp4")
+    assert result.video in result.files or format != "mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "plays_as_it_is"),
+    [
+        ("in.mp4", {}, True),
+        ("iphone.mov", {"codec": "libx265"}, False),
+        ("old.avi", {"codec": "mpeg4"}, False),
+        ("animation.gif", {"codec": "gif", "pixels": "rgb8"}, True),
+    ],
+)
+def test_a_video_that_browsers_do_not_play_is_copied_and_has_a_player_of_its_own(
+    studio, out, tmp_path, name, settings, plays_as_it_is
+):
+    """The download has the packets of the upload where its container takes them."""
+    upload = odd_media.write_media(tmp_path / name, **settings)
+    *_, result = studio.generate(Form(video=str(upload)), out)
+    assert result.files[0].name == "result.mp4"
+    assert (result.video == result.files[0]) == plays_as_it_is
+    assert media.plan_mux(result.video, "o.mp4", codecs=studio_module.PLAYABLE_CODECS).copies
+    assert media.probe(result.video).has_audio
+
+
+def test_every_option_of_the_command_arrives(studio, out, tmp_path):
+    voice = odd_media.write_float_wav(tmp_path / "voice.wav", fixtures.make_tone())
+    form = Form(
+        text="set blue", voices=[str(voice)], audio_track=1, text_policy="skip", solver="heun",
+        steps=3, guidance=2.0, duration=1.5, task="speech", timed=True, start=0.2, end=1.0, seed=9,
+    )  # fmt: skip
+    list(studio.generate(form, out))
+    (request,), (options,) = studio.generator.requests, studio.generator.options
+    assert (request.audio_track, request.text_policy, request.task) == (1, "skip", "speech")
+    assert (request.duration, request.script[0].start, request.script[0].end) == (1.5, 0.2, 1.0)
+    assert (options.solver, options.steps, options.guidance) == ("heun", 3, 2.0)
+
+
+def test_times_of_a_longer_video_do_not_break_a_request(studio, out, tmp_path):
+    upload = fixtures.write_video(tmp_path / "short.mp4", 1.0)
+    form = Form(video=str(upload), text="set blue", timed=True, start=3.5, end=4.0)
+    *_, result = studio.generate(form, out)
+    (line,) = studio.generator.requests[0].script
+    assert (line.start, line.end) == (0.0, 1.0)
+    assert "ends at 1.00 s instead of 4.00 s" in result.notes[0]
+    assert "starts at 0 s instead of 3.50 s" in result.notes[1]
+
+
+# ---- errors of the real generator -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_studio(tiny_run):
+    return Studio(Generator.from_workdir(tiny_run), Limits(seconds=60))
+
+
+def odd_forms(folder):
+    """Forms with what people bring, and words of the sentence about each."""
+    tone, write = fixtures.make_tone(), odd_media.write_float_wav
+    video = str(fixtures.write_video(folder / "in.mp4"))
+    (folder / "empty.mp4").touch()
+    (folder / "cut.mp4").write_bytes((folder / "in.mp4").read_bytes()[:700])
+    (folder / "<img src=x>.mp4").write_text("words")
+    odd_media.write_media(folder / "still.png", 1, codec="png", pixels="rgb24", container="image2")
+    odd_media.rename_codec(folder / "in.mp4", folder / "unknown.mp4", b"avc1")
+    fixtures.write_video(folder / "mute.mp4", sound=False)
+    media.write_wav(folder / "sound.wav", tone)
+    for name, wave in {"silence": 0 * tone, "nan": tone * np.nan, "short": tone[:100]}.items():
+        write(folder / f"{name}.wav", wave)
+    for name, words in {
+        "sound.wav": "The video: found no video stream, expected a video",
+        "empty.mp4": "The video: the file is empty",
+        "cut.mp4": "The video: not a media file that can be read, or truncated",
+        "<img src=x>.mp4": "The video: not a media file",
+        "still.png": "The video: found a still image, expected a video, or duration beside it",
+        "unknown.mp4": "The video: stream 0 (video): found codec zzzz",
+    }.items():
+        yield Form(video=str(folder / name)), words
+    for name, words in {
+        "silence.wav": "Voice 1: found ",
+        "nan.wav": "Voice 1: found samples that are not finite numbers",
+        "short.wav": "Voice 1: found ",
+        "mute.mp4": "Voice 1: found no audio stream, expected sound",
+        "still.png": "Voice 1: found no audio stream, expected sound",
+        "empty.mp4": "Voice 1: the file is empty",
+    }.items():
+        yield Form(text="set blue", voices=[str(folder / name)]), words
+    yield Form(text="set blue", voices=[video], audio_track=2), "Voice 1: found 1 audio tracks"
+    for text, words in {
+        "say \u043c\u0438\u0440 now": "CYRILLIC SMALL LETTER EM",
+        "\U0001f600": "Text: found no words",
+        "\u200b \u00ad": "Text: found no words",
+        "set \ud800 blue": "Text: found ",
+        "\0set": "Text: found ",
+    }.items():
+        yield Form(text=text), words
+    yield Form(video=video, text="set blue " * 30), "phonemes"
+    yield Form(video=video, text="set blue", timed=True, start=1.5, end=0.5), "Speech end: found"
+    yield Form(lines="2,3,set blue\n1,2,lay red"), "The lines line 2: found a start at 1 s"
+    yield Form(text="set blue", solver="magic"), "Solver: found 'magic'"
+
+
+def test_errors_of_what_people_bring_are_sentences(real_studio, tmp_path, monkeypatch):
+    """They name roles and fields, come before the solver, and leave nothing."""
+    monkeypatch.setattr("vssflow_jax.generation.synthesis.Synthesizer.__call__", None)
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    for number, (form, words) in enumerate(odd_forms(folder)):
+        out = tmp_path / str(number)
+        out.mkdir()
+        with pytest.raises(InputError) as caught:
+            list(real_studio.generate(form, out))
+        message = str(caught.value)
+        assert words in message, (words, message)
+        assert str(tmp_path) not in message and "/tmp" not in message and "--" not in message
+        assert message[0].isupper() and not out.exists()
+
+
+def test_unreadable_characters_are_skipped_with_a_note(real_studio, out):
+    form = Form(text="set \u043c\u0438\u0440 blue", text_policy="skip", steps=1)
+    *_, result = real_studio.generate(form, out)
+    assert any("CYRILLIC SMALL LETTER EM" in note for note in result.notes)
+
+
+def test_the_solver_stops_within_a_step_of_the_cancel(real_studio, tmp_path, monkeypatch):
+    """At most one step may have begun when the cancel arrives, and one may be asked for after."""
+    after, is_cancelled = [], threading.Event()
+    watch = synthesis.SolverWatch.goes_on
+
+    def goes_on(self, t):
+        if is_cancelled.is_set():
+            after.append(t)
+        return watch(self, t)
+
+    monkeypatch.setattr(synthesis.SolverWatch, "goes_on", goes_on)
+    form = Form(text="set blue at g nine now", steps=200)
+    running = real_studio.generate(form, tmp_path / "out", "visitor")
+    while next(running) == 0:
+        pass
+    is_cancelled.set()
+    real_studio.cancel("visitor")
+    real_studio.close()
+    assert len(after) <= 2 and all(t < 0.9 for t in after)
+    with pytest.raises(Stopped):
+        list(running)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_queue_goes_on_after_a_cancel(real_studio, tmp_path):
+    form = Form(text="set blue at g nine now", steps=20)
+    waves = []
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        *_, result = real_studio.generate(form, tmp_path / name)
+        waves.append(result.sounds["speech and sound"].read_bytes())
+        running = real_studio.generate(form, tmp_path / "cancelled")
+        next(running)
+        running.close()
+    real_studio.close()
+    assert waves[0] == waves[1] and not (tmp_path / "cancelled").exists()
 
 
 def test_a_preview_of_the_video(studio, tmp_path):

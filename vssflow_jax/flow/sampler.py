@@ -143,7 +143,7 @@ def integrate(
     noise: jax.Array,
     scales: jax.Array,
     conditional: Callable | None = None,
-    report: Callable[[jax.Array], None] | None = None,
+    monitor: solvers.Monitor | None = None,
 ) -> solvers.Solution:
     """Solves the guided flow from noise [B, L, C].
 
@@ -155,24 +155,20 @@ def integrate(
       scales: guidance scale of each group, [G]; a student's velocity has them already.
       conditional: the velocity of the last branch alone, x [B, L, C] and t [B], where
         `sampling.limited`.
-      report: is called on the host with the time of each evaluation.
+      monitor: as that of `solvers.integrate`.
     """
     if sampling.student is not None:
         mean_velocity = guidance.make_mean_velocity(velocity)
-        if report is not None:
-            mean_velocity = solvers.report_time(mean_velocity, report)
-        return solvers.integrate_spans(mean_velocity, noise, sampling.times)
+        return solvers.integrate_spans(mean_velocity, noise, sampling.times, monitor=monitor)
     step = _make_step(sampling, velocity, scales, conditional)
-    if report is not None:
-        step = solvers.report_time(step, report)
     if sampling.guided and sampling.settings.momentum:
         memory = jnp.zeros((len(sampling.groups), *noise.shape))
         return solvers.integrate_spans(
-            lambda x, t, span, memory: step(x, t, memory), noise, sampling.times, memory
+            lambda x, t, span, memory: step(x, t, memory), noise, sampling.times, memory, monitor
         )
     times = None if sampling.grid == grids.UNIFORM else sampling.times
     return solvers.integrate(
-        lambda x, t: step(x, t, None)[0], noise, sampling.solver, sampling.steps, times
+        lambda x, t: step(x, t, None)[0], noise, sampling.solver, sampling.steps, times, monitor
     )
 
 

@@ -1,6 +1,6 @@
 """ODE solvers: dx/dt = v(x, t) from noise at t = 0 to data at t = 1.
 
-A fixed-step solver is its Butcher tableau (times c, stages a, weights b), run by one `lax.scan`:
+A fixed-step solver is its Butcher tableau (times c, stages a, weights b), run by one loop:
 
     k_i = v(x + h sum_j a_ij k_j, t + c_i h),    x <- x + h sum_i b_i k_i
 
@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import io_callback
 
 from vssflow_jax.common.errors import InputError
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # (x, scalar t) -> dx/dt
+Monitor = Callable[[float], bool]  # the time of a step -> whether to go on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ SOLVERS = (*TABLEAUX, "dopri5")
 MAX_EVALUATIONS = 10_000  # of `dopri5`; published models need some hundreds
 
 # How a solver ended.
-CONVERGED, NON_FINITE, STEP_UNDERFLOW, TOO_MANY_EVALUATIONS = range(4)
+CONVERGED, NON_FINITE, STEP_UNDERFLOW, TOO_MANY_EVALUATIONS, STOPPED = range(5)
 
 DORMAND_PRINCE = Tableau(
     (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
@@ -93,7 +95,7 @@ class Solution(NamedTuple):
     Attributes:
       x: the state at t = 1; of no use unless the status is CONVERGED.
       evaluations: how many times the velocity was computed, int32.
-      status: CONVERGED, NON_FINITE, STEP_UNDERFLOW or TOO_MANY_EVALUATIONS, int32.
+      status: CONVERGED, NON_FINITE, STEP_UNDERFLOW, TOO_MANY_EVALUATIONS or STOPPED, int32.
       t: the time that was reached, float32.
     """
 
@@ -114,6 +116,8 @@ def check_solution(solution: Solution, solver: str) -> None:
             f"found a velocity that is NaN or infinite (after t = {t:.4f}), expected finite "
             "numbers: weights, conditions or the guidance scale are wrong"
         )
+    elif status == STOPPED:
+        reason = f"was stopped at t = {t:.4f}, expected t = 1"
     else:
         what = "a step of no length" if status == STEP_UNDERFLOW else f"{evaluations} evaluations"
         reason = (
@@ -139,6 +143,7 @@ def integrate(
     solver: str = "euler",
     steps: int = 25,
     times: Sequence[float] | None = None,
+    monitor: Monitor | None = None,
 ) -> Solution:
     """Integrates dx/dt = velocity(x, t) from t = 0 to 1.
 
@@ -148,28 +153,31 @@ def integrate(
       solver: one of SOLVERS.
       steps: equal steps of a fixed-step solver; the adaptive one chooses its own.
       times: between which a fixed-step solver steps instead, ascending from 0 to 1 (flow.grids).
+      monitor: is called on the host at the start of each step, compiled or not; where it returns
+        False, that step is the last one, and the status is STOPPED.
     """
     if solver == "dopri5":
-        return dopri5(velocity, x)
+        return dopri5(velocity, x, monitor=monitor)
     if solver not in TABLEAUX:
         raise ValueError(f"solver: found {solver!r}, expected one of {SOLVERS}")
     if steps < 1:
         raise ValueError(f"steps: found {steps}, expected at least 1")
     tableau = TABLEAUX[solver]
 
-    def step(x, t, size):
-        return x + size * step_slope(velocity, tableau, x, t, size), None
+    def step(x, t, size=1.0 / steps):
+        return x + size * step_slope(velocity, tableau, x, t, size)
 
-    if times is None:
-        starts = jnp.arange(steps, dtype=jnp.float32) / steps
-        x = jax.lax.scan(lambda x, t: step(x, t, 1.0 / steps), x, starts)[0]
-        return _finish(x, count_evaluations(solver, steps))
-    x = jax.lax.scan(lambda x, span: step(x, *span), x, _spans(times))[0]
-    return _finish(x, count_evaluations(solver, len(times) - 1))
+    starts = jnp.arange(steps, dtype=jnp.float32) / steps
+    spans = (starts,) if times is None else _spans(times)
+    return _run_steps(step, x, spans, len(tableau.times), monitor)
 
 
 def integrate_spans(
-    velocity: Callable, x: jax.Array, times: Sequence[float], memory: Any = None
+    velocity: Callable,
+    x: jax.Array,
+    times: Sequence[float],
+    memory: Any = None,
+    monitor: Monitor | None = None,
 ) -> Solution:
     """Euler's method for a velocity that depends on the span of the step, or on earlier steps.
 
@@ -180,16 +188,16 @@ def integrate_spans(
       x: noise, any shape.
       times: between which it steps, ascending from 0 to 1.
       memory: what the first step starts with; any pytree.
+      monitor: as that of `integrate`.
     """
 
-    def step(carry, span):
+    def step(carry, t, size):
         x, memory = carry
-        t, size = span
         u, memory = velocity(x, t, size, memory)
-        return (x + size * u, memory), None
+        return x + size * u, memory
 
-    (x, _), _ = jax.lax.scan(step, (x, memory), _spans(times))
-    return _finish(x, len(times) - 1)
+    solution = _run_steps(step, (x, memory), _spans(times), 1, monitor)
+    return solution._replace(x=solution.x[0])
 
 
 def _spans(times: Sequence[float]) -> tuple[jax.Array, jax.Array]:
@@ -198,24 +206,48 @@ def _spans(times: Sequence[float]) -> tuple[jax.Array, jax.Array]:
     return jnp.float32(edges[:-1]), jnp.float32(np.diff(edges))
 
 
-def _finish(x: jax.Array, evaluations: int) -> Solution:
-    """The solution of a fixed-step solver that has reached t = 1."""
+def _run_steps(
+    step: Callable, state: Any, spans: tuple, evaluations: int, monitor: Monitor | None
+) -> Solution:
+    """Takes the steps of a fixed-step solver, until the monitor says no.
+
+    Args:
+      step: of the state and of a row of `spans`, to the next state.
+      state: any pytree.
+      spans: start of each step, and what else it needs, [steps] each.
+      evaluations: of the velocity in a step.
+      monitor: as that of `integrate`.
+    """
+    count = len(spans[0])
+
+    def body(carry):
+        number, state, _ = carry
+        span = [values[number] for values in spans]
+        goes_on = _ask(monitor, span[0])
+        return number + 1, step(state, *span), goes_on
+
+    number, state, goes_on = jax.lax.while_loop(
+        lambda carry: (carry[0] < count) & carry[2],
+        body,
+        (jnp.int32(0), state, jnp.bool_(True)),
+    )
+    is_finite = jnp.all(jnp.isfinite(jax.tree.leaves(state)[0]))
+    status = jnp.where(is_finite, CONVERGED, NON_FINITE)
     return Solution(
-        x=x,
-        evaluations=jnp.int32(evaluations),
-        status=jnp.where(jnp.all(jnp.isfinite(x)), CONVERGED, NON_FINITE),
-        t=jnp.float32(1),
+        x=state,
+        evaluations=number * evaluations,
+        status=jnp.where(goes_on, status, STOPPED),
+        t=jnp.append(spans[0], 1.0)[number],
     )
 
 
-def report_time(velocity: Callable, report: Callable[[jax.Array], None]) -> Callable:
-    """The velocity, whose evaluations also call `report(t)` on the host, compiled or not."""
-
-    def reporting_velocity(x, t, *others):
-        jax.debug.callback(report, t)
-        return velocity(x, t, *others)
-
-    return reporting_velocity
+def _ask(monitor: Monitor | None, t: jax.Array) -> jax.Array:
+    """What the monitor says at time t, a bool scalar; True without one."""
+    if monitor is None:
+        return jnp.bool_(True)
+    return io_callback(
+        lambda t: np.bool_(monitor(float(t))), jax.ShapeDtypeStruct((), jnp.bool_), t
+    )
 
 
 def step_slope(velocity: Velocity, tableau: Tableau, x: jax.Array, t, size) -> jax.Array:
@@ -283,12 +315,14 @@ def dopri5(
     tolerance: float = 1e-5,
     constants: jax.Array | None = None,
     max_evaluations: int = MAX_EVALUATIONS,
+    monitor: Monitor | None = None,
 ) -> Solution:
     """Adaptive Dormand-Prince 5(4) from t = 0 to 1; all rows of a batch share the step.
 
     As in torchdiffeq, the last step may pass t = 1; the answer is read from the quartic
     through it. The loop ends early, with a status that says so, where the velocity is not
-    finite, the step gets too short to move the time, or the evaluations are used up.
+    finite, the step gets too short to move the time, the evaluations are used up, or the monitor
+    says so.
 
     Args:
       velocity: of the state at a scalar time.
@@ -297,6 +331,7 @@ def dopri5(
       constants: channels that the official code carries through the solver although they
         never change. They take part in its error norm; pass them to get its very steps.
       max_evaluations: most evaluations of the velocity.
+      monitor: as that of `integrate`.
     """
     num_constant = 0 if constants is None else constants.size
     constant_norm = 0.0
@@ -308,6 +343,7 @@ def dopri5(
         return jnp.sqrt((jnp.sum(jnp.square(values)) + extra) / (values.size + num_constant))
 
     def step(state: _State) -> _State:
+        goes_on = _ask(monitor, state.t)
         slopes = _stage_slopes(velocity, DORMAND_PRINCE, state.x, state.t, state.size, state.slope)
         x = state.x + state.size * _weighted_sum(DORMAND_PRINCE.weights, slopes)
         error = state.size * _weighted_sum(ERROR_WEIGHTS, slopes)
@@ -326,6 +362,7 @@ def dopri5(
         status = jnp.where(state.t + size == state.t, STEP_UNDERFLOW, status)
         status = jnp.where(state.t < 1, status, CONVERGED)
         status = jnp.where(jnp.isnan(ratio), NON_FINITE, status)
+        status = jnp.where(goes_on, status, STOPPED)
         return state._replace(size=size, evaluations=evaluations, status=status)
 
     slope = velocity(x, jnp.float32(0))

@@ -170,7 +170,8 @@ class Generator:
           seed: of the noise.
           stems: whether to generate speech and other sound separately as well, from the same
             noise.
-          progress: is called with the progress of the solver, from 0 to 1.
+          progress: is called with the progress of the solver, from 0 to 1, before each of its
+            steps. What it raises ends the solver after this step and is raised here.
           **options: `script`, `speaker`, `task`, `duration`, `speech_start` and `speech_end` of
             `Request.parse`; `solver`, `steps`, `grid`, `guidance`, `scales` and the others of
             `SamplingOptions`.
@@ -244,6 +245,7 @@ class Generator:
         seed: int = 0,
         options: SamplingOptions | None = None,
         batch_size: int = 16,
+        progress: Progress | None = None,
     ) -> list[np.ndarray]:
         """Waveforms for shard records, float32 [n] or [n, A], with the durations of their clips.
 
@@ -253,6 +255,7 @@ class Generator:
             media file (its `source`; its id in shards without one) alone.
           options: of the sampling.
           batch_size: clips that are generated together.
+          progress: as that of `__call__`, for each batch anew.
         """
         check_seed(seed)
         sampling = (options or SamplingOptions()).resolve(self.config)
@@ -275,7 +278,7 @@ class Generator:
                     seeds=[seed] * len(chosen),
                     num_frames=num_frames,
                 )
-                waves |= zip(batch, self.synthesizer(job, sampling), strict=False)
+                waves |= zip(batch, self.synthesizer(job, sampling, progress), strict=False)
         samples = [round(r["meta"]["duration"] * self.codec.sample_rate) for r in records]
         return [waves[row][:count] for row, count in enumerate(samples)]
 

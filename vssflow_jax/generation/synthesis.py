@@ -74,9 +74,9 @@ class Synthesizer:
         self.max_window = conditions.num_latent_frames(config.data.duration)
         self.model = vssflow.build_model(config, codec.channels, dtype=dtype)
         self.set_params(params)
-        self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "reports"))
+        self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "is_watched"))
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
-        self._report: Progress | None = None
+        self._watch: SolverWatch | None = None
 
     def set_params(self, params: Mapping) -> None:
         """Sets the network's parameters."""
@@ -105,6 +105,12 @@ class Synthesizer:
 
         Clips longer than the training clips are denoised in overlapping windows. Clips of many
         windows are generated one after another, so that memory does not grow with their number.
+
+        Args:
+          job: the clips.
+          sampling: how to integrate.
+          progress: is called before each step of the solver, and with 1 at the end. An exception
+            that it raises ends the solver after this step, and is raised here.
         """
         window = min(job.num_frames, self.max_window)
         voices = None if job.voices is None else job.voices.frames
@@ -112,27 +118,30 @@ class Synthesizer:
         parts = list(job.split(max(MAX_WINDOWS_IN_MEMORY // len(plan.first), 1)))
         waves = []
         for number, part in enumerate(parts):
-            if progress is not None:
-                self._report = functools.partial(_report_part, progress, number, len(parts))
-            latent = self._solve_job(part, plan, sampling, progress is not None)
+            watch = SolverWatch(progress, number, len(parts)) if progress else None
+            latent = self._solve_job(part, plan, sampling, watch)
             waves += [
                 np.clip(wave, -1, 1).astype(np.float32) for wave in self._decode_latent(latent)
             ]
-            if progress is not None:
-                jax.effects_barrier()  # before the reports of the next part
         if progress is not None:
             progress(1.0)
         return waves
 
     def _solve_job(
-        self, job: Job, plan: windows.WindowPlan, sampling: sampler.Sampling, reports: bool
-    ):
+        self,
+        job: Job,
+        plan: windows.WindowPlan,
+        sampling: sampler.Sampling,
+        watch: SolverWatch | None,
+    ) -> jax.Array:
         """Latents [B, L, C] of clips whose conditions are in memory together.
 
         Raises:
           InputError: the solver did not reach a finite latent.
+          Exception: what the progress raised.
         """
         batch = jax.device_put(stack_windows(job, plan, self.statistics))
+        self._watch = watch
         solution = self._solve(
             self._folded,
             batch,
@@ -140,13 +149,16 @@ class Synthesizer:
             plan,
             np.float32(sampling.scales),
             sampling=sampling.without_scales(),
-            reports=reports,
+            is_watched=watch is not None,
         )
+        jax.block_until_ready(solution)  # or the memory of both programs would add up
+        if watch is not None and watch.error is not None:
+            raise watch.error
         solvers.check_solution(solution, sampling.solver)
-        return jax.block_until_ready(solution.x)  # or the memory of both programs would add up
+        return solution.x
 
     def _solve_ode(
-        self, params, batch, noise, plan, scales, *, sampling: sampler.Sampling, reports: bool
+        self, params, batch, noise, plan, scales, *, sampling: sampler.Sampling, is_watched: bool
     ) -> solvers.Solution:
         """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows.
 
@@ -168,17 +180,41 @@ class Synthesizer:
             noise,
             scales,
             conditional=make_velocity(sampling.branches[-1:]) if sampling.limited else None,
-            report=(lambda t: self._report(float(t))) if reports else None,
+            monitor=self._goes_on if is_watched else None,
         )
+
+    def _goes_on(self, t: float) -> bool:
+        """What the watch of the job says that runs: programs outlive jobs."""
+        return self._watch.goes_on(t)
 
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""
         return np.asarray(self._decode(self.codec, latent))
 
 
-def _report_part(progress: Progress, number: int, parts: int, fraction: float) -> None:
-    """Reports the progress over all parts, of which one has this fraction."""
-    progress((number + fraction) / parts)
+class SolverWatch:
+    """Reports the progress of the solver over all parts of a job, of which it runs one.
+
+    Args:
+      progress: is called with the fraction.
+      number: of the part.
+      num_parts: of the job.
+
+    Attributes:
+      error: what the progress raised. A compiled program cannot pass it on.
+    """
+
+    def __init__(self, progress: Progress, number: int, num_parts: int):
+        self.progress, self.number, self.num_parts = progress, number, num_parts
+        self.error: BaseException | None = None
+
+    def goes_on(self, t: float) -> bool:
+        """Reports the time of a step; whether there was no error."""
+        try:
+            self.progress((self.number + t) / self.num_parts)
+        except BaseException as error:
+            self.error = error
+        return self.error is None
 
 
 def stack_windows(job: Job, plan: windows.WindowPlan, statistics: Mapping) -> dict:

@@ -11,7 +11,7 @@ import itertools
 import os
 import pathlib
 import wave as wavefile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import av
 import numpy as np
@@ -173,9 +173,14 @@ class MuxPlan:
 
 
 def plan_mux(
-    video_path: str | os.PathLike, out_path: str | os.PathLike, seconds: float | None = None
+    video_path: str | os.PathLike,
+    out_path: str | os.PathLike,
+    seconds: float | None = None,
+    codecs: Collection[str] | None = None,
 ) -> MuxPlan:
     """Decides how a video gets a sound of some seconds; None: as long as the video.
+
+    Video in other than these `codecs` is encoded again; None: those that the container takes.
 
     Raises InputError for a video that cannot be read, or an output of no known container.
     """
@@ -190,6 +195,8 @@ def plan_mux(
     name, reason = ENCODER_NAMES[container.video], ""
     if codec not in container.copies:
         reason = f"{container.name} files do not take {codec} video as it is"
+    elif codecs is not None and codec not in codecs:
+        reason = f"{codec} is not one of {', '.join(sorted(codecs))}"
     elif not (times.has_times and times.is_steady):
         reason = "the times of its pictures are missing or restart"
     elif holds:
@@ -274,16 +281,21 @@ def _interleave(container, *streams: Iterable[av.Packet]) -> None:
 
 
 def mux(
-    video_path: str | os.PathLike, wave: np.ndarray, sample_rate: int, out_path: str | os.PathLike
+    video_path: str | os.PathLike,
+    wave: np.ndarray,
+    sample_rate: int,
+    out_path: str | os.PathLike,
+    codecs: Collection[str] | None = None,
 ) -> tuple[str, ...]:
     """Replaces the sound track of a video, whose packets are copied where the container takes them.
 
     Pictures and sound start together and end together: a shorter sound is followed by silence, a
     shorter video holds its last picture, unless less than a latent frame is missing. `wave` is
-    float in [-1, 1] or int16, [n] or [n, 2]. Returns what differs from the input (`MuxPlan.notes`).
-    Raises InputError for a video that cannot be read or an output of no known container.
+    float in [-1, 1] or int16, [n] or [n, 2]. `codecs` are as those of `plan_mux`. Returns what
+    differs from the input (`MuxPlan.notes`). Raises InputError for a video that cannot be read or
+    an output of no known container.
     """
-    plan = plan_mux(video_path, out_path, len(wave) / sample_rate)
+    plan = plan_mux(video_path, out_path, len(wave) / sample_rate, codecs)
     wave = to_int16(wave)
     if plan.copies:
         try:

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import gradio as gr
 
 from vssflow_jax import conditions
-from vssflow_jax.common.errors import InputError
-from vssflow_jax.reports import html
-from vssflow_jax.web.files import VisitorFiles, delete
-from vssflow_jax.web.limits import Limits
-from vssflow_jax.web.studio import BOTH, SOUND, SPEECH, TASKS, Form, Result, Studio
+from vssflow_jax.flow.solvers import SOLVERS
+from vssflow_jax.text.normalize import SKIP
+from vssflow_jax.web import handlers
+from vssflow_jax.web.files import VisitorFiles
+from vssflow_jax.web.handlers import NUM_VOICES, TIME_STEP, read_path, render_status
+from vssflow_jax.web.limits import SKIP_LABEL, Limits
+from vssflow_jax.web.studio import BOTH, FORMATS, TASKS, Studio
 
 TITLE = "Sound and speech for silent video"
 FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
 LINE = "start,end,text,voice"
-NUM_VOICES = 3
-NUM_RESULTS = 7  # components, see `show_result`
-INTEGERS = ("seed", "candidates", "steps")  # fields
 
 
 def make_theme() -> gr.themes.Base:
     """A plain theme with the visitor's own fonts: nothing is loaded from elsewhere."""
     return gr.themes.Soft(font=FONT, font_mono=MONO, primary_hue="blue")
-
-
-def render_status(text: str, *, error: bool = False) -> str:
-    """The status line, announced by screen readers."""
-    return html.render("status.html", text=text, error=error)
-
-
-def render_progress(fraction: float) -> str:
-    """The status line while the solver runs."""
-    return html.render("progress.html", percent=round(100 * fraction))
 
 
 # ---- components ---------------------------------------------------------------------------
@@ -53,27 +41,19 @@ def build_page(studio: Studio, files: VisitorFiles) -> gr.Blocks:
             with gr.Column():
                 video, strip, fields = _make_fields(studio)
             with gr.Column():
-                button = gr.Button("Generate", variant="primary", elem_id="generate")
+                with gr.Row():
+                    start = gr.Button("Generate", variant="primary", elem_id="generate")
+                    cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")
                 status = gr.HTML(render_status("Ready."), elem_id="status")
                 results = _make_results()
-        _connect_uploads(studio, files, video, strip, fields, status)
-
-        def generate(request: gr.Request, path: str | None, *values):
-            named = dict(zip(fields, values, strict=True))
-            yield from run_form(studio, files, request.session_hash, path, named)
-
-        button.click(
-            generate,
-            [video, *fields.values()],
-            [status, *results],
-            show_progress="minimal",
-            show_progress_on=[status],
-            concurrency_limit=1,
-            concurrency_id="generate",
-            api_visibility="private",
-        )
+        seconds = gr.State(None)  # of the video
+        _connect_uploads(files, video, fields)
+        _connect_times(studio, video, strip, seconds, fields, status)
+        inputs = {"video": video, **fields}
+        _connect_buttons(studio, files, (start, cancel), inputs, [status, *results])
 
         def forget_visitor(request: gr.Request) -> None:
+            studio.cancel(request.session_hash)
             files.leave(request.session_hash)
 
         blocks.unload(forget_visitor)
@@ -103,26 +83,33 @@ def _make_fields(studio: Studio):
     }
     with gr.Row():
         longest = limits.seconds
-        fields["start"] = gr.Slider(0, longest, 0, step=0.05, label="Speech starts (s)")
-        fields["end"] = gr.Slider(0, longest, 2, step=0.05, label="Speech ends (s)")
+        fields["start"] = gr.Slider(0, longest, 0, step=TIME_STEP, label="Speech starts (s)")
+        fields["end"] = gr.Slider(0, longest, 2, step=TIME_STEP, label="Speech ends (s)")
     fields["voice 1"] = _make_voice(1, "Voice to imitate: a file or a recording")
     with gr.Row():
-        fields["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0)
+        fields["seed"] = gr.Number(0, label="Seed", precision=0)
         fields["candidates"] = gr.Slider(
             1, limits.candidates, 1, step=1, label="Candidates, best first"
         )
-        fields["guidance"] = gr.Slider(0, 8, sample.guidance, step=0.1, label="Guidance")
+        fields["guidance"] = gr.Slider(
+            min(0, sample.guidance), max(8, sample.guidance), sample.guidance, step=0.1,
+            label="Guidance",
+        )  # fmt: skip
     with gr.Accordion("More", open=False):
-        fields |= _make_more_fields(limits, sample, studio.generator.config.model.route)
+        fields |= _make_more_fields(studio)
     return video, strip, fields
 
 
-def _make_more_fields(limits: Limits, sample, route: str) -> dict[str, gr.components.Component]:
+def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
     """The fields that are hidden at first."""
-    fields = {}
+    config, fields = studio.generator.config, {}
     with gr.Row():
-        fields["steps"] = gr.Slider(1, limits.steps, sample.steps, step=1, label="Steps")
+        fields["steps"] = gr.Slider(1, studio.max_steps, config.sample.steps, step=1, label="Steps")
+        fields["solver"] = gr.Dropdown(list(SOLVERS), value=config.sample.solver, label="Solver")
+    with gr.Row():
         fields["duration"] = _make_optional_number("Duration (s); empty: the video's")
+        fields["format"] = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Format of the video")
+    fields["skips"] = gr.Checkbox(label=SKIP_LABEL, value=studio.text_policy == SKIP)
     fields["lines"] = gr.Textbox(
         label=f"Several utterances instead, a line each: {LINE}",
         lines=3,
@@ -133,10 +120,13 @@ def _make_more_fields(limits: Limits, sample, route: str) -> dict[str, gr.compon
     with gr.Row():
         for number in range(2, NUM_VOICES + 1):
             fields[f"voice {number}"] = _make_voice(number, f"Voice {number}")
+    fields["audio_track"] = _make_optional_number(
+        "Audio track of the voices' files, from 1; empty: the default one of each"
+    )
     gr.Markdown("Guidance of single conditions; empty: the common guidance above; 0 is 0.")
     with gr.Row():
-        for name in conditions.ROUTES[route].used:
-            fields[name] = _make_optional_number(name.capitalize(), sample.scales[name])
+        for name in conditions.ROUTES[config.model.route].used:
+            fields[name] = _make_optional_number(name.capitalize(), config.sample.scales[name])
     return fields
 
 
@@ -160,7 +150,7 @@ def _make_results() -> list[gr.components.Component]:
     """Summary, video, three sounds, spectrograms, files; hidden but for the text."""
     hidden = {"interactive": False, "visible": False, "buttons": ["download"]}
     return [
-        gr.Markdown(elem_id="summary"),
+        gr.HTML(elem_id="summary"),
         gr.Video(label="Result", height=360, elem_id="result", **hidden),
         gr.Audio(label="Sound", elem_id="both", **hidden),
         gr.Audio(label="Speech alone", elem_id="speech", **hidden),
@@ -174,128 +164,68 @@ def _make_results() -> list[gr.components.Component]:
 # ---- events -------------------------------------------------------------------------------
 
 
-def _connect_uploads(studio: Studio, files: VisitorFiles, video, strip, fields, status) -> None:
-    """Follows the uploads of a page: previews the video, deletes what is removed or replaced."""
-
-    def change_video(path: str | None, request: gr.Request):
-        _show_upload(files, request, "video", path)
-        return preview(studio, path)
-
-    video.change(
-        change_video,
-        [video],
-        [strip, fields["start"], fields["end"], status],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    for number in range(1, NUM_VOICES + 1):
-        voice = fields[f"voice {number}"]
-        voice.change(
-            _make_voice_handler(files, f"voice {number}"),
-            [voice],
+def _connect_uploads(files: VisitorFiles, video, fields) -> None:
+    """Deletes the uploads that a page removes or replaces."""
+    uploads = {name: field for name, field in fields.items() if name.startswith("voice ")}
+    for slot, field in {"video": video, **uploads}.items():
+        field.change(
+            _make_upload_handler(files, slot),
+            [field],
+            preprocess=False,
             show_progress="hidden",
             api_visibility="private",
         )
 
 
-def _make_voice_handler(files: VisitorFiles, slot: str):
-    def change_voice(path: str | None, request: gr.Request) -> None:
-        _show_upload(files, request, slot, path)
+def _make_upload_handler(files: VisitorFiles, slot: str):
+    def show_upload(upload: dict | None, request: gr.Request) -> None:
+        path = read_path(upload)
+        files.show(request.session_hash, slot, [Path(path)] if path else [])
 
-    return change_voice
-
-
-def _show_upload(files: VisitorFiles, request: gr.Request, slot: str, path: str | None) -> None:
-    files.show(request.session_hash, slot, [Path(path)] if path else [])
+    return show_upload
 
 
-def preview(studio: Studio, path: str | None):
-    """Frames over time, sliders as long as the video, status; or what is wrong with the video."""
-    try:
-        strip, seconds = studio.preview(path)
-    except InputError as error:
-        return "", gr.skip(), gr.skip(), render_status(str(error), error=True)
-    if not seconds:
-        return "", gr.skip(), gr.skip(), render_status("Ready.")
-    start = gr.Slider(maximum=round(seconds, 2))
-    end = gr.Slider(maximum=round(seconds, 2), value=round(seconds, 2))
-    return strip, start, end, render_status(f"The video lasts {seconds:.2f} s.")
+def _connect_times(studio: Studio, video, strip, seconds, fields, status) -> None:
+    """Previews the video; keeps the sliders for times within the clip."""
+    times = [fields[name] for name in ("duration", "start", "end", "timed")]
+    sliders = [fields["start"], fields["end"]]
+
+    def change_video(upload: dict | None, *values):
+        return handlers.preview(studio, read_path(upload), *values)
+
+    def change_duration(seconds: float | None, *values):
+        return handlers.fit_sliders(studio.limits, seconds, *values)[:2]
+
+    quiet = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+    video.change(change_video, [video, *times], [strip, seconds, *sliders, status], **quiet)
+    fields["duration"].blur(change_duration, [seconds, *times], sliders, **quiet)
 
 
-def make_form(path: str | None, values: dict) -> Form:
-    """A form from the values of the fields; an empty field has its default.
+def _connect_buttons(studio: Studio, files: VisitorFiles, buttons, fields, outputs) -> None:
+    """Generates and cancels. One request of a page runs or waits at a time."""
+    (start, cancel), status = buttons, outputs[0]
+    options = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-    Raises:
-      InputError: a text in place of a number.
-    """
-    values = values | {"duration": parse_number("The duration", values["duration"])}
-    scales = {
-        name: parse_number(f"The guidance ({name})", values[name])
-        for name in conditions.NAMES
-        if name in values
-    }
-    voices = [values.get(f"voice {number}") for number in range(1, NUM_VOICES + 1)]
-    others = {
-        name: int(value) if name in INTEGERS else value
-        for name, value in values.items()
-        if name not in scales and not name.startswith("voice ") and value is not None
-    }
-    return Form(video=path, voices=voices, scales=scales, **others)
+    def generate(request: gr.Request, *values):
+        named = dict(zip(fields, values, strict=True))
+        yield from handlers.run_form(studio, files, request.session_hash, named)
 
+    def stop(request: gr.Request):
+        studio.cancel(request.session_hash)
+        return render_status(handlers.CANCELLED), gr.update(interactive=False)
 
-def parse_number(name: str, text: str) -> float | None:
-    """The number in a field that may be empty; None for an empty one."""
-    if not text.strip():
-        return None
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise InputError(f"{name} is {text.strip()!r}; this page takes numbers.") from None
-
-
-def run_form(
-    studio: Studio, files: VisitorFiles, visitor: str, path: str | None, values: dict
-) -> Iterator[list]:
-    """Progress, then the result; an error is a sentence, and leaves an earlier result in place.
-
-    Args:
-      studio: that generates.
-      files: of the visitors.
-      visitor: whose page it is.
-      path: the video.
-      values: of the other fields by name.
-
-    Yields:
-      The status, and the values of the page's results.
-    """
-    unchanged = [gr.skip()] * NUM_RESULTS
-    folder, is_shown = files.make_folder(), False
-    try:
-        for step in studio.generate(make_form(path, values), folder):
-            if isinstance(step, Result):
-                files.show(visitor, "result", [folder])
-                is_shown = True
-                yield [render_status("Done."), *show_result(step)]
-            else:
-                yield [render_progress(step), *unchanged]
-    except InputError as error:
-        yield [render_status(str(error), error=True), *unchanged]
-    finally:
-        if not is_shown:  # an error, or a visitor who left
-            delete(folder)
-
-
-def show_result(result: Result) -> Sequence:
-    """The values of the page's results."""
-    sounds = [result.sounds.get(task) for task in (BOTH, SPEECH, SOUND)]
-    return [
-        result.summary,
-        gr.Video(_to_name(result.video), visible=result.video is not None),
-        *(gr.Audio(_to_name(path), visible=path is not None) for path in sounds),
-        result.spectrograms,
-        gr.File([str(path) for path in result.files], visible=True),
-    ]
-
-
-def _to_name(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    start.click(lambda: gr.update(interactive=True), None, [cancel], **options)
+    running = start.click(
+        generate,
+        list(fields.values()),
+        outputs,
+        preprocess=False,
+        show_progress="minimal",
+        show_progress_on=[status],
+        concurrency_limit=1,
+        concurrency_id="generate",
+        api_visibility="private",
+    )
+    running.then(lambda: gr.update(interactive=False), None, [cancel], **options)
+    # The studio stops a request that runs; Gradio drops one that waits in its queue.
+    cancel.click(stop, None, [status, cancel], cancels=[running], **options)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vssflow_jax import media
-from vssflow_jax.common.errors import InputError, one_line
+from vssflow_jax.common.errors import DISK_ERRORS, InputError, disk_error, one_line
 from vssflow_jax.media.reading import MediaInfo
 
 MEGA = 1_000_000
+TIME_TOLERANCE = 0.01  # seconds; fields show two decimals
+SKIP_LABEL = "Skip characters that cannot be read"  # of the field for --text_policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,12 +80,74 @@ class Limits:
             raise InputError(f"{name} is {value:g}; this page takes {low:g} to {high:g}.")
 
 
-def format_error(error: Exception, folders: Sequence[Path]) -> str:
-    """An error for the page, one sentence: files by their roles, fields without dashes."""
+def parse_number(name: str, value: object, *, is_whole: bool = False) -> float | int | None:
+    """The number in a field; None for an empty one.
+
+    Raises:
+      InputError: a text, or a fraction where a whole number is expected.
+    """
+    text = str(value).strip() if value is not None else ""
+    if not text:
+        return None
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        raise InputError(f"{name} is {text[:40]!r}; this page takes numbers.") from None
+    if not is_whole:
+        return number
+    if not number.is_integer():
+        raise InputError(f"{name} is {text[:40]}; this page takes whole numbers.")
+    return int(number)
+
+
+def fit_times(
+    start: float | None, end: float | None, seconds: float
+) -> tuple[float | None, float | None, list[str]]:
+    """When speech starts and ends within `seconds`, and a line about each time that had to change.
+
+    Times get too late when a shorter video is chosen after them.
+    """
+    notes = []
+    if end is not None and end > seconds + TIME_TOLERANCE:
+        notes.append(
+            f"speech ends at {seconds:.2f} s instead of {end:.2f} s, since the clip ends there"
+        )
+        end = seconds
+    if start is not None and start >= seconds:
+        notes.append(
+            f"speech starts at 0 s instead of {start:.2f} s, since the clip lasts {seconds:.2f} s"
+        )
+        start = 0.0
+    return start, end, notes
+
+
+# ---- errors -------------------------------------------------------------------------------
+
+
+def format_error(error: Exception, folders: Sequence[Path] = ()) -> str:
+    """An error for the page, one sentence: files by their roles, fields by their labels."""
     text = one_line(error)
     for folder in folders:
-        file = rf"{re.escape(str(folder))}/([\w/]+)(\.\w+)?"
-        text = re.sub(file, lambda match: "the " + match[1].replace("/", " "), text)
+        text = re.sub(rf"(--\w+=)?{re.escape(str(folder))}/([\w/]+)(\.\w+)?", _name_role, text)
+    text = text.replace("--text_policy=skip", f'"{SKIP_LABEL}"')
     text = re.sub(r"--(\w+)=?", lambda match: match[1].replace("_", " ") + " ", text)
-    text = re.sub(r"\s+([:;,.])", r"\1", text).strip()
+    text = re.sub(r"\s+([:;,.)])", r"\1", " ".join(text.split()))
     return text[:1].upper() + text[1:]
+
+
+def _name_role(match: re.Match) -> str:
+    role = match[2].replace("/", " ")
+    return role if role.startswith("voice ") else f"the {role}"
+
+
+def describe_failure(error: Exception) -> str:
+    """A failure that is not the visitor's, as a sentence; the server's log has the rest."""
+    cause = disk_error(error)
+    if cause is not None:
+        return f"The server cannot write its files: {DISK_ERRORS[cause.errno]}."
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            "The server ran out of memory; a shorter video, fewer candidates or a smaller picture "
+            "need less."
+        )
+    return f"The server failed ({type(error).__name__}); its log says where."

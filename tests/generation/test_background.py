@@ -1,0 +1,117 @@
+"""A generation in a thread: progress, errors, stopping, interrupts."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from vssflow_jax import Generator
+from vssflow_jax.generation.background import BackgroundGeneration, Stopped
+from vssflow_jax.generation.request import Request
+from vssflow_jax.generation.sampling import SamplingOptions
+
+TEXT = "set blue at g nine now"
+
+
+def count(report, steps=4):
+    """Work in steps, which reports each."""
+    for step in range(steps):
+        report(step / steps)
+    return "done"
+
+
+def test_progress_and_result():
+    seen = []
+    assert BackgroundGeneration(count).wait(seen.append) == "done"
+    assert seen == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_an_error_of_the_work_is_raised():
+    def fail(report):
+        report(0.5)
+        raise ZeroDivisionError("why")
+
+    running = BackgroundGeneration(fail)
+    with pytest.raises(ZeroDivisionError, match="why"):
+        list(running)
+
+
+def test_work_that_is_stopped_ends_at_its_next_report():
+    steps, may_step = [], threading.Event()
+
+    def work(report):
+        for step in range(100):
+            report(step / 100)
+            steps.append(step)
+            may_step.wait(60)
+
+    running = BackgroundGeneration(work)
+    progress = iter(running)
+    next(progress)
+    running.stop()
+    with pytest.raises(Stopped):
+        next(progress)
+    may_step.set()
+    running.join()
+    assert steps == [0]
+
+
+def test_one_that_was_never_started_can_be_stopped_and_joined():
+    running = BackgroundGeneration(count)
+    running.stop()
+    running.join()
+    assert running.result is None
+
+
+def test_an_interrupt_stops_the_work_and_further_ones_have_no_effect():
+    """The thread ends before the interrupt is passed on, and interrupts work again after it."""
+    steps = []
+
+    def work(report):
+        for step in range(1000):
+            report(step / 1000)
+            steps.append(step)
+            if step == 3:
+                signal.raise_signal(signal.SIGINT)
+                time.sleep(0.5)
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        BackgroundGeneration(work).wait()
+    assert steps == [0, 1, 2, 3]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_the_progress_raises_ends_the_generation(tiny_run):
+    """After the step that it was called for; the generator works on as before."""
+    generator, seen = Generator.from_workdir(tiny_run), []
+
+    def progress(fraction):
+        seen.append(fraction)
+        if fraction >= 0.25:
+            raise LookupError("enough")
+
+    expected = generator(text=TEXT, steps=20, progress=lambda _: None).wave
+    with pytest.raises(LookupError, match="enough"):
+        generator(text=TEXT, steps=20, progress=progress)
+    assert seen == pytest.approx([0, 0.05, 0.1, 0.15, 0.2, 0.25])
+    again = generator(text=TEXT, steps=20, progress=lambda _: None).wave
+    assert (again == expected).all() and (generator(text=TEXT, steps=20).wave == expected).all()
+
+
+def test_the_parts_of_a_batch_are_watched_as_one(tiny_run, monkeypatch):
+    """A batch that is solved in parts reports and stops as one solved at once."""
+    monkeypatch.setattr("vssflow_jax.generation.synthesis.MAX_WINDOWS_IN_MEMORY", 1)
+    generator, seen = Generator.from_workdir(tiny_run), []
+    request = Request.parse(text=TEXT)
+    options = SamplingOptions(steps=2)
+
+    def progress(fraction):
+        seen.append(fraction)
+        if fraction >= 0.5:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        generator.generate_candidates(request, [0, 1], options, progress=progress)
+    assert seen == [0, 0.25, 0.5]
