@@ -21,6 +21,7 @@ from vssflow_jax.web.limits import MEGA, Limits
 LIMITS = ("megabytes", "seconds", "queue", "keep")  # flags
 ENVIRONMENT = {  # keeps Gradio from asking other servers about its versions
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # and from a table of all past requests
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }

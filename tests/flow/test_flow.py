@@ -69,10 +69,10 @@ def test_a_solver_steps_between_the_times_of_its_grid():
     x = solvers.integrate(lambda x, t: -2 * x, jnp.ones(1), times=times).x
     assert float(x[0]) == pytest.approx(np.prod(1 - 2 * np.diff(times)), abs=1e-6)
     seen = []
-    velocity = solvers.report_time(lambda x, t: x, lambda t: seen.append(float(t)))
-    solvers.integrate(velocity, jnp.ones(1), times=times)
-    jax.effects_barrier()
-    np.testing.assert_allclose(sorted(seen), times[:-1], atol=1e-6)
+    solvers.integrate(
+        lambda x, t: x, jnp.ones(1), times=times, monitor=lambda t: seen.append(float(t)) or True
+    )
+    np.testing.assert_allclose(seen, times[:-1], atol=1e-6)
 
 
 def test_a_velocity_gets_the_span_and_its_memory():
@@ -156,13 +156,17 @@ def test_a_monitor_stops_the_solver_within_a_step(solver, limit):
         return -4 * x + jnp.sin(8 * t)
 
     def monitor(t):
-        times.append(t)
-        return t <= limit / 50
+        times.append(float(t))
+        return t <= np.float32(limit / 50)
 
-    solution = jax.jit(lambda x: solvers.integrate(velocity, x, solver, 50, monitor))(jnp.ones(3))
+    solution = jax.jit(lambda x: solvers.integrate(velocity, x, solver, 50, monitor=monitor))(
+        jnp.ones(3)
+    )
     jax.effects_barrier()
     assert solution.status == solvers.STOPPED
-    assert times == sorted(times) and times[0] == 0 and times[-1] > limit / 50 >= times[-2]
+    assert (
+        times == sorted(times) and times[0] == 0 and times[-1] > np.float32(limit / 50) >= times[-2]
+    )
     assert len(calls) == solution.evaluations
     stages = 6 if solver == "dopri5" else len(solvers.TABLEAUX[solver].times)
     assert len(calls) == len(times) * stages + 2 * (solver == "dopri5")
@@ -170,15 +174,30 @@ def test_a_monitor_stops_the_solver_within_a_step(solver, limit):
         solvers.check_solution(solution, solver)
 
 
+def test_a_monitor_stops_a_solver_with_memory():
+    times, seen = (0.0, 0.125, 0.5, 1.0), []
+    solution = solvers.integrate_spans(
+        lambda x, t, span, memory: (x, memory + 1),
+        jnp.ones(()),
+        times,
+        jnp.zeros(()),
+        lambda t: seen.append(float(t)) or t < 0.1,
+    )
+    assert seen == [0.0, 0.125] and solution.evaluations == 2
+    assert solution.status == solvers.STOPPED and solution.t == 0.5
+
+
 @pytest.mark.parametrize("solver", [*solvers.TABLEAUX, "dopri5"])
 def test_a_monitor_changes_no_bit(solver):
     def solve(monitor):
         return jax.jit(
-            lambda x: solvers.integrate(lambda x, t: jnp.sin(3 * x + t), x, solver, 7, monitor)
+            lambda x: solvers.integrate(
+                lambda x, t: jnp.sin(3 * x + t), x, solver, 7, monitor=monitor
+            )
         )(jnp.linspace(-1, 1, 9))
 
     times = []
-    watched = solve(lambda t: times.append(t) or True)
+    watched = solve(lambda t: times.append(float(t)) or True)
     np.testing.assert_array_equal(watched.x, solve(None).x)
     assert watched.status == solvers.CONVERGED and watched.t == 1
     assert solver == "dopri5" or times == (jnp.arange(7, dtype=jnp.float32) / 7).tolist()

@@ -1,5 +1,6 @@
 """A page without a browser: Gradio's requests, as the page's own script makes them."""
 
+import html
 import json
 import re
 import uuid
@@ -26,7 +27,7 @@ class PageClient:
         """The number of a component by its id in the page, or by its label's first words."""
         for key, part in self.components.items():
             label = part["props"].get("label") or ""
-            if part["props"].get("elem_id") == name or label.startswith(name):
+            if part["props"].get("elem_id") == name or label.lower().startswith(name.lower()):
                 return key
         raise KeyError(name)
 
@@ -49,30 +50,33 @@ class PageClient:
         for name, value in values.items():
             self.values[self.find(name.replace("_", " "))] = value
 
-    def trigger(self, name, event):
-        """Runs all handlers of an event; the messages of each."""
+    def list_handlers(self, name, event):
+        """The handlers of an event of a component."""
         key = self.find(name)
-        return [
-            list(self.follow(part))
-            for part in self.config["dependencies"]
-            if [key, event] in part["targets"] and part["backend_fn"]
-        ]
+        return [part for part in self.config["dependencies"] if [key, event] in part["targets"]]
 
-    def join(self, dependency):
-        """Puts a request into the queue; its number."""
+    def trigger(self, name, event):
+        """Runs all handlers of an event."""
+        for part in self.list_handlers(name, event):
+            if part["backend_fn"]:
+                for _ in self.follow(part):
+                    pass
+
+    def post(self, place, dependency):
+        """Sends a handler its values; the answer."""
         body = {
             "data": [self.values[key] for key in dependency["inputs"]],
             "fn_index": dependency["id"],
             "session_hash": self.session,
             "event_data": None,
         }
-        answer = self.http.post(f"{self.root}/queue/join", json=body)
+        answer = self.http.post(f"{self.root}/{place}", json=body)
         answer.raise_for_status()
-        return answer.json()["event_id"]
+        return answer.json()
 
     def follow(self, dependency):
-        """Runs a handler; yields its messages, and keeps the values that it returns."""
-        event = self.join(dependency)
+        """Runs a handler in the queue; yields its messages, and keeps the values it returns."""
+        event = self.event = self.post("queue/join", dependency)["event_id"]
         with self.http.stream(
             "GET", f"{self.root}/queue/data", params={"session_hash": self.session}
         ) as stream:
@@ -100,12 +104,19 @@ class PageClient:
     @property
     def generation(self):
         """The handler that generates: of the button's handlers the one that has inputs."""
-        key = self.find("generate")
-        return next(
-            part
-            for part in self.config["dependencies"]
-            if [key, "click"] in part["targets"] and part["inputs"]
-        )
+        return next(part for part in self.list_handlers("generate", "click") if part["inputs"])
+
+    def press_cancel(self):
+        """Presses the other button: its handler, then what Gradio's script does by itself."""
+        for part in self.list_handlers("cancel", "click"):
+            if part["backend_fn"]:
+                for key, value in zip(
+                    part["outputs"], self.post("run/predict", part)["data"], strict=True
+                ):
+                    self.keep(key, value)
+            for number in part["cancels"]:
+                body = {"session_hash": self.session, "fn_index": number, "event_id": self.event}
+                self.http.post(f"{self.root}/cancel", json=body).raise_for_status()
 
     def generate(self):
         """Presses the button; what the status line says at the end."""
@@ -115,4 +126,5 @@ class PageClient:
 
     def read(self, name):
         """The text of an HTML component."""
-        return " ".join(re.sub("<[^>]*>", " ", self.values[self.find(name)] or "").split())
+        text = html.unescape(re.sub("<[^>]*>", " ", self.values[self.find(name)] or ""))
+        return " ".join(text.split())

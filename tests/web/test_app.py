@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import chromium, fixtures
+from helpers import chromium, fixtures, odd_media, reverse_proxy
 
 from vssflow_jax import media
 
@@ -365,3 +365,104 @@ def test_the_keyboard_is_enough(visit):
     reach("#both [aria-label=Play]")
     page.keyboard.press("Enter")
     page.wait_for_selector("#both [aria-label=Pause]")
+
+
+# ---- what people bring ----------------------------------------------------------------------
+
+
+def test_a_request_is_cancelled_and_the_next_one_runs(visit):
+    """The button works while a request runs or waits, and the page can generate again."""
+    first, second = visit(), visit()
+    for page in (first, second):
+        assert page.locator("#cancel").is_disabled()
+        chromium.fill_text(page, ONE)
+    chromium.open_more(first)
+    chromium.fill_number(first, "Steps", 200)
+    chromium.fill_number(first, "Duration", 30)
+    first.click("#generate")
+    first.wait_for_function("window.seen.length >= 2")
+    second.click("#generate")
+    second.wait_for_selector("#cancel:enabled")
+    for page in (second, first):
+        page.click("#cancel")
+        chromium.wait_for_status(page, "Cancelled.")
+        page.wait_for_selector("#cancel:disabled")
+        assert not page.locator("#both").is_visible()
+    assert max(first.evaluate("window.seen")) < 100
+    chromium.press_generate(second)
+    assert second.locator("#both").is_visible()
+    chromium.fill_number(first, "Steps", 2)
+    chromium.press_generate(first)
+
+
+def test_times_of_a_longer_video_are_fitted_to_a_shorter_one(visit, tmp_path):
+    page = visit()
+    chromium.upload_video(page, fixtures.write_video(tmp_path / "long.mp4", 4.0))
+    page.get_by_label("Choose when the speech starts and ends").check()
+    chromium.fill_number(page, "Speech starts (s)", 2.5)
+    chromium.fill_text(page, "set")
+    page.get_by_label("Clear").first.click()
+    chromium.wait_for_status(page, "Ready.")
+    chromium.upload_video(page, fixtures.write_video(tmp_path / "short.mp4", 1.5))
+    chromium.wait_for_status(page, "Speech starts at 0 s instead of 2.50 s")
+    assert page.get_by_label("number input for Speech ends (s)").input_value() == "1.5"
+    chromium.press_generate(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("animation.gif", {"codec": "gif", "pixels": "rgb8"}),
+        ("camera.ts", {}),
+        ("raw.h264", {"container": "h264"}),
+        ("film.MKV", {"codec": "mpeg4"}),
+        ("no suffix", {"container": "mov"}),
+    ],
+)
+def test_files_of_any_name_are_taken_by_their_content(visit, tmp_path, name, settings):
+    page = visit()
+    chromium.upload_video(page, odd_media.write_media(tmp_path / name, **settings))
+    chromium.press_generate(page)
+    page.wait_for_function("document.querySelector('#result video').readyState >= 2")
+    assert page.evaluate(PLAYS, "#result video")["error"] is None
+
+
+def test_a_video_file_is_a_voice_and_its_track_can_be_chosen(visit, tmp_path):
+    voice = odd_media.split_chunks(fixtures.make_voice())
+    tracks = [("aac", "mono", odd_media.split_chunks(np.zeros(32_000))), ("aac", "mono", voice)]
+    page = visit()
+    choose_voice(page, 1, odd_media.write_media(tmp_path / "talk.mp4", tracks=tracks))
+    chromium.fill_text(page, ONE)
+    page.click("#generate")
+    chromium.wait_for_status(page, "Voice 1: audio track 1: found ")
+    chromium.open_more(page)
+    chromium.fill_number(page, "Audio track", 2)
+    chromium.press_generate(page)
+    assert "speaker" in read_conditions(page)[0]
+
+
+def test_characters_that_cannot_be_read_are_named_or_skipped(visit):
+    page = visit()
+    chromium.fill_text(page, "set \u043c blue")
+    page.click("#generate")
+    chromium.wait_for_status(page, "CYRILLIC SMALL LETTER EM")
+    chromium.open_more(page)
+    page.get_by_label("Skip characters that cannot be read").check()
+    chromium.press_generate(page)
+    assert "Note: Text: skipped" in page.inner_text("#summary")
+
+
+def test_the_page_of_a_reverse_proxy(browser, tiny_run, tmp_path, video):
+    """Under a path of its own, with uploads, progress and results, and nothing from elsewhere."""
+    with chromium.serve_page(tiny_run, tmp_path, "--root_path=/dub") as (address, _):
+        app = reverse_proxy.make_app(address.rstrip("/"), "/dub")
+        with (
+            reverse_proxy.run(app) as proxy,
+            chromium.open_pages(browser, f"{proxy}/dub/") as visit,
+        ):
+            page = visit()
+            chromium.upload_video(page, video)
+            assert len(chromium.press_generate(page)) >= 2
+            page.wait_for_function("document.querySelector('#result video').readyState >= 2")
+            assert page.evaluate(PLAYS, "#result video")["error"] is None
+            assert set(chromium.read_downloads(page)) >= {"result.mp4", "result.wav"}

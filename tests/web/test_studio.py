@@ -327,9 +327,9 @@ def odd_forms(folder):
     }.items():
         yield Form(video=str(folder / name)), words
     for name, words in {
-        "silence.wav": "Voice 1: found ",
+        "silence.wav": "Voice 1: speaker audio: found silence",
         "nan.wav": "Voice 1: found samples that are not finite numbers",
-        "short.wav": "Voice 1: found ",
+        "short.wav": "Voice 1: ",
         "mute.mp4": "Voice 1: found no audio stream, expected sound",
         "still.png": "Voice 1: found no audio stream, expected sound",
         "empty.mp4": "Voice 1: the file is empty",

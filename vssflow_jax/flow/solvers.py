@@ -23,7 +23,7 @@ from jax.experimental import io_callback
 from vssflow_jax.common.errors import InputError
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # (x, scalar t) -> dx/dt
-Monitor = Callable[[float], bool]  # the time of a step -> whether to go on
+Monitor = Callable[[jax.Array], bool]  # the time of a step, a scalar -> whether to go on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,9 +245,7 @@ def _ask(monitor: Monitor | None, t: jax.Array) -> jax.Array:
     """What the monitor says at time t, a bool scalar; True without one."""
     if monitor is None:
         return jnp.bool_(True)
-    return io_callback(
-        lambda t: np.bool_(monitor(float(t))), jax.ShapeDtypeStruct((), jnp.bool_), t
-    )
+    return io_callback(monitor, jax.ShapeDtypeStruct((), jnp.bool_), t)
 
 
 def step_slope(velocity: Velocity, tableau: Tableau, x: jax.Array, t, size) -> jax.Array:

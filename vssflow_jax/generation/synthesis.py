@@ -183,9 +183,9 @@ class Synthesizer:
             monitor=self._goes_on if is_watched else None,
         )
 
-    def _goes_on(self, t: float) -> bool:
+    def _goes_on(self, t: jax.Array) -> bool:
         """What the watch of the job says that runs: programs outlive jobs."""
-        return self._watch.goes_on(t)
+        return self._watch.goes_on(float(t))
 
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""

@@ -1,0 +1,212 @@
+"""The page over HTTP, as its own script talks to it: by itself and behind reverse proxies."""
+
+import os
+
+import pytest
+from helpers import fixtures, odd_media, reverse_proxy
+from helpers.noise_generator import NoiseGenerator
+from helpers.page_client import PageClient
+
+from vssflow_jax import app
+from vssflow_jax.common.errors import InputError
+from vssflow_jax.web.files import VisitorFiles
+from vssflow_jax.web.limits import Limits
+from vssflow_jax.web.studio import Studio
+
+server = pytest.importorskip("vssflow_jax.web.server", exc_type=ImportError)
+layout = pytest.importorskip("vssflow_jax.web.layout", exc_type=ImportError)
+ROOT = "/a/dub"
+
+
+@pytest.fixture(scope="module")
+def media_folder(tmp_path_factory):
+    """Videos of two seconds and of one, and a voice."""
+    path = tmp_path_factory.mktemp("media")
+    fixtures.write_video(path / "in.mp4")
+    fixtures.write_video(path / "short.mp4", 1.0)
+    odd_media.write_float_wav(path / "voice.wav", fixtures.make_tone())
+    return path
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return NoiseGenerator()
+
+
+@pytest.fixture(scope="module")
+def page(generator, tmp_path_factory):
+    """The address of a page that knows the path of its reverse proxies."""
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in app.ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of the network; nobody is there
+        patch.setenv("http_proxy", "http://127.0.0.1:9")
+        studio = Studio(generator, Limits(megabytes=0.2, seconds=5, characters=40))
+        blocks = layout.build_page(studio, VisitorFiles(folder))
+        options = server.ServerOptions(root_path=ROOT, max_bytes=200_000)
+        with server.serve(blocks, options) as address:
+            yield address.rstrip("/")
+        studio.close()
+
+
+def generate(client, media_folder):
+    """A request with an upload; its messages in order, the status, and the result's bytes."""
+    client.upload("video", media_folder / "in.mp4")
+    assert "The video lasts 2.00 s." in client.read("status")
+    client.fill(text="set blue")
+    messages = [message["msg"] for message in client.follow(client.generation)]
+    result = client.values[client.find("result")]
+    return messages, client.read("status"), client.http.get(result["url"])
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [{}, {"strips": False}, {"host": "forwarded"}, {"strips": False, "host": "forwarded"}],
+    ids=["plain", "passes the path on", "forwards the host", "both"],
+)
+def test_the_page_works_behind_a_reverse_proxy(page, media_folder, proxy):
+    """Its script, styles, uploads, stream of progress and results are under the proxy's path."""
+    with reverse_proxy.run(reverse_proxy.make_app(page, ROOT, **proxy)) as address:
+        client = PageClient(address + ROOT)
+        assert client.root.startswith(address + ROOT)
+        html = client.http.get(f"{address}{ROOT}/").text
+        assets = {part.split('"')[0] for part in html.split('="./')[1:]}
+        assert any(name.startswith("assets/") for name in assets)
+        for name in assets:
+            assert client.http.get(f"{address}{ROOT}/{name}").status_code == 200, name
+        messages, status, result = generate(client, media_folder)
+    assert "process_generating" in messages and status == "Done."
+    assert result.status_code == 200 and len(result.content) > 1000
+    assert str(result.url).startswith(address + ROOT)
+
+
+def test_https_in_front_of_the_proxy_is_https_in_the_page(page):
+    with reverse_proxy.run(reverse_proxy.make_app(page, ROOT, scheme="https")) as address:
+        assert PageClient(address + ROOT).root.startswith(address.replace("http", "https") + ROOT)
+
+
+def test_progress_is_not_collected_by_proxies(page):
+    client = PageClient(page)
+    with client.http.stream("GET", f"{page}/gradio_api/heartbeat/{client.session}") as stream:
+        assert stream.headers["X-Accel-Buffering"] == "no"
+
+
+def test_the_path_without_a_slash_leads_to_the_page(page):
+    client = PageClient(page)
+    answer = client.http.get(page + ROOT, follow_redirects=True)
+    assert answer.status_code == 200 and answer.url.path == f"{ROOT}/"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("dub", "/dub"),
+        ("/a/dub/", "/a/dub"),
+        ("https://example.org/dub/", "https://example.org/dub"),
+        ("http://example.org:8080", "http://example.org:8080"),
+    ],
+)
+def test_root_paths(text, path):
+    assert server.parse_root_path(text) == path
+
+
+@pytest.mark.parametrize(
+    "text", ["/a b", "../x", "/a/../b", "ftp://a/b", "/a?b=1", "/a#b", "//x", "/a\nb", "/é"]
+)
+def test_wrong_root_paths(text):
+    with pytest.raises(InputError, match="--root_path: found "):
+        server.parse_root_path(text)
+
+
+# ---- requests -----------------------------------------------------------------------------
+
+
+def test_a_shorter_video_after_times_were_chosen_does_not_break_the_next_request(
+    page, media_folder, generator
+):
+    """Whether or not the visitor waits for the preview of the shorter one."""
+    client = PageClient(page)
+    client.upload("video", media_folder / "in.mp4")
+    client.fill(text="set blue", Choose_when=True, Speech_starts=1.5, Speech_ends=2)
+    assert client.generate() == "Done."
+    stale = {"Speech_starts": 1.5, "Speech_ends": 2}
+    client.upload("video", media_folder / "short.mp4")
+    assert "lasts 1.00 s. Speech ends at 1.00 s instead of 2.00 s" in client.read("status")
+    assert client.values[client.find("Speech ends")] == 1
+    assert client.generate() == "Done."
+    client.fill(**stale)
+    assert client.generate() == "Done."
+    assert "starts at 0 s instead of 1.50 s" in client.read("summary")
+    assert [(line.start, line.end) for line in generator.requests[-1].script] == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "neither a video nor a text"),
+        ({"text": "x" * 41}, "41 characters; this page takes up to 40"),
+        ({"text": "set blue", "seed": -1}, "The seed is -1; this page takes 0 to"),
+        ({"text": "set blue", "seed": 1.5}, "The seed is 1.5; this page takes whole numbers"),
+        ({"text": "set blue", "Candidates": 99}, "The number of candidates is 99"),
+        ({"text": "set blue", "Steps": 0}, "The number of steps is 0"),
+        ({"text": "set blue", "Guidance": 1e9}, "The guidance (guidance) is 1e+09"),
+        ({"text": "set blue", "Duration": "a while"}, "The duration is 'a while'"),
+        ({"text": "set blue", "Audio track": "x"}, "The audio track is 'x'"),
+        ({"text": "set blue", "Task": "dance"}, "The task is 'dance'"),
+        ({"text": "set blue", "Format of": "exe"}, "The format is 'exe'"),
+        ({"Choose when": True, "text": "set", "Speech starts": "soon"}, "is 'soon'"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence_in_the_page(page, fields, words):
+    client = PageClient(page)
+    client.fill(**fields)
+    assert words in client.generate()
+
+
+def test_wrong_files_are_sentences_in_the_page(page, media_folder, tmp_path):
+    (tmp_path / "<b>.mp4").write_text("words")
+    (tmp_path / "empty.mp4").touch()
+    odd_media.rename_codec(media_folder / "in.mp4", tmp_path / "unknown.mp4", b"avc1")
+    for path, words in {
+        tmp_path / "<b>.mp4": "The video: not a media file that can be read",
+        tmp_path / "empty.mp4": "The video: the file is empty",
+        tmp_path / "unknown.mp4": "found codec zzzz, which cannot be decoded here",
+        media_folder / "voice.wav": "The video: found no video stream, expected a video",
+    }.items():
+        client = PageClient(page)
+        client.upload("video", path)
+        assert words in client.read("status")
+        assert words in client.generate()
+
+
+def test_an_upload_that_was_deleted_meanwhile_is_a_sentence(page, media_folder):
+    """Files are deleted after some time, while their page still shows them."""
+    client = PageClient(page)
+    client.upload("video", media_folder / "in.mp4")
+    os.unlink(client.values[client.find("video")]["path"])
+    assert "no longer there; please choose it again" in client.generate()
+
+
+def test_a_cancelled_request_makes_room_for_the_next(page, generator):
+    """A request that runs is told to stop, one that waits leaves the queue."""
+    first, second, third = (PageClient(page) for _ in range(3))
+    for client in (first, second, third):
+        client.fill(text="set blue")
+    generator.steps, count = 50, len(generator.requests)
+    generator.may_step.clear()
+    running = first.follow(first.generation)
+    while next(running)["msg"] != "process_generating":
+        pass
+    waiting = second.follow(second.generation)
+    assert next(waiting)["msg"] == "estimation"
+    second.press_cancel()
+    first.press_cancel()
+    generator.may_step.set()
+    assert first.read("status") == second.read("status") == "Cancelled."
+    generator.steps = 1
+    assert third.generate() == "Done."
+    assert len(generator.requests) == count + 2
