@@ -69,7 +69,7 @@ def test_codecs_and_weights_are_read_from_buckets(bucket):
     assert hash_codec(load_codec("gs://fake/codec")) == hash_codec(codec)
     lazy = read_arrays("gs://fake/codec/codec.safetensors")
     np.testing.assert_array_equal(np.asarray(lazy["basis"]), basis)
-    with pytest.raises(InputError, match="not found, expected a codec's file"):
+    with pytest.raises(InputError, match="no such file, expected a codec's settings"):
         load_codec("gs://fake/nowhere")
 
 
