@@ -87,7 +87,7 @@ def test_cross_attention_keys_have_positions_only_by_config():
         order = jnp.concatenate([jnp.zeros(1, int), 1 + jnp.arange(LENGTH)[::-1]])
         permuted = routed.context[:, order]
         velocity, other = (
-            bound.velocity(x, t, (routed.concat, bound.dit.context_kv(context), None))
+            bound.velocity(x, t, (routed.concat, bound.dit.context_kv(context), None, None))
             for context in (routed.context, permuted)
         )
         assert (jnp.abs(velocity - other).max() > 1e-3) == matters
@@ -117,7 +117,7 @@ def test_output_for_some_channels_is_that_for_all():
 
     def energy(params, channels):
         bound = model.bind({"params": params})
-        concat, context_kv, added = bound.condition(draw_features(), keep_all(), LENGTH)
+        concat, context_kv, added, _ = bound.condition(draw_features(), keep_all(), LENGTH)
         out = bound.dit(jnp.concatenate([x, concat], -1), t, context_kv, added, channels)
         return jnp.sum(out[..., :LATENT] ** 2), out[..., :LATENT]
 
