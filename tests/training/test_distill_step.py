@@ -53,7 +53,7 @@ def test_the_first_student_equals_its_teacher(route):
     own = {name: fresh[name] for name in ("span", "scales")}
     assert {*first["dit"]} - {*params["dit"]} == {*own}
     start = {**params, "dit": {**params["dit"], **own}}
-    span, scales = jnp.asarray([0.0, 0.3, 0.5]), jnp.unbroken((BATCH, len(NAMES)), 2.5)
+    span, scales = jnp.asarray([0.0, 0.3, 0.5]), jnp.full((BATCH, len(NAMES)), 2.5)
     features, keep = draw_features(), keep_all()
     student_velocity = student.apply({"params": start}, x, t, features, keep, span, scales)
     velocity = teacher.apply({"params": params}, x, t, features, keep)
@@ -69,7 +69,7 @@ def test_a_student_depends_on_span_and_the_scales_of_present_conditions():
     def velocity(span, scales):
         return student.apply({"params": params}, x, t, draw_features(), keep, span, scales)
 
-    span, scales = jnp.unbroken(BATCH, 0.2), jnp.unbroken((BATCH, len(NAMES)), 2.0)
+    span, scales = jnp.full(BATCH, 0.2), jnp.full((BATCH, len(NAMES)), 2.0)
     base = velocity(span, scales)
     assert jnp.abs(velocity(span + 0.1, scales) - base).max() > 1e-3
     for place, name in enumerate(NAMES):
