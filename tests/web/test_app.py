@@ -403,9 +403,9 @@ def test_times_of_a_longer_video_are_fitted_to_a_shorter_one(visit, tmp_path):
     chromium.fill_text(page, "set")
     page.get_by_label("Clear").first.click()
     chromium.wait_for_status(page, "Ready.")
-    chromium.upload_video(page, fixtures.write_video(tmp_path / "short.mp4", 1.5))
+    chromium.upload_video(page, fixtures.write_video(tmp_path / "short.mp4", 1.6))
     chromium.wait_for_status(page, "Speech starts at 0 s instead of 2.50 s")
-    assert page.get_by_label("number input for Speech ends (s)").input_value() == "1.5"
+    assert page.get_by_label("number input for Speech ends (s)").input_value() == "1.6"
     chromium.press_generate(page)
 
 
