@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import chromium, fixtures, odd_media, reverse_proxy
+from helpers import chromium, fixtures, odd_media
 
 from vssflow_jax import media
 
 pytest.importorskip("gradio")
+reverse_proxy = pytest.importorskip("helpers.reverse_proxy", exc_type=ImportError)
 pytest.importorskip("playwright.sync_api")
 pytestmark = chromium.MARKS
 ONE, TWO = "bin red by k two soon", "set blue at g nine now"

@@ -3,9 +3,8 @@
 import os
 
 import pytest
-from helpers import fixtures, odd_media, reverse_proxy
+from helpers import fixtures, odd_media
 from helpers.noise_generator import NoiseGenerator
-from helpers.page_client import PageClient
 
 from vssflow_jax import app
 from vssflow_jax.common.errors import InputError
@@ -13,6 +12,8 @@ from vssflow_jax.web.files import VisitorFiles
 from vssflow_jax.web.limits import Limits
 from vssflow_jax.web.studio import Studio
 
+reverse_proxy = pytest.importorskip("helpers.reverse_proxy", exc_type=ImportError)
+page_client = pytest.importorskip("helpers.page_client", exc_type=ImportError)
 server = pytest.importorskip("vssflow_jax.web.server", exc_type=ImportError)
 layout = pytest.importorskip("vssflow_jax.web.layout", exc_type=ImportError)
 ROOT = "/a/dub"
@@ -69,7 +70,7 @@ def generate(client, media_folder):
 def test_the_page_works_behind_a_reverse_proxy(page, media_folder, proxy):
     """Its script, styles, uploads, stream of progress and results are under the proxy's path."""
     with reverse_proxy.run(reverse_proxy.make_app(page, ROOT, **proxy)) as address:
-        client = PageClient(address + ROOT)
+        client = page_client.PageClient(address + ROOT)
         assert client.root.startswith(address + ROOT)
         html = client.http.get(f"{address}{ROOT}/").text
         assets = {part.split('"')[0] for part in html.split('="./')[1:]}
@@ -84,17 +85,19 @@ def test_the_page_works_behind_a_reverse_proxy(page, media_folder, proxy):
 
 def test_https_in_front_of_the_proxy_is_https_in_the_page(page):
     with reverse_proxy.run(reverse_proxy.make_app(page, ROOT, scheme="https")) as address:
-        assert PageClient(address + ROOT).root.startswith(address.replace("http", "https") + ROOT)
+        assert page_client.PageClient(address + ROOT).root.startswith(
+            address.replace("http", "https") + ROOT
+        )
 
 
 def test_progress_is_not_collected_by_proxies(page):
-    client = PageClient(page)
+    client = page_client.PageClient(page)
     with client.http.stream("GET", f"{page}/gradio_api/heartbeat/{client.session}") as stream:
         assert stream.headers["X-Accel-Buffering"] == "no"
 
 
 def test_the_path_without_a_slash_leads_to_the_page(page):
-    client = PageClient(page)
+    client = page_client.PageClient(page)
     answer = client.http.get(page + ROOT, follow_redirects=True)
     assert answer.status_code == 200 and answer.url.path == f"{ROOT}/"
 
@@ -129,7 +132,7 @@ def test_a_shorter_video_after_times_were_chosen_does_not_break_the_next_request
     page, media_folder, generator
 ):
     """Whether or not the visitor waits for the preview of the shorter one."""
-    client = PageClient(page)
+    client = page_client.PageClient(page)
     client.upload("video", media_folder / "in.mp4")
     client.fill(text="set blue", Choose_when=True, Speech_starts=1.5, Speech_ends=2)
     assert client.generate() == "Done."
@@ -162,7 +165,7 @@ def test_a_shorter_video_after_times_were_chosen_does_not_break_the_next_request
     ],
 )
 def test_what_is_wrong_is_a_sentence_in_the_page(page, fields, words):
-    client = PageClient(page)
+    client = page_client.PageClient(page)
     client.fill(**fields)
     assert words in client.generate()
 
@@ -177,7 +180,7 @@ def test_wrong_files_are_sentences_in_the_page(page, media_folder, tmp_path):
         tmp_path / "unknown.mp4": "found codec zzzz, which cannot be decoded here",
         media_folder / "voice.wav": "The video: found no video stream, expected a video",
     }.items():
-        client = PageClient(page)
+        client = page_client.PageClient(page)
         client.upload("video", path)
         assert words in client.read("status")
         assert words in client.generate()
@@ -185,7 +188,7 @@ def test_wrong_files_are_sentences_in_the_page(page, media_folder, tmp_path):
 
 def test_an_upload_that_was_deleted_meanwhile_is_a_sentence(page, media_folder):
     """Files are deleted after some time, while their page still shows them."""
-    client = PageClient(page)
+    client = page_client.PageClient(page)
     client.upload("video", media_folder / "in.mp4")
     os.unlink(client.values[client.find("video")]["path"])
     assert "no longer there; please choose it again" in client.generate()
@@ -193,7 +196,7 @@ def test_an_upload_that_was_deleted_meanwhile_is_a_sentence(page, media_folder):
 
 def test_a_cancelled_request_makes_room_for_the_next(page, generator):
     """A request that runs is told to stop, one that waits leaves the queue."""
-    first, second, third = (PageClient(page) for _ in range(3))
+    first, second, third = (page_client.PageClient(page) for _ in range(3))
     for client in (first, second, third):
         client.fill(text="set blue")
     generator.steps, count = 50, len(generator.requests)
