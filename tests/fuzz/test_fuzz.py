@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from vssflow_jax.common.errors import InputError
 
-pytestmark = pytest.mark.slow  # until every kind was run often enough
-INPUTS = {"media": 30, "shards": 30, "safetensors": 50, "tables": 60, "configs": 40, "texts": 80}
+INPUTS = {"media": 30, "shards": 30, "safetensors": 150, "tables": 60, "configs": 40, "texts": 80}
 
 
 @functools.cache
@@ -76,6 +75,7 @@ def misbehave(folder: Path, name: str, out: Path) -> None:
     (out / "a").write_text("x")
 
 
+@pytest.mark.slow
 def test_the_harness_notices_failures():
     kind = kinds.Kind(files={"a": b""}, read=misbehave, damage=None)
     worker = watch.Worker(kind, time_limit=0.3, memory_limit=900e6)
