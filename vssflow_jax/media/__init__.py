@@ -1,6 +1,7 @@
 """Media files to arrays and back, by PyAV."""
 
-from vssflow_jax.media.reading import (
+from vssflow_jax.media.sound import LAYOUTS, Sound, is_audible, read_audio, read_sound
+from vssflow_jax.media.video import (
     FrameReader,
     MediaHeader,
     MediaInfo,
@@ -9,7 +10,6 @@ from vssflow_jax.media.reading import (
     read_header,
     read_video,
 )
-from vssflow_jax.media.sound import LAYOUTS, Sound, is_audible, read_audio, read_sound
 from vssflow_jax.media.writing import MuxPlan, mux, plan_mux, to_int16, write_video, write_wav
 
 __all__ = [

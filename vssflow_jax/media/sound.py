@@ -12,7 +12,7 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.media import reading
+from vssflow_jax.media import durations, reading
 
 # Seconds by which a frame's time may differ from the end of the frames before it: containers round
 # times, recorders jitter. One latent frame. Beyond it there is a gap or an overlap.
@@ -205,7 +205,7 @@ class _TrackReader:
             declared = _find_declared_seconds(container, stream)
             is_exact = "wav" in container.format.name and self.codec.startswith("pcm_")
             self.max_shortfall = MAX_SHORTFALL if is_exact else MAX_PADDING
-            self.declared_end = reading.find_declared_end(container, stream, self.path) - origin
+            self.declared_end = durations.find_declared_end(container, stream, self.path) - origin
         if not runs:
             reason = f" ({self.decoder.reason})" if self.decoder.reason else ""
             raise InputError(
@@ -238,7 +238,7 @@ class _TrackReader:
         for time, samples in runs:
             gap = round(time * self.sample_rate) - first - length
             silence += max(gap, 0)
-            reading.check_gap(self.path, silence / self.sample_rate)
+            durations.check_gap(self.path, silence / self.sample_rate)
             if gap > 0:
                 parts.append(np.zeros((gap, *samples.shape[1:]), np.float32))
             elif gap < 0:
@@ -256,7 +256,7 @@ class _TrackReader:
         self, container, stream, origin: float, channel: int | None
     ) -> Iterator[tuple[float, np.ndarray]]:
         """(time, samples) of each stretch without a gap or a change of format, up to `stop`."""
-        run, clock = None, reading.SteadyClock(self.path)
+        run, clock = None, durations.SteadyClock(self.path)
         for frame in self._decode(container, stream):
             time = run.end if run else 0.0
             if frame.time is not None:

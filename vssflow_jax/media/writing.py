@@ -21,8 +21,9 @@ from vssflow_jax.common.errors import InputError, disk_error
 from vssflow_jax.common.files import replacing
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.media import reading
+from vssflow_jax.media import durations, reading
 from vssflow_jax.media.sound import LAYOUTS
+from vssflow_jax.media.video import FrameReader, probe
 
 BIT_RATE = 96_000  # of a channel
 COMPRESSED = ("aac", "libopus")
@@ -187,7 +188,7 @@ def plan_mux(
     container = find_container(out_path)
     with reading.open_media(video_path) as source:
         stream = reading.select_video_stream(source, video_path)
-        times = reading.measure_times(source, stream, video_path)
+        times = durations.measure_times(source, stream, video_path)
         codec = stream.codec_context.codec.canonical_name
         notes = list(_describe_left_out(source, stream, video_path))
     seconds = times.duration if seconds is None else seconds
@@ -321,7 +322,7 @@ def _mux_copy(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) -> No
             if tag:
                 video.codec_context.codec_tag = tag
             audio = _add_audio_stream(container, plan.container.audio, sample_rate, wave)
-            start = reading.measure_times(source, template, video_path).start
+            start = durations.measure_times(source, template, video_path).start
             _interleave(
                 container,
                 _copy_packets(source, template, video, round(start / template.time_base)),
@@ -333,7 +334,7 @@ def _mux_encoded(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) ->
     """Encodes the pictures again, upright and with square pixels, on an even grid of times."""
     rate = _choose_rate(video_path)
     count = max(1, round(plan.seconds * rate))
-    reader = reading.FrameReader(video_path, float(rate), None)
+    reader = FrameReader(video_path, float(rate), None)
     frames = iter(reader)
     first = next(frames)
     height, width = first.shape[:2]
@@ -353,7 +354,7 @@ def _mux_encoded(plan: MuxPlan, video_path, wave, sample_rate: int, out_path) ->
 
 def _choose_rate(video_path) -> fractions.Fraction:
     """Frames a second for pictures that are encoded again: the file's own within bounds."""
-    rate = fractions.Fraction(reading.probe(video_path).fps).limit_denominator(1001)
+    rate = fractions.Fraction(probe(video_path).fps).limit_denominator(1001)
     if rate < MIN_RATE:
         rate *= -(-MIN_RATE // rate) if rate else MIN_RATE
     return min(rate, fractions.Fraction(MAX_RATE)) or fractions.Fraction(MIN_RATE)

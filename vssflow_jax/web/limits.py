@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import DISK_ERRORS, InputError, disk_error, one_line
-from vssflow_jax.media.reading import MediaInfo
+from vssflow_jax.media.video import MediaInfo
 
 MEGA = 1_000_000
 TIME_TOLERANCE = 0.01  # seconds; fields show two decimals
