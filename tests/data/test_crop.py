@@ -128,10 +128,12 @@ def test_the_line_says_how_many_of_many_examples_it_is_about():
     )
 
 
-def test_train_says_it_before_the_first_step(tmp_path, capsys):
+def describe_run(folder, seconds, **data):
+    """Prints what a run on one clip says before its first step; `data` changes `config.data`."""
     config = load_recipe("quickstart")
+    config.data.update(data)
     run = types.SimpleNamespace(
-        workdir=tmp_path,
+        workdir=folder,
         config=config,
         step=0,
         state=types.SimpleNamespace(params={}),
@@ -139,9 +141,13 @@ def test_train_says_it_before_the_first_step(tmp_path, capsys):
         mesh=types.SimpleNamespace(shape={}),
     )
     dataset = types.SimpleNamespace(
-        records=[numbered_record(10.0)], statistics={}, folder=tmp_path / "shards"
+        records=[numbered_record(seconds)], statistics={}, folder=folder / "shards"
     )
     train.write_description(run, dataset)
+
+
+def test_train_says_it_before_the_first_step(tmp_path, capsys):
+    describe_run(tmp_path, 10.0)
     assert "clips of 10.0 to 10.0 s, seen 4.0 s at a time" in capsys.readouterr().out
 
 
@@ -157,19 +163,6 @@ def test_stereo_waves_are_cut_at_their_own_rate():
 
 @pytest.mark.parametrize(("batch_size", "repeats"), [(1, False), (2, True)])
 def test_train_says_that_batches_repeat_clips(tmp_path, capsys, batch_size, repeats):
-    config = load_recipe("quickstart")
-    config.data.batch_size = batch_size
-    run = types.SimpleNamespace(
-        workdir=tmp_path,
-        config=config,
-        step=0,
-        state=types.SimpleNamespace(params={}),
-        data=types.SimpleNamespace(spec=SPEC),
-        mesh=types.SimpleNamespace(shape={}),
-    )
-    dataset = types.SimpleNamespace(
-        records=[numbered_record(4.0)], statistics={}, folder=tmp_path / "shards"
-    )
-    train.write_description(run, dataset)
+    describe_run(tmp_path, 4.0, batch_size=batch_size)
     line = "note: a batch has 2 clips and the training split 1: every batch repeats clips"
     assert (line in capsys.readouterr().out) == repeats

@@ -65,6 +65,16 @@ def test_joined_recordings_last_as_long_as_both(folder):
     assert odd_media.find_clicks(media.read_audio(joined)) == pytest.approx([1.0, 3.0], abs=0.15)
 
 
+def test_a_frame_larger_than_the_memory_is_one_line(folder):
+    path = write_media(folder / "huge.mp4", muxing={"movflags": "frag_keyframe+empty_moov"})
+    data = bytearray(path.read_bytes())
+    sizes = data.find(b"trun") + 20  # behind the fragment's number of frames and its offsets
+    data[sizes : sizes + 4] = (2**31 - 16).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"huge.mp4: cannot be read \(Cannot allocate memory\)"):
+        media.read_video(path)
+
+
 def test_a_title_that_is_not_utf8_does_no_harm(folder):
     path = folder / "title.mkv"
     with av.open(str(path), "w") as file:

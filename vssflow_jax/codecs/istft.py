@@ -28,7 +28,12 @@ from vssflow_jax.codecs.chunked import map_overlapping_chunks
 from vssflow_jax.codecs.convnext import KERNEL, Encoder, HarmonicDecoder
 from vssflow_jax.codecs.pca import STACK, PcaCodec, exact_matmul, stack_frames
 from vssflow_jax.codecs.spectrum import hann_window, istft, stft
-from vssflow_jax.codecs.trained import LOG_DEVIATION, MIN_MAGNITUDE, band_to_bin_matrix
+from vssflow_jax.codecs.trained import (
+    MIN_MAGNITUDE,
+    band_to_bin_matrix,
+    correct_projection,
+    invert_projection,
+)
 from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE
 
 WINDOW = 640  # samples of a frame that is synthesized
@@ -152,10 +157,7 @@ class IstftCodec:
         delta, log_deviation = self._networks[0].apply(
             {"params": self.encoder}, jnp.concatenate([stacked, low], axis=-1)
         )
-        smallest, initial, largest = LOG_DEVIATION
-        mean = exact_matmul(stacked, self.basis) / self.scale + delta
-        deviation = jnp.exp(jnp.clip(initial + log_deviation, smallest, largest))
-        return (mean - self.center) / self.spread, deviation / self.spread
+        return correct_projection(self, stacked, delta, log_deviation)
 
     def filters(self, latent: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Latent [B, L, C] -> what the wave is synthesized from.
@@ -164,10 +166,7 @@ class IstftCodec:
           Logits of the pitch [B, T, P], the complex filter of the pulses and the gain of the noise,
           each [B, T, F].
         """
-        raw = latent * self.spread + self.center
-        stacked = exact_matmul(raw * self.scale, self.basis.T) + self.mean
-        mel = rearrange(stacked, "b l (s f) -> b (l s) f", s=STACK)
-        mel = jnp.maximum(mel, jnp.log(self.floor))
+        raw, mel = invert_projection(self, latent)
         logits, pulse_delta, phase, noise_delta = self._networks[1].apply(
             {"params": self.decoder}, raw, mel
         )

@@ -119,17 +119,11 @@ class TrainedCodec:
         """Waveform [B, n] -> mean and standard deviation of the latent, each [B, n // 640, C]."""
         stacked = stack_frames(mels.log_mel(wave, self.floor)) - self.mean
         delta, log_deviation = self._networks[0].apply({"params": self.encoder}, stacked)
-        smallest, initial, largest = LOG_DEVIATION
-        mean = exact_matmul(stacked, self.basis) / self.scale + delta
-        deviation = jnp.exp(jnp.clip(initial + log_deviation, smallest, largest))
-        return (mean - self.center) / self.spread, deviation / self.spread
+        return correct_projection(self, stacked, delta, log_deviation)
 
     def log_magnitude(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> natural log of magnitudes [B, 4 L, 513]."""
-        raw = latent * self.spread + self.center
-        stacked = exact_matmul(raw * self.scale, self.basis.T) + self.mean
-        mel = rearrange(stacked, "b l (s f) -> b (l s) f", s=STACK)
-        mel = jnp.maximum(mel, jnp.log(self.floor))
+        raw, mel = invert_projection(self, latent)
         delta = self._networks[1].apply({"params": self.decoder}, raw, mel)
         return jnp.log(exact_matmul(jnp.exp(mel), band_to_bin_matrix()) + MIN_MAGNITUDE) + delta
 
@@ -140,6 +134,36 @@ class TrainedCodec:
     def decode(self, latent: jax.Array) -> jax.Array:
         """Latent [B, L, C] -> waveform [B, L * 640]."""
         return griffin_lim(jnp.exp(self.log_magnitude(latent)), self.iterations)
+
+
+def correct_projection(
+    codec, stacked: jax.Array, delta: jax.Array, log_deviation: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of the latent, each [B, L, C].
+
+    Args:
+      codec: trained, of this kind or `istft`.
+      stacked: log-mel frames less `codec.mean`, [B, L, 256].
+      delta: the network's correction of their projection, [B, L, C].
+      log_deviation: its natural log of the deviation, less the one before training, [B, L, C].
+    """
+    smallest, initial, largest = LOG_DEVIATION
+    mean = exact_matmul(stacked, codec.basis) / codec.scale + delta
+    deviation = jnp.exp(jnp.clip(initial + log_deviation, smallest, largest))
+    return (mean - codec.center) / codec.spread, deviation / codec.spread
+
+
+def invert_projection(codec, latent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Latent [B, L, C] -> it before centering and scaling, [B, L, C], and its log-mel [B, 4 L, 64].
+
+    Args:
+      codec: as for `correct_projection`.
+      latent: [B, L, C].
+    """
+    raw = latent * codec.spread + codec.center
+    stacked = exact_matmul(raw * codec.scale, codec.basis.T) + codec.mean
+    mel = rearrange(stacked, "b l (s f) -> b (l s) f", s=STACK)
+    return raw, jnp.maximum(mel, jnp.log(codec.floor))
 
 
 @functools.cache

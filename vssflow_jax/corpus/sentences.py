@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vssflow_jax.common import tables
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.corpus import english
 from vssflow_jax.text import normalize
@@ -159,12 +160,10 @@ def read_lines(path: str) -> list[str]:
       InputError: a file that cannot be read, or a line without words.
     """
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--sentences: found {path!r} ({error}), expected grid, open or a text file"
-        ) from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+        text = tables.read_text(path, "grid, open or a text file")
+    except InputError as error:
+        raise InputError(f"--sentences: {error}") from None
+    lines = [line.strip() for line in tables.split_lines(text) if line.strip()]
     for number, line in enumerate(lines, 1):
         try:
             normalize.words(line)

@@ -9,6 +9,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from vssflow_jax.common import tables
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data.folder import AUDIO_ENDINGS, VIDEO_ENDINGS
 from vssflow_jax.text.alignment import WordInterval
@@ -239,15 +240,10 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     """The lines of a text file that are not blank, without blanks at their ends.
 
     Raises:
-      InputError: not UTF-8 text, or it cannot be read.
+      InputError: not text, or it cannot be read.
     """
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text, expected a list or a transcript") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a list or a transcript") from None
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    text = tables.read_text(path, "a list or a transcript")
+    return [line.strip() for line in tables.split_lines(text) if line.strip()]
 
 
 def read_csv(path: str | os.PathLike, comment: str = "") -> Iterator[tuple[int, list[str]]]:

@@ -157,9 +157,19 @@ def find_start(stream) -> float:
 
 
 def demux(container, stream) -> Iterator[av.Packet]:
-    """Packets up to the end or to where the file breaks off."""
-    with contextlib.suppress(av.error.InvalidDataError):
+    """Packets up to the end or to where the file breaks off.
+
+    Raises InputError for what else FFmpeg refuses, such as sizes beyond the memory.
+    """
+    try:
         yield from container.demux(stream)
+    except av.error.InvalidDataError:
+        return
+    except av.error.FFmpegError as error:
+        path = container.name.removeprefix("file:")
+        raise InputError(
+            f"{path}: cannot be read ({describe(error)}), expected a media file"
+        ) from error
 
 
 class PacketDecoder:
