@@ -64,23 +64,44 @@ def test_one_that_was_never_started_can_be_stopped_and_joined():
     assert running.result is None
 
 
-def test_an_interrupt_stops_the_work_and_further_ones_have_no_effect():
+@pytest.fixture
+def interrupts():
+    """SIGINT raises a KeyboardInterrupt, even where the shell that runs the tests ignores it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_an_interrupt_stops_the_work_and_further_ones_have_no_effect(interrupts):
     """The thread ends before the interrupt is passed on, and interrupts work again after it."""
-    steps = []
+    ended = []
 
     def work(report):
-        for step in range(1000):
-            report(step / 1000)
-            steps.append(step)
-            if step == 3:
+        signal.raise_signal(signal.SIGINT)
+        try:
+            while True:
+                report(0.0)
+                time.sleep(0.01)
+        finally:
+            for _ in range(3):
                 signal.raise_signal(signal.SIGINT)
-                time.sleep(0.5)
-                signal.raise_signal(signal.SIGINT)
+                time.sleep(0.01)
+            ended.append(True)
 
     with pytest.raises(KeyboardInterrupt):
         BackgroundGeneration(work).wait()
-    assert steps == [0, 1, 2, 3]
+    assert ended == [True]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_ignored_interrupt_stays_ignored(interrupts):
+    def work(report):
+        signal.raise_signal(signal.SIGINT)
+        return count(report)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert BackgroundGeneration(work).wait() == "done"
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_what_the_progress_raises_ends_the_generation(tiny_run):

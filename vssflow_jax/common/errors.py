@@ -5,9 +5,23 @@ from __future__ import annotations
 import errno
 import os
 
+MAX_MESSAGE = (1000, 400)  # characters of a message's beginning and end
+
+
+def shorten(message: str) -> str:
+    """A message, without its middle if it is long, as one that quotes a damaged file may be."""
+    first, last = MAX_MESSAGE
+    left_out = len(message) - first - last
+    if left_out <= 0:
+        return message
+    return f"{message[:first]} [{left_out} characters] {message[-last:]}"
+
 
 class InputError(Exception):
     """A user's mistake; the message names the file, field or flag, what it is and should be."""
+
+    def __str__(self) -> str:
+        return shorten(super().__str__())
 
 
 DISK_ERRORS = {

@@ -15,11 +15,18 @@ class Rule:
 
     Attributes:
       expected: the values in words, for messages and the documentation.
-      holds: whether a value is one of them.
+      test: whether a value is one of them; it may raise a TypeError for values of other types.
     """
 
     expected: str
-    holds: Callable[[Any], bool]
+    test: Callable[[Any], bool]
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is allowed."""
+        try:
+            return bool(self.test(value))
+        except TypeError:
+            return False
 
 
 def one_of(*words: str) -> Rule:

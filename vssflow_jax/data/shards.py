@@ -26,7 +26,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.errors import InputError, shorten
 from vssflow_jax.common.files import (
     download_file,
     file_size,
@@ -251,7 +251,7 @@ class CorruptRecord(InputError):
         self.name, self.reason = name, reason
 
     def __str__(self) -> str:
-        return f"{self.name}: corrupt ({self.reason}), expected a clip; prepare again"
+        return shorten(f"{self.name}: corrupt ({self.reason}), expected a clip; prepare again")
 
 
 def _can_open(file: str) -> bool:
@@ -395,7 +395,7 @@ def _find_broken_field(info: Mapping) -> str | None:
     if info.get("audio_channels", 1) not in (1, 2):
         return "audio_channels"
     for name, feature in info["features"].items():
-        if not (isinstance(feature, dict) and _is_rate(feature.get("rate"))):
+        if not (isinstance(feature, dict) and _is_rate(feature.get("rate", math.nan))):
             return f"features.{name}"
         if not (isinstance(feature.get("width"), int) and feature["width"] > 0):
             return f"features.{name}.width"

@@ -59,6 +59,10 @@ def _read_manifest(path: Path) -> dict[str, str]:
                 f"{path} row {line}, field id: found {fields['id']!r}, which an earlier row has "
                 "too, expected a new one"
             )
+        if "\0" in fields["audio"]:
+            raise InputError(
+                f"{path} row {line}, field audio: found {fields['audio']!r:.60}, expected a path"
+            )
         files[fields["id"]] = fields["audio"]
     return files
 

@@ -6,6 +6,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -17,6 +18,32 @@ Result = TypeVar("Result")
 
 class Stopped(Exception):
     """A generation was stopped before its end."""
+
+
+@contextmanager
+def _postponed_interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Interrupts call `stop`, however many come; the first one is raised at the block's end.
+
+    An interrupt that is raised at once may come between any two lines, so a second one could
+    break off the waiting for the thread. Only the main thread gets interrupts.
+    """
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_interrupted = threading.Event()
+
+    def handle(*_):
+        is_interrupted.set()
+        stop()
+
+    handler = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if is_interrupted.is_set():
+            signal.raise_signal(signal.SIGINT)
 
 
 class BackgroundGeneration(Generic[Result]):
@@ -44,13 +71,14 @@ class BackgroundGeneration(Generic[Result]):
 
     def wait(self, show: Progress | None = None) -> Result:
         """The result; `show` is called with the progress. An interrupt stops the work first."""
-        try:
-            for fraction in self:
-                if show is not None:
-                    show(fraction)
-        finally:
-            self.stop()
-            self.join()
+        with _postponed_interrupts(self.stop):
+            try:
+                for fraction in self:
+                    if show is not None:
+                        show(fraction)
+            finally:
+                self.stop()
+                self.join()
         return self.result
 
     def __iter__(self) -> Iterator[float]:
@@ -78,16 +106,9 @@ class BackgroundGeneration(Generic[Result]):
         self._is_stopping.set()
 
     def join(self) -> None:
-        """Waits for the thread, if it was started. Meanwhile interrupts are ignored."""
-        if not self._thread.is_alive():
-            return
-        is_main = threading.current_thread() is threading.main_thread()
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
-        try:
+        """Waits for the thread, if it was started."""
+        if self._thread.is_alive():
             self._thread.join()
-        finally:
-            if handler is not None:
-                signal.signal(signal.SIGINT, handler)
 
     def _report(self, fraction: float) -> None:
         if self._is_stopping.is_set():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Mapping, Sequence
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.config.rules import TIMES, parse_times
+from vssflow_jax.config.rules import FINITE, TIMES, parse_times
 from vssflow_jax.flow import grids, guidance, solvers
 from vssflow_jax.flow.sampler import Sampling, Student
 from vssflow_jax.models.vssflow import is_student
@@ -137,6 +136,8 @@ class SamplingOptions:
     def _resolve_groups(self, config) -> guidance.Groups:
         """The guidance groups."""
         scale = config.sample.guidance if self.guidance is None else self.guidance
+        if not isinstance(self.scales, Mapping | None):
+            raise InputError(f"--scales: found {self.scales!r}, expected scales by condition")
         scales = dict(self.scales or {})
         check_scales({"--guidance": scale} | {f"--scales: {k}": v for k, v in scales.items()})
         unknown = sorted(scales.keys() - set(conditions.NAMES))
@@ -164,8 +165,8 @@ def read_student(config) -> Student | None:
 def check_scales(scales: Mapping[str, float | None]) -> None:
     """Raises an InputError for a guidance scale, by its place, that is not a finite number."""
     for place, scale in scales.items():
-        if scale is not None and not math.isfinite(scale):
-            raise InputError(f"{place}: found {scale}, expected a finite number")
+        if scale is not None and not FINITE.holds(scale):
+            raise InputError(f"{place}: found {scale}, expected {FINITE.expected}")
 
 
 def check_seed(seed: int) -> None:

@@ -9,6 +9,7 @@ from num2words import num2words
 from vssflow_jax.text.verbalize.rule import Rule, one_of, replace_by
 
 MAX_DIGITS = 15  # longer numbers are read digit by digit
+DIGIT_WORDS = tuple(num2words(digit) for digit in range(10))
 
 # 1,234,567 or 12,34,567 or 1 234 000 or 1234567
 INTEGER = (
@@ -59,7 +60,7 @@ def spell_cardinal(number: str) -> str:
 
 def spell_digits(number: str) -> str:
     """One digit after the other; other characters are left out."""
-    return " ".join(num2words(int(digit)) for digit in number if digit.isdigit())
+    return " ".join(DIGIT_WORDS[int(digit)] for digit in number if digit.isdecimal())
 
 
 def spell_ordinal(number: str | int) -> str:
