@@ -24,7 +24,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.evaluator import EMBEDDINGS
-from vssflow_jax.evaluation.metrics import asr, mos
+from vssflow_jax.evaluation.metrics import asr, measures, mos
 from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP
 from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
 from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
@@ -32,7 +32,9 @@ from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_se
 LEFT_OUT = 3  # exit status where some clips were not scored
 MAX_LINES = 20  # of those that are printed
 # Flags that only shards have, and only sentences.
-OF_SHARDS = ("generated", "shards", "split", "embedding", "open_recognizer")
+OF_SHARDS = (
+    "generated", "shards", "split", "embedding", "open_recognizer", "measures", "videos",
+)  # fmt: skip
 OF_SENTENCES = ("speaker", "voices")
 
 
@@ -82,6 +84,8 @@ def define_flags() -> None:
     flags.DEFINE_string("open_recognizer", None, "A second one; its scores end in _open.")
     flags.DEFINE_string("mos", "", mos.HELP)
     flags.DEFINE_enum("embedding", EMBEDDINGS[0], EMBEDDINGS, "Audio embedding for the distances.")
+    flags.DEFINE_list("measures", [], measures.HELP)
+    command_line.define_path("videos", None, "Manifest of the shards, for --measures=lse.")
 
 
 def score() -> dict:

@@ -91,9 +91,9 @@ def random_official(kind, config=None, seed=0, **naming):
     return {name: np.ascontiguousarray(array) for name, array in state.items()}
 
 
-def convert_random(kind, folder, seed=0):
+def convert_random(kind, folder, seed=0, config=None):
     """Converts a small encoder into `folder / kind`."""
     file = folder / f"{kind}.safetensors"
-    save_file(random_official(kind, seed=seed), file)
+    save_file(random_official(kind, config, seed), file)
     published.convert(kind, file, folder / kind, unverified=True)
     return folder / kind

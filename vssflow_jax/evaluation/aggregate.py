@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vssflow_jax.evaluation.metrics import distances, mos
+from vssflow_jax.evaluation.metrics import distances, measures, mos
 from vssflow_jax.evaluation.metrics.common import Values
 from vssflow_jax.evaluation.metrics.suite import OPEN, ExampleScores
 
@@ -28,7 +28,9 @@ def example_values(rows: Sequence[Mapping]) -> dict[str, Values]:
         return None if row[label] is None else float(row[label] == row[prediction])
 
     columns = {"speaker_similarity": "similarity"}
-    columns |= {name: name for name in (*SIMILARITIES, "mcd", "kl", *mos.PREDICTORS)}
+    columns |= {
+        name: name for name in (*SIMILARITIES, "mcd", "kl", *mos.PREDICTORS, *measures.COLUMNS)
+    }
     values = {
         "wer": error_rates("errors"),
         "wer_homophones_equal": error_rates("errors_homophones_equal"),

@@ -19,7 +19,15 @@ from vssflow_jax.conditions import SAMPLE_RATE, TASKS, AudioFormat
 from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import read_mono, read_wave
 from vssflow_jax.evaluation import aggregate
-from vssflow_jax.evaluation.metrics import asr, embedding, mos, published, reference_models, speaker
+from vssflow_jax.evaluation.metrics import (
+    asr,
+    embedding,
+    measures,
+    mos,
+    published,
+    reference_models,
+    speaker,
+)
 from vssflow_jax.evaluation.metrics.suite import ExampleScores, MetricSuite
 from vssflow_jax.features.registry import read_encoder_set, select_encoders
 
@@ -139,6 +147,8 @@ class Evaluator:
         open_recognizer: str | None = None,
         mos_names: str = "",
         embedding_name: str = EMBEDDINGS[0],
+        measure_names: Sequence[str] = (),
+        videos: str | Path | None = None,
     ) -> Evaluator:
         """The evaluator of a split of shards.
 
@@ -151,6 +161,8 @@ class Evaluator:
           open_recognizer: a second one; None: none.
           mos_names: names that `mos.load` knows; "": none.
           embedding_name: one of EMBEDDINGS.
+          measure_names: some of `measures.NAMES`.
+          videos: manifest with the videos of the shards' examples; None: none.
 
         Raises:
           InputError: no shards, no examples with sound, sound of another format than the codec's,
@@ -174,6 +186,7 @@ class Evaluator:
             ),
             "mos_predictors": mos.load(mos_names),
             "embedding": load_embedding(embedding_name),
+            "measures": measures.load(measure_names, encoder_set, videos),
         }
         split_records = shards.open_split(folder, split)
         selected, without_sound = select_examples(split_records, dict.fromkeys(TASKS, count))

@@ -7,7 +7,14 @@ import platform
 from collections.abc import Mapping, Sequence
 
 from vssflow_jax.evaluation import generated_folder
-from vssflow_jax.evaluation.metrics import common, distances, mcd, sound, word_errors
+from vssflow_jax.evaluation.metrics import (
+    common,
+    distances,
+    mcd,
+    measures,
+    sound,
+    word_errors,
+)
 from vssflow_jax.evaluation.metrics.asr import Recognizer
 from vssflow_jax.evaluation.metrics.mos import MosPredictor
 from vssflow_jax.evaluation.metrics.suite import MetricSuite
@@ -50,6 +57,7 @@ METRICS = {
     "dnsmos": "DNSMOS P.835, overall; mean over clips",
     "distillmos": "DistillMOS; mean over clips",
     "utmos": "UTMOS; mean over clips",
+    **measures.COLUMNS,
 }
 INTERVALS = (
     f"95 %: percentile bootstrap over clips, {common.RESAMPLES} resamples, seed 0; frechet and "
@@ -125,6 +133,7 @@ def describe(
             "speakers": [str(name) for name in models.speakers.classes_] if models.speakers else [],
         },
         "embedding": {"name": suite.embedding.name, "hash": suite.embedding.hash},
+        "measures": {name: measure.hash for name, measure in suite.measures.items()},
         "encoders": suite.encoder_set,
         "clips": {task: list(ids) for task, ids in clips.items()},
     }

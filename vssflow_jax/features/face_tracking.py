@@ -115,6 +115,29 @@ def track_mouth(
     return MouthTrack(boxes, detected, centers, steps, points[:, 4:])
 
 
+def track_face(
+    frames: Iterable[np.ndarray], face: Sequence[float] | None = None
+) -> np.ndarray | None:
+    """The box around all landmarks of one face, from forehead to chin, in each frame.
+
+    Args:
+      frames: uint8 T x [H, W, 3].
+      face: as for `track_mouth`.
+
+    Returns:
+      float64 [T, 4], x0, y0, x1, y1 in pixels, interpolated over frames without a face; None where
+      no frame has one.
+    """
+    boxes = np.stack(
+        [
+            np.full(4, np.nan) if points is None else np.r_[points.min(0), points.max(0)]
+            for points in _follow_face(frames, face)
+        ]
+    )
+    detected = ~np.isnan(boxes[:, 0])
+    return fill_gaps(boxes, detected) if detected.any() else None
+
+
 def _select_points(landmarks: np.ndarray | None) -> np.ndarray:
     """Means of the right eye, the left eye, the nose and the lips, then LANDMARKS: [4 + 15, 2].
 

@@ -238,9 +238,14 @@ def select_frame_side(encoder_set: str) -> int:
     return max(FRAME_SIDE[kind] for name, kind in choice.items() if name != "speaker")
 
 
+def choose_encoder(encoder_set: str, condition: str) -> str | None:
+    """The kind of encoder of a condition in a set; None: the condition is absent."""
+    return _parse_choice(encoder_set).get(condition)
+
+
 def needs_landmarks(encoder_set: str) -> bool:
     """Whether the lips of a set are encoded from a track with landmarks, not from a box."""
-    return _parse_choice(encoder_set).get("lips") == "bundled"
+    return choose_encoder(encoder_set, "lips") == "bundled"
 
 
 def encode_example(

@@ -57,6 +57,8 @@ class EvaluationOptions:
       open_recognizer: a second one, whose scores end in `_open`; None: none.
       mos: names that `mos.load` knows; "": none.
       embedding: one of `evaluator.EMBEDDINGS`.
+      measures: some of `measures.NAMES`.
+      videos: manifest of the shards, whose videos the measure `lse` reads; None: none.
     """
 
     workdir: str | Path | None = None
@@ -75,6 +77,8 @@ class EvaluationOptions:
     open_recognizer: str | None = None
     mos: str = ""
     embedding: str = EMBEDDINGS[0]
+    measures: Sequence[str] = ()
+    videos: str | Path | None = None
 
 
 class Waves(NamedTuple):
@@ -221,6 +225,8 @@ def evaluate(options: EvaluationOptions) -> dict:
         open_recognizer=options.open_recognizer,
         mos_names=options.mos,
         embedding_name=options.embedding,
+        measure_names=options.measures,
+        videos=options.videos,
     )
     facts["dataset"] = evaluator.dataset
     saved = None if generator is None else out
@@ -231,7 +237,9 @@ def evaluate(options: EvaluationOptions) -> dict:
         save_waves(out / "floor", examples, waves, evaluator.audio.sample_rate)
     ids = {task: [e["meta"]["id"] for e in some.examples] for task, some in scores.items()}
     procedure = protocol.describe(evaluator.suite, evaluator.training_data, ids, facts)
-    keys = ("recognizer", "open_recognizer", "reference_models", "embedding", "versions")
+    keys = (
+        "recognizer", "open_recognizer", "reference_models", "embedding", "measures", "versions",
+    )  # fmt: skip
     metrics["run"] = facts | {key: procedure[key] for key in keys if key in procedure}
     metrics["run"]["seconds"] = round(time.perf_counter() - started, 1)
     write_text(out / "examples.csv", examples_csv(scores))

@@ -1,10 +1,11 @@
-"""Per-example values with a mask, their mean and interval; log-mels that several metrics use."""
+"""What metrics share: values with a mask, their mean and interval; log-mels; compiled networks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,3 +100,14 @@ def log_mels(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
         frames = [len(wave) // mels.HOP for wave in batch]
         out += [mel[:count].copy() for mel, count in zip(spectrograms, frames, strict=False)]
     return out
+
+
+def jit_method(model: nn.Module, method: str) -> Callable[..., jax.Array]:
+    """A compiled method of a network: a function of its parameters and inputs, in float32."""
+
+    @jax.jit
+    def run(params, *inputs):
+        with jax.default_matmul_precision("highest"):
+            return model.apply({"params": params}, *inputs, method=method)
+
+    return run

@@ -14,6 +14,7 @@ from vssflow_jax.evaluation.metrics import (
     common,
     distances,
     mcd,
+    measures,
     mos,
     reference_models,
     speaker,
@@ -34,6 +35,7 @@ COLUMNS = (
     "mcd",
     "kl",
     *mos.PREDICTORS,
+    *measures.COLUMNS,
     "unscored",
 )
 
@@ -65,6 +67,7 @@ class MetricSuite:
       encoder_set: the encoders that computed the examples' speaker embeddings
         (features.registry).
       open_recognizer: a second one, of any words; None: none.
+      measures: further ones by name.
     """
 
     reference_models: reference_models.ReferenceModels
@@ -73,6 +76,7 @@ class MetricSuite:
     mos_predictors: Sequence[mos.MosPredictor] = ()
     encoder_set: str = "built-in"
     open_recognizer: Recognizer | None = None
+    measures: Mapping[str, measures.Measure] = dataclasses.field(default_factory=dict)
 
     def score(
         self,
@@ -88,7 +92,7 @@ class MetricSuite:
           records: the examples' ground truth, with sound.
           waves: the sounds to score, float32 [n].
           sample_rate: of the waves; all but the embedding take them at 16 kHz.
-          timed: whether the speech is where the record's alignment says.
+          timed: whether the speech is where the record's alignment says, and fits the video.
           voices: d-vectors of the records' voices; None: similarity to them is not measured.
         """
         if not waves:
@@ -98,6 +102,7 @@ class MetricSuite:
         if logits is not None:
             truths = [read_mono(record, sample_rate) for record in records]
             kl = distances.kl(self.embedding(truths, sample_rate)[1], logits)
+        measured = self._measure(records, waves, sample_rate, timed)
         waves = [resample(wave, sample_rate, SAMPLE_RATE) for wave in waves]
         references = [read_mono(record) for record in records]
         mels, reference_mels = common.log_mels(waves), common.log_mels(references)
@@ -115,6 +120,7 @@ class MetricSuite:
             if "speaker" in record:
                 row["similarity"] = speaker.similarity(wave, record["speaker"], self.encoder_set)
             row |= similarities.get(record["meta"]["id"], {})
+            row |= measured[k] | join_reasons(row, measured[k])
             if record["meta"].get("text"):
                 reference = reference_models.spoken_interval(record, references[k])
                 generated = reference_models.spoken_interval(record, wave, timed)
@@ -124,6 +130,21 @@ class MetricSuite:
             example_logits = None if logits is None else logits[k]
             scores.append(ExampleScores(row=row, features=features[k], logits=example_logits))
         return scores
+
+    def _measure(self, records, waves, sample_rate: int, timed: bool) -> list[dict]:
+        """The columns of the measures for each wave."""
+        rows: list[dict] = [{} for _ in waves]
+        for measure in self.measures.values():
+            if timed or not measure.needs_time:
+                for row, new in zip(rows, measure(records, waves, sample_rate), strict=True):
+                    row |= new | join_reasons(row, new)
+        return rows
+
+
+def join_reasons(*rows: Mapping) -> dict[str, str]:
+    """The column `unscored` of several rows of the same wave, if any has reasons."""
+    reasons = [row[measures.UNSCORED] for row in rows if row.get(measures.UNSCORED)]
+    return {measures.UNSCORED: "; ".join(reasons)} if reasons else {}
 
 
 def score_speech(
