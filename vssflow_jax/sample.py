@@ -27,7 +27,6 @@ from vssflow_jax.generation.output import list_files
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
 from vssflow_jax.text.normalize import POLICIES, REFUSE
-from vssflow_jax.text.script import read_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,9 +74,8 @@ def sample_one(generator: Generator, out: Path) -> None:
             f"--candidates: found {flags.FLAGS.candidates}, expected 1 to {MAX_CANDIDATES}"
         )
     fields = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
-    if fields["script"] is not None:
-        fields["script"] = read_script(fields["script"])
-    request = Request.parse(**fields, text_policy=flags.FLAGS.text_policy)
+    voices = parse_voices(flags.FLAGS.voice)
+    request = Request.parse(**fields, voices=voices, text_policy=flags.FLAGS.text_policy)
     check_inputs_stay(request, out)
     options = sampling_options()
     recognizer = None
@@ -148,6 +146,19 @@ def sampling_options() -> SamplingOptions:
     )
 
 
+def parse_voices(items: Sequence[str]) -> dict[str, str]:
+    """Audio files by the names of their speakers, from items such as Anna=anna.wav."""
+    voices = {}
+    for item in items:
+        name, equals, file = item.partition("=")
+        if not (equals and name.strip() and file) or name in voices:
+            raise InputError(
+                f"--voice: found {item!r}, expected NAME=FILE such as Anna=anna.wav, once a name"
+            )
+        voices[name] = file
+    return voices
+
+
 def parse_scales(items: Sequence[str]) -> dict[str, float]:
     """Guidance scales of single conditions, from items such as sync=1.8."""
     out = {}
@@ -203,7 +214,12 @@ def define_flags() -> None:
     command_line.define_path("video", None, "Video to generate sound for.")
     flags.DEFINE_string("text", None, "What is said.")
     flags.DEFINE_enum("text_policy", REFUSE, POLICIES, "For characters that cannot be read.")
-    command_line.define_path("script", None, "Table (CSV) of lines: start,end,text,speaker.")
+    command_line.define_path(
+        "script", None, "Subtitles (.srt, .vtt, .ass), or a table (.csv): start,end,text,speaker."
+    )
+    flags.DEFINE_multi_string(
+        "voice", [], "A speaker of --script and a recording: Anna=anna.wav; repeatable."
+    )
     flags.DEFINE_float("speech_start", None, "Seconds at which speech starts.")
     flags.DEFINE_float("speech_end", None, "Seconds at which speech ends.")
     command_line.define_path("speaker", None, "Audio file with the voice to imitate.")

@@ -49,6 +49,27 @@ def test_script_stems_and_candidates(tiny_run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+def test_subtitles_with_two_voices_and_their_lines(tiny_run, tmp_path):
+    subtitles = tmp_path / "talk.srt"
+    subtitles.write_text(
+        "1\n00:00:00,400 --> 00:00:02,000\n[Anna] set blue\n\n"
+        "2\n00:00:02,100 --> 00:00:02,200\n<v Bob>bin red</v> ♪\n\n"
+        "3\n00:00:09,000 --> 00:00:10,000\nlay white\n"
+    )
+    media.write_wav(tmp_path / "anna.wav", fixtures.make_tone())
+    flags = (f"--script={subtitles}", "--duration=4", f"--voice=Anna={tmp_path / 'anna.wav'}")
+    done = sample(tiny_run, tmp_path / "out.wav", *flags)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "talk.srt: not spoken: cue 2 '♪'",
+        "talk.srt: found no --voice for Bob",
+        "cue 2: its text needs about",
+        "cue 3 of the subtitles: found a start behind the clip's end, 4.00 s: not spoken",
+    ):
+        assert line in done.stderr
+    assert "phoneme times: requested" in done.stdout
+
+
 def test_text_that_is_not_spoken_is_a_warning_and_unreadable_text_a_line(tiny_run, tmp_path):
     done = sample(tiny_run, tmp_path / "out.wav", "--text=♪ set blue ж")
     assert_error(done, "CYRILLIC SMALL LETTER ZHE, character 12")
@@ -78,6 +99,26 @@ def test_a_split_of_shards(tiny_run, tmp_path):
 
 
 # ---- mistakes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--voice=Anna",), "--voice: found 'Anna', expected NAME=FILE"),
+        (("--voice==a.wav",), "--voice: found '=a.wav'"),
+        (("--voice=A=a.wav", "--voice=A=b.wav"), "once a name"),
+        (("--voice=A=no.wav",), "--voice=A=no.wav: no such file"),
+        ((), "found no room for the text of cue 1 (needs"),
+    ],
+)
+def test_subtitles_and_voices_that_are_refused(tiny_run, tmp_path, flags, message):
+    subtitles = tmp_path / "talk.srt"
+    subtitles.write_text(
+        "1\n00:00:01,000 --> 00:00:01,200\nset blue at g nine now\n\n"
+        "2\n00:00:01,300 --> 00:00:02,200\nbin red\n"
+    )
+    out = tmp_path / "out.wav"
+    assert_error(sample(tiny_run, out, f"--script={subtitles}", *flags), message, out=out)
 
 
 def test_a_folder_without_a_checkpoint_is_an_error(tmp_path):

@@ -26,11 +26,12 @@ from vssflow_jax.config import default_config, fields
 from vssflow_jax.data import crop, folder, manifest, pipeline, shards
 from vssflow_jax.evaluation import generated_folder
 from vssflow_jax.features.registry import select_encoders
+from vssflow_jax.generation import script_files
 from vssflow_jax.generation.generator import read_statistics
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions
 from vssflow_jax.preparation import prepare, validation
-from vssflow_jax.text import agreement, alignment, normalize, phonemes, script, subwords
+from vssflow_jax.text import agreement, alignment, cues, normalize, phonemes, script, subwords
 from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.training import checkpoint, setup
 
@@ -310,6 +311,14 @@ TABLES = {
     "é,valid,e.mp4,,two,,,joint\n",
     "annotations.jsonl": '{"id": "a", "mouth": [1, 2, 3, 4], "onsets": [0.5, 1]}\n{"id": "b"}\n',
     "lines.csv": "start,end,text,speaker\n0.5,2.5,bin red,voice.wav\n4.0,,set blue,\n",
+    "talk.srt": "1\n00:00:01,000 --> 00:00:02,500\n[Anna] <i>set</i> blue\n\n"
+    "2\n00:00:03,000 --> 00:00:04,000\n- BOB: bin red\n- [hums] \u266a la\n",
+    "talk.vtt": "WEBVTT\n\nNOTE a comment\n\nintro\n00:01.000 --> 00:02.500 align:start\n"
+    "<v.loud Anna>set &amp; blue</v>\n\n00:03.000 --> 00:04.000\nbin<00:03.500><c> red</c>\n",
+    "talk.ass": "[Script Info]\n\n[V4+ Styles]\nStyle: Top,Arial,20\n\n[Events]\nFormat: Layer, "
+    "Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+    "Dialogue: 0,0:00:01.00,0:00:02.50,Top,Anna,0,0,0,,{\\i1}set{\\i0}\\Nblue\n"
+    "Dialogue: 0,0:00:03.00,0:00:04.00,Top,,0,0,0,,{\\p1}m 0 0{\\p0}bin red\n",
     "times.csv": "start,end,phoneme\n0,0.2,S\n0.2,0.4,EH1\n",
     "times.TextGrid": GRID,
     "short.TextGrid": '"ooTextFile"\n"TextGrid"\n0\n1\n<exists>\n1\n"IntervalTier"\n"phones"\n'
@@ -366,6 +375,10 @@ def read_tables(folder_path: Path, name: str, out: Path) -> None:
     elif name == "lines.csv":
         lines = script.read_script(path)
         script.align_script(lines[:20], 60.0, {})
+    elif name.startswith("talk."):
+        lines, _ = script_files.read_script_file(path, {"anna": path})
+        fitted, _ = cues.fit_cues(lines[:20], None, {}, [None] * len(lines[:20]))
+        script.align_script(fitted, None, {})
     elif name.startswith(("times", "short")):
         intervals = alignment.read_alignment(path)
         phonemes_to_frames(intervals, 25)

@@ -28,19 +28,32 @@ def read_text(path: str | os.PathLike, expected: str) -> str:
     Raises:
       InputError: no such file, one that cannot be read, or one that is not text.
     """
-    path = to_path(path)
     try:
-        data = path.read_bytes()
-        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected {expected}") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected {expected}") from None
+        return decode_text(read_bytes(path, expected))
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: not UTF-8 text, nor UTF-16 with its mark, expected {expected}"
         ) from None
+
+
+def read_bytes(path: str | os.PathLike, expected: str) -> bytes:
+    """The bytes of a file; arguments and errors as of `read_text`."""
+    path = to_path(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected {expected}") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected {expected}") from None
+
+
+def decode_text(data: bytes) -> str:
+    """The text of bytes in UTF-8, or in UTF-16 with a byte-order mark.
+
+    Raises UnicodeDecodeError for others.
+    """
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def split_lines(text: str) -> Iterator[str]:

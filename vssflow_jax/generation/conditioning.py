@@ -15,6 +15,7 @@ from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.generation.request import MAX_SECONDS, Request, check_seconds
 from vssflow_jax.preparation import examples
 from vssflow_jax.text.alignment import SPEECH_START, Interval, select_voice
+from vssflow_jax.text.cues import fit_cues, skip_late_cues
 from vssflow_jax.text.durations import DurationModel
 from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes
@@ -106,31 +107,27 @@ def encode_request(
     Raises:
       InputError: unreadable files, or text that does not fit.
     """
-    duration = request.duration
-    if request.video is not None:
-        check_features(statistics, encoder_set)
-        if duration is None:
-            duration = round_to_frames(_probe_video(request.video).duration)
-            if duration > MAX_SECONDS:
-                raise InputError(
-                    f"{request.video}: found {duration:.0f} s of video, expected at most "
-                    f"{MAX_SECONDS:g} s, or --duration beside it"
-                )
+    duration, notes = find_duration(request, encoder_set, statistics), list(request.notes)
+    if duration is not None:
+        script, late = skip_late_cues(request.script, duration)
+        request, notes = dataclasses.replace(request, script=script), notes + late
     embeddings, sound_notes = read_voices(
         [*request.speakers, request.speaker], encoder_set, request.audio_track
     )
     line_voices = [embeddings[file] for file in request.speakers]
-    timed = align_script(request.script, duration, durations, line_voices, request.text_policy)
+    script, longer = fit_cues(request.script, duration, durations, line_voices, request.text_policy)
+    request, notes = dataclasses.replace(request, script=script), notes + longer
+    timed = align_script(script, duration, durations, line_voices, request.text_policy)
     if duration is None:
         duration = timed.intervals[-1].end + SPEECH_START
         check_seconds("duration", duration)
     num_frames = conditions.num_latent_frames(duration)
-    noise_id, times, record, notes = "clip", name_times(request.script), {}, []
+    noise_id, times, record = "clip", name_times(request.script), {}
     if request.video is not None:
         noise_id = examples.hash_media(request.video)
         video = encode_video(request, num_frames, encoder_set)
         record = dict(video.features)
-        notes = [*video.meta.get(examples.VIDEO_NOTES, ())]
+        notes += video.meta.get(examples.VIDEO_NOTES, ())
         notes += [video.meta[name] for name in (examples.MOUTH_NOTE,) if name in video.meta]
         if times == PREDICTED and len(set(request.speakers)) == 1:
             voiced = select_voice(durations, line_voices[0])
@@ -154,6 +151,24 @@ def encode_request(
         warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,
     )
+
+
+def find_duration(request: Request, encoder_set: str, statistics: Mapping) -> float | None:
+    """Seconds of a request's clip; None: as long as the script needs.
+
+    Raises an InputError for a video that the model cannot use.
+    """
+    if request.video is not None:
+        check_features(statistics, encoder_set)
+    if request.video is None or request.duration is not None:
+        return request.duration
+    duration = round_to_frames(_probe_video(request.video).duration)
+    if duration > MAX_SECONDS:
+        raise InputError(
+            f"{request.video}: found {duration:.0f} s of video, expected at most "
+            f"{MAX_SECONDS:g} s, or --duration beside it"
+        )
+    return duration
 
 
 def _probe_video(path: Path) -> media.MediaInfo:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
+from vssflow_jax.generation.script_files import parse_voices, read_script_file
 from vssflow_jax.text.normalize import REFUSE, check_policy
 from vssflow_jax.text.script import Utterance
 
@@ -30,6 +31,7 @@ class Request:
       task: "speech" leaves out what the video says about other sounds. "sound" and "joint" only
         check that video and text are there.
       text_policy: "refuse" or "skip" characters of the text that cannot be read.
+      notes: what of a script's file is not spoken or changed, a line each.
     """
 
     video: Path | None = None
@@ -39,6 +41,7 @@ class Request:
     duration: float | None = None
     task: str | None = None
     text_policy: str = REFUSE
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def parse(
@@ -46,7 +49,8 @@ class Request:
         video: str | Path | None = None,
         text: str | None = None,
         *,
-        script: Sequence[Utterance | Mapping] | None = None,
+        script: Sequence[Utterance | Mapping] | str | Path | None = None,
+        voices: Mapping[str, str | Path] | None = None,
         speaker: str | Path | None = None,
         audio_track: int | None = None,
         task: str | None = None,
@@ -61,7 +65,9 @@ class Request:
           video: as in the attributes, which also describe `speaker`, `audio_track`, `task`,
             `duration` and `text_policy`.
           text: one utterance.
-          script: several utterances in place of `text`, or dictionaries of their fields.
+          script: several utterances in place of `text`, or dictionaries of their fields; or the
+            path of a table or of subtitles (`script_files`).
+          voices: audio files by the names of the script's speakers.
           speech_start: seconds at which `text` starts; None: near the start.
           speech_end: seconds at which `text` ends; None: its natural length.
 
@@ -74,6 +80,11 @@ class Request:
         check_seconds("duration", duration, positive=True)
         if not isinstance(text, str | None):
             raise InputError(f"--text: found {text!r}, expected text")
+        if voices and not isinstance(script, str | os.PathLike):
+            raise InputError("found --voice without --script, expected a script's speakers")
+        notes: list[str] = []
+        if isinstance(script, str | os.PathLike):
+            script, notes = read_script_file(find_existing(script), parse_voices(voices or {}))
         if video is None and text is None and not script:
             raise InputError("found neither --video nor --text, expected at least one of them")
         if text is not None and script:
@@ -90,6 +101,7 @@ class Request:
             duration=duration,
             task=task,
             text_policy=text_policy,
+            notes=tuple(notes),
         )
         request.check_task()
         check_policy(text_policy)

@@ -14,10 +14,11 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
 from vssflow_jax.common.tables import parse_number, parse_table, read_text
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
+from vssflow_jax.text.captions import fold_name
 from vssflow_jax.text.normalize import REFUSE
 
 COLUMNS = ("start", "end", "text", "speaker")
-MAX_LINES = 1000  # of a script
+MAX_LINES = 5000  # of a script
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class Utterance:
       end: seconds; None: the natural length.
       speaker: an audio file with the voice; None: the request's.
       location: the line's place in messages; empty: messages do not name it.
+      name: of the speaker; empty: nobody says it.
+      cue: the number of its subtitle, whose times give way to the text (text.cues); None: no cue.
     """
 
     text: str
@@ -37,6 +40,8 @@ class Utterance:
     end: float | None = None
     speaker: Path | None = None
     location: str = ""
+    name: str = ""
+    cue: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,21 +59,31 @@ class TimedScript:
     warnings: list[str]
 
 
-def read_script(path: str | os.PathLike) -> list[Utterance]:
+def read_script(
+    path: str | os.PathLike, voices: Mapping[str, Path] | None = None
+) -> list[Utterance]:
     """Reads a CSV with the header `start,end,text,speaker`.
 
-    `start`, `end` and `speaker` may be empty or left out; paths of voices are relative to the
-    table's folder. Raises InputError, which names the file and the line.
+    `start`, `end` and `speaker` may be empty or left out. A speaker is one of the names in `voices`
+    (as `captions.fold_name` gives them) or the path of a voice, relative to the table's folder.
+    Raises InputError, which names the file and the line.
     """
     path = Path(path)
     try:
         text = read_text(path, f"a table of {', '.join(COLUMNS)}")
     except InputError as error:
         raise InputError(f"--script={error}") from None
-    return parse_script(text, f"--script={path}", path.parent)
+    return parse_script(text, f"--script={path}", path.parent, voices=voices)
 
 
-def parse_script(text: str, location: str, folder: Path, *, header: bool = True) -> list[Utterance]:
+def parse_script(
+    text: str,
+    location: str,
+    folder: Path,
+    *,
+    header: bool = True,
+    voices: Mapping[str, Path] | None = None,
+) -> list[Utterance]:
     """The lines of a table.
 
     Args:
@@ -77,6 +92,7 @@ def parse_script(text: str, location: str, folder: Path, *, header: bool = True)
       folder: that paths of voices are relative to.
       header: whether the first line names the columns; without it they are COLUMNS, and lines
         may leave out the last ones.
+      voices: audio files by the names of their speakers; None: lines give paths alone.
     """
     table, names = parse_table(text, location, None if header else ","), list(COLUMNS)
     if header:
@@ -89,7 +105,9 @@ def parse_script(text: str, location: str, folder: Path, *, header: bool = True)
     for line, cells in table:
         missing = [] if header else [""] * (len(names) - len(cells))
         script.append(
-            _parse_utterance(f"{location} line {line}", names, [*cells, *missing], folder)
+            _parse_utterance(
+                f"{location} line {line}", names, [*cells, *missing], folder, voices or {}
+            )
         )
     if not 0 < len(script) <= MAX_LINES:
         raise InputError(f"{location}: found {len(script)} lines, expected 1 to {MAX_LINES}")
@@ -97,7 +115,11 @@ def parse_script(text: str, location: str, folder: Path, *, header: bool = True)
 
 
 def _parse_utterance(
-    location: str, names: Sequence[str], cells: Sequence[str], folder: Path
+    location: str,
+    names: Sequence[str],
+    cells: Sequence[str],
+    folder: Path,
+    voices: Mapping[str, Path],
 ) -> Utterance:
     if len(cells) != len(names):
         raise InputError(f"{location}: found {len(cells)} fields, expected {len(names)}")
@@ -105,12 +127,15 @@ def _parse_utterance(
     if not row.get("text", "").strip():
         raise InputError(f"{location}: found no text, expected what is said")
     voice = (row.get("speaker") or "").strip()
+    known = voices.get(fold_name(voice))
+    path = find_existing(folder / os.path.expanduser(voice)) if voice else None
     return Utterance(
         text=row["text"],
         start=_parse_seconds(location, "start", row.get("start")),
         end=_parse_seconds(location, "end", row.get("end")),
-        speaker=find_existing(folder / os.path.expanduser(voice)) if voice else None,
+        speaker=known or path,
         location=location,
+        name=voice if known else "",
     )
 
 

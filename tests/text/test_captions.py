@@ -1,0 +1,66 @@
+"""Texts of subtitles: speakers, formatting, and what is not spoken."""
+
+import pytest
+
+from vssflow_jax.text.captions import parse_caption
+
+NAMES = {"anna", "bob smith"}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Hello there", [("", "Hello there")]),
+        ("Hello\nthere", [("", "Hello there")]),
+        ("[Anna] Hello\nthere", [("Anna", "Hello there")]),
+        ("[ANNA]: Hello", [("ANNA", "Hello")]),
+        ("(Anna) Hello", [("Anna", "Hello")]),
+        ("Anna: Hello", [("Anna", "Hello")]),
+        ("bob  smith: Hello", [("bob  smith", "Hello")]),
+        ("CARL: Hello", [("CARL", "Hello")]),
+        ("Note: this is text", [("", "Note: this is text")]),
+        ("At 5: 30 people", [("", "At 5: 30 people")]),
+        ("<v Anna>Hello</v>", [("Anna", "Hello")]),
+        ("<v.loud.first Bob Smith>Hi", [("Bob Smith", "Hi")]),
+        ("<v Anna>Hi</v> <v Bob Smith>Ho</v>", [("Anna", "Hi"), ("Bob Smith", "Ho")]),
+        ("- [Anna] Hello.\n- Hi!", [("Anna", "Hello."), ("", "Hi!")]),
+        ("- Hello.\n- Hi!", [("", "Hello. Hi!")]),
+        ("\u2013 [Anna] Hello.\n\u2014 Bob Smith: Hi!", [("Anna", "Hello."), ("Bob Smith", "Hi!")]),
+        ("-5 degrees", [("", "-5 degrees")]),
+        ("<i>Hello</i> <font color='#ff0000'>there</font>", [("", "Hello there")]),
+        ("<c.yellow.bg_blue>Hello</c> <lang en>you</lang>", [("", "Hello you")]),
+        ("a<00:00:03.200><c> b</c>", [("", "a b")]),
+        ("{\\an8}{\\i1}Hello{\\i0}", [("", "Hello")]),
+        ("{\\k20}Hel{\\k30}lo", [("", "Hello")]),
+        ("Tom &amp; Jerry &lt;3", [("", "Tom & Jerry <3")]),
+        ("3 < 4 and 5 > 2", [("", "3 < 4 and 5 > 2")]),
+        ("{\\p1}m 0 0 l 100 0 100 100{\\p0}", []),
+        ("...", []),
+    ],
+)
+def test_speakers_and_formatting(text, parts):
+    assert parse_caption(text, NAMES).parts == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "omitted"),
+    [
+        ("[door slams]", [], ["[door slams]"]),
+        ("[door\nslams] Who is it?", ["Who is it?"], ["[door slams]"]),
+        ("[Carl] Hello", ["Hello"], ["[Carl]"]),
+        ("[Anna] [sighs] Hello", ["Hello"], ["[sighs]"]),
+        ("(LAUGHTER)", [], ["(LAUGHTER)"]),
+        ("Hello (or so)", ["Hello (or so)"], []),
+        ("♪", [], ["♪"]),
+        ("♪ la la\nla la ♪\nHello", ["Hello"], ["♪ la la la la ♪"]),
+        ("♫ la la", [], ["♫ la la"]),
+        ("# la la la", [], ["# la la la"]),
+        ("We are #1", ["We are #1"], []),
+        ("?!", [], ["?!"]),
+        ("<ruby>word<rt>reading</rt></ruby>", ["word"], ["<rt>reading</rt>"]),
+    ],
+)
+def test_what_is_not_spoken_is_listed(text, spoken, omitted):
+    caption = parse_caption(text, NAMES)
+    assert [part.text for part in caption.parts] == spoken
+    assert caption.omitted == omitted
