@@ -16,7 +16,7 @@ VALUES = {
     "video": {"path": "a.mp4"}, "task": "speech", "text": "set blue", "timed": False, "start": 0,
     "end": 2, "voice 1": None, "voice 2": {"path": "b.wav"}, "voice 3": None, "seed": 3.0,
     "candidates": 2, "guidance": 2.5, "steps": None, "duration": "", "lines": "", "skips": True,
-    "audio_track": " 2", "solver": "heun", "format": "mkv",
+    "audio_track": " 2", "solver": "heun", "grid": "sway", "format": "mkv",
     "clip": "", "sync": "0", "phonemes": " 1,5 ",
 }  # fmt: skip
 
@@ -27,7 +27,7 @@ def test_an_empty_field_is_the_default_and_0_is_0():
     assert form.duration is None and form.steps is None
     assert (form.seed, form.candidates, form.guidance) == (3, 2, 2.5)
     assert form.video == "a.mp4" and form.voices == [None, "b.wav", None]
-    assert (form.audio_track, form.solver, form.format) == (2, "heun", "mkv")
+    assert (form.audio_track, form.solver, form.grid, form.format) == (2, "heun", "sway", "mkv")
     assert form.text_policy == "skip"
     assert handlers.make_form(VALUES | {"skips": False}).text_policy == "refuse"
     assert handlers.make_form(VALUES | {"duration": "0", "video": None}).duration == 0

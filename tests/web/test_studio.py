@@ -277,13 +277,15 @@ def test_every_option_of_the_command_arrives(studio, out, tmp_path):
     voice = odd_media.write_float_wav(tmp_path / "voice.wav", fixtures.make_tone())
     form = Form(
         text="set blue", voices=[str(voice)], audio_track=1, text_policy="skip", solver="heun",
-        steps=3, guidance=2.0, duration=1.5, task="speech", timed=True, start=0.2, end=1.0, seed=9,
+        grid="sway", steps=3, guidance=2.0, duration=1.5, task="speech", timed=True, start=0.2,
+        end=1.0, seed=9,
     )  # fmt: skip
     list(studio.generate(form, out))
     (request,), (options,) = studio.generator.requests, studio.generator.options
     assert (request.audio_track, request.text_policy, request.task) == (1, "skip", "speech")
     assert (request.duration, request.script[0].start, request.script[0].end) == (1.5, 0.2, 1.0)
-    assert (options.solver, options.steps, options.guidance) == ("heun", 3, 2.0)
+    assert (options.solver, options.grid, options.steps) == ("heun", "sway", 3)
+    assert options.guidance == 2.0
 
 
 def test_times_of_a_longer_video_do_not_break_a_request(studio, out, tmp_path):
@@ -348,6 +350,7 @@ def odd_forms(folder):
     yield Form(video=video, text="set blue", timed=True, start=1.5, end=0.5), "Speech end: found"
     yield Form(lines="2,3,set blue\n1,2,lay red"), "The lines line 2: found a start at 1 s"
     yield Form(text="set blue", solver="magic"), "Solver: found 'magic'"
+    yield Form(text="set blue", grid="epss", steps=9), "Grid epss: found 9 steps"
 
 
 def test_errors_of_what_people_bring_are_sentences(real_studio, tmp_path, monkeypatch):

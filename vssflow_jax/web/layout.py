@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from vssflow_jax import conditions
+from vssflow_jax.flow.grids import GRIDS
 from vssflow_jax.flow.solvers import SOLVERS
 from vssflow_jax.text.normalize import SKIP
 from vssflow_jax.web import handlers
@@ -106,6 +107,8 @@ def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
     with gr.Row():
         fields["steps"] = gr.Slider(1, studio.max_steps, config.sample.steps, step=1, label="Steps")
         fields["solver"] = gr.Dropdown(list(SOLVERS), value=config.sample.solver, label="Solver")
+        grids = dict.fromkeys((*GRIDS, config.sample.grid))  # the model's may be a list of times
+        fields["grid"] = gr.Dropdown(list(grids), value=config.sample.grid, label="Time grid")
     with gr.Row():
         fields["duration"] = _make_optional_number("Duration (s); empty: the video's")
         fields["format"] = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Format of the video")

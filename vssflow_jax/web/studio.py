@@ -57,6 +57,7 @@ class Form:
       format: of the result's video, one of FORMATS.
       duration: seconds; None: the video's.
       solver: its name.
+      grid: name of the solver's times.
       steps: of the solver.
       guidance: scale of all conditions.
       scales: of single conditions; where None, `guidance`.
@@ -77,6 +78,7 @@ class Form:
     format: str = FORMATS[0]
     duration: float | None = None
     solver: str | None = None
+    grid: str | None = None
     steps: int | None = None
     guidance: float | None = None
     scales: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
@@ -273,7 +275,11 @@ class Studio:
     def _generate_outputs(self, request: Request, form: Form, report: Progress) -> list[Output]:
         """Outputs, best first; they wait until the request before has ended."""
         options = SamplingOptions(
-            solver=form.solver, steps=form.steps, guidance=form.guidance, scales=form.scales
+            solver=form.solver,
+            grid=form.grid,
+            steps=form.steps,
+            guidance=form.guidance,
+            scales=form.scales,
         )
         seeds = [form.seed + number for number in range(form.candidates)]
         with self._lock:
