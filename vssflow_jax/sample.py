@@ -23,7 +23,8 @@ from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
 from vssflow_jax.generation.conditioning import STEMS
-from vssflow_jax.generation.output import list_files
+from vssflow_jax.generation.output import TIME_FORMATS, check_times, list_files
+from vssflow_jax.generation.provenance import MODEL, describe_origin
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
 from vssflow_jax.text.normalize import POLICIES, REFUSE
@@ -69,6 +70,9 @@ def sample_one(generator: Generator, out: Path) -> None:
     check_writable(out)
     if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
         media.plan_mux(flags.FLAGS.video, out)  # before the generation
+    check_times(flags.FLAGS.times_out, out)
+    if flags.FLAGS.times_out and flags.FLAGS.text is None and flags.FLAGS.script is None:
+        raise InputError("--times_out: found neither --text nor --script, expected words")
     if not 1 <= flags.FLAGS.candidates <= MAX_CANDIDATES:
         raise InputError(
             f"--candidates: found {flags.FLAGS.candidates}, expected 1 to {MAX_CANDIDATES}"
@@ -96,7 +100,7 @@ def sample_one(generator: Generator, out: Path) -> None:
     shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
         path = name_candidate(out, place)
-        output.save(path)
+        output.save(path, flags.FLAGS.times_out)
         shown = print_warnings(output.report["warnings"], shown)
         print(f"{path}: {describe(output.report)}")
 
@@ -106,7 +110,8 @@ def check_inputs_stay(request: Request, out: Path) -> None:
     inputs = [request.video, flags.FLAGS.script, *request.speakers, request.speaker]
     known = {resolve(path) for path in inputs if path is not None}
     for place in range(1, flags.FLAGS.candidates + 1):
-        for path in list_files(name_candidate(out, place), STEMS if flags.FLAGS.stems else ()):
+        stems = STEMS if flags.FLAGS.stems else ()
+        for path in list_files(name_candidate(out, place), stems, flags.FLAGS.times_out):
             if resolve(path) in known:
                 raise InputError(
                     f"--out={out}: found {path}, which would be written, among the inputs, "
@@ -180,6 +185,7 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
     """Generates a wav for each example of a split, and at the end `manifest.csv`."""
     check_writable(out / "manifest.csv")
     records, options = shards.open_split(folder, split), sampling_options()
+    origin = describe_origin({MODEL: generator.model_hash, "seed": flags.FLAGS.seed})
     print_warnings(options.resolve(generator.config).warnings, set())
     rows = []
     for first in tqdm(range(0, len(records), CHUNK), desc="sample", unit="chunk"):
@@ -188,7 +194,7 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
         for record, wave in zip(chunk, waves, strict=True):
             meta = record["meta"]
             name = f"{meta['id']}.wav"
-            media.write_wav(out / name, wave, generator.codec.sample_rate)
+            media.write_wav(out / name, wave, generator.codec.sample_rate, origin)
             rows.append((meta["id"], name, meta.get("text", ""), split, meta["task"]))
     with replacing(out / "manifest.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -245,6 +251,11 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("precision", None, PRECISION_HELP)
     flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
+    flags.DEFINE_list(
+        "times_out",
+        [],
+        f"Times of the words, beside the output or in it: some of {', '.join(TIME_FORMATS)}.",
+    )
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
     flags.DEFINE_string(
         "recognizer", None, "Of speech, for --candidates: pocketsphinx (default) or whisper:MODEL."

@@ -58,8 +58,12 @@ def test_subtitles_with_two_voices_and_their_lines(tiny_run, tmp_path):
     )
     media.write_wav(tmp_path / "anna.wav", fixtures.make_tone())
     flags = (f"--script={subtitles}", "--duration=4", f"--voice=Anna={tmp_path / 'anna.wav'}")
-    done = sample(tiny_run, tmp_path / "out.wav", *flags)
+    done = sample(tiny_run, tmp_path / "talk.wav", *flags, "--times_out=srt")
+    assert_error(done, f"found {subtitles}, which would be written, among the inputs")
+    done = sample(tiny_run, tmp_path / "out.wav", *flags, "--times_out=srt,json")
     assert done.returncode == 0, done.stderr
+    assert "00:00:00,400 --> " in (tmp_path / "out.srt").read_text()
+    assert '"speaker": "Anna"' in (tmp_path / "out.json").read_text()
     for line in (
         "talk.srt: not spoken: cue 2 '♪'",
         "talk.srt: found no --voice for Bob",
@@ -119,6 +123,14 @@ def test_subtitles_and_voices_that_are_refused(tiny_run, tmp_path, flags, messag
     )
     out = tmp_path / "out.wav"
     assert_error(sample(tiny_run, out, f"--script={subtitles}", *flags), message, out=out)
+
+
+def test_times_without_words_are_an_error(tiny_run, tmp_path):
+    video, out = fixtures.write_video(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    done = sample(tiny_run, out, f"--video={video}", "--times_out=srt")
+    assert_error(done, "--times_out: found neither --text nor --script", out=out)
+    done = sample(tiny_run, tmp_path / "out.avi", f"--video={video}", "--times_out=track")
+    assert_error(done, "without subtitle tracks", out=tmp_path / "out.avi")
 
 
 def test_a_folder_without_a_checkpoint_is_an_error(tmp_path):

@@ -300,7 +300,10 @@ def desk(tiny_run, tmp_path_factory):
     voice = next((tiny_run / "corpus" / "voices").glob("*.wav"))
     media.write_wav(folder / "voice.wav", media.read_audio(voice))
     text = (DOCS / "generating.md").read_text()
+    for name in ("anna.wav", "bob.wav"):
+        (folder / name).symlink_to(folder / "voice.wav")
     (folder / "lines.csv").write_text(re.search(r"```csv\n(.*?)```", text, re.DOTALL)[1])
+    (folder / "talk.srt").write_text(re.search(r"```srt\n(.*?)```", text, re.DOTALL)[1])
     return folder
 
 

@@ -214,3 +214,61 @@ def test_what_else_a_video_holds_is_named(folder, tmp_path):
                 file.mux(packet)
     notes = media.mux(source, make_click(2, [1]), RATE, tmp_path / "o.mp4")
     assert notes == (f"{source}: left out of the output: 1 video tracks, its chapters",)
+
+
+# ---- comments and subtitles ---------------------------------------------------------------
+
+SUBTITLES = (media.Subtitle(0.25, 0.75, "[Anna] Grüße"), media.Subtitle(1.0, 1.9, "<b> & {x}"))
+
+
+def read_subtitles(path):
+    with av.open(str(path)) as file:
+        (stream,) = file.streams.subtitles
+        packets = [packet for packet in file.demux(stream) if packet.size]
+    texts = [bytes(p)[2:] if path.suffix in (".mp4", ".mov") else bytes(p) for p in packets]
+    times = [(float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in packets]
+    return [(*time, text.decode()) for time, text in zip(times, texts, strict=True) if text]
+
+
+@pytest.mark.parametrize("source", ["h264.mp4", "animation.gif"])
+@pytest.mark.parametrize("name", ["o.mp4", "o.mov", "o.mkv", "o.webm"])
+def test_a_subtitle_track_and_a_comment(folder, tmp_path, source, name):
+    metadata = media.Metadata(comment="generated: ü", subtitles=SUBTITLES)
+    media.mux(folder / source, make_click(2, [1]), RATE, tmp_path / name, metadata=metadata)
+    expected = [(0.25, 0.5, "[Anna] Grüße"), (1.0, 0.9, "<b> & {x}")]
+    for subtitle, (start, seconds, text) in zip(
+        read_subtitles(tmp_path / name), expected, strict=True
+    ):
+        assert subtitle[:2] == pytest.approx((start, seconds), abs=0.002) and subtitle[2] == text
+    with av.open(str(tmp_path / name)) as file:
+        tags = {key.lower(): value for key, value in file.metadata.items()}
+    assert tags["comment"] == "generated: ü"
+    assert media.probe(tmp_path / name).duration == pytest.approx(2, abs=0.05)
+
+
+def test_containers_without_comments_or_subtitles(folder, tmp_path):
+    wave, source = make_click(2, [1]), folder / "h264.mp4"
+    notes = media.mux(source, wave, RATE, tmp_path / "o.ts", metadata=media.Metadata(comment="a"))
+    assert len(notes) == 1 and "hold no tag" in notes[0]
+    media.mux(source, wave, RATE, tmp_path / "o.avi", metadata=media.Metadata(comment="a"))
+    with av.open(str(tmp_path / "o.avi")) as file:
+        assert file.metadata["comment"] == "a"
+    for name in ("x.ts", "x.avi"):
+        with pytest.raises(InputError, match="without subtitle tracks"):
+            metadata = media.Metadata(subtitles=SUBTITLES)
+            media.mux(source, wave, RATE, tmp_path / name, metadata=metadata)
+        assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("comment", ["odd", "even", "generated: ü"])
+def test_the_comment_of_a_wav(tmp_path, comment):
+    wave = fixtures.make_tone(0.5)
+    media.write_wav(tmp_path / "plain.wav", wave)
+    media.write_wav(tmp_path / "tagged.wav", wave, comment=comment)
+    with av.open(str(tmp_path / "tagged.wav")) as file:
+        assert file.metadata["comment"] == comment
+    plain, tagged = ((tmp_path / name).read_bytes() for name in ("plain.wav", "tagged.wav"))
+    assert tagged[8 : len(plain)] == plain[8:]
+    assert int.from_bytes(tagged[4:8], "little") == len(tagged) - 8
+    back = media.read_sound(tmp_path / "tagged.wav")
+    assert len(back.wave) == len(wave) and not back.notes

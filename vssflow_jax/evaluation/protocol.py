@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 
+from vssflow_jax.common.versions import find_version
 from vssflow_jax.evaluation import generated_folder
 from vssflow_jax.evaluation.metrics import (
     common,
@@ -68,14 +68,6 @@ INTERVALS = (
 def versions() -> dict[str, str]:
     """Versions of the packages that scores depend on."""
     return {name: find_version(name) for name in PACKAGES}
-
-
-def find_version(package: str) -> str:
-    """The installed version of a package; "checkout" for this one run from a checkout."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "checkout"
 
 
 def describe_procedure(recognizer: Recognizer, mos_predictors: Sequence[MosPredictor]) -> dict:

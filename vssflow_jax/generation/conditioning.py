@@ -19,6 +19,7 @@ from vssflow_jax.text.cues import fit_cues, skip_late_cues
 from vssflow_jax.text.durations import DurationModel
 from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes
+from vssflow_jax.text.word_times import TimedUtterance, time_words
 
 # Where phoneme times come from: the request's start or end, the mouth, or expected durations.
 REQUESTED, FROM_LIPS, PREDICTED = "requested", "lips", "predicted"
@@ -51,6 +52,7 @@ class RequestConditions:
       duration: seconds.
       intervals: the phonemes' times.
       spans: first and last second of each utterance.
+      utterances: with the times of their words.
       times: where those come from: REQUESTED, FROM_LIPS, PREDICTED, or empty without speech.
       warnings: about text that is not spoken, the speaking rate, a face that was not found, or
         a voice's sound.
@@ -62,6 +64,7 @@ class RequestConditions:
     duration: float
     intervals: list[Interval]
     spans: list[tuple[float, float]]
+    utterances: list[TimedUtterance]
     times: str
     warnings: list[str]
     voices: Voices | None = None
@@ -147,6 +150,7 @@ def encode_request(
         duration=duration,
         intervals=timed.intervals,
         spans=timed.spans,
+        utterances=time_words(request.script, timed.intervals, durations, request.text_policy),
         times=times,
         warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,

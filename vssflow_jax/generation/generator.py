@@ -25,6 +25,7 @@ from vssflow_jax.generation.conditioning import (
 from vssflow_jax.generation.durations import build_duration_model
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.precision import resolve_precision
+from vssflow_jax.generation.provenance import MODEL
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
@@ -95,6 +96,7 @@ class Generator:
         self.codec = self.synthesizer.codec
         self.durations = build_duration_model(config, params, statistics)
         self._params = params
+        self._model_hash: str | None = None
 
     @property
     def params(self):
@@ -103,9 +105,16 @@ class Generator:
 
     @params.setter
     def params(self, params) -> None:
-        self._params = params
+        self._params, self._model_hash = params, None
         self.synthesizer.set_params(params)
         self.durations = build_duration_model(self.config, params, self.statistics)
+
+    @property
+    def model_hash(self) -> str:
+        """16 hexadecimal digits of the weights, by which files say what generated them."""
+        if self._model_hash is None:
+            self._model_hash = checkpoint.hash_params(self._params)
+        return self._model_hash
 
     def release_weights(self) -> None:
         """Drops the weights; what is compiled stays. Nothing generates until `params` is set."""
@@ -215,6 +224,7 @@ class Generator:
         )
         waves = self.synthesizer(job, sampling, progress)
         report = encoded.describe() | sampling.describe() | {"precision": self.dtype}
+        report[MODEL] = self.model_hash
         report["warnings"] = [*report["warnings"], *sampling.warnings]
         outputs = []
         for number, seed in enumerate(seeds):
@@ -230,6 +240,7 @@ class Generator:
                     report=report | {"seed": seed},
                     video=request.video,
                     stems=separate,
+                    utterances=encoded.utterances,
                 )
             )
         return outputs

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import to_path
+from vssflow_jax.common.files import to_path, write_text
+from vssflow_jax.generation.provenance import describe_origin
+from vssflow_jax.text.word_times import (
+    TimedUtterance,
+    format_json,
+    format_srt,
+    format_text_grid,
+    label_text,
+)
 
 WAV = ".wav"
+TRACK = "track"  # of subtitles, in the video
+TIME_FILES = {"srt": ".srt", "textgrid": ".TextGrid", "json": ".json"}  # suffixes by format
+TIME_FORMATS = (*TIME_FILES, TRACK)
 
 
-def list_files(path: Path, stems: Iterable[str] = ()) -> list[Path]:
-    """The files that an output is written to: a .wav beside a video, and one for each stem."""
+def list_files(path: Path, stems: Iterable[str] = (), times: Iterable[str] = ()) -> list[Path]:
+    """The files that an output is written to.
+
+    A .wav beside a video, one for each stem, and one for each of TIME_FORMATS but TRACK.
+    """
     waves = [] if path.suffix.lower() == WAV else [path.with_suffix(WAV)]
-    return [path, *waves, *(path.with_suffix(f".{name}{WAV}") for name in stems)]
+    texts = [path.with_suffix(TIME_FILES[form]) for form in times if form != TRACK]
+    return [path, *waves, *(path.with_suffix(f".{name}{WAV}") for name in stems), *texts]
+
+
+def check_times(times: Iterable[str], path: Path) -> None:
+    """Raises an InputError for a format of times that there is not, or that `path` cannot hold."""
+    for form in times:
+        if form not in TIME_FORMATS:
+            raise InputError(
+                f"--times_out: found {form!r}, expected some of {', '.join(TIME_FORMATS)}"
+            )
+        if form == TRACK:
+            media.check_subtitles(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +52,13 @@ class Output:
     """The output for one request and seed.
 
     Attributes:
-      wave: float32 in [-1, 1], [samples], or [samples, 2] in stereo.
+      wave: float32 in [-1, 1], [samples], or [samples, A] with A channels.
       sample_rate: samples a second.
-      report: duration, conditions used and missing, phoneme times, warnings, sampling, seed; JSON.
+      report: duration, conditions used and missing, phoneme times, warnings, sampling, seed, hash
+        of the model; JSON.
       video: path of the video, or None.
       stems: "speech" and "sound", each like `wave`; empty unless requested.
+      utterances: what is said, with the times of its words.
     """
 
     wave: np.ndarray
@@ -38,35 +66,65 @@ class Output:
     report: dict
     video: Path | None = None
     stems: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    utterances: Sequence[TimedUtterance] = ()
 
-    def save(self, path: str | Path) -> list[Path]:
+    def save(self, path: str | Path, times: Collection[str] = ()) -> list[Path]:
         """Writes `path`: a .wav, or the video with the wave and a .wav beside it.
 
-        Stems are written beside it, as `out.speech.wav` and `out.sound.wav`. Where the video had to
-        change, the report's warnings say so afterwards. Returns all paths.
+        Stems are written beside it, as `out.speech.wav` and `out.sound.wav`. All of these files say
+        in their comment that their audio is generated. Where the video had to change, the report's
+        warnings say so afterwards.
+
+        Args:
+          path: the file.
+          times: of the words, in some of TIME_FORMATS: as files beside it ("srt", "textgrid",
+            "json"), or as a subtitle track of the video ("track"). Nothing without speech.
+
+        Returns:
+          All paths.
 
         Raises:
           InputError: a wave that is not finite; a name for a video where the request had none, or
-            with a suffix that is no video's.
+            with a suffix that is no video's or takes no subtitles.
         """
         path = to_path(path)
         self.check_finite()
-        written = list_files(path, self.stems)
+        check_times(times, path)
+        comment = describe_origin(self.report)
         if path.suffix.lower() == WAV:
-            media.write_wav(path, self.wave, self.sample_rate)
+            media.write_wav(path, self.wave, self.sample_rate, comment)
         elif self.video is None:
             raise InputError(
                 f"--out={path}: found no video to put the sound in, expected a .wav name"
             )
         else:
-            notes = media.mux(self.video, self.wave, self.sample_rate, path)
+            subtitles = [(line.start, line.end, label_text(line)) for line in self.utterances]
+            metadata = media.Metadata(
+                comment=comment, subtitles=subtitles if TRACK in times else ()
+            )
+            notes = media.mux(self.video, self.wave, self.sample_rate, path, metadata=metadata)
             warnings = self.report.setdefault("warnings", [])
             warnings += [note for note in notes if note not in warnings]
-            media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate)
-        stem_files = written[len(written) - len(self.stems) :]
-        for file, wave in zip(stem_files, self.stems.values(), strict=True):
-            media.write_wav(file, wave, self.sample_rate)
-        return written
+            media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate, comment)
+        for name, wave in self.stems.items():
+            media.write_wav(path.with_suffix(f".{name}{WAV}"), wave, self.sample_rate, comment)
+        formats = [form for form in times if self.utterances]
+        for form in formats:
+            self._write_times(path, form)
+        return list_files(path, self.stems, formats)
+
+    def _write_times(self, path: Path, form: str) -> None:
+        """Writes the times of the words in one of TIME_FILES."""
+        duration = len(self.wave) / self.sample_rate
+        if form == "srt":
+            text = format_srt(self.utterances)
+        elif form == "textgrid":
+            text = format_text_grid(self.utterances, duration)
+        elif form == "json":
+            text = format_json(self.utterances, duration)
+        else:
+            return
+        write_text(path.with_suffix(TIME_FILES[form]), text)
 
     def check_finite(self) -> None:
         """Raises an InputError for a wave that is not finite, which no file can store."""

@@ -1,5 +1,6 @@
 """Media files to arrays and back, by PyAV."""
 
+from vssflow_jax.media.muxing import MuxPlan, check_subtitles, mux, plan_mux
 from vssflow_jax.media.sound import LAYOUTS, Sound, is_audible, read_audio, read_sound
 from vssflow_jax.media.video import (
     FrameReader,
@@ -10,16 +11,19 @@ from vssflow_jax.media.video import (
     read_header,
     read_video,
 )
-from vssflow_jax.media.writing import MuxPlan, mux, plan_mux, to_int16, write_video, write_wav
+from vssflow_jax.media.writing import Metadata, Subtitle, to_int16, write_video, write_wav
 
 __all__ = [
     "LAYOUTS",
     "FrameReader",
     "MediaHeader",
     "MediaInfo",
+    "Metadata",
     "MuxPlan",
     "Sound",
+    "Subtitle",
     "Video",
+    "check_subtitles",
     "is_audible",
     "mux",
     "plan_mux",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from vssflow_jax import bundled
@@ -361,6 +362,15 @@ def read_config(workdir: str | Path) -> ConfigDict:
     with config.unlocked():
         config.data.shards = find_shards(path.parent, config.data.shards)
     return config
+
+
+def hash_params(params: Mapping) -> str:
+    """A hash of parameters' names and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(flatten_dict(params, sep="/").items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()[:16]
 
 
 def check_identity(saved: Mapping, expected: Mapping, where: str) -> None:

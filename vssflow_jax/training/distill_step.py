@@ -17,15 +17,12 @@ Legend: B examples, N conditions, G guidance groups, L latent frames, C latent c
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from einops import rearrange, repeat
 from flax import struct
-from flax.traverse_util import flatten_dict
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
@@ -353,16 +350,9 @@ def load_teacher(model, config, spec, codec, mesh) -> tuple[dict, str]:
     params = jax.eval_shape(make).params
     shapes = {name: params[name] for name in ("conditioner", "dit")}
     check_shapes(weights, shapes, folder)
-    return jax.device_put(weights, sharding.make_shardings(shapes, mesh)), hash_params(weights)
-
-
-def hash_params(params: Mapping) -> str:
-    """A hash of parameters' names and values."""
-    digest = hashlib.sha256()
-    for name, array in sorted(flatten_dict(params, sep="/").items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()[:16]
+    return jax.device_put(weights, sharding.make_shardings(shapes, mesh)), checkpoint.hash_params(
+        weights
+    )
 
 
 def distill_task(config, spec, codec, mesh) -> Task:
