@@ -23,6 +23,7 @@ from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
 from vssflow_jax.generation.conditioning import STEMS
+from vssflow_jax.generation.mixing import MIXES, ORIGINAL, REPLACE, MixOptions, mix_output
 from vssflow_jax.generation.output import TIME_FORMATS, check_times, list_files
 from vssflow_jax.generation.provenance import MODEL, describe_origin
 from vssflow_jax.generation.request import Request
@@ -56,6 +57,7 @@ SAMPLING = (
     "apg_eta",
     "apg_momentum",
 )
+MIXING = ("original_level", "generated_level", "duck_level", "loudness")
 MAX_CANDIDATES = 64
 
 
@@ -80,6 +82,8 @@ def sample_one(generator: Generator, out: Path) -> None:
     fields = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
     voices = parse_voices(flags.FLAGS.voice)
     request = Request.parse(**fields, voices=voices, text_policy=flags.FLAGS.text_policy)
+    mix = MixOptions(mode=flags.FLAGS.mix, **{name: flags.FLAGS[name].value for name in MIXING})
+    mix.check(request)
     check_inputs_stay(request, out)
     options = sampling_options()
     recognizer = None
@@ -99,7 +103,7 @@ def sample_one(generator: Generator, out: Path) -> None:
         outputs = rerank(outputs, request, generator.encoder_set, recognizer)
     shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
-        path = name_candidate(out, place)
+        path, output = name_candidate(out, place), mix_output(output, mix)
         output.save(path, flags.FLAGS.times_out)
         shown = print_warnings(output.report["warnings"], shown)
         print(f"{path}: {describe(output.report)}")
@@ -110,7 +114,7 @@ def check_inputs_stay(request: Request, out: Path) -> None:
     inputs = [request.video, flags.FLAGS.script, *request.speakers, request.speaker]
     known = {resolve(path) for path in inputs if path is not None}
     for place in range(1, flags.FLAGS.candidates + 1):
-        stems = STEMS if flags.FLAGS.stems else ()
+        stems = (*STEMS, ORIGINAL) if flags.FLAGS.stems else ()
         for path in list_files(name_candidate(out, place), stems, flags.FLAGS.times_out):
             if resolve(path) in known:
                 raise InputError(
@@ -255,6 +259,15 @@ def define_flags() -> None:
         "times_out",
         [],
         f"Times of the words, beside the output or in it: some of {', '.join(TIME_FORMATS)}.",
+    )
+    flags.DEFINE_enum("mix", REPLACE, MIXES, "What becomes of the video's own sound.")
+    flags.DEFINE_float("original_level", 0.0, "Decibels of the video's own sound (--mix).")
+    flags.DEFINE_float("generated_level", 0.0, "Decibels of the generated sound.")
+    flags.DEFINE_float(
+        "duck_level", -12.0, "Decibels of the video's own sound while somebody speaks (--mix=duck)."
+    )
+    flags.DEFINE_float(
+        "loudness", None, "Loudness of the result in LUFS, such as -23 (EBU R 128); default: as is."
     )
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
     flags.DEFINE_string(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import fixtures, in_process, odd_media, tiny_configs
+from helpers import ebur128, fixtures, in_process, odd_media, tiny_configs
 from helpers.in_process import assert_error
 
 from vssflow_jax import media
@@ -72,6 +72,19 @@ def test_subtitles_with_two_voices_and_their_lines(tiny_run, tmp_path):
     ):
         assert line in done.stderr
     assert "phoneme times: requested" in done.stdout
+
+
+def test_a_mix_with_the_sound_of_the_video(tiny_run, tmp_path):
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
+    flags = (f"--video={video}", "--text=set blue", "--speech_start=1", "--task=speech", "--stems")
+    done = sample(tiny_run, tmp_path / "out.mp4", *flags, "--mix=duck", "--loudness=-23")
+    assert done.returncode == 0, done.stderr
+    names = {"in.mp4", "out.mp4", "out.wav", "out.speech.wav", "out.original.wav"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    wave = media.read_audio(tmp_path / "out.wav")
+    assert ebur128.measure(wave, 16_000)[0] == pytest.approx(-23, abs=0.5)
+    done = sample(tiny_run, tmp_path / "in.original.wav", *flags, "--mix=loop")
+    assert_error(done, "--mix", "duck")
 
 
 def test_text_that_is_not_spoken_is_a_warning_and_unreadable_text_a_line(tiny_run, tmp_path):

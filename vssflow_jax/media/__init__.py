@@ -1,7 +1,15 @@
 """Media files to arrays and back, by PyAV."""
 
 from vssflow_jax.media.muxing import MuxPlan, check_subtitles, mux, plan_mux
-from vssflow_jax.media.sound import LAYOUTS, Sound, is_audible, read_audio, read_sound
+from vssflow_jax.media.sound import (
+    LAYOUTS,
+    Sound,
+    TrackHeader,
+    is_audible,
+    read_audio,
+    read_sound,
+    read_track_header,
+)
 from vssflow_jax.media.video import (
     FrameReader,
     MediaHeader,
@@ -22,6 +30,7 @@ __all__ = [
     "MuxPlan",
     "Sound",
     "Subtitle",
+    "TrackHeader",
     "Video",
     "check_subtitles",
     "is_audible",
@@ -31,6 +40,7 @@ __all__ = [
     "read_audio",
     "read_header",
     "read_sound",
+    "read_track_header",
     "read_video",
     "to_int16",
     "write_video",

@@ -23,7 +23,9 @@ AUDIBLE = 1e-3  # samples up to this (-60 dB) are silence, which nobody misses
 MIN_MIX = {2: 0.01}  # energy of the mono mix against that of the loudest channel, by channels
 MIN_MIX_OF_MANY = 0.001
 MAX_PEAK = 4.0  # of a lossy codec, which may overshoot where the source was loud
-LAYOUTS = {1: "mono", 2: "stereo"}  # FFmpeg's names
+LAYOUTS = {  # FFmpeg's names, by the number of channels
+    1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+}  # fmt: skip
 FULL_SCALES = (2.0**15, 2.0**23, 2.0**31)  # of integers that were stored as floats
 MIN_INTEGER_PEAK = 128.0  # floats up to this are too loud rather than integers
 
@@ -33,13 +35,15 @@ class Sound:
     """A sound.
 
     Attributes:
-      wave: float32 within [-1, 1], [n] if mono, [n, 2] if stereo.
+      wave: float32 within [-1, 1], [n] if mono, [n, A] with A channels.
       sample_rate: samples a second.
+      channels: their names, FFmpeg's, such as FL and FR.
       notes: what reading had to change, one line each, with the file's name.
     """
 
     wave: np.ndarray
     sample_rate: int
+    channels: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -50,12 +54,12 @@ def read_audio(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, **span) 
 
 def read_sound(
     path: str | os.PathLike,
-    sample_rate: int = SAMPLE_RATE,
+    sample_rate: int | None = SAMPLE_RATE,
     *,
     start: float = 0.0,
     seconds: float | None = None,
     track: int | None = None,
-    channels: int = 1,
+    channels: int | None = 1,
 ) -> Sound:
     """Reads the sound of a media file.
 
@@ -64,18 +68,20 @@ def read_sound(
 
     Args:
       path: a media file.
-      sample_rate: samples a second to resample to.
+      sample_rate: samples a second to resample to; None: the track's.
       start: seconds to skip.
       seconds: how many seconds to read; None: up to the end.
       track: which audio track, from 1; None: the file's default one.
-      channels: 1 mixes the channels, 2 is stereo: mono sound is in both channels.
+      channels: 1 mixes the channels, 2 is stereo: mono sound is in both channels; None: those of
+        the track as they are.
 
     Raises:
       InputError: a missing file, one that is not media, one without sound or without a decoder for
         it, or samples that are not finite or far from any scale.
     """
     stop = math.inf if seconds is None else start + seconds
-    reader = _TrackReader(path, sample_rate, track, stop, LAYOUTS[channels])
+    layout = None if channels is None else LAYOUTS[channels]
+    reader = _TrackReader(path, sample_rate, track, stop, layout)
     wave, notes = reader.read(), []
     if channels == 1 and reader.channels.cancel:
         wave = reader.read(reader.channels.loudest)
@@ -95,10 +101,50 @@ def read_sound(
             f"{reader.name}: found samples of up to {np.abs(wave).max():g}, expected -1 to 1: they "
             f"are divided by {scale:g}"
         )
-    skip = round(start * sample_rate)
-    wave = wave[skip : None if seconds is None else skip + round(seconds * sample_rate)]
+    rate = reader.sample_rate
+    skip = round(start * rate)
+    wave = wave[skip : None if seconds is None else skip + round(seconds * rate)]
     wave = np.clip(wave / np.float32(scale) if scale != 1 else wave, -1, 1)
-    return Sound(wave=wave, sample_rate=sample_rate, notes=tuple(notes))
+    names = tuple(channel.name for channel in av.AudioLayout(reader.layout).channels)
+    return Sound(wave=wave, sample_rate=rate, channels=names, notes=tuple(notes))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackHeader:
+    """What the header of a file says about its default audio track.
+
+    Attributes:
+      number: of the track, from 1.
+      tracks: how many audio tracks there are.
+      channels: their names, FFmpeg's.
+    """
+
+    number: int
+    tracks: int
+    channels: tuple[str, ...]
+
+
+def read_track_header(path: str | os.PathLike) -> TrackHeader:
+    """The header of a file's default audio track.
+
+    Raises InputError for a file without sound, or without a decoder for it.
+    """
+    with reading.open_media(path) as container:
+        stream = reading.select_audio_stream(container, path)
+        if stream is None:
+            raise InputError(f"{path}: found no audio stream, expected sound")
+        reading.check_decoder(stream, path)
+        streams = container.streams.audio
+        names = tuple(channel.name for channel in av.AudioLayout(find_layout(stream)).channels)
+        return TrackHeader(number=streams.index(stream) + 1, tracks=len(streams), channels=names)
+
+
+def find_layout(stream) -> str:
+    """FFmpeg's name for the channels of a track; by their number where the file has none."""
+    layout = stream.codec_context.layout
+    return (
+        LAYOUTS.get(layout.nb_channels, layout.name) if "channels" in layout.name else layout.name
+    )
 
 
 def is_audible(wave: np.ndarray) -> bool:
@@ -179,9 +225,12 @@ class _TrackReader:
       end, declared_end: seconds of its end, and of the end that its header says.
       max_shortfall: seconds by which it may end earlier.
       is_whole: whether it was read to its end.
+      sample_rate, layout: of the samples, the track's where they were None.
     """
 
-    def __init__(self, path, sample_rate: int, track: int | None, stop: float, layout: str):
+    def __init__(
+        self, path, sample_rate: int | None, track: int | None, stop: float, layout: str | None
+    ):
         self.path, self.sample_rate, self.track, self.stop = path, sample_rate, track, stop
         self.layout = layout
         self.name, self.channels, self.codec = str(path), _Channels(), ""
@@ -189,7 +238,7 @@ class _TrackReader:
         self.max_shortfall = MAX_PADDING
 
     def read(self, channel: int | None = None) -> np.ndarray:
-        """Samples, float32 [n] or [n, 2]: of all channels in the layout, or of one of them."""
+        """Samples, float32 [n] or [n, A]: of all channels in the layout, or of one of them."""
         self.channels = _Channels()
         with reading.open_media(self.path) as container:
             stream = reading.select_audio_stream(container, self.path, self.track)
@@ -199,6 +248,8 @@ class _TrackReader:
                 self.name = f"{self.path}: audio track {container.streams.audio.index(stream) + 1}"
             reading.check_decoder(stream, self.path)
             self.codec = stream.codec_context.name
+            self.sample_rate = self.sample_rate or stream.codec_context.sample_rate
+            self.layout = self.layout or find_layout(stream)
             video = reading.find_video_stream(container)
             origin = reading.find_start(stream if video is None else video)
             runs = list(self._decode_runs(container, stream, origin, channel))
@@ -330,18 +381,18 @@ class _Run:
     def _resample(self, frame: av.AudioFrame | None) -> None:
         for part in self.resampler.resample(frame):
             samples = part.to_ndarray()[0]
-            if self.resampler.layout.name == "stereo":
-                samples = samples.reshape(-1, 2)
-            elif self.is_spread:
+            if self.is_spread:
                 samples = np.stack([samples, samples], axis=1)
+            elif len(self.resampler.layout.channels) > 1:
+                samples = samples.reshape(part.samples, -1)
             self.parts.append(samples)
             self.channels.add_mixed(self.parts[-1])
 
     def flush(self) -> np.ndarray:
-        """All samples, float32 [n] or [n, 2]."""
+        """All samples, float32 [n] or [n, A]."""
         self._resample(None)
-        is_mono = self.resampler.layout.name == "mono" and not self.is_spread
-        empty = np.zeros(0 if is_mono else (0, 2), np.float32)
+        channels = 2 if self.is_spread else len(self.resampler.layout.channels)
+        empty = np.zeros(0 if channels == 1 else (0, channels), np.float32)
         return np.concatenate(self.parts) if self.parts else empty
 
 

@@ -23,7 +23,7 @@ from vssflow_jax.media.sound import LAYOUTS
 
 BIT_RATE = 96_000  # of a channel
 COMPRESSED = ("aac", "libopus")
-OPUS_RATE, OPUS_RATES = 48_000, (8000, 12_000, 16_000, 24_000, 48_000)
+COMMON_RATE = 48_000  # of sound at a rate that its codec does not have
 COMMENT = "comment"  # the tag that all containers with tags have, under FFmpeg's name
 
 
@@ -213,7 +213,8 @@ def open_output(
 
 def add_audio_stream(container, codec: str, sample_rate: int, wave: np.ndarray):
     """An audio stream for the channels of a wave."""
-    rate = OPUS_RATE if codec == "libopus" and sample_rate not in OPUS_RATES else sample_rate
+    rates = av.Codec(codec, "w").audio_rates
+    rate = sample_rate if rates is None or sample_rate in rates else COMMON_RATE
     channels = count_channels(wave)
     stream = container.add_stream(codec, rate=rate, layout=LAYOUTS[channels])
     if codec in COMPRESSED:
