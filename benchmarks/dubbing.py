@@ -164,8 +164,7 @@ def main() -> None:
         output, starts = generate(folder)
         output.save(folder / "speech.wav")
         voices = {
-            name: read_voice(path, speaker.DVECTOR)[0]
-            for name, path in list_voices().items()
+            name: read_voice(path, speaker.DVECTOR)[0] for name, path in list_voices().items()
         }
         wave = to_mono(output.wave, output.sample_rate, SAMPLE_RATE)
         lines = zip(output.utterances, starts, strict=True)

@@ -50,7 +50,9 @@ SHELL = {  # other shell commands, and why no test here runs them
     "GLIBC_TUNABLES": "sets an environment variable",
 }
 FOREIGN_FLAGS = {"no-deps", "dist", "inputs", "save", "kinds", "reproduce"}  # of pip, pytest, fuzz
-FILES = "csv|html|ipynb|json|jsonl|model|mp4|pt|safetensors|toml|txt|TextGrid|wav"  # endings
+FILES = (  # endings
+    "csv|html|ipynb|json|jsonl|mkv|model|mp4|pt|safetensors|srt|toml|txt|TextGrid|vtt|wav"
+)
 VARIABLES = {"librosa", "out", "run", "tool"}  # other packages, Python variables, JSON and TOML
 PAGE_IDS = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -296,7 +298,8 @@ def desk(tiny_run, tmp_path_factory):
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to(tiny_run)
     (folder / "corpus").symlink_to(tiny_run / "corpus")
-    fixtures.write_video(folder / "in.mp4", seconds=4)
+    for name in ("in.mp4", "film.mp4"):
+        fixtures.write_video(folder / name, seconds=4)
     voice = next((tiny_run / "corpus" / "voices").glob("*.wav"))
     media.write_wav(folder / "voice.wav", media.read_audio(voice))
     text = (DOCS / "generating.md").read_text()
@@ -322,9 +325,10 @@ def run(command, folder):
 
 @pytest.mark.slow
 def test_sample_commands_run(desk):
-    """Those in the README, docs/generating.md and docs/few_steps.md, as they stand."""
+    """Those in the README and the pages on generating, as they stand."""
     count = 0
-    for page in (ROOT / "README.md", DOCS / "generating.md", DOCS / "few_steps.md"):
+    pages = (DOCS / f"{name}.md" for name in ("generating", "dubbing", "few_steps"))
+    for page in (ROOT / "README.md", *pages):
         for match in (match for _, text in blocks(page) for match in COMMAND.finditer(text)):
             if match[1].split(".")[1] in RUN:
                 result = run(match[0].replace("python", sys.executable, 1), desk)
