@@ -1,9 +1,11 @@
 """Tables in the encodings, separators and line endings that people save them with."""
 
 import codecs
+from pathlib import Path
 
 import pytest
 
+from vssflow_jax.common import tables
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import manifest
 from vssflow_jax.evaluation import generated_folder
@@ -102,7 +104,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_other_tables_are_read_alike(tmp_path, name, separator, encoding):
     text, read = TABLES[name]
@@ -111,6 +113,43 @@ def test_other_tables_are_read_alike(tmp_path, name, separator, encoding):
     other.write_bytes(text.replace(",", separator).replace("\n", "\r\n").encode(encoding))
     one, two = read(tmp_path / "plain.csv"), read(other)
     assert len(one) == 2 and str(one).replace("plain", "other") == str(two)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_headers_in_capitals_and_blanks_around_cells_do_no_harm(tmp_path, name):
+    text, read = TABLES[name]
+    (tmp_path / "plain.csv").write_text(text)
+    header, _, rows = text.partition("\n")
+    rows = "\n".join(", ".join(f'"{cell}"' for cell in row.split(",")) for row in rows.splitlines())
+    (tmp_path / "other.csv").write_text(f"{header.title().replace(',', ' , ')}\n{rows}\n")
+    one, two = read(tmp_path / "plain.csv"), read(tmp_path / "other.csv")
+    assert str(one).replace("plain", "other") == str(two)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_text_of_many_nulls_is_in_another_encoding(tmp_path, encoding):
+    path = write(tmp_path / "clips.csv", encoding=encoding)
+    with pytest.raises(InputError, match=r"clips\.csv: not UTF-8 text, nor UTF-16 with its mark"):
+        manifest.read_manifest(path)
+
+
+def test_files_are_found_as_people_name_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "clips").mkdir()
+    for name in ("a.wav", "e\u0301.wav"):
+        (tmp_path / "clips" / name).touch()
+    expected = {
+        "clips/a.wav": tmp_path / "clips/a.wav",
+        "clips\\a.wav": tmp_path / "clips/a.wav",
+        ".\\clips\\\u00e9.wav": tmp_path / "clips/e\u0301.wav",
+        "clips\\gone.wav": tmp_path / "clips\\gone.wav",
+        "~/a.wav": tmp_path / "home/a.wav",
+        "/a.wav": Path("/a.wav"),
+    }
+    assert {cell: tables.find_listed(tmp_path, cell) for cell in expected} == expected
+    for cell in ("https://example.org/a.wav", "gs://bucket/a.wav", "a\0.wav"):
+        with pytest.raises(InputError, match="expected a path"):
+            tables.find_listed(tmp_path, cell)
 
 
 def test_empty_columns_behind_the_last_are_no_columns(tmp_path):

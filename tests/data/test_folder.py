@@ -1,6 +1,7 @@
 """A folder of ordinary videos: which clips it holds, and how damaged and unusual ones fare."""
 
 import collections
+import errno
 import os
 import shutil
 import sys
@@ -166,12 +167,56 @@ def test_names_that_look_like_addresses_are_files(tmp_path):
     assert av.open(row.video).streams.video
 
 
+def write_names(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text("set blue")
+
+
 def test_files_that_belong_to_no_clip_are_listed(tmp_path):
-    used = ("a.mp4", "a.txt", "a.TextGrid", "a.wav", "b.wav", "b.txt", "sub/c.mp4")
-    unused = ("a.flac", "a.srt", "lonely.txt", "lonely.wav", "sub/c.TextGrid", "x.mp3")
-    for name in (*used, *unused, "notes.md", ".hidden.wav"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("set blue")
-    (tmp_path / "lonely.txt").rename(tmp_path / "alone.txt")
-    expected = sorted({*unused, "alone.txt"} - {"lonely.txt"})
-    assert folders.find_unused(tmp_path) == expected
+    used = ("a.mp4", "a.txt", "a.TextGrid", "a.wav", "b.wav", "b.txt", "sub/c.mp4", "d.MTS")
+    unused = ("a.flac", "a.srt", "alone.txt", "lonely.wav", "sub/c.TextGrid", "x.mp3", "e.gif",
+              "notes.md", "a.mp4.part")  # fmt: skip
+    write_names(tmp_path, *used, *unused, ".hidden.wav", "annotations.jsonl")
+    write_names(tmp_path, "shards/dataset.json", "shards/train-00000.array_record")
+    write_names(tmp_path / "elsewhere", "f.mp4")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert folders.find_unused(tmp_path) == sorted([*unused, "link"])
+    assert [row.id for row in folders.read_folder(tmp_path)] == [
+        "a",
+        "b",
+        "d",
+        "elsewhere_f",
+        "sub_c",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.3gp", "a.MTS", "a.ogv", "a.vob", "a.mxf", "a.aiff", "a.oga"])
+def test_less_common_endings_are_media(tmp_path, name):
+    write_names(tmp_path, name, "a.txt")
+    (row,) = folders.read_folder(tmp_path)
+    assert (row.video or row.audio) == str(tmp_path / name) and row.text == "set blue"
+
+
+def test_accents_in_either_form_are_one_name(tmp_path):
+    write_names(tmp_path, "e\u0301.mp4", "\u00e9.txt", "\u00fc.mp4", "u\u0308.wav")
+    rows = folders.read_folder(tmp_path)
+    assert [(row.text, row.audio is not None) for row in rows] == [
+        ("set blue", False),
+        (None, True),
+    ]
+    assert not folders.find_unused(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    write_names(tmp_path, "a.mp4", "closed/b.mp4")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="closed: Permission denied, expected a folder"):
+        folders.read_folder(tmp_path)

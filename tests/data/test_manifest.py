@@ -41,6 +41,7 @@ def test_rows_are_read_with_paths_and_tasks(tmp_path):
         ("id,split,video\n../a,train,a.mp4\n", "row 2, field id: found '../a'"),
         ("id,split,video\na,trian,a.mp4\n", "row 2, field split: found 'trian'"),
         ("id,split,video\na,train,a\0.mp4\n", "row 2, field video: found 'a\\x00.mp4'"),
+        ("id,split,video\na,train,http://x/a.mp4\n", "row 2, field video: found 'http://x/a.mp4'"),
         (
             "id,split,video\na,train,a.mp4\na,test,b.mp4\n",
             "row 3, field id: found 'a', which row 2",

@@ -59,6 +59,18 @@ def test_each_bad_file_is_named_and_the_rest_is_read(mixed_folder):
     assert all(row["id"] in row["reason"] or row["id"] == "gone" for row in skipped)
 
 
+def test_what_is_behind_the_end_of_a_clip_is_named(mixed_folder, capsys):
+    quiet = np.concatenate([make_tone(2.0), np.zeros(16_000, np.float32)])
+    media.write_wav(mixed_folder / "quiet.wav", quiet)
+    for name in ("long", "quiet", "good"):
+        wave = generated_folder.read_wave(mixed_folder / f"{name}.wav", 2.0)
+        assert len(wave) == 32_000
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: {mixed_folder / 'long.wav'}: found 3.00 s of sound for a clip of 2.00 s: the rest "
+        "is left out"
+    ]
+
+
 def test_files_of_no_clip_are_extra(mixed_folder):
     files = generated_folder.find_files(mixed_folder)
     (extra,) = generated_folder.extra_files(mixed_folder, files, set(files) - {"stranger"})
@@ -88,6 +100,17 @@ def test_a_manifest_maps_ids_to_files(tmp_path):
     assert {row["file"] for row in extra} == {"2.wav", "3.wav"}
 
 
+def test_accents_match_in_either_form(tmp_path):
+    composed, apart = "\u00e9", "e\u0301"
+    media.write_wav(tmp_path / f"{apart}.wav", make_tone(1.0))
+    for _ in range(2):
+        files = generated_folder.find_files(tmp_path)
+        _, waves, skipped = generated_folder.read_waves(records(composed, seconds=1.0), files)
+        assert len(waves) == 1 and not skipped
+        assert not generated_folder.extra_files(tmp_path, files, [composed])
+        (tmp_path / "manifest.csv").write_text(f"Id, Audio\n{apart}, {composed}.wav\n")
+
+
 def test_samples_that_are_not_numbers_are_named(tmp_path):
     wavfile.write(tmp_path / "a.wav", 16_000, np.full(16_000, np.nan, np.float32))
     with pytest.raises(InputError, match=r"corrupt: .*a\.wav: found samples that are not finite"):
@@ -95,7 +118,15 @@ def test_samples_that_are_not_numbers_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("id,name\na,b\n", "audio"), (b"\xff\xfe\x00\xd8", "not UTF-8 text")]
+    ("content", "words"),
+    [
+        ("id,name\na,b\n", "'audio' is missing"),
+        ("id,audio,audio\na,1.wav,2.wav\n", "'audio' is there twice"),
+        ("id,audio\na,\n", "row 2, field audio: empty"),
+        ("id,audio\n,1.wav\n", "row 2, field id: empty"),
+        ("id,audio\na,http://x/1.wav\n", "row 2, field audio: found 'http://x/1.wav'"),
+        (b"\xff\xfe\x00\xd8", "not UTF-8 text"),
+    ],
 )
 def test_a_wrong_manifest_is_an_error(tmp_path, content, words):
     path = tmp_path / "manifest.csv"

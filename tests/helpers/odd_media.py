@@ -24,7 +24,8 @@ def write_media(path, pictures=50, tracks=(), container=None, codec="libx264", s
       codec: of the video.
       start: seconds of the first picture.
       settings: `pixels`, `default` (index of the default track), `options` of the video's encoder,
-        `muxing`: options of the container, `size`: (width, height).
+        `muxing`: options of the container, `size`: (width, height), `numbers`: of the pictures, at
+        25 a second, which have gaps.
     """
     muxing = settings.get("muxing", {})
     with av.open(f"file:{path}", "w", format=container, options=muxing) as file:
@@ -38,7 +39,9 @@ def write_media(path, pictures=50, tracks=(), container=None, codec="libx264", s
                 stream.disposition = flag if is_default else av.stream.Disposition(0)
         for stream in streams:
             width, height = settings.get("size", (64, 48))
-            for number, picture in enumerate(fixtures.make_frames(pictures, width, height)):
+            numbers = settings.get("numbers", range(pictures))
+            frames = fixtures.make_frames(pictures, width, height)
+            for number, picture in zip(numbers, frames, strict=True):
                 frame = av.VideoFrame.from_ndarray(picture, "rgb24")
                 frame.pts, frame.time_base = number + round(25 * start), Fraction(1, 25)
                 packets += stream.encode(frame)
@@ -98,4 +101,15 @@ def write_float_wav(path, wave):
 def rename_codec(source, path, tag):
     """A copy of an mp4 in which no decoder knows the codec that has this tag."""
     path.write_bytes(source.read_bytes().replace(tag, b"zzzz"))
+    return path
+
+
+def damage_packets(path, kind, numbers):
+    """Overwrites some of the packets of a file's first stream of a kind, "audio" or "video"."""
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(**{kind: 0}) if p.size]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[numbers]:
+        data[position : position + size] = b"\xff" * size
+    path.write_bytes(data)
     return path

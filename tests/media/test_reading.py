@@ -54,6 +54,33 @@ def test_a_span_is_a_part_of_the_frames(folder, name):
     np.testing.assert_array_equal(span.frames, frames[60:80])
 
 
+def test_the_video_is_the_default_one_or_the_first(folder):
+    for number, (has_default, width) in enumerate(((False, 64), (True, 128))):
+        path = folder / f"videos{number}.mkv"
+        with av.open(str(path), "w") as file:
+            streams = [file.add_stream("ffv1", rate=25) for _ in range(2)]
+            for place, stream in enumerate(streams):
+                stream.width, stream.height, stream.pix_fmt = 64 + 64 * place, 48, "yuv420p"
+                is_default = has_default and place == 1
+                stream.disposition = av.stream.Disposition(int(is_default))
+            for stream in streams:
+                for picture in fixtures.make_frames(2, stream.width, 48):
+                    file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        assert media.probe(path).width == width
+        notes = media.plan_mux(path, folder / "o.mp4").notes
+        assert f"{path}: left out of the output: 1 video tracks" in notes
+
+
+def test_a_rate_of_a_clock_is_no_frame_rate(folder):
+    path = write_media(folder / "a.dv", 5, codec="dvvideo", size=(720, 576))
+    assert media.probe(path).fps == 25
+
+
+def test_a_name_that_is_too_long_is_one_line(folder):
+    with pytest.raises(InputError, match="File name too long, expected a media file"):
+        media.probe(folder / ("x" * 300 + ".mp4"))
+
+
 def test_joined_recordings_last_as_long_as_both(folder):
     track = ("aac", "mono", split_chunks(odd_media.make_click(2.0, [1.0]), size=1024))
     part = write_media(folder / "part.ts", 50, [track], "mpegts").read_bytes()
@@ -73,6 +100,46 @@ def test_a_frame_larger_than_the_memory_is_one_line(folder):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"huge.mp4: cannot be read \(Cannot allocate memory\)"):
         media.read_video(path)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4")])
+def test_a_few_damaged_pictures_are_held_and_counted(folder, name, codec):
+    path = write_media(folder / f"whole_{name}", 100, codec=codec)
+    frames = media.read_video(path).frames
+    video = media.read_video(odd_media.damage_packets(path, "video", slice(40, 44)))
+    assert video.notes == (
+        f"{path}: found 4 packets of pictures that cannot be decoded: the pictures before them "
+        "are held",
+    )
+    assert video.frames.shape == frames.shape
+    np.testing.assert_array_equal(video.frames[:36], frames[:36])
+    with pytest.raises(
+        InputError, match="found 20 packets of pictures that cannot be decoded, and"
+    ):
+        media.read_video(odd_media.damage_packets(path, "video", slice(40, 60)))
+
+
+def test_pictures_that_the_format_marks_as_damaged_are_counted(folder):
+    path = write_media(folder / "marked.ts", 100, container="mpegts", size=(256, 192))
+    data = bytearray(path.read_bytes())
+    packets = len(data) // 188
+    for packet in (packets // 2, packets // 2 + 1):  # lost in transmission
+        data[188 * packet + 1] |= 0x80
+    path.write_bytes(data)
+    assert (
+        f"{path}: found 1 packets of pictures that are marked as damaged: they may look wrong"
+        in (media.read_video(path).notes)
+    )
+
+
+def test_a_picture_that_is_held_for_long_is_named(folder):
+    numbers = [*range(10), *range(50, 60), *range(75, 80)]
+    path = write_media(folder / "frozen.mkv", len(numbers), numbers=numbers)
+    assert media.read_video(path).notes == (
+        f"{path}: found no pictures from 0.40 to 2.00 s (the longest of 2 such gaps, 2.20 s in "
+        "all): the one before is held",
+    )
+    assert not media.read_video(path, seconds=0.4).notes
 
 
 def test_a_title_that_is_not_utf8_does_no_harm(folder):

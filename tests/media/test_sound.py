@@ -26,6 +26,9 @@ def test_a_gap_stays_a_gap(folder):
     wave = media.read_audio(path)
     assert find_clicks(wave) == [1.0, 5.0] and len(wave) == 6 * RATE
     assert not wave[2 * RATE + 100 : 4 * RATE - 100].any()
+    assert media.read_sound(path).notes == (
+        f"{path}: found no sound from 2.00 to 4.00 s: it is silence there",
+    )
     np.testing.assert_array_equal(media.read_audio(path, start=4.5, seconds=1), wave[72_000:88_000])
 
 
@@ -47,8 +50,23 @@ def test_jitter_is_no_gap(folder):
 
 def test_an_overlap_is_cut(folder):
     chunks = split_chunks(make_click(2, [1])) + split_chunks(make_click(2, [1]), 28_000)
-    wave = media.read_audio(write_track(folder / "overlap.mkv", chunks))
-    assert find_clicks(wave) == [1.0, 2.75] and len(wave) == pytest.approx(60_000, abs=16)
+    path = write_track(folder / "overlap.mkv", chunks)
+    sound = media.read_sound(path)
+    assert find_clicks(sound.wave) == [1.0, 2.75]
+    assert len(sound.wave) == pytest.approx(60_000, abs=16)
+    assert sound.notes == (
+        f"{path}: 0.25 s of sound begin before the end of the sound before: they are left out",
+    )
+
+
+@pytest.mark.parametrize("is_audible", [True, False])
+def test_sound_before_the_first_picture_is_named(folder, is_audible):
+    chunks = split_chunks(fixtures.make_tone(2) * is_audible)
+    path = write_track(folder / f"early_{is_audible}.mkv", chunks, start=0.48)
+    sound = media.read_sound(path)
+    assert len(sound.wave) == 1.52 * RATE
+    named = f"{path}: found 0.48 s of sound before the first picture: they are left out"
+    assert sound.notes == ((named,) if is_audible else ())
 
 
 @pytest.mark.parametrize(("video", "sound"), [(0, 2), (2, 0), (5, 5.5), (1.5, 1)])
@@ -84,7 +102,9 @@ def test_a_change_of_format_midway_is_resampled(folder):
         data += path.read_bytes()
     (folder / "all.mp3").write_bytes(data)
     sound = media.read_sound(folder / "all.mp3")
-    assert len(sound.wave) == pytest.approx(6 * RATE, abs=4000) and not sound.notes
+    assert len(sound.wave) == pytest.approx(6 * RATE, abs=4000)
+    (note,) = sound.notes  # encoders begin with silence, which decoders leave out
+    assert ": found no sound from " in note
     for second in (0.5, 2.5, 4.5):
         spectrum = np.abs(np.fft.rfft(sound.wave[round(second * RATE) :][:RATE]))
         assert spectrum.argmax() == pytest.approx(440, abs=2)
@@ -263,15 +283,10 @@ def test_a_missing_end_is_named(folder, name, codec, muxing):
 def test_damaged_packets_are_counted(folder):
     tracks = [("aac", "mono", split_chunks(fixtures.make_tone(4)))]
     path = write_media(folder / "damaged.mp4", 100, tracks)
-    with av.open(str(path)) as container:
-        packets = [(p.pos, p.size) for p in container.demux(audio=0) if p.size]
-    data = bytearray(path.read_bytes())
-    for position, size in packets[20:23]:
-        data[position : position + size] = b"\xff" * size
-    path.write_bytes(data)
-    sound = media.read_sound(path)
+    sound = media.read_sound(odd_media.damage_packets(path, "audio", slice(20, 23)))
     assert sound.notes == (
         f"{path}: found 3 packets of sound that cannot be decoded: they are silence",
+        f"{path}: found no sound from 1.22 to 1.41 s: it is silence there",
     )
     assert len(sound.wave) == pytest.approx(4 * RATE, abs=1)
 

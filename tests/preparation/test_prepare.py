@@ -78,13 +78,16 @@ def test_sound_is_never_lost_without_a_line(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert sum("note: opposite: " in line and "opposite phase" in line for line in lines) == 1
     assert sum("note: long: " in line and "found 5.00 s of sound" in line for line in lines) == 1
-    assert set(info["notes"]) == {"opposite", "long"}
+    assert (
+        sum("note: gap: " in line and "no sound from 2.00 to 4.00 s" in line for line in lines) == 1
+    )
+    assert set(info["notes"]) == {"opposite", "long", "gap"}
     records = {r["meta"]["id"]: r for r in shards.open_split(tmp_path / "shards", "train")}
     clicks = {
         name: odd_media.find_clicks(records[name]["wave"] / 32_768) for name in ("gap", "tracks")
     }
     assert clicks == {"gap": [1.0, 5.0], "tracks": [0.5]}
-    assert "wave" not in records["hollow"] and "sound_notes" not in records["gap"]["meta"]
+    assert "wave" not in records["hollow"] and "sound_notes" not in records["tracks"]["meta"]
     assert "opposite phase" in records["opposite"]["meta"]["sound_notes"][0]
 
 

@@ -72,9 +72,10 @@ def test_pictures_are_of_the_windows_own_time(prepared):
     rows = {row.id: row for row in read_source(manifest)[0]}
     video = media.read_video(manifest.with_name("long.mp4")).frames
     for number, record in enumerate(shards.open_split(out, "test")):
-        frames = dataset.read_frames(record, rows)
+        frames, notes = dataset.read_frames(record, rows)
         np.testing.assert_array_equal(frames, video[50 * number : 50 * number + 50])
-        thumbs = dataset.read_frames(record, {})
+        assert not notes
+        thumbs, _ = dataset.read_frames(record, {})
         assert thumbs.shape == (len(record["clip"]), 16, 16, 3)
 
 

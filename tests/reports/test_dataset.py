@@ -9,6 +9,7 @@ from helpers.html_pages import HOSTILE, Page, add_hostile, assert_self_contained
 
 from vssflow_jax import media
 from vssflow_jax.data import shards
+from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.features.registry import BUILT_IN
 from vssflow_jax.preparation.validation import ValidationReport
 from vssflow_jax.reports import dataset
@@ -64,6 +65,15 @@ def test_a_card_has_its_plots_and_its_sound(report):
     assert sum(tag == "audio" for tag, _ in article) == 1
     for text in ("one problem", "b,train,b.mp4,broken", "said: “bin”", "1 lips"):
         assert text in page.text
+
+
+def test_what_is_missing_of_a_clip_is_said(report, tmp_path):
+    meta = report.examples["joint"][0]["meta"]
+    meta |= {"sound_notes": ["a.mp4: a gap"], "video_notes": ["a.mp4: truncated"]}
+    row = ManifestRow(id="a", split="train", task="joint", line=2, video=str(tmp_path / "a.mp4"))
+    page = Page(dataset.write_page(report, [row]).read_text(encoding="utf-8"))
+    assert "a.mp4: a gap; a.mp4: truncated; " in page.text
+    assert "a.mp4: no such file, expected a media file: the pictures are those of its" in page.text
 
 
 @pytest.mark.parametrize("mouth", [True, False])

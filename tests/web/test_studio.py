@@ -1,5 +1,6 @@
 """The page's work without a browser or a model: forms, errors, files that are deleted."""
 
+import re
 import tempfile
 import threading
 
@@ -257,6 +258,8 @@ def test_the_result_has_the_format_asked_for_and_browsers_can_play_it(
     [
         ("in.mp4", {}, True),
         ("iphone.mov", {"codec": "libx265"}, False),
+        ("ten_bits.mp4", {"pixels": "yuv420p10le"}, False),
+        ("screen.mp4", {"pixels": "yuv444p"}, False),
         ("old.avi", {"codec": "mpeg4"}, False),
         ("animation.gif", {"codec": "gif", "pixels": "rgb8"}, True),
     ],
@@ -414,6 +417,13 @@ def test_the_queue_goes_on_after_a_cancel(real_studio, tmp_path):
 
 
 def test_a_preview_of_the_video(studio, tmp_path):
-    strip, seconds = studio.preview(str(fixtures.write_video(tmp_path / "in.mp4")))
-    assert "<img" in strip and seconds == pytest.approx(2.0, abs=0.05)
-    assert studio.preview(None) == ("", 0.0)
+    strip, seconds, notes = studio.preview(str(fixtures.write_video(tmp_path / "in.mp4")))
+    assert "<img" in strip and seconds == pytest.approx(2.0, abs=0.05) and not notes
+    assert studio.preview(None) == ("", 0.0, [])
+
+
+def test_a_preview_names_what_of_the_video_is_missing(studio, tmp_path):
+    path = odd_media.write_media(tmp_path / "in.flv")
+    path.write_bytes(path.read_bytes()[:-400])
+    (note,) = studio.preview(str(path))[2]
+    assert re.fullmatch(r"The video: truncated: its last part lacks \d+ bytes: .* missing\.", note)

@@ -6,13 +6,15 @@ import codecs
 import csv
 import io
 import os
+import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import to_path
+from vssflow_jax.common.files import find_existing, to_path
 
-SEPARATORS = (",", ";", "\t")
+SEPARATORS = (",", ";", "\t", "|")
+MAX_NULLS = 0.1  # share of a text's characters; more are text in UTF-16 or UTF-32, or no text
 _EXCEL_SEPARATOR = re.compile(
     r'"?sep=([^\w\s"]|\t)"?'
 )  # a first line by which Excel knows the separator
@@ -29,11 +31,12 @@ def read_text(path: str | os.PathLike, expected: str) -> str:
       InputError: no such file, one that cannot be read, or one that is not text.
     """
     try:
-        return decode_text(read_bytes(path, expected))
+        text = decode_text(read_bytes(path, expected))
     except UnicodeDecodeError:
-        raise InputError(
-            f"{path}: not UTF-8 text, nor UTF-16 with its mark, expected {expected}"
-        ) from None
+        text = None
+    if text is None or text.count("\0") > MAX_NULLS * len(text):
+        raise InputError(f"{path}: not UTF-8 text, nor UTF-16 with its mark, expected {expected}")
+    return text
 
 
 def read_bytes(path: str | os.PathLike, expected: str) -> bytes:
@@ -61,6 +64,11 @@ def split_lines(text: str) -> Iterator[str]:
     return (line.rstrip("\r\n") for line in io.StringIO(text, newline=""))
 
 
+def parse_header(cells: Sequence[str]) -> list[str]:
+    """Names of columns, in small letters."""
+    return [cell.strip().lower() for cell in cells]
+
+
 def read_table(path: str | os.PathLike, expected: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of a file, as `parse_table` gives them; arguments and errors as of `read_text`.
 
@@ -78,18 +86,35 @@ def parse_number(text: str) -> float:
     return float(text.replace(",", ".") if has_comma else text)
 
 
+def find_listed(folder: str | os.PathLike, cell: str) -> pathlib.Path:
+    """The file that a cell names: relative to the table's folder, or in the home folder (`~`).
+
+    A name that is no file may have the slashes of Windows.
+
+    Raises:
+      InputError: an address, or characters that no path has.
+    """
+    if re.match(r"\w+://", cell) or "\0" in cell:
+        raise InputError(f"found {cell!r:.60}, expected a path")
+    path = find_existing(pathlib.Path(folder, os.path.expanduser(cell)))
+    if "\\" in cell and not os.path.exists(path):
+        other = find_existing(pathlib.Path(folder, cell.replace("\\", "/")))
+        return other if os.path.exists(other) else path
+    return path
+
+
 def parse_table(
     text: str, location: str, separator: str | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """The number of the line, from 1, and the cells of each row that is not empty.
 
     Only carriage returns and line feeds end a line, so that a cell may contain other separators
-    of lines.
+    of lines. Blanks before a cell are no part of it, so that a quotation mark may follow them.
 
     Args:
       text: the table; a first line such as `sep=;` names the separator.
       location: its name in messages.
-      separator: of cells; None: the one that the first row has most of, comma, semicolon or tab.
+      separator: of cells; None: the one of SEPARATORS that the first row has most of.
 
     Raises:
       InputError: not CSV.
@@ -102,7 +127,7 @@ def parse_table(
     else:
         separator = separator or max(SEPARATORS, key=header.count)
         file.seek(0)
-    reader = csv.reader(file, delimiter=separator, strict=True)
+    reader = csv.reader(file, delimiter=separator, strict=True, skipinitialspace=True)
     width = 0  # of the first row, without the empty cells that spreadsheets add behind the last
     try:
         for cells in reader:

@@ -6,28 +6,23 @@ import collections
 import hashlib
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.tables import read_text
-from vssflow_jax.data.manifest import MAX_ID_BYTES, ManifestRow, is_file_name
+from vssflow_jax.data.manifest import ANNOTATIONS, MAX_ID_BYTES, ManifestRow, is_file_name
+from vssflow_jax.data.shards import DATASET
 
 VIDEO_ENDINGS = (
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".webm",
-    ".avi",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-)
-AUDIO_ENDINGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
+    ".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv",
+    ".3gp", ".3g2", ".mts", ".m2ts", ".vob", ".ogv", ".asf", ".f4v", ".mxf", ".dv", ".qt",
+)  # fmt: skip
+AUDIO_ENDINGS = (  # of several files of a name the first one
+    ".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aiff", ".aif", ".wma", ".caf",
+    ".w64", ".oga", ".mka", ".weba", ".amr", ".ac3", ".au",
+)  # fmt: skip
 TEXT_ENDING, ALIGNMENT_ENDINGS = ".txt", (".textgrid", ".csv")
-SUBTITLE_ENDINGS = (".srt", ".vtt", ".ass")  # which are not read
 VALID_SHARE, TEST_SHARE = 0.05, 0.05  # shares of the clips
 
 
@@ -70,10 +65,10 @@ def read_folder(
 
 
 def find_unused(folder: str | os.PathLike) -> list[str]:
-    """Sounds, transcripts, alignments and subtitles of a folder that belong to none of its clips.
+    """Files of a folder that belong to none of its clips, and links to folders: paths within it.
 
-    Paths within the folder. A sound needs a transcript or a video of its name, a transcript either
-    of them, an alignment a transcript; subtitles are not read.
+    A sound needs a transcript or a video of its name, a transcript either of them, an alignment a
+    transcript. Hidden files, annotations and folders of shards do not count.
     """
     used: set[str] = set()
     for _, files in _list_media(pathlib.Path(folder)):
@@ -81,13 +76,31 @@ def find_unused(folder: str | os.PathLike) -> list[str]:
         kinds = [AUDIO_ENDINGS, (TEXT_ENDING,)]
         kinds += [ALIGNMENT_ENDINGS] if TEXT_ENDING in files else []
         used |= {file for endings in kinds if (file := _find_ending(files, endings))}
-    known = (*AUDIO_ENDINGS, TEXT_ENDING, *ALIGNMENT_ENDINGS, *SUBTITLE_ENDINGS)
     unused = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [os.path.join(place, name) for name in files if not name.startswith(".")]
-        unused += [path for path in paths if path.lower().endswith(known) and path not in used]
-    return sorted(os.path.relpath(path, folder) for path in unused)
+    for place, folders, files in _walk(folder):
+        unused += [os.path.join(place, x, "") for x in folders if _is_link(place, x)]
+        if DATASET in files:
+            folders.clear()
+            continue
+        paths = (os.path.join(place, name) for name in files if not name.startswith("."))
+        unused += [path for path in paths if path not in used]
+    paths = sorted(os.path.relpath(path, folder) for path in unused)
+    return [path for path in paths if path != ANNOTATIONS]
+
+
+def _walk(folder: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, without hidden folders; one that cannot be read is an error."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: {error.strerror}, expected a folder that can be read")
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield place, folders, files
+
+
+def _is_link(place: str, name: str) -> bool:
+    return os.path.islink(os.path.join(place, name))
 
 
 def assign_split(name: str, valid: float, test: float) -> str:
@@ -99,21 +112,25 @@ def assign_split(name: str, valid: float, test: float) -> str:
 
 def _list_media(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
     """(path of the medium within the folder, files by ending) of each clip."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for place, _, files in _walk(folder):
         stems: dict[str, dict[str, str]] = collections.defaultdict(dict)
         for name in sorted(files):
             stem, ending = _split_ending(name)
-            stems[stem].setdefault(ending.lower(), os.path.join(place, name))
+            stems[_normalize(stem)].setdefault(ending.lower(), os.path.join(place, name))
         for name in sorted(files):
             stem, ending = _split_ending(name)
-            siblings = stems[stem]
+            siblings = stems[_normalize(stem)]
             has_video = any(kind in siblings for kind in VIDEO_ENDINGS)
             if ending.lower() in VIDEO_ENDINGS or (
                 ending.lower() in AUDIO_ENDINGS and TEXT_ENDING in siblings and not has_video
             ):
                 path = os.path.join(place, name)
                 yield os.path.relpath(path, folder), siblings | {"medium": path}
+
+
+def _normalize(stem: str) -> str:
+    """The name with accented letters as single characters: systems write them in two ways."""
+    return unicodedata.normalize("NFC", stem)
 
 
 def _split_ending(name: str) -> tuple[str, str]:

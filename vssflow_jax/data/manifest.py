@@ -9,8 +9,13 @@ import os
 import pathlib
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import find_existing
-from vssflow_jax.common.tables import read_table, read_text, split_lines
+from vssflow_jax.common.tables import (
+    find_listed,
+    parse_header,
+    read_table,
+    read_text,
+    split_lines,
+)
 from vssflow_jax.conditions import TASKS
 
 COLUMNS = ("id", "video", "audio", "text", "speaker_audio", "alignment", "split", "task", "lips")
@@ -76,7 +81,7 @@ def read_manifest(path: str | os.PathLike) -> list[ManifestRow]:
 
 
 def _parse_header(path, cells: list[str]) -> list[str]:
-    header = [cell.strip() for cell in cells]
+    header = parse_header(cells)
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         raise InputError(
@@ -103,6 +108,7 @@ def _parse_row(path, header: list[str], cells: list[str], line: int) -> Manifest
             f"{location}, field id: found {fields.get('id', '')[:40]!r}, expected a name of at "
             f"most {MAX_ID_BYTES} bytes without / that may be a file's"
         )
+    fields |= {name: fields[name].lower() for name in ("split", "task") if name in fields}
     _check_choice(location, "split", fields.get("split", ""), SPLITS)
     if "task" in fields:
         _check_choice(location, "task", fields["task"], TASKS)
@@ -111,13 +117,11 @@ def _parse_row(path, header: list[str], cells: list[str], line: int) -> Manifest
     task = fields.setdefault("task", "speech" if "text" in fields else "sound")
     if task in ("speech", "joint") and "text" not in fields:
         raise InputError(f"{location}, field text: empty, expected words for a {task} clip")
-    for name in FILE_COLUMNS:
-        if "\0" in fields.get(name, ""):
-            raise InputError(
-                f"{location}, field {name}: found {fields[name]!r:.60}, expected a path"
-            )
-        if name in fields:
-            fields[name] = str(find_existing(path.parent.absolute() / fields[name]))
+    for name in fields.keys() & set(FILE_COLUMNS):
+        try:
+            fields[name] = str(find_listed(path.parent.absolute(), fields[name]))
+        except InputError as error:
+            raise InputError(f"{location}, field {name}: {error}") from None
     return ManifestRow(**fields, line=line)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, write_text
-from vssflow_jax.common.tables import read_table
+from vssflow_jax.common.tables import parse_header, read_table
 from vssflow_jax.data.manifest import ANNOTATIONS, COLUMNS, SPLITS, read_annotations
 from vssflow_jax.datasets.interface import (
     ALIGNMENT_PART,
@@ -212,7 +212,7 @@ def _read_other_rows(dataset: DataSet, out: pathlib.Path) -> list[dict[str, str]
     if not out.exists():
         return []
     table = read_table(out, "a manifest (clips.csv)")
-    header = [cell.strip() for cell in next(table, (1, []))[1]]
+    header = parse_header(next(table, (1, []))[1])
     if "id" not in header or not set(header) <= set(COLUMNS):
         raise InputError(f"{out} row 1: found {','.join(header)[:80]!r}, expected a manifest")
     rows = (dict(zip(header, cells, strict=False)) for _, cells in table)

@@ -7,6 +7,7 @@ mono or not), or a `manifest.csv` with the columns id and audio lists them.
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, resolve
-from vssflow_jax.common.tables import read_table
+from vssflow_jax.common.tables import find_listed, parse_header, read_table
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.conditions import SAMPLE_RATE
 
@@ -25,7 +26,9 @@ MAX_SHORTFALL = 0.1  # seconds that a file may be shorter than its clip; padded 
 
 
 def find_files(folder: Path) -> dict[str, Path]:
-    """The files by clip id; of several with one id the first in the order of SUFFIXES.
+    """The files by clip id, whose accented letters are single characters (NFC).
+
+    Of several files with one id it is the first in the order of SUFFIXES.
 
     Raises:
       InputError: no folder, or a manifest without the columns.
@@ -34,36 +37,40 @@ def find_files(folder: Path) -> dict[str, Path]:
         kind = "a file" if folder.exists() else "nothing"
         raise InputError(f"--generated={folder}: found {kind}, expected a folder of sound files")
     if (folder / MANIFEST).exists():
-        return {name: folder / file for name, file in _read_manifest(folder / MANIFEST).items()}
+        return _read_manifest(folder / MANIFEST)
     paths = sorted(sound_files(folder), key=lambda path: -SUFFIXES.index(path.suffix.lower()))
-    return {path.stem: path for path in paths}
+    return {unicodedata.normalize("NFC", path.stem): path for path in paths}
 
 
-def _read_manifest(path: Path) -> dict[str, str]:
+def _read_manifest(path: Path) -> dict[str, Path]:
     """The file of each id. An `InputError` names a row that is short or has an id again."""
     table = read_table(path, "a table with id and audio")
-    header = [cell.strip() for cell in next(table, (1, []))[1]]
+    header = parse_header(next(table, (1, []))[1])
     for name in ("id", "audio"):
-        if name not in header:
-            raise InputError(f"{path}: expected the columns id and audio, {name!r} is missing")
-    files: dict[str, str] = {}
+        if header.count(name) != 1:
+            problem = "is missing" if name not in header else "is there twice"
+            raise InputError(f"{path}: expected the columns id and audio, {name!r} {problem}")
+    files: dict[str, Path] = {}
     for line, cells in table:
+        location = f"{path} row {line}"
         if len(cells) != len(header):
             raise InputError(
-                f"{path} row {line}: found {len(cells)} fields, expected {len(header)} "
-                "(the header's)"
+                f"{location}: found {len(cells)} fields, expected {len(header)} (the header's)"
             )
         fields = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-        if fields["id"] in files:
+        for name in ("id", "audio"):
+            if not fields[name]:
+                raise InputError(f"{location}, field {name}: empty, expected one in each row")
+        clip_id = unicodedata.normalize("NFC", fields["id"])
+        if clip_id in files:
             raise InputError(
-                f"{path} row {line}, field id: found {fields['id']!r}, which an earlier row has "
-                "too, expected a new one"
+                f"{location}, field id: found {clip_id!r}, which an earlier row has too, expected "
+                "a new one"
             )
-        if "\0" in fields["audio"]:
-            raise InputError(
-                f"{path} row {line}, field audio: found {fields['audio']!r:.60}, expected a path"
-            )
-        files[fields["id"]] = fields["audio"]
+        try:
+            files[clip_id] = find_listed(path.parent, fields["audio"])
+        except InputError as error:
+            raise InputError(f"{location}, field audio: {error}") from None
     return files
 
 
@@ -82,7 +89,7 @@ def extra_files(
       files: its files by clip id.
       ids: of all clips.
     """
-    ids = set(ids)
+    ids = {unicodedata.normalize("NFC", name) for name in ids}
     unknown = {name: path for name, path in files.items() if name not in ids}
     out = [
         {"file": path.name, "reason": f"no clip of the split has the id {name!r}"}
@@ -138,10 +145,11 @@ def read_waves(
     kept, waves, skipped = [], [], []
     for record in records:
         name = record["meta"]["id"]
+        file = files.get(unicodedata.normalize("NFC", name))
         try:
-            if name not in files:
+            if file is None:
                 raise InputError("missing: the folder has no file of this clip")
-            waves.append(read_wave(files[name], record["meta"]["duration"], sample_rate))
+            waves.append(read_wave(file, record["meta"]["duration"], sample_rate))
             kept.append(record)
         except InputError as error:
             skipped.append({"id": name, "reason": str(error)})

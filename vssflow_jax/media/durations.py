@@ -194,6 +194,26 @@ class SteadyClock:
         return self.shift
 
 
+class Gaps:
+    """Stretches of a stream without frames, in seconds."""
+
+    def __init__(self):
+        self._spans: list[tuple[float, float]] = []
+
+    def add(self, start: float, end: float) -> None:
+        """Adds a stretch."""
+        self._spans.append((start, end))
+
+    def describe(self, kind: str) -> str:
+        """The longest stretch without a kind of frames, and how many there are; empty if none."""
+        if not self._spans:
+            return ""
+        start, end = max(self._spans, key=lambda span: span[1] - span[0])
+        total = sum(end - start for start, end in self._spans)
+        others = f" (the longest of {len(self._spans)} such gaps, {total:.2f} s in all)"
+        return f"found no {kind} from {start:.2f} to {end:.2f} s{others * (len(self._spans) > 1)}"
+
+
 def check_gap(path: str | os.PathLike, seconds: float) -> None:
     """Raises InputError for a gap between two frames that no recording has."""
     if seconds > MAX_GAP:

@@ -31,6 +31,7 @@ from vssflow_jax.media.writing import (
     to_int16,
 )
 
+COMMON_PIXELS = ("yuv420p", "yuvj420p", None)  # of H.264 that every player decodes; None: unknown
 ENCODER_NAMES = {"libx264": "H.264", "libvpx-vp9": "VP9"}
 NO_METADATA = Metadata()
 MAX_EXCESS = 0.04  # seconds of sound after the last picture for which it is not held: one latent
@@ -62,7 +63,8 @@ def plan_mux(
 ) -> MuxPlan:
     """Decides how a video gets a sound of some seconds; None: as long as the video.
 
-    Video in other than these `codecs` is encoded again; None: those that the container takes.
+    Video in other than these `codecs` is encoded again, and so is H.264 that few players decode
+    (of 10 bits, or 4:4:4); None: all codecs that the container takes.
 
     Raises InputError for a video that cannot be read, or an output of no known container.
     """
@@ -71,6 +73,7 @@ def plan_mux(
         stream = reading.select_video_stream(source, video_path)
         times = durations.measure_times(source, stream, video_path)
         codec = stream.codec_context.codec.canonical_name
+        pixels = stream.codec_context.pix_fmt
         notes = list(_describe_left_out(source, stream, video_path))
     seconds = times.duration if seconds is None else seconds
     holds = seconds > times.duration + MAX_EXCESS
@@ -79,6 +82,8 @@ def plan_mux(
         reason = f"{container.name} files do not take {codec} video as it is"
     elif codecs is not None and codec not in codecs:
         reason = f"{codec} is not one of {', '.join(sorted(codecs))}"
+    elif codecs is not None and codec == "h264" and pixels not in COMMON_PIXELS:
+        reason = f"few players decode {codec} of {pixels}"
     elif not (times.has_times and times.is_steady):
         reason = "the times of its pictures are missing or restart"
     elif holds:

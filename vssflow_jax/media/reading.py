@@ -10,7 +10,7 @@ import mmap
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import av
 import av.logging
@@ -20,6 +20,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, local_copy, to_path
 
 SINGLE_THREAD_PIXELS = 640 * 480  # frames of up to this many decode faster on one thread
+MAX_FRAME_RATE = 1000
 MP3_TAG_BYTES = 512  # of a frame within which its tag is
 MP3_TAG = re.compile(rb"(?:Xing|Info)(?P<flags>.{4})(?P<frames>.{4})", re.DOTALL)
 # Formats that name other files or addresses, and text that FFmpeg shows as pictures.
@@ -38,12 +39,15 @@ av.logging.set_level(None)
 def open_media(path: str | os.PathLike) -> Iterator[av.container.InputContainer]:
     """Opens a media file. Every failure is an InputError that names the file."""
     path = to_path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file, expected a media file")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file, expected a media file")
-    if file_size(path) == 0:
-        raise InputError(f"{path}: the file is empty, expected a media file")
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file, expected a media file")
+        if not path.is_file():
+            raise InputError(f"{path}: not a file, expected a media file")
+        if file_size(path) == 0:
+            raise InputError(f"{path}: the file is empty, expected a media file")
+    except OSError as error:  # names that are too long, folders that cannot be entered
+        raise InputError(f"{path}: {error.strerror}, expected a media file") from None
     with local_copy(path) as copy:
         yield from _open_file(copy, path)
 
@@ -80,13 +84,19 @@ def describe(error: Exception) -> str:
 
 
 def find_video_stream(container):
-    """The first video stream that is no cover picture; None without one."""
+    """The default video stream, else the first one; None without any but cover pictures."""
     streams = container.streams.video
-    return next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
+    return _find_default([s for s in streams if not s.disposition & Disposition.attached_pic])
+
+
+def _find_default(streams: Sequence):
+    """The stream that the file calls its default one, else the first one; None without any."""
+    default = (stream for stream in streams if stream.disposition & Disposition.default)
+    return next(default, streams[0] if streams else None)
 
 
 def select_video_stream(container, path):
-    """The first video stream that is no cover picture, ready to be decoded.
+    """The default video stream (no cover picture), ready to be decoded.
 
     Raises InputError if there is none, one without frames or one without a decoder.
     """
@@ -117,8 +127,7 @@ def select_audio_stream(container, path, track: int | None = None):
                 "(--audio_track)"
             )
         return streams[track - 1]
-    default = (stream for stream in streams if stream.disposition & Disposition.default)
-    return next(default, streams[0] if streams else None)
+    return _find_default(streams)
 
 
 def check_decoder(stream, path) -> None:
@@ -145,7 +154,9 @@ def _find_codec_tag(path: str | os.PathLike, index: int) -> str:
 
 
 def find_frame_rate(stream) -> float:
-    return float(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
+    """Frames a second by the file's header or FFmpeg's guess; some are those of a clock."""
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return float(next((rate for rate in rates if rate and rate <= MAX_FRAME_RATE), 25))
 
 
 def find_start(stream) -> float:
@@ -177,15 +188,21 @@ class PacketDecoder:
 
     Attributes:
       num_damaged: packets that could not be decoded.
-      reason: of the last one, in FFmpeg's words.
+      num_marked: decoded packets that the format marks as damaged; FFmpeg marks the last one too
+        where a file does not say how long it is, so that does not count.
+      reason: why the last one could not be decoded, in FFmpeg's words.
     """
 
     def __init__(self, container, stream):
-        self.container, self.stream, self.num_damaged, self.reason = container, stream, 0, ""
+        self.container, self.stream = container, stream
+        self.num_damaged, self.num_marked, self.reason = 0, 0, ""
 
     def __iter__(self) -> Iterator:
         """Frames in order of time."""
+        is_marked = False
         for packet in demux(self.container, self.stream):
+            self.num_marked += is_marked and packet.size > 0
+            is_marked = False
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
@@ -193,6 +210,7 @@ class PacketDecoder:
                     self.num_damaged += 1
                     self.reason = describe(error)
             else:
+                is_marked = packet.is_corrupt
                 yield from frames
 
 

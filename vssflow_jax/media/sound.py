@@ -12,7 +12,7 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.media import durations, reading
+from vssflow_jax.media import durations, reading, truncation
 
 # Seconds by which a frame's time may differ from the end of the frames before it: containers round
 # times, recorders jitter. One latent frame. Beyond it there is a gap or an overlap.
@@ -223,6 +223,9 @@ class _TrackReader:
       codec: FFmpeg's name of its codec.
       decoder: of its packets, once the track was read.
       end, declared_end: seconds of its end, and of the end that its header says.
+      gaps: in it, which are silence.
+      overlap, early: seconds of sound that is left out: that begins before the end of other sound,
+        and before the first picture.
       max_shortfall: seconds by which it may end earlier.
       is_whole: whether it was read to its end.
       sample_rate, layout: of the samples, the track's where they were None.
@@ -236,6 +239,7 @@ class _TrackReader:
         self.name, self.channels, self.codec = str(path), _Channels(), ""
         self.end, self.declared_end, self.is_whole = 0.0, 0.0, True
         self.max_shortfall = MAX_PADDING
+        self.gaps, self.overlap, self.early = durations.Gaps(), 0.0, 0.0
 
     def read(self, channel: int | None = None) -> np.ndarray:
         """Samples, float32 [n] or [n, A]: of all channels in the layout, or of one of them."""
@@ -265,7 +269,7 @@ class _TrackReader:
         return self._place(runs, declared)
 
     def describe_losses(self) -> Iterator[str]:
-        """A line about damaged packets, and one about an end that is missing."""
+        """A line about damaged packets, gaps, what is left out, and an end that is missing."""
         is_truncated = self.is_whole and self.end < self.declared_end - self.max_shortfall
         num_damaged = self.decoder.num_damaged
         if num_damaged > is_truncated:  # the last packet of a truncated file is damaged
@@ -273,11 +277,30 @@ class _TrackReader:
                 f"{self.name}: found {num_damaged} packets of sound that cannot be decoded: they "
                 "are silence"
             )
+        if self.decoder.num_marked:
+            yield (
+                f"{self.name}: found {self.decoder.num_marked} packets of sound that are marked as "
+                "damaged: they may sound wrong"
+            )
+        if gaps := self.gaps.describe("sound"):
+            yield f"{self.name}: {gaps}: it is silence there"
+        if self.overlap > JITTER:
+            yield (
+                f"{self.name}: {self.overlap:.2f} s of sound begin before the end of the sound "
+                "before: they are left out"
+            )
+        if self.early:
+            yield (
+                f"{self.name}: found {self.early:.2f} s of sound before the first picture: they "
+                "are left out"
+            )
         if is_truncated:
             yield (
                 f"{self.name}: truncated: found {self.end:.2f} s of sound, expected "
                 f"{self.declared_end:.2f} s by its header: the end is missing"
             )
+        elif self.is_whole and (reason := truncation.describe_truncation(self.path)):
+            yield f"{self.path}: {reason}"
 
     def _place(self, runs: list[tuple[float, np.ndarray]], declared: float) -> np.ndarray:
         """The samples of (time, samples) runs, from time 0 on: silence in gaps, overlaps cut.
@@ -286,13 +309,17 @@ class _TrackReader:
         """
         first = round(runs[0][0] * self.sample_rate)
         parts, length, silence = [], 0, max(first, 0)
+        self.gaps, self.overlap, self.early = durations.Gaps(), 0.0, 0.0
         for time, samples in runs:
             gap = round(time * self.sample_rate) - first - length
             silence += max(gap, 0)
             durations.check_gap(self.path, silence / self.sample_rate)
             if gap > 0:
                 parts.append(np.zeros((gap, *samples.shape[1:]), np.float32))
+                if gap > JITTER * self.sample_rate:  # resampling shortens by less
+                    self.gaps.add(time - gap / self.sample_rate, time)
             elif gap < 0:
+                self.overlap += min(-gap, len(samples)) / self.sample_rate
                 samples = samples[-gap:]
             parts.append(samples)
             length += max(gap, 0) + len(samples)
@@ -300,7 +327,10 @@ class _TrackReader:
         if declared * self.sample_rate < length <= (declared + MAX_PADDING) * self.sample_rate:
             wave = wave[: round(declared * self.sample_rate)]
         if first <= 0:
-            return wave[-first:]
+            early = wave[:-first] if first else wave[:0]
+            is_lost = len(early) > JITTER * self.sample_rate and is_audible(early)
+            self.early = len(early) / self.sample_rate if is_lost else 0.0
+            return wave[len(early) :]
         return np.concatenate([np.zeros((first, *wave.shape[1:]), np.float32), wave])
 
     def _decode_runs(

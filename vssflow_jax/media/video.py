@@ -18,11 +18,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.media import durations, reading
+from vssflow_jax.media import durations, reading, truncation
 
 MAX_MISSING = 0.1  # share of a stream that may be missing at its end before it counts as truncated
 MISSING_FRAMES = 1.5  # frames by which a stream may end before its header says
 TIME_TOLERANCE = 5e-4  # seconds; times closer than this are the same
+MAX_HOLD = 0.5  # seconds behind the end of a picture without another one; longer is a gap
 SEEK_MARGIN = 10.0  # seconds before the wanted one to seek to where the format is inexact
 
 
@@ -74,12 +75,14 @@ class Video:
       duration: seconds.
       scale: factors (x, y) from the file's pixels to those of `frames`, which are upright and
         square.
+      notes: what of the file is missing, one line each.
     """
 
     frames: np.ndarray
     rate: float
     duration: float
     scale: tuple[float, float] = (1.0, 1.0)
+    notes: tuple[str, ...] = ()
 
 
 def probe(path: str | os.PathLike, audio_track: int | None = None) -> MediaInfo:
@@ -168,6 +171,7 @@ class _Resampler:
       start, stop: seconds of the file that are read.
       end: where the frames end (or `stop`), in seconds, once all were read.
       count: frames of the file from `start` on, once all were read.
+      gaps: without pictures, longer than MAX_HOLD.
     """
 
     def __init__(self, stream, start: float, stop: float, rate: float, max_side: int | None):
@@ -175,6 +179,7 @@ class _Resampler:
         self.size, self.displayed = _target_size(stream, max_side), _displayed_size(stream)
         self.reformatter = VideoReformatter()
         self.yielded, self.end, self.count, self.rotated = 0, start, 0, False
+        self.gaps = durations.Gaps()
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -188,6 +193,8 @@ class _Resampler:
         for time, frame_end, frame in timed:
             if current is not None:
                 yield from self._repeat(current, min(time, self.stop))
+                if min(time, self.stop) - max(end, self.start) > MAX_HOLD:
+                    self.gaps.add(end, time)
             if time >= self.stop - TIME_TOLERANCE:
                 self.end = self.stop
                 return
@@ -286,7 +293,9 @@ class FrameReader:
             )
         end = min(self.stop, times.duration) if times.duration else resampler.end
         self.duration = end - self.start
-        self.notes = tuple(self._describe_losses(resampler, decoder, round(self.duration * fps)))
+        has_end = self.stop > times.duration - MISSING_FRAMES / fps
+        expected = round(self.duration * fps)
+        self.notes = tuple(self._describe_losses(resampler, decoder, expected, has_end))
         yield from itertools.repeat(last, self._count_frames(end) - yielded)
 
     def _find_seek_offset(self, stream, times: durations.StreamTimes) -> int | None:
@@ -316,9 +325,12 @@ class FrameReader:
         return seconds if math.isinf(seconds) else max(1, round(seconds * self.rate))
 
     def _describe_losses(
-        self, resampler: _Resampler, decoder: reading.PacketDecoder, expected: int
+        self, resampler: _Resampler, decoder: reading.PacketDecoder, expected: int, has_end: bool
     ) -> Iterator[str]:
-        """Lines about missing and damaged frames; raises InputError if there are many of them."""
+        """Lines about missing and damaged frames; raises InputError if there are many of them.
+
+        `expected` frames should have been found; `has_end`: whether the file's last was asked for.
+        """
         seconds, count, share = resampler.end - self.start, resampler.count, 1 - MAX_MISSING
         tolerance = MISSING_FRAMES * self.duration / max(expected, 1)
         is_truncated = self.duration - seconds > tolerance and count < expected
@@ -337,8 +349,17 @@ class FrameReader:
             )
         if is_truncated:
             yield f"{truncated}: the last picture is held"
+        elif has_end and (reason := truncation.describe_truncation(self.path)):
+            yield f"{self.path}: {reason}"
         if num_damaged > is_truncated:  # the last packet of a truncated file is damaged
             yield f"{damaged}: the pictures before them are held"
+        if decoder.num_marked:
+            yield (
+                f"{self.path}: found {decoder.num_marked} packets of pictures that are marked as "
+                "damaged: they may look wrong"
+            )
+        if gaps := resampler.gaps.describe("pictures"):
+            yield f"{self.path}: {gaps}: the one before is held"
 
 
 def read_video(
@@ -347,4 +368,10 @@ def read_video(
     """All frames of a video, uint8 [T, H, W, 3]; arguments and errors as those of `FrameReader`."""
     reader = FrameReader(path, rate, max_side, **span)
     frames = np.stack(list(reader))
-    return Video(frames=frames, rate=rate, duration=reader.duration, scale=reader.scale)
+    return Video(
+        frames=frames,
+        rate=rate,
+        duration=reader.duration,
+        scale=reader.scale,
+        notes=reader.notes,
+    )

@@ -33,6 +33,7 @@ from vssflow_jax.text.script import TimedScript, Utterance
 MIN_SECONDS = 0.2  # shorter clips, or rests of long ones, are skipped
 MAX_SECONDS_IN_MEMORY = 10.0  # of frames; those of longer clips are decoded again for each encoder
 REFERENCE_SECONDS = 30.0  # of a reference voice that are encoded
+MAX_SHORTFALL = 0.1  # seconds by which a clip's sound may end before its pictures without a note
 MAX_ROUNDING = 0.5 / LATENT_RATE  # seconds by which rounding to latent frames shortens a clip
 TEXT_NOTES = "text_notes"  # field of a record's meta: what of the text is not spoken
 MOUTH_NOTE = "mouth_note"  # field of a record's meta: why the lips are missing
@@ -126,6 +127,8 @@ def make_records(
     frames = num_latent_frames(duration)
     cut_end = 0.0 if wave is None else _measure_rest(wave, frames)
     notes = [*sound_notes, *voice_notes, *_describe_rests(row, frames, windows, cut_end)]
+    if wave is not None:
+        notes += _describe_silence(row, duration, len(wave) / SAMPLE_RATE)
     media_hash = hash_media(row.video or row.audio)
     for window in windows:
         window_row = row
@@ -154,6 +157,12 @@ def make_records(
             meta |= times_meta
         record[META] = meta | {"source": name_source(media_hash, window)}
         yield record
+
+
+def list_notes(meta: Mapping) -> list[str]:
+    """What making a record left out or changed of its sound, pictures and text, a line each."""
+    lines = (meta.get(name) for name in (SOUND_NOTES, VIDEO_NOTES, TEXT_NOTES))
+    return list(dict.fromkeys(str(x) for some in lines if isinstance(some, list) for x in some))
 
 
 def hash_media(path: str | os.PathLike) -> str:
@@ -239,6 +248,7 @@ def _plan_text_windows(
             f"clip {row.id}: lasts {frames / LATENT_RATE:.2f} s, expected at most "
             f"{max_frames / LATENT_RATE:g} s or pauses to cut it at ({error})"
         ) from None
+    warnings += _describe_late(row.alignment, intervals, frames / LATENT_RATE)
     return [
         Window(
             id=f"{row.id}_{k}",
@@ -279,6 +289,15 @@ def _describe_rests(
         yield (
             f"{row.audio or row.video}: found {frames / LATENT_RATE + cut_end:.2f} s of sound for "
             f"a clip of {frames / LATENT_RATE:.2f} s: the rest of the sound is left out"
+        )
+
+
+def _describe_silence(row: ManifestRow, duration: float, sound_end: float) -> Iterator[str]:
+    """A line about a clip of `duration` seconds whose sound ends earlier."""
+    if duration - sound_end > MAX_SHORTFALL:
+        yield (
+            f"{row.audio or row.video}: found {sound_end:.2f} s of sound for a clip of "
+            f"{duration:.2f} s: silence follows it"
         )
 
 
@@ -550,12 +569,18 @@ def _read_alignment(path: str, seconds: float) -> tuple[list[Interval], list[str
             f"{path}: found {len(intervals)} phonemes, none within the clip's "
             f"{seconds:.2f} s, expected its phonemes"
         )
-    num_late = len(intervals) - len(inside)
-    note = (
-        f"{path}: {num_late} of {len(intervals)} phonemes begin after the clip's end at "
-        f"{seconds:.2f} s: they are left out"
-    )
-    return inside, [note] if num_late else []
+    return inside, _describe_late(path, intervals, seconds)
+
+
+def _describe_late(path: str | None, intervals: Sequence[Interval], seconds: float) -> list[str]:
+    """A line about phonemes that begin after the clip's end; None: the times of the aligner."""
+    num_late = sum(interval.start >= seconds for interval in intervals)
+    if not num_late:
+        return []
+    return [
+        f"{path or 'speech'}: {num_late} of {len(intervals)} phonemes begin after the clip's end "
+        f"at {seconds:.2f} s: they are left out"
+    ]
 
 
 def _compare_text(row: ManifestRow, intervals: Sequence[Interval], policy: str) -> list[str]:

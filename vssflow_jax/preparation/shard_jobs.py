@@ -28,16 +28,14 @@ from vssflow_jax.features import face_mesh, face_tracking, lip_alignment
 from vssflow_jax.features.registry import needs_landmarks, select_encoders
 from vssflow_jax.preparation.examples import (
     CUT_END,
-    SOUND_NOTES,
-    TEXT_NOTES,
-    VIDEO_NOTES,
     ExampleSettings,
+    list_notes,
     make_records,
 )
 from vssflow_jax.text import aligner, normalize
 
 SHARD_ENDING = ".array_record"
-CONTENT_VERSION = 5  # of what `make_records` makes of a row; a new number makes all shards anew
+CONTENT_VERSION = 6  # of what `make_records` makes of a row; a new number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,11 +175,7 @@ def encode_row(
                 task=record[shards.META]["task"],
                 seconds=record[shards.META]["duration"],
                 missing=tuple(name for name in names if name not in record),
-                notes=tuple(
-                    note
-                    for name in (SOUND_NOTES, VIDEO_NOTES, TEXT_NOTES)
-                    for note in record[shards.META].get(name, ())
-                ),
+                notes=tuple(list_notes(record[shards.META])),
                 is_cut=CUT_END in record[shards.META],
             )
     except InputError as error:

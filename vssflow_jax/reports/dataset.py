@@ -16,6 +16,7 @@ from vssflow_jax.data.manifest import ManifestRow
 from vssflow_jax.data.pipeline import read_mono, read_wave
 from vssflow_jax.features import lips, thumbnails
 from vssflow_jax.features.speaker import log_mel
+from vssflow_jax.preparation.examples import list_notes
 from vssflow_jax.preparation.validation import ValidationReport
 from vssflow_jax.reports import plots
 from vssflow_jax.reports.html import Card, Figure, Player, embed_image, embed_sound, render
@@ -84,16 +85,18 @@ def _read_skipped(folder: pathlib.Path) -> list[str]:
 def make_card(record: Mapping, info: Mapping, rows: Mapping[str, ManifestRow]) -> Card:
     """A record on the page: frames, mouth, wave, spectrogram, features, and its sound."""
     meta = record[shards.META]
+    frames, notes = read_frames(record, rows)
     facts = [f"{meta['duration']:g} s"]
     facts += [f"said: “{meta['text']}”" if meta.get("text") else "no text"]
     missing = [name for name in (shards.WAVE, *NAMES) if name not in record]
     facts += [f"missing: {', '.join(missing)}"] if missing else []
+    facts += dict.fromkeys([*list_notes(meta), *notes])
     return Card(
         id=meta["id"],
         facts="; ".join(facts),
         figures=[
             Figure(caption=caption, image=embed_image(data, f"{caption} of {meta['id']}", kind))
-            for caption, data, kind in _plot_record(record, info, rows)
+            for caption, data, kind in _plot_record(record, info, frames)
         ],
         players=_make_players(record),
     )
@@ -107,12 +110,11 @@ def _make_players(record: Mapping) -> list[Player]:
 
 
 def _plot_record(
-    record: Mapping, info: Mapping, rows: Mapping[str, ManifestRow]
+    record: Mapping, info: Mapping, frames: np.ndarray
 ) -> Iterator[tuple[str, bytes, str]]:
     """(caption, image, media type) of each plot of a record."""
     meta, features = record[shards.META], info["features"]
     seconds = meta["duration"]
-    frames = read_frames(record, rows)
     if len(frames):
         strip = plots.plot_strip(select_evenly(frames, NUM_STILLS), seconds)
         yield "Pictures", strip, "image/jpeg"
@@ -137,9 +139,14 @@ def _plot_record(
             yield caption, plots.plot_features(record[name], seconds), "image/png"
 
 
-def read_frames(record: Mapping, rows: Mapping[str, ManifestRow]) -> np.ndarray:
-    """Frames uint8 [T, H, W, 3] of a record's video, else its thumbnails, else none (T = 0)."""
-    meta = record[shards.META]
+def read_frames(
+    record: Mapping, rows: Mapping[str, ManifestRow]
+) -> tuple[np.ndarray, Sequence[str]]:
+    """Frames uint8 [T, H, W, 3] of a record's video, and lines about what of them is missing.
+
+    Without a video that can be read they are the record's thumbnails, else none (T = 0).
+    """
+    meta, notes = record[shards.META], []
     _, _, start = meta.get("source", "").partition("@")
     row = rows.get(meta["id"].rpartition("_")[0] if start else meta["id"])
     if row is None and not start:  # the first window of a longer clip
@@ -147,9 +154,11 @@ def read_frames(record: Mapping, rows: Mapping[str, ManifestRow]) -> np.ndarray:
     if row is not None and row.video:
         try:
             span = {"start": float(start or 0), "seconds": meta["duration"]}
-            return media.read_video(row.video, **span).frames
-        except InputError:  # the video has gone; its features are still there
-            pass
+            video = media.read_video(row.video, **span)
+            return video.frames, video.notes
+        except InputError as error:
+            notes = [f"{error}: the pictures are those of its features"]
     if "clip" in record and record["clip"].shape[1] == thumbnails.WIDTH:
-        return features_to_frames(record["clip"], (thumbnails.SIDE, thumbnails.SIDE, 3))
-    return np.zeros((0, 1, 1, 3), np.uint8)
+        shape = (thumbnails.SIDE, thumbnails.SIDE, 3)
+        return features_to_frames(record["clip"], shape), notes
+    return np.zeros((0, 1, 1, 3), np.uint8), notes

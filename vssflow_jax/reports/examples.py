@@ -18,6 +18,7 @@ from vssflow_jax.data import shards
 from vssflow_jax.data.pipeline import read_wave
 from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.features import thumbnails
+from vssflow_jax.preparation.examples import list_notes
 from vssflow_jax.reports import plots
 from vssflow_jax.reports.html import Card, Figure, Player, embed_image, embed_sound
 from vssflow_jax.reports.stills import features_to_frames, select_evenly
@@ -241,10 +242,10 @@ def describe_scores(row: Mapping[str, str], suffix: str = "") -> str:
 
 
 def describe_record(record: Mapping) -> str:
-    """The text, voice and sound class of a record in words."""
+    """The text, voice and sound class of a record in words, and what making it left out."""
     meta = record["meta"]
     annotation = meta.get("annotation", {})
     parts = [f"said: “{meta['text']}”"] if meta.get("text") else []
     parts += [f"voice: {annotation['speaker']}"] if annotation.get("speaker") else []
     parts += [f"events: {annotation['sound_class']}"] if annotation.get("sound_class") else []
-    return "; ".join(parts)
+    return "; ".join([*parts, *list_notes(meta)])

@@ -55,7 +55,9 @@ def parse_face(text: str | None) -> list[float] | None:
 
 
 def write_contact_sheet(video: str, out: Path, face: Sequence[float] | None) -> str:
-    """Writes the contact sheet of a video's face as PNG; returns a sentence on the coverage.
+    """Writes the contact sheet of a video's face as PNG; returns lines on what was found.
+
+    The first one is about the coverage, the others about missing pictures.
 
     Args:
       video: file with a face.
@@ -76,4 +78,5 @@ def write_contact_sheet(video: str, out: Path, face: Sequence[float] | None) -> 
         draw_contact_sheet(frames, track).save(partial, format="PNG")
     enough = track.coverage >= face_tracking.MIN_COVERAGE
     use = "used as lips" if enough else "too few for lips"
-    return f"{out}: a mouth in {track.detected.sum()} of {len(track.detected)} pictures ({use})"
+    coverage = f"a mouth in {track.detected.sum()} of {len(track.detected)} pictures ({use})"
+    return "\n".join([f"{out}: {coverage}", *(f"note: {note}" for note in frames.notes)])

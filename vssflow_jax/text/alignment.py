@@ -13,7 +13,7 @@ import numpy as np
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import write_text
-from vssflow_jax.common.tables import parse_number, parse_table, read_text
+from vssflow_jax.common.tables import parse_header, parse_number, parse_table, read_text
 from vssflow_jax.conditions import LATENT_RATE
 from vssflow_jax.text import normalize, phonemes, subwords
 from vssflow_jax.text.durations import (
@@ -96,7 +96,7 @@ def _parse_intervals(path, rows: Iterable[tuple[str, str, str, str]]) -> list[In
 def _read_csv(path, text: str) -> Iterator[tuple[str, ...]]:
     table = parse_table(text, str(path))
     header = next(table, (1, []))[1]
-    if tuple(cell.strip().lower() for cell in header) != CSV_HEADER:
+    if tuple(parse_header(header)) != CSV_HEADER:
         raise InputError(
             f"{path} line 1: found {','.join(header)[:60]!r}, expected {','.join(CSV_HEADER)}"
         )

@@ -16,8 +16,9 @@ _QUOTES = (("'", "\u2018\u2019\u201a\u201b\u02bc\u00b4`\u2032\u2035\u02b9"),
            ('"', "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033\u2036\u02ba\u2039\u203a"))  # fmt: skip
 SAME = {character: plain for plain, characters in _QUOTES for character in characters} | {
     "\u2014": " - ", "\u2015": " - ", "\u2212": "-", "\u2215": "/", "\u2217": "*", "\u2236": ":",
-    "\u223c": "~", "\u2223": "|", "\u2219": " ", "\u2116": "No. ", "\u00ba": "\u00b0",
+    "\u223c": "~", "\u2223": "|", "\u2219": " ", "\u2116": "No.", "\u00ba": "\u00b0",
     "\u207f": "^n", "\u00b5": "\u03bc", "\u2126": "\u03a9", "\u2206": "\u0394", "\x85": "\n",
+    "\u066a": "%", "\u066b": ".", "\u066c": ",", "\u204a": "&",
     # without a shape
     "\u2800": "", "\u3164": "", "\u115f": "", "\u1160": "", "\uffa0": "", "\u034f": "",
     # letters whose names in Unicode do not say what they are
@@ -185,6 +186,8 @@ def read_character(character: str) -> str | None:
         return character
     if category == "Cf" or name.startswith(("COMBINING ", "VARIATION SELECTOR", "EMOJI MODIFIER")):
         return ""
+    if category == "Nd":  # the decimal digits of all scripts
+        return str(unicodedata.decimal(character))
     if decomposition:
         return _expand(decomposition)
     if category[0] in "PZ" or category == "Sk":

@@ -14,7 +14,7 @@ from vssflow_jax.text.verbalize import Omission, verbalize
 from vssflow_jax.text.verbalize.abbreviations import LETTER_A
 from vssflow_jax.text.verbalize.roman import read_behind_noun
 
-VERSION = 3  # of the words that a text gives; part of the keys of shards
+VERSION = 4  # of the words that a text gives; part of the keys of shards
 REFUSE, SKIP = "refuse", "skip"
 POLICIES = (REFUSE, SKIP)  # for characters that cannot be read
 
@@ -27,6 +27,8 @@ DIGITS = {num2words(digit) for digit in range(10)}
 NOT_NOUNS = {"again", "here", "now", "please", "soon", "then", "there"}
 
 _WORD = re.compile(r"[A-Za-z']+")
+# An A that begins a sentence, a quotation or a line, where the article has a capital as well
+_FIRST_ARTICLE = re.compile(r"""([.!?:;"(\n]["')]?[\s"'(]*|\s-\s+)A(?=\s+[A-Za-z])""")
 _SMALL_LETTERS = re.compile("[A-Za-z][a-z]")
 
 
@@ -71,6 +73,7 @@ def read(text: str, policy: str = REFUSE) -> Reading:
             "characters that can be pronounced in English (--text_policy=skip leaves others out)"
         )
     spoken, omissions = verbalize(plain.text)
+    spoken = _FIRST_ARTICLE.sub(r"\1a", spoken)
     is_mixed = _SMALL_LETTERS.search(plain.text) is not None
     spoken_words = _mark_letters(_read_numerals(_split_words(spoken)), is_mixed)
     warnings = _describe(plain.pictures, plain.unreadable, omissions)

@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import find_existing
-from vssflow_jax.common.tables import parse_number, parse_table, read_text
+from vssflow_jax.common.tables import (
+    find_listed,
+    parse_header,
+    parse_number,
+    parse_table,
+    read_text,
+)
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
 from vssflow_jax.text.captions import fold_name
 from vssflow_jax.text.normalize import REFUSE
@@ -96,7 +101,7 @@ def parse_script(
     """
     table, names = parse_table(text, location, None if header else ","), list(COLUMNS)
     if header:
-        names = [cell.strip() for cell in next(table, (1, []))[1]]
+        names = parse_header(next(table, (1, []))[1])
     if not set(names) <= set(COLUMNS) or "text" not in names or len(set(names)) < len(names):
         raise InputError(
             f"{location} line 1: found {','.join(names)[:80]!r}, expected {','.join(COLUMNS)}"
@@ -128,7 +133,10 @@ def _parse_utterance(
         raise InputError(f"{location}: found no text, expected what is said")
     voice = (row.get("speaker") or "").strip()
     known = voices.get(fold_name(voice))
-    path = find_existing(folder / os.path.expanduser(voice)) if voice else None
+    try:
+        path = find_listed(folder, voice) if voice else None
+    except InputError as error:
+        raise InputError(f"{location}, field speaker: {error}") from None
     return Utterance(
         text=row["text"],
         start=_parse_seconds(location, "start", row.get("start")),

@@ -35,7 +35,7 @@ class Segment:
 def split_at_pauses(
     words: Sequence[str], intervals: Sequence[Interval], frames: int, max_frames: int
 ) -> list[Segment]:
-    """Cuts a clip into as few segments as possible.
+    """Cuts a clip into as few segments as possible; phonemes behind its end are in none.
 
     Args:
       words: as `text.normalize` gives them.
@@ -44,15 +44,15 @@ def split_at_pauses(
       max_frames: latent frames of a segment.
 
     Raises:
-      InputError: the phonemes are not those of the words, or there is no pause to cut at.
+      InputError: the phonemes are not those of the words, no word is within the clip, or there is
+        no pause to cut at.
     """
-    word_intervals = _group_by_word(words, intervals)
     limit = frames / LATENT_RATE
-    late = next((k for k, word in enumerate(word_intervals) if word[0].start >= limit), None)
-    if late is not None:
+    word_intervals = [word for word in _group_by_word(words, intervals) if word[0].start < limit]
+    if not word_intervals:
         raise InputError(
-            f"found the word {words[late]!r} at {word_intervals[late][0].start:.2f} s in the "
-            f"alignment, expected all of them within the clip's {limit:.2f} s"
+            f"found no word of the alignment within the clip's {limit:.2f} s: {words[0]!r} is at "
+            f"{intervals[0].start:.2f} s"
         )
     edges = [0, *_choose_cuts(word_intervals, frames, max_frames), frames]
     segments = []
@@ -66,6 +66,7 @@ def split_at_pauses(
             i._replace(start=i.start - start, end=min(i.end, end) - start)
             for k in inside
             for i in word_intervals[k]
+            if i.start < end
         ]
         segments.append(
             Segment(

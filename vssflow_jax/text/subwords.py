@@ -23,7 +23,7 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import replacing
-from vssflow_jax.common.tables import read_table
+from vssflow_jax.common.tables import parse_header, read_table
 from vssflow_jax.conditions import BY_NAME
 from vssflow_jax.config import command_line
 from vssflow_jax.text.characters import Unreadable, list_characters
@@ -151,7 +151,7 @@ def read_transcripts(manifest: str | pathlib.Path) -> list[str]:
     """The texts of a manifest's training split."""
     path = pathlib.Path(manifest)
     table = read_table(path, "a manifest (clips.csv)")
-    header = [cell.strip() for cell in next(table, (1, []))[1]]
+    header = parse_header(next(table, (1, []))[1])
     if not {"text", "split"} <= set(header):
         raise InputError(f"{path} row 1: found no columns text and split, expected both")
     texts = []

@@ -78,14 +78,14 @@ def preview(studio: Studio, path: str | None, *times):
     """
     nothing = "", None, gr.skip(), gr.skip()
     try:
-        strip, seconds = studio.preview(path)
+        strip, seconds, losses = studio.preview(path)
     except InputError as error:
         return *nothing, render_status(str(error), error=True)
     except Exception as error:
         return *nothing, render_failure(error)
     start, end, notes = fit_sliders(studio.limits, seconds, *times)
     lines = [f"The video lasts {seconds:.2f} s."] if path else []
-    lines += [f"{note[:1].upper()}{note[1:]}." for note in notes]
+    lines += [*losses, *(f"{note[:1].upper()}{note[1:]}." for note in notes)]
     return strip, seconds, start, end, render_status(" ".join(lines) or "Ready.")
 
 

@@ -134,21 +134,25 @@ class Studio:
         self._lock = threading.Lock()
         self._visitors: dict[BackgroundGeneration[Result], str] = {}
 
-    def preview(self, video: str | None) -> tuple[str, float]:
-        """Frames of a video over time as HTML, and its seconds.
+    def preview(self, video: str | None) -> tuple[str, float, list[str]]:
+        """Frames of a video over time as HTML, its seconds, and sentences on missing pictures.
 
         Raises:
           InputError: a sentence on what is wrong with the video.
         """
         if video is None:
-            return "", 0.0
+            return "", 0.0, []
         with request_folder() as folder, plain_errors(folder):
             path = copy_upload(video, folder / "video", self.limits, "The video")
             seconds = self.limits.check_video(path).duration
-            frames = media.read_video(path, rate=max(NUM_STILLS / seconds, 0.1)).frames
-            strip = plots.plot_strip(frames[:NUM_STILLS], seconds)
+            frames = media.read_video(path, rate=max(NUM_STILLS / seconds, 0.1))
+            strip = plots.plot_strip(frames.frames[:NUM_STILLS], seconds)
             image = html.embed_image(strip, "Frames of the video over time", "image/jpeg")
-            return html.render("image.html", image=image), seconds
+            return (
+                html.render("image.html", image=image),
+                seconds,
+                to_sentences(frames.notes, folder),
+            )
 
     def generate(self, form: Form, out: Path, visitor: str = "") -> Iterator[float | Result]:
         """Progress from 0 to 1, then the result.
@@ -374,15 +378,20 @@ def save_result(
     sounds = {BOTH: folder / "result.wav"}
     sounds |= {stem: folder / f"result.{stem}.wav" for stem in best.stems if len(best.stems) > 1}
     warnings = [*notes, *(warning for output in outputs for warning in output.report["warnings"])]
-    sentences = (format_error(InputError(warning), [uploads, folder]) for warning in warnings)
     return Result(
         video=make_playable(best, files[0], folder) if best.video else None,
         sounds=sounds,
         files=files,
         spectrograms=render_spectrograms(best),
         summary=summarize(outputs),
-        notes=[sentence.removesuffix(".") + "." for sentence in dict.fromkeys(sentences)],
+        notes=to_sentences(warnings, uploads, folder),
     )
+
+
+def to_sentences(notes: Sequence[str], *folders: Path) -> list[str]:
+    """Notes as the page shows them: each once, files in the folders by their roles."""
+    sentences = (format_error(InputError(note), folders) for note in notes)
+    return [sentence.removesuffix(".") + "." for sentence in dict.fromkeys(sentences)]
 
 
 def make_playable(output: Output, path: Path, folder: Path) -> Path:

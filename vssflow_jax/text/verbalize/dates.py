@@ -193,6 +193,11 @@ RULES = (
     Rule("month", rf"(?<!\w){MONTH}(?<=\.)(?=\s\d)", lambda m: MONTHS[_number_month(m[1]) - 1]),
     Rule("month", rf"(?<!\w)({one_of(_SHORT)})(?=\s\d{{4}}(?!\d))", lambda m: _SHORT[m[1]]),
     Rule(
+        "months",
+        rf"(?<!\w){MONTH}{TO}{MONTH}(?!\w|\s?\d{{1,2}}(?!\d))",
+        lambda m: f"{MONTHS[_number_month(m[1]) - 1]} to {MONTHS[_number_month(m[2]) - 1]}",
+    ),
+    Rule(
         "days of the week",
         rf"(?<!\w)({one_of(DAYS)})\.?-({one_of(DAYS)})(?!\w)\.?",
         lambda m: f"{DAYS[m[1]]} to {DAYS[m[2]]}",

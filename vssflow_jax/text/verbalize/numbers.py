@@ -63,6 +63,13 @@ def spell_digits(number: str) -> str:
     return " ".join(DIGIT_WORDS[int(digit)] for digit in number if digit.isdecimal())
 
 
+def pluralize(words: str) -> str:
+    """Several of a number: twenties, sixes, fifty twos."""
+    if words.endswith("y"):
+        return words[:-1] + "ies"
+    return words + ("es" if words.endswith("x") else "s")
+
+
 def spell_ordinal(number: str | int) -> str:
     """First, second, ..."""
     return num2words(int(number), to="ordinal")
@@ -155,6 +162,11 @@ RULES = (
     ),
 )
 SEQUENCES = (  # of numbers, that are no dates
+    Rule(
+        "plural of a name",  # MP3s, B-52s
+        r"(?:(?<=[A-Za-z])|(?<=[A-Za-z]-))(\d{1,3})s(?!\w)",
+        lambda m: pluralize(spell_cardinal(m[1])),
+    ),
     Rule(
         "thousands",
         r"\d{1,3}\.\d{3}\.\d{3}(?!\.?\d)",

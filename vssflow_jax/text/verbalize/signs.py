@@ -52,6 +52,7 @@ EARLY_RULES = (
     Rule("editor's letter", r"\[([A-Za-z])\]([a-z]{1,40})", lambda m: read_word(m[1] + m[2])),
     Rule("stage direction", r"\[[^\[\]\n]{1,300}\]", None),
     Rule("stage direction", rf"(?i:\({_DIRECTION}\)|\*{{1,2}}{_DIRECTION}\*{{1,2}})", None),
+    Rule("stage direction", rf"(?i:\{{{_DIRECTION}\}})", None),
     Rule("stage direction", "<[A-Za-z][A-Za-z ]{0,60}>", None),
     Rule("style of a subtitle", r"\{\\[^{}]{1,200}\}", replace_by("")),
     Rule("line break", r"\\[nN]", replace_by("")),

@@ -67,7 +67,6 @@ ABBREVIATIONS = (
     "kg",
     "km",
     "cm",
-    "mm",
     "mph",
     "lbs",
     "oz",
@@ -78,7 +77,7 @@ ABBREVIATIONS = (
     "mins",
     "secs",
     "yrs",
-)  # never words
+)  # never words, as "mm" is in "mm, good"
 NOT_WORDS = (  # read without a number as well
     "km/h", "kWh", "kHz", "MHz", "GHz", "kB", "KB", "MB", "GB", "TB", "m/s", "\u00b0C",
     "\u00b0F", "\u00b0",
@@ -177,7 +176,7 @@ def _read_by(match: re.Match) -> str | None:
 RULES = (
     Rule(
         "height",
-        r"(\d{1,3})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')?(?![\w'])",
+        r"(?<!\w)(\d{1,3})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')?(?![\w'])",
         lambda m: f"{spell_cardinal(m[1])} foot {spell_cardinal(m[2])}",
     ),
     Rule(
