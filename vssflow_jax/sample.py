@@ -23,6 +23,11 @@ from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
 from vssflow_jax.generation.conditioning import STEMS
+from vssflow_jax.generation.content_credentials import (
+    Credentials,
+    check_signable,
+    read_credentials,
+)
 from vssflow_jax.generation.mixing import MIXES, ORIGINAL, REPLACE, MixOptions, mix_output
 from vssflow_jax.generation.output import TIME_FORMATS, check_times, list_files
 from vssflow_jax.generation.provenance import MODEL, describe_origin
@@ -75,6 +80,7 @@ def sample_one(generator: Generator, out: Path) -> None:
     check_times(flags.FLAGS.times_out, out)
     if flags.FLAGS.times_out and flags.FLAGS.text is None and flags.FLAGS.script is None:
         raise InputError("--times_out: found neither --text nor --script, expected words")
+    credentials = load_credentials(out)
     if not 1 <= flags.FLAGS.candidates <= MAX_CANDIDATES:
         raise InputError(
             f"--candidates: found {flags.FLAGS.candidates}, expected 1 to {MAX_CANDIDATES}"
@@ -104,9 +110,20 @@ def sample_one(generator: Generator, out: Path) -> None:
     shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
         path, output = name_candidate(out, place), mix_output(output, mix)
-        output.save(path, flags.FLAGS.times_out)
+        output.save(path, flags.FLAGS.times_out, credentials)
         shown = print_warnings(output.report["warnings"], shown)
         print(f"{path}: {describe(output.report)}")
+
+
+def load_credentials(out: Path) -> Credentials | None:
+    """The credentials that sign the output, checked; None without the flags for them."""
+    files = flags.FLAGS.c2pa_certificates, flags.FLAGS.c2pa_key
+    if files == (None, None):
+        return None
+    if None in files:
+        raise InputError("found one of --c2pa_certificates and --c2pa_key, expected both or none")
+    check_signable(out)
+    return read_credentials(*files)
 
 
 def check_inputs_stay(request: Request, out: Path) -> None:
@@ -269,6 +286,10 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "loudness", None, "Loudness of the result in LUFS, such as -23 (EBU R 128); default: as is."
     )
+    command_line.define_path(
+        "c2pa_certificates", None, "Signs the output (C2PA): certificates, PEM; with --c2pa_key."
+    )
+    command_line.define_path("c2pa_key", None, "Private key of the first certificate, PEM.")
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
     flags.DEFINE_string(
         "recognizer", None, "Of speech, for --candidates: pocketsphinx (default) or whisper:MODEL."

@@ -51,7 +51,7 @@ SHELL = {  # other shell commands, and why no test here runs them
 }
 FOREIGN_FLAGS = {"no-deps", "dist", "inputs", "save", "kinds", "reproduce"}  # of pip, pytest, fuzz
 FILES = (  # endings
-    "csv|html|ipynb|json|jsonl|mkv|model|mp4|pt|safetensors|srt|toml|txt|TextGrid|vtt|wav"
+    "csv|html|ipynb|json|jsonl|mkv|model|mp4|pem|pt|safetensors|srt|toml|txt|TextGrid|vtt|wav"
 )
 VARIABLES = {"librosa", "out", "run", "tool"}  # other packages, Python variables, JSON and TOML
 PAGE_IDS = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

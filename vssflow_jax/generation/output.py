@@ -11,6 +11,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import to_path, write_text
+from vssflow_jax.generation.content_credentials import Credentials, check_signable
 from vssflow_jax.generation.provenance import describe_origin
 from vssflow_jax.text.word_times import (
     TimedUtterance,
@@ -68,7 +69,12 @@ class Output:
     stems: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     utterances: Sequence[TimedUtterance] = ()
 
-    def save(self, path: str | Path, times: Collection[str] = ()) -> list[Path]:
+    def save(
+        self,
+        path: str | Path,
+        times: Collection[str] = (),
+        credentials: Credentials | None = None,
+    ) -> list[Path]:
         """Writes `path`: a .wav, or the video with the wave and a .wav beside it.
 
         Stems are written beside it, as `out.speech.wav` and `out.sound.wav`. All of these files say
@@ -79,17 +85,20 @@ class Output:
           path: the file.
           times: of the words, in some of TIME_FORMATS: as files beside it ("srt", "textgrid",
             "json"), or as a subtitle track of the video ("track"). Nothing without speech.
+          credentials: sign all files with sound.
 
         Returns:
           All paths.
 
         Raises:
           InputError: a wave that is not finite; a name for a video where the request had none, or
-            with a suffix that is no video's or takes no subtitles.
+            with a suffix that is no video's or takes no subtitles or signature.
         """
         path = to_path(path)
         self.check_finite()
         check_times(times, path)
+        if credentials is not None:
+            check_signable(path)
         comment = describe_origin(self.report)
         if path.suffix.lower() == WAV:
             media.write_wav(path, self.wave, self.sample_rate, comment)
@@ -108,6 +117,10 @@ class Output:
             media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate, comment)
         for name, wave in self.stems.items():
             media.write_wav(path.with_suffix(f".{name}{WAV}"), wave, self.sample_rate, comment)
+        if credentials is not None:
+            for file in list_files(path, self.stems):
+                is_video = file.suffix.lower() != WAV
+                credentials.sign_file(file, self.report, has_pictures=is_video)
         formats = [form for form in times if self.utterances]
         for form in formats:
             self._write_times(path, form)

@@ -20,6 +20,7 @@ from vssflow_jax.generation.background import BackgroundGeneration
 from vssflow_jax.generation.conditioning import STEMS, round_to_frames
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.output import Output
+from vssflow_jax.generation.provenance import describe_origin
 from vssflow_jax.generation.request import MAX_SECONDS, Request
 from vssflow_jax.generation.reranking import load_recognizer, rerank
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions
@@ -402,7 +403,8 @@ def make_playable(output: Output, path: Path, folder: Path) -> Path:
         if is_encoded or media.plan_mux(output.video, path, seconds, PLAYABLE_CODECS).copies:
             return path
     player = folder / f"player{PLAYABLE}"
-    media.mux(output.video, output.wave, output.sample_rate, player, PLAYABLE_CODECS)
+    metadata = media.Metadata(comment=describe_origin(output.report))
+    media.mux(output.video, output.wave, output.sample_rate, player, PLAYABLE_CODECS, metadata)
     return player
 
 
