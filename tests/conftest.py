@@ -44,6 +44,14 @@ def full_precision():
         yield
 
 
+@pytest.fixture
+def gpu():
+    """The first NVIDIA GPU; tests that take it are skipped without one."""
+    if jax.default_backend() != "gpu":
+        pytest.skip("there is no GPU, or JAX_PLATFORMS does not allow it")
+    return jax.devices()[0]
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, request):
     """The folder of a tiny run, trained for six steps by the real command.

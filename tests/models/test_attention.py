@@ -88,3 +88,25 @@ def test_cudnn_takes_half_precision_alone():
 def test_cudnn_needs_queries_and_keys_sharded_alike(heads, tensor_shards, fits):
     """With 8 query heads and 4 key heads on 8 devices the keys are not sharded, the queries are."""
     assert attention.fits_cudnn(jnp.bfloat16, 64, heads, tensor_shards, H100) is fits
+
+
+@pytest.mark.gpu
+def test_the_fused_kernel_equals_the_plain_computation(gpu, monkeypatch):
+    """Values and gradients at the paper's size, in bfloat16 against float32."""
+    query = jax.random.normal(jax.random.key(0), (2, 24, 251, 64))
+    key, value = jax.random.normal(jax.random.key(1), (2, 2, 12, 251, 64))
+    half = [x.astype(jnp.bfloat16) for x in (query, key, value)]
+    assert attention.fits_cudnn(jnp.bfloat16, 64, (24, 12), 1, gpu)
+
+    def weigh(*inputs):
+        mixed = attention.attend(*inputs).astype(jnp.float32)
+        return jnp.mean(mixed**2), mixed
+
+    run = jax.value_and_grad(weigh, argnums=(0, 1, 2), has_aux=True)
+    (_, fused), gradients = jax.jit(run)(*half)
+    monkeypatch.setattr(attention, "fits_cudnn", lambda *_: False)
+    (_, plain), expected = jax.jit(run)(query, key, value)
+    np.testing.assert_allclose(fused, plain, atol=0.02)
+    for gradient, reference in zip(gradients, expected, strict=True):
+        scale = float(jnp.abs(reference).max())
+        np.testing.assert_allclose(gradient.astype(jnp.float32), reference, atol=0.05 * scale)
