@@ -38,6 +38,8 @@ EVERY = 4.5  # seconds between cues
 SHORT = 5  # every which cue is too short for its text
 CUE_SECONDS, SHORT_SECONDS = 4.0, 0.8
 MARGIN = 0.3  # seconds around an utterance in which its words are looked for
+BLOCK = 160  # samples, 10 ms
+AUDIBLE = 30.0  # dB below the loudest block at which speech begins
 NEAR = 0.08  # seconds that a cue may begin early or late
 MAX_WORDS = 9  # of a sentence
 AMBIENCE = 0.02  # amplitude of the noise that is the video's own sound
@@ -49,13 +51,14 @@ class CueScores:
     """What was measured on one cue.
 
     Attributes:
-      onset: seconds from the cue's start to its first word.
-      starts: seconds from where each word was asked for to where it starts.
+      sound: seconds from the cue's start to where its part of the speech becomes audible.
+      starts: seconds from where each word was asked for to where it starts; empty if the words are
+        not found in the speech.
       own, other: similarity of the voice to its own reference, and to the most similar other one.
       text, transcript: what was asked for and heard.
     """
 
-    onset: float
+    sound: float
     starts: Sequence[float]
     own: float
     other: float
@@ -87,22 +90,16 @@ def add_ambience(path: Path, out: Path, seconds: float) -> None:
 
 def score_cue(
     wave: np.ndarray, line: TimedUtterance, start: float, voices: Mapping, recognizer
-) -> CueScores | None:
-    """Scores of one utterance in a wave at 16 kHz; None where its words are not found in it."""
+) -> CueScores:
+    """Scores of one utterance in a wave at 16 kHz."""
     first = max(line.start - MARGIN, 0.0)
     part = wave[round(first * SAMPLE_RATE) : round((line.end + MARGIN) * SAMPLE_RATE)]
-    try:
-        intervals = aligner.align_words(part, [word.text for word in line.words])
-    except InputError:
-        return None
-    edges = np.cumsum([0, *(len(word.phonemes) for word in line.words)])[:-1]
-    starts = [first + intervals[edge].start for edge in edges]
     embedding = speaker.embed_voice(part)
     similarities = {name: speaker.cosine(embedding, voices[name]) for name in voices}
     own = similarities.pop(line.speaker)
     return CueScores(
-        onset=starts[0] - start,
-        starts=[time - word.start for time, word in zip(starts, line.words, strict=True)],
+        sound=first + find_onset(part) - start,
+        starts=find_word_starts(part, first, line),
         own=own,
         other=max(similarities.values()),
         text=line.text,
@@ -110,17 +107,47 @@ def score_cue(
     )
 
 
-def print_scores(scores: Sequence[CueScores], count: int, recognizer) -> None:
+def find_onset(part: np.ndarray) -> float:
+    """Seconds to the first block of speech that is less than AUDIBLE decibels below the loudest."""
+    blocks = part[: len(part) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    power = np.square(blocks).mean(1)
+    return float(np.argmax(power > power.max() * 10 ** (-AUDIBLE / 10)) * BLOCK / SAMPLE_RATE)
+
+
+def find_word_starts(part: np.ndarray, first: float, line: TimedUtterance) -> list[float]:
+    """Seconds from where each word was asked for to where it starts; [] if they are not found.
+
+    Args:
+      part: of the speech, at 16 kHz.
+      first: its second in the clip.
+      line: the utterance.
+    """
+    try:
+        intervals = aligner.align_words(part, [word.text for word in line.words])
+    except InputError:
+        return []
+    edges = np.cumsum([0, *(len(word.phonemes) for word in line.words)])[:-1]
+    return [
+        first + intervals[edge].start - word.start
+        for edge, word in zip(edges, line.words, strict=True)
+    ]
+
+
+def print_scores(scores: Sequence[CueScores], recognizer) -> None:
     """Prints the table."""
-    onsets = np.abs([score.onset for score in scores])
-    starts = np.abs(np.concatenate([score.starts for score in scores]))
+    aligned = [score.starts for score in scores if score.starts]
+    onsets = np.abs([starts[0] for starts in aligned])
+    starts = np.abs(np.concatenate(aligned))
+    sounds = np.abs([score.sound for score in scores])
     own, other = (np.array([getattr(s, name) for s in scores]) for name in ("own", "other"))
     rows = {
-        "cues": count,
-        "cues whose words the aligner finds": len(scores),
-        "start against the cue, median, s": np.median(onsets),
-        "start against the cue, largest, s": onsets.max(),
-        f"cues that start within {NEAR:g} s": np.mean(onsets <= NEAR),
+        "cues": len(scores),
+        "audible start against the cue, median, s": np.median(sounds),
+        "audible start against the cue, largest, s": sounds.max(),
+        f"cues audible within {NEAR:g} s": np.mean(sounds <= NEAR),
+        "cues whose words the aligner finds": len(aligned),
+        "first word against the cue, median, s": np.median(onsets),
+        "first word against the cue, largest, s": onsets.max(),
         "words": len(starts),
         "start of a word, median error, s": np.median(starts),
         "start of a word, 90 % below, s": np.quantile(starts, 0.9),
@@ -169,7 +196,7 @@ def main() -> None:
         wave = to_mono(output.wave, output.sample_rate, SAMPLE_RATE)
         lines = zip(output.utterances, starts, strict=True)
         scores = [score_cue(wave, line, start, voices, recognizer) for line, start in lines]
-        print_scores([score for score in scores if score], len(scores), recognizer)
+        print_scores(scores, recognizer)
         for mode in ("replace", "add", "duck"):
             mixed = mix_output(output, MixOptions(mode=mode, loudness=LOUDNESS))
             print(f"--mix={mode} --loudness={LOUDNESS:g}: {mixed.report['loudness']} LUFS")

@@ -63,7 +63,7 @@ def test_speakers_without_voices_and_voices_without_speakers_are_lines(tmp_path,
 def test_substation_actors_styles_and_layers(tmp_path, voices):
     script, notes = read(tmp_path, "talk.ass", ASS, voices)
     assert [(line.cue, line.name) for line in script] == [(1, "Anna"), (3, "Bob"), (4, "Anna")]
-    assert len(notes) == 1 and "spoken once: cue 2" in notes[0]
+    assert len(notes) == 1 and "shown again in cue 2: they are spoken once" in notes[0]
 
 
 def test_speakers_of_a_table_have_names_or_files(tmp_path, voices):

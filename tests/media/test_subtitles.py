@@ -105,6 +105,12 @@ def test_substation_names_styles_and_order(tmp_path, suffix):
     assert (cues[1].text, cues[1].style) == ("later, with a comma", "Top") and not notes
 
 
+@pytest.mark.parametrize("text", [SRT, VTT, ASS])
+def test_the_text_says_what_kind_of_subtitles_it_is(tmp_path, text):
+    cues = {str(read_cues(write(tmp_path, text, suffix))) for suffix in (".srt", ".vtt", ".ass")}
+    assert len(cues) == 1
+
+
 def test_cues_that_cannot_be_read_are_a_line(tmp_path):
     empty = "1\n00:00:01,000 --> 00:00:02,000\n\n" + SRT.replace("3\n00:00:05", "3\n00:00:5x")
     cues, notes = read_cues(write(tmp_path, empty))

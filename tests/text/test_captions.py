@@ -2,7 +2,7 @@
 
 import pytest
 
-from vssflow_jax.text.captions import parse_caption
+from vssflow_jax.text.captions import parse_caption, remove_repeated_lines
 
 NAMES = {"anna", "bob smith"}
 
@@ -18,9 +18,13 @@ NAMES = {"anna", "bob smith"}
         ("Anna: Hello", [("Anna", "Hello")]),
         ("bob  smith: Hello", [("bob  smith", "Hello")]),
         ("CARL: Hello", [("CARL", "Hello")]),
+        ("MAN 2: Hello", [("MAN 2", "Hello")]),
+        ("MRS. O'BRIEN: HELLO", [("MRS. O'BRIEN", "HELLO")]),
+        ("BE THERE WITH IT AT 5: OR NOT", [("", "BE THERE WITH IT AT 5: OR NOT")]),
         ("Note: this is text", [("", "Note: this is text")]),
         ("At 5: 30 people", [("", "At 5: 30 people")]),
         ("<v Anna>Hello</v>", [("Anna", "Hello")]),
+        ("<v>Hello</v>", [("", "Hello")]),
         ("<v.loud.first Bob Smith>Hi", [("Bob Smith", "Hi")]),
         ("<v Anna>Hi</v> <v Bob Smith>Ho</v>", [("Anna", "Hi"), ("Bob Smith", "Ho")]),
         ("- [Anna] Hello.\n- Hi!", [("Anna", "Hello."), ("", "Hi!")]),
@@ -64,3 +68,14 @@ def test_what_is_not_spoken_is_listed(text, spoken, omitted):
     caption = parse_caption(text, NAMES)
     assert [part.text for part in caption.parts] == spoken
     assert caption.omitted == omitted
+
+
+def test_lines_that_roll_up_are_kept_once():
+    texts = [
+        " \nhello<00:00:00.500><c> world</c>",
+        "hello world\n ",
+        "hello world\nnext<00:00:03.000><c> line</c>",
+    ]
+    plain = [[part.text for part in parse_caption(t).parts] for t in remove_repeated_lines(texts)]
+    assert plain == [["hello world"], [], ["next line"]]
+    assert remove_repeated_lines(["No.", "No.\nYes."]) == ["No.", "No.\nYes."]

@@ -59,6 +59,12 @@ def test_two_speakers_of_a_cue_share_its_time():
     assert second.end == pytest.approx(1.0 + 2 * SECONDS / 1.2) and not notes
 
 
+def test_cues_at_the_same_time_are_spoken_one_after_another_with_a_line():
+    (first, second), notes = fit(cue(1, 1.0, 3.0), cue(2, 1.0, 3.0 + 2 * SECONDS))
+    assert first.start == 1.0 and second.start == pytest.approx(first.end + PAUSE)
+    assert len(notes) == 1 and "cue 1: found cue 2 at the same time" in notes[0]
+
+
 def test_no_fitted_cue_is_said_to_be_rushed():
     script, _ = fit(cue(1, 0.0, SECONDS / RUSHED + 2e-3), cue(2, 10.0, 10.1), cue(3, 20.0, 30.0))
     timed = align_script(script, 60.0, {})

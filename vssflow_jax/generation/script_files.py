@@ -9,7 +9,7 @@ from pathlib import Path
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
 from vssflow_jax.media import subtitles
-from vssflow_jax.text.captions import fold_name, parse_caption
+from vssflow_jax.text.captions import fold_name, parse_caption, remove_repeated_lines
 from vssflow_jax.text.cues import MAX_LISTED, list_cues
 from vssflow_jax.text.script import MAX_LINES, Utterance, read_script
 
@@ -78,12 +78,14 @@ def cues_to_utterances(
     omitted: list[str] = []
     repeated: list[int] = []
     seen = set()
-    for cue in cues:
-        if (key := (cue.start, cue.end, cue.text)) in seen:  # layers of one text
+    texts = remove_repeated_lines([cue.text for cue in cues])
+    for cue, text in zip(cues, texts, strict=True):
+        key = (cue.start, cue.end, cue.text)
+        if key in seen or text != cue.text:  # layers of one text, lines that roll up
             repeated.append(cue.number)
-            continue
+        text = "" if key in seen else text
         seen.add(key)
-        caption = parse_caption(cue.text, voices.keys())
+        caption = parse_caption(text, voices.keys())
         omitted += [f"cue {cue.number} {text[:60]!r}" for text in caption.omitted]
         for part in caption.parts:
             style = cue.style if fold_name(cue.style) in voices else ""
@@ -104,7 +106,8 @@ def cues_to_utterances(
         more = f" and {len(omitted) - MAX_LISTED} more" if len(omitted) > MAX_LISTED else ""
         notes.append(f"{location}: not spoken: {', '.join(omitted[:MAX_LISTED])}{more}")
     if repeated:
-        notes.append(f"{location}: spoken once: {list_cues(repeated)}, repeated at the same time")
+        notes.append(f"{location}: found lines that are shown again in {list_cues(repeated)}: they "
+                     "are spoken once")  # fmt: skip
     if not 0 < len(script) <= MAX_LINES:
         raise InputError("; ".join([f"--script={location}: found {len(script)} texts that are "
                                     f"spoken, expected 1 to {MAX_LINES}", *notes]))  # fmt: skip

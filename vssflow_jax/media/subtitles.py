@@ -18,6 +18,7 @@ from vssflow_jax.common.files import file_size, to_path
 from vssflow_jax.common.tables import decode_text, read_bytes
 from vssflow_jax.media import reading
 
+EXPECTED = "subtitles (.srt, .vtt, .ass)"
 MAX_BYTES = 10_000_000
 MAX_CHARACTERS = 5000  # of a cue
 # Windows' code page of western languages: old subtitle files have no mark of their encoding.
@@ -41,13 +42,11 @@ class SubtitleFormat:
     ends_at_position: bool = False
 
 
+_SRT = SubtitleFormat(name="srt")
+_VTT = SubtitleFormat(name="webvtt", ends_at_position=True)
 _ASS = SubtitleFormat(name="ass", mark=rb"^Dialogue:")
-SUBTITLE_FORMATS = {
-    ".srt": SubtitleFormat(name="srt"),
-    ".vtt": SubtitleFormat(name="webvtt", ends_at_position=True),
-    ".ass": _ASS,
-    ".ssa": _ASS,
-}
+_ASS_EVENT = re.compile(r"^Dialogue: *(?:Marked *= *)?\d+ *,", re.MULTILINE)
+SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class Cue:
 
 def is_subtitle_file(path: str | os.PathLike) -> bool:
     """Whether a file's name has the suffix of subtitles."""
-    return pathlib.Path(path).suffix.lower() in SUBTITLE_FORMATS
+    return pathlib.Path(path).suffix.lower() in SUFFIXES
 
 
 def read_cues(path: str | os.PathLike) -> tuple[list[Cue], list[str]]:
@@ -81,8 +80,8 @@ def read_cues(path: str | os.PathLike) -> tuple[list[Cue], list[str]]:
       InputError: no such file, one that is too large or not text, or one without cues.
     """
     path = to_path(path)
-    form = SUBTITLE_FORMATS[path.suffix.lower()]
     text, notes = _read_subtitle_text(path)
+    form = _find_format(text)
     if form is _ASS:
         _check_fields(path, text)
     cues = list(_parse_cues(path, text, form))
@@ -94,7 +93,7 @@ def read_cues(path: str | os.PathLike) -> tuple[list[Cue], list[str]]:
         )
     marked = len(_find_lines(text.encode(), form.mark))
     if not cues:
-        raise InputError(f"{path}: found no cues, expected subtitles ({form.name})")
+        raise InputError(f"{path}: found no cues, expected {EXPECTED}")
     if marked > len(cues):
         notes.append(
             f"{path}: found {marked - len(cues)} of {marked} cues without a text or without times "
@@ -105,10 +104,9 @@ def read_cues(path: str | os.PathLike) -> tuple[list[Cue], list[str]]:
 
 def _read_subtitle_text(path: pathlib.Path) -> tuple[str, list[str]]:
     """The text of a file with plain line ends, and a line about an encoding that was guessed."""
-    expected = "subtitles (.srt, .vtt, .ass)"
     if path.is_file() and file_size(path) > MAX_BYTES:
         raise InputError(f"{path}: found {file_size(path)} bytes, expected at most {MAX_BYTES}")
-    data, notes = read_bytes(path, expected), []
+    data, notes = read_bytes(path, EXPECTED), []
     try:
         text = decode_text(data)
     except UnicodeDecodeError:
@@ -117,12 +115,19 @@ def _read_subtitle_text(path: pathlib.Path) -> tuple[str, list[str]]:
         num_legacy = sum(not letter.isascii() for letter in letters)
         if "\ufffd" in text or num_legacy > MAX_LEGACY * len(letters):
             raise InputError(
-                f"{path}: not UTF-8 text, nor UTF-16 with its mark, expected {expected}"
+                f"{path}: not UTF-8 text, nor UTF-16 with its mark, expected {EXPECTED}"
             ) from None
         notes = [f"{path}: not UTF-8: read as Windows-1252"]
     if "\0" in text:
-        raise InputError(f"{path}: found bytes that are not text, expected {expected}")
+        raise InputError(f"{path}: found bytes that are not text, expected {EXPECTED}")
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
+
+
+def _find_format(text: str) -> SubtitleFormat:
+    """The kind of subtitles by their text, since names are often wrong."""
+    if text.lstrip().startswith("WEBVTT"):
+        return _VTT
+    return _ASS if _ASS_EVENT.search(text) else _SRT
 
 
 def _check_fields(path: pathlib.Path, text: str) -> None:
@@ -158,7 +163,7 @@ def _parse_cues(path: pathlib.Path, text: str, form: SubtitleFormat) -> Iterator
                 )
     except (av.error.FFmpegError, ValueError) as error:
         raise InputError(
-            f"{path}: cannot be read ({reading.describe(error)}), expected subtitles ({form.name})"
+            f"{path}: cannot be read ({reading.describe(error)}), expected {EXPECTED}"
         ) from error
 
 

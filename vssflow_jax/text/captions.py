@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 # Tags of SubRip and WebVTT that say how a text looks, and times within a line (karaoke).
-_FORMATTING = re.compile(r"</?(?:i|b|u|s|c|font|lang|ruby)(?:[.\s][^<>]*)?>|<[\d:.]+>", re.I)
+_FORMATTING = re.compile(r"</?(?:i|b|u|s|c|v|font|lang|ruby)(?:[.\s][^<>]*)?>|<[\d:.]+>", re.I)
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>", re.I)
 _VOICE_END = re.compile(r"</v>", re.I)
 _RUBY = re.compile(r"<rt>(.*?)(?:</rt>|$)", re.I | re.S)  # a reading above a word
@@ -18,7 +18,10 @@ _OVERRIDE = re.compile(r"\{\\[^{}]*\}|\{\}")  # formatting of SubStation
 _DASH = re.compile(r"\s*[-\u2013\u2014](?:\s+|(?=[^\s\d]))")  # begins what another speaker says
 _BRACKETED_NAME = re.compile(r"\s*(?:\[([^\[\]\n]+)\]|\(([^()\n]+)\))\s*:?\s*")
 _NAME = re.compile(r"\s*([^:\[\]()\n]{1,40}?)\s*:\s+(?=\S)")
-_CAPITALS = re.compile(r"[^\W\d_a-z][^\da-z]+")
+_CAPITALS = re.compile(
+    r"[^\W\d_a-z][^\da-z\s]+(?: [^\da-z\s]+){0,2}(?: \d)?"
+)  # "MRS. WOLFE", "MAN 1"
+_KARAOKE = re.compile(r"<\d[\d:.]*>")
 _SONG = re.compile(r"[♩♪♫♬](?:[^♩♪♫♬]*[♩♪♫♬]+|[^\n]*)|^\s*#\s[^\n]*", re.M)
 _SOUND = re.compile(r"\[[^\[\]]*\]|^\s*\([^()]*\)\s*$", re.M)
 
@@ -79,6 +82,22 @@ def parse_caption(text: str, names: Collection[str] = ()) -> Caption:
         elif spoken:
             omitted.append(spoken)
     return Caption(parts=parts, omitted=omitted)
+
+
+def remove_repeated_lines(texts: Sequence[str]) -> list[str]:
+    """Texts of neighboring subtitles without the lines of those that roll up.
+
+    Captions that are made automatically show each line twice, first word by word, then above the
+    next line. Without times of words in the texts nothing is removed.
+    """
+    if not any(_KARAOKE.search(text) for text in texts):
+        return list(texts)
+    kept, before = [], set()
+    for text in texts:
+        lines = {_FORMATTING.sub("", line).strip(): line for line in text.split("\n")}
+        kept.append("\n".join(line for plain, line in lines.items() if plain not in before))
+        before = set(lines)
+    return kept
 
 
 def _split_voices(text: str) -> Iterator[tuple[str, str]]:

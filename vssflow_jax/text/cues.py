@@ -78,7 +78,8 @@ def fit_cues(
         _measure(line, select_voice(durations, voice), policy)
         for line, voice in zip(script, voices, strict=True)
     ]
-    cues = [list(group) for _, group in itertools.groupby(parts, lambda part: part.line.cue)]
+    # Cues of the same start are spoken one after another, as the speakers of one cue are.
+    cues = [list(group) for _, group in itertools.groupby(parts, lambda part: part.line.start)]
     limits = [cue[0].line.start for cue in cues[1:]] + [duration or float("inf")]
     fitted, notes, refused = [], [], []
     for cue, limit in zip(cues, limits, strict=True):
@@ -86,7 +87,8 @@ def fit_cues(
         natural, least = (
             sum(getattr(part, name) for part in cue) + pauses for name in ("natural", "least")
         )
-        room = min(first.end, limit) - first.start
+        end = max(part.line.end for part in cue)
+        room = min(end, limit) - first.start
         if room < least:
             longest = max(limit - PAUSE - first.start, room)
             if longest < least:
@@ -95,7 +97,12 @@ def fit_cues(
             room = min(natural, longest)
             notes.append(
                 f"{first.location}: its text needs about {natural:.2f} s and has "
-                f"{first.end - first.start:.2f} s: it ends at {first.start + room:.2f} s"
+                f"{end - first.start:.2f} s: it ends at {first.start + room:.2f} s"
+            )
+        if first.cue != cue[-1].line.cue:
+            notes.append(
+                f"{first.location}: found cue {cue[-1].line.cue} at the same time: it is spoken "
+                "behind it"
             )
         fitted += _place(cue, room - pauses)
     if refused:
