@@ -298,7 +298,7 @@ def desk(tiny_run, tmp_path_factory):
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to(tiny_run)
     (folder / "corpus").symlink_to(tiny_run / "corpus")
-    for name in ("in.mp4", "film.mp4"):
+    for name in ("in.mp4", "film.mp4", "yours.mp4"):
         fixtures.write_video(folder / name, seconds=4)
     voice = next((tiny_run / "corpus" / "voices").glob("*.wav"))
     media.write_wav(folder / "voice.wav", media.read_audio(voice))

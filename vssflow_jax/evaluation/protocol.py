@@ -40,7 +40,8 @@ METRICS = {
     f"{1000 * sound.TOLERANCE:g} ms; mean over clips",
     "onset_mae_ms": "mean absolute error of the matched onsets of a clip; mean over clips",
     "sound_class_accuracy": "share of clips whose kind of event a classifier names correctly",
-    "speaker_accuracy": "share of clips whose voice a classifier names correctly",
+    "speaker_accuracy": "share of clips whose voice a classifier names correctly, among voices of "
+    "which it was fitted on two clips or more",
     "speaker_similarity": "cosine between the speaker embeddings of the clip and of its "
     "reference voice; mean over clips that are not silent",
     "dvector_similarity": "cosine between the d-vectors (Resemblyzer) of the clip and of its "

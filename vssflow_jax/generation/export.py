@@ -15,6 +15,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, hash_file, read_json, resolve, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
+from vssflow_jax.evaluation import protocol
 from vssflow_jax.generation.sampling import read_student
 from vssflow_jax.training import checkpoint
 
@@ -98,6 +99,9 @@ def read_scores(workdir: Path) -> dict:
     for values in scores.values():
         values["skipped"] = len(values.get("skipped", ()))
     run = {key: value for key, value in metrics.get("run", {}).items() if key != "generated"}
+    for recognizer in (run[key] for key in ("recognizer", "open_recognizer") if key in run):
+        name, *folder = recognizer["name"].split(":", 1)  # "whisper:/home/me/tiny.en"
+        recognizer["name"] = ":".join([name, *(Path(path).name for path in folder)])
     return {**scores, "run": run}
 
 
@@ -106,7 +110,6 @@ def render_card(facts: Mapping, config, scores: Mapping) -> str:
     guidance = ", ".join(
         f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale is not None
     )
-    corpus = config.data.corpus or "the data set below"
     source = f", from the weights of `{facts['init_from']}`" if facts["init_from"] else ""
     return f"""# {facts["name"]}
 
@@ -118,9 +121,9 @@ A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]
 ## Training
 
 {facts["step"]:,} steps of {config.data.batch_size} clips of {config.data.duration:g} s, route
-`{config.model.route}`, {config.optim.name}{source}; corpus: {corpus}. Sampling by default:
-{config.sample.solver}, {config.sample.steps} steps, guidance {config.sample.guidance:g}\
-{f" ({guidance})" if guidance else ""}.
+`{config.model.route}`, {config.optim.name}{source}; corpus: {describe_corpus(config)}.
+Sampling by default: {config.sample.solver}, {config.sample.steps} steps,
+guidance {config.sample.guidance:g}{f" ({guidance})" if guidance else ""}.
 
 {describe_student(facts, config)}| what | hash |
 |---|---|
@@ -140,6 +143,14 @@ Apache-2.0.
 """
 
 
+def describe_corpus(config) -> str:
+    """The corpus of a run in words."""
+    data = config.data
+    if not data.corpus:
+        return "the data set below"
+    return f"{data.corpus} ({data.corpus_voices} voices, {data.corpus_sentences} sentences)"
+
+
 def describe_student(facts: Mapping, config) -> str:
     """The card's paragraph about a student; empty for a flow model."""
     student = read_student(config)
@@ -154,17 +165,17 @@ def describe_student(facts: Mapping, config) -> str:
 
 
 def score_table(scores: Mapping) -> str:
-    """A Markdown table: task, metric, score, 95 % interval, codec floor."""
+    """A Markdown table: task, metric, score, 95 % interval, codec floor, ground truth."""
     lines = [
-        "| task | metric | score | 95 % interval | codec floor |",
-        "|---|---|---|---|---|",
+        "| task | metric | score | 95 % interval | codec floor | truth |",
+        "|---|---|---|---|---|---|",
     ]
     for task in EVALUATED_TASKS:
         values = scores.get(task, {})
-        for metric in (name for name in values if f"{name}_ci95" in values):
+        for metric in (name for name in protocol.METRICS if f"{name}_ci95" in values):
             low, high = values[f"{metric}_ci95"]
-            floor = values.get(f"{metric}_floor")
-            ending = "" if floor is None else f"{floor:.3f}"
-            row = (task, metric, f"{values[metric]:.3f}", f"{low:.3f} to {high:.3f}", ending)
+            bounds = (values.get(f"{metric}_{kind}") for kind in ("floor", "ceiling"))
+            endings = ("" if bound is None else f"{bound:.3f}" for bound in bounds)
+            row = (task, metric, f"{values[metric]:.3f}", f"{low:.3f} to {high:.3f}", *endings)
             lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) if len(lines) > 2 else "The run was not evaluated."

@@ -32,3 +32,6 @@ def test_a_classifier_needs_classes_and_examples():
     assert fit_classifier([np.zeros(3)] * 4, ["one"] * 4) is None
     assert fit_classifier([np.zeros(3), np.ones(3)], ["one", "two"]) is None
     assert fit_classifier([], []) is None
+    features = np.random.default_rng(0).normal(size=(7, 3))
+    model = fit_classifier(features, ["one", "two", "one", "three", "two", "two", "four"])
+    assert list(model.classes_) == ["one", "two"]  # a class of one example has no spread

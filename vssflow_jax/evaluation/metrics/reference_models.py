@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -22,6 +23,7 @@ COLUMNS = (
     "speaker",
     "predicted_speaker",
 )
+MIN_EXAMPLES = 2  # of a class; with one its spread is unknown
 
 
 def annotation(record: Mapping, key: str):
@@ -62,14 +64,17 @@ def fit_classifier(features: Sequence[np.ndarray], names: Sequence[str]) -> Pipe
       names: the class of each.
 
     Returns:
-      A model whose `predict([features])` gives names; None where there are fewer than two
-      names, or no more examples than names.
+      A model whose `predict([features])` gives names that have two examples or more; None where
+      fewer than two names have.
     """
-    if not 2 <= len(set(names)) < len(names):
+    counts = collections.Counter(names)
+    rows = [k for k, name in enumerate(names) if counts[name] >= MIN_EXAMPLES]
+    features, names = [features[k] for k in rows], [names[k] for k in rows]
+    if len(set(names)) < 2:
         return None
     discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     with threadpool_limits(1):
-        return make_pipeline(StandardScaler(), discriminant).fit(np.array(features), list(names))
+        return make_pipeline(StandardScaler(), discriminant).fit(np.array(features), names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +137,7 @@ class ReferenceModels:
             row["class"] = sound_class
             row["predicted_class"] = _predict(classifier, sound.class_features(mel), wave)
         voice = annotation(record, "speaker")
-        if voice is not None and self.speakers:
+        if self.speakers and voice in self.speakers.classes_:  # others cannot be recognized
             row["speaker"] = voice
             features = speaker.voice_features(mel, spoken_interval(record, wave, timed))
             row["predicted_speaker"] = _predict(self.speakers, features, wave)
