@@ -8,6 +8,7 @@ with --script it speaks the lines of a table, each at its own time and in its ow
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from vssflow_jax import bundled, conditions, media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import check_writable, replacing, resolve, to_path
+from vssflow_jax.common.files import check_writable, resolve, to_path, write_text
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
@@ -217,10 +218,9 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
             name = f"{meta['id']}.wav"
             media.write_wav(out / name, wave, generator.codec.sample_rate, origin)
             rows.append((meta["id"], name, meta.get("text", ""), split, meta["task"]))
-    with replacing(out / "manifest.csv") as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "audio", "text", "split", "task"))
-        writer.writerows(rows)
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("id", "audio", "text", "split", "task"), *rows])
+    write_text(out / "manifest.csv", table.getvalue())
     print(f"{out}: {len(rows)} clips")
 
 

@@ -1,5 +1,6 @@
 """Flags of a recipe's fields."""
 
+import io
 import sys
 import unicodedata
 
@@ -57,5 +58,15 @@ def test_paths_expand_the_home_folder_and_match_accents(tmp_path, monkeypatch):
     ):
         values(["command", f"--video={text}"])
         assert values.video == str(path)
+    for address in ("https://example.org/a.mp4", "s3://bucket/a.mp4", "file:///a.mp4"):
+        with pytest.raises(flags.IllegalFlagValueError, match="found an address, expected a path"):
+            values(["command", f"--video={address}"])
     resolved = recipes.resolve_flags(["train", "--config.data.shards=~/shards"])
     assert resolved[1] == f"--config.data.shards={tmp_path}/shards"
+
+
+def test_names_that_are_no_utf8_are_printed_with_escapes():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    command_line.escape_names(stream)
+    print("caf\udce9.mp4", file=stream, flush=True)
+    assert stream.buffer.getvalue() == b"caf\\udce9.mp4\n"

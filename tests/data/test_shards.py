@@ -76,6 +76,12 @@ def test_a_record_comes_back_as_it_was(without):
     assert shards.encode_record(shards.decode_record(data)) == data
 
 
+def test_names_of_files_that_are_no_utf8_come_back():
+    meta = record()["meta"] | {"video_notes": ["caf\udce9.mp4: truncated", "caf\u00e9"]}
+    data = shards.encode_record(record() | {"meta": meta})
+    assert shards.decode_record(data)["meta"] == meta
+
+
 def test_a_record_of_another_schema_is_refused():
     for name, array in {"clip": np.zeros(3), "color": np.zeros(3, np.float16)}.items():
         with pytest.raises(ValueError, match="expected"):

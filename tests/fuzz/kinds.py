@@ -51,6 +51,12 @@ CONTAINERS = {
     "m.flac": {"pictures": 0, "tracks": [("flac", "mono")]},
     "n.ogg": {"pictures": 0, "tracks": [("libopus", "stereo")]},
     "o.aac": {"pictures": 0, "container": "adts", "tracks": [("aac", "mono")]},
+    "q.caf": {"pictures": 0, "tracks": [("pcm_s16le", "mono")]},
+    "r.w64": {"pictures": 0, "tracks": [("pcm_s16le", "mono")]},
+    "s.aiff": {"pictures": 0, "tracks": [("pcm_s16be", "mono")]},
+    "t.flv": {"tracks": [("aac", "mono")]},
+    "u.wmv": {"codec": "wmv2", "container": "asf"},
+    "v.mka": {"pictures": 0, "tracks": [("libopus", "mono")], "muxing": {"live": "1"}},
     "p.mp4": {"muxing": {"movflags": "frag_keyframe+empty_moov"}, "tracks": [("aac", "mono")]},
 }
 PICTURES, SAMPLES = 8, 4800

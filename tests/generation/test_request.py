@@ -19,6 +19,10 @@ from vssflow_jax.text.script import Utterance
         ({"text": "set blue", "duration": True}, "--duration: found True, expected seconds"),
         ({"text": "set blue", "duration": 0.0}, "--duration: found 0 s, expected more"),
         ({"video": "in.mp4", "duration": 0}, "--duration: found 0 s, expected more"),
+        (
+            {"video": "in.mp4", "duration": 0.01},
+            "--duration: found 0.01 s, expected at least 0.04 s",
+        ),
         ({"text": "set blue", "duration": 1e9}, "--duration"),
         ({"text": "set blue", "speech_end": float("nan")}, "--speech_end"),
         ({"text": "set blue", "speech_end": 0}, "--speech_end: found 0 s, expected more"),

@@ -59,6 +59,14 @@ def test_an_overlap_is_cut(folder):
     )
 
 
+@pytest.mark.parametrize(("delay", "is_named"), [(0.4, False), (2.0, True)])
+def test_sound_that_begins_late_is_named(folder, delay, is_named):
+    chunks = split_chunks(fixtures.make_tone(1), round(delay * RATE))
+    path = write_track(folder / f"delay_{delay}.mkv", chunks)
+    named = f"{path}: found no sound from 0.00 to 2.00 s: it is silence there"
+    assert media.read_sound(path).notes == ((named,) if is_named else ())
+
+
 @pytest.mark.parametrize("is_audible", [True, False])
 def test_sound_before_the_first_picture_is_named(folder, is_audible):
     chunks = split_chunks(fixtures.make_tone(2) * is_audible)

@@ -58,6 +58,7 @@ LOSSES = {
         "frozen.mkv,voice.wav,,,,train,",
         "voice.wav: found 2.00 s of sound for a clip of 2.40 s: silence follows it",
     ),
+    "late_sound": ("late.mkv,,,,,train,", "late.mkv: found no sound from 0.00 to 1.00 s"),
     "emoji": (f",voice.wav,{SENTENCE} 🙂,,,train,", "text: left out '🙂'"),
 }
 SKIPPED = {"gone": ("gone.mp4,,,,,train,", "no such file"),
@@ -72,6 +73,8 @@ def write_media(folder):
     odd_media.write_media(folder / "rest.mp4", 103)
     gap = split_chunks(make_click(1, [0.5])) + split_chunks(make_click(0.5, [0.2]), 3 * RATE // 2)
     odd_media.write_media(folder / "gap.mkv", 50, [("pcm_s16le", "mono", gap)])
+    late = split_chunks(make_click(1, [0.5]), RATE)
+    odd_media.write_media(folder / "late.mkv", 50, [("pcm_s16le", "mono", late)])
     odd_media.write_media(folder / "cut.flv", 50)
     (folder / "cut.flv").write_bytes((folder / "cut.flv").read_bytes()[:-400])
     odd_media.damage_packets(odd_media.write_media(folder / "patchy.mp4"), "video", slice(20, 23))

@@ -69,10 +69,10 @@ def test_a_card_has_its_plots_and_its_sound(report):
 
 def test_what_is_missing_of_a_clip_is_said(report, tmp_path):
     meta = report.examples["joint"][0]["meta"]
-    meta |= {"sound_notes": ["a.mp4: a gap"], "video_notes": ["a.mp4: truncated"]}
+    meta |= {"sound_notes": ["a\udce9.mp4: a gap"], "video_notes": ["a.mp4: truncated"]}
     row = ManifestRow(id="a", split="train", task="joint", line=2, video=str(tmp_path / "a.mp4"))
     page = Page(dataset.write_page(report, [row]).read_text(encoding="utf-8"))
-    assert "a.mp4: a gap; a.mp4: truncated; " in page.text
+    assert r"a\udce9.mp4: a gap; a.mp4: truncated; " in page.text
     assert "a.mp4: no such file, expected a media file: the pictures are those of its" in page.text
 
 

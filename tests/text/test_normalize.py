@@ -170,6 +170,11 @@ def test_an_empty_transcript_is_an_error(text):
         normalize.words(text)
 
 
+def test_a_text_of_hours_is_refused_at_once():
+    with pytest.raises(InputError, match="found 400000 characters, expected at most 200000"):
+        normalize.words("9" * 400_000)
+
+
 # ---- what cannot be read, and what is not spoken ----------------------------------------------
 
 

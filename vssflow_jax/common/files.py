@@ -179,9 +179,9 @@ def check_writable(path: str | os.PathLike, flag: str = "out") -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes UTF-8 `text` to `path`, whole or not at all."""
+    """Writes UTF-8 `text` to `path`, whole or not at all; names that are no UTF-8 with escapes."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: str | os.PathLike, expected: str) -> dict:
@@ -212,10 +212,13 @@ def find_existing(path: str | os.PathLike) -> pathlib.Path:
     """The path; if it does not exist, the one whose accented letters are composed otherwise.
 
     macOS writes é as e and an accent, other systems as one character: what exists wins.
+
+    Raises:
+      InputError: an address.
     """
+    path = to_path(path)
     if is_remote(path):
-        return to_path(path)
-    path = pathlib.Path(path)
+        return path
     with contextlib.suppress(OSError):  # names too long, folders that cannot be listed
         if not (str(path).isascii() or path.exists()):
             return _match_parts(path)

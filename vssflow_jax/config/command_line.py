@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -111,8 +113,11 @@ class PathParser(flags.ArgumentParser):
     syntactic_help = "a path"
 
     def parse(self, argument):
-        """The path as text; an empty one stays empty."""
-        return str(find_existing(os.path.expanduser(argument))) if argument else argument
+        """The path as text; an empty one stays empty. Raises ValueError for an address."""
+        try:
+            return str(find_existing(os.path.expanduser(argument))) if argument else argument
+        except InputError as error:
+            raise ValueError(one_line(error)) from None
 
 
 def define_path(name: str, default: str | None, text: str, **options) -> None:
@@ -175,6 +180,12 @@ def _ignored(arguments) -> None:
         sys.__unraisablehook__(arguments)
 
 
+def escape_names(stream: TextIO) -> None:
+    """Has a stream print names of files that are no UTF-8 with escapes, as stderr does."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def run(
     main: Callable[..., int | None],
     define_flags: Callable[[], None] | None = None,
@@ -188,6 +199,7 @@ def run(
     """
     if define_flags:
         define_flags()
+    escape_names(sys.stdout)
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().addFilter(_not_reported_by_us)
     threading.excepthook = _thread_failed

@@ -97,7 +97,8 @@ def encode_record(record: Record) -> bytes:
     for name, array in record.items():
         if name == META:
             text = json.dumps(array, sort_keys=True, ensure_ascii=False)
-            tensors[META] = np.frombuffer(text.encode(), np.uint8)
+            # File names that are no UTF-8 become escapes of JSON.
+            tensors[META] = np.frombuffer(text.encode(errors="backslashreplace"), np.uint8)
             continue
         expected = record_dtype(name)
         if array.dtype != expected:

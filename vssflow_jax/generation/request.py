@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
+from vssflow_jax.conditions import LATENT_RATE, num_latent_frames
 from vssflow_jax.generation.script_files import parse_voices, read_script_file
 from vssflow_jax.text.normalize import REFUSE, check_policy
 from vssflow_jax.text.script import Utterance
@@ -78,6 +79,10 @@ class Request:
         check_seconds("speech_start", speech_start)
         check_seconds("speech_end", speech_end, positive=True)
         check_seconds("duration", duration, positive=True)
+        if duration is not None and num_latent_frames(duration) < 1:
+            raise InputError(
+                f"--duration: found {duration:g} s, expected at least {1 / LATENT_RATE:g} s"
+            )
         if not isinstance(text, str | None):
             raise InputError(f"--text: found {text!r}, expected text")
         if voices and not isinstance(script, str | os.PathLike):

@@ -17,6 +17,7 @@ from vssflow_jax.media import durations, reading, truncation
 # Seconds by which a frame's time may differ from the end of the frames before it: containers round
 # times, recorders jitter. One latent frame. Beyond it there is a gap or an overlap.
 JITTER = 0.04
+MAX_DELAY = 0.5  # seconds by which sound may begin after the first picture without a note
 MAX_PADDING = 0.2  # seconds that a codec adds to fill its last block
 MAX_SHORTFALL = 0.04  # seconds by which a wav may end before its header says
 AUDIBLE = 1e-3  # samples up to this (-60 dB) are silence, which nobody misses
@@ -331,6 +332,8 @@ class _TrackReader:
             is_lost = len(early) > JITTER * self.sample_rate and is_audible(early)
             self.early = len(early) / self.sample_rate if is_lost else 0.0
             return wave[len(early) :]
+        if first > MAX_DELAY * self.sample_rate:
+            self.gaps.add(0.0, first / self.sample_rate)
         return np.concatenate([np.zeros((first, *wave.shape[1:]), np.float32), wave])
 
     def _decode_runs(

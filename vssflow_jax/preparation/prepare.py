@@ -282,12 +282,12 @@ def write_dataset_info(
 
 
 def _format_skipped(skipped: Sequence[Mapping]) -> str:
-    """skipped.csv; undecodable file names are written with escapes."""
+    """The content of skipped.csv."""
     table = io.StringIO()
     writer = csv.DictWriter(table, ("id", "split", "file", "reason"), lineterminator="\n")
     writer.writeheader()
     writer.writerows(skipped)
-    return table.getvalue().encode("utf-8", "backslashreplace").decode()
+    return table.getvalue()
 
 
 def _describe(summaries: Sequence[dict], settings: ExampleSettings) -> dict:

@@ -18,6 +18,7 @@ VERSION = 4  # of the words that a text gives; part of the keys of shards
 REFUSE, SKIP = "refuse", "skip"
 POLICIES = (REFUSE, SKIP)  # for characters that cannot be read
 
+MAX_CHARACTERS = 200_000  # of a text: some three hours of speech
 MAX_LISTED = 4  # omissions that a warning names
 
 # Behind a preposition and before a digit, A is a letter unless a noun follows ("at a nine now").
@@ -64,8 +65,11 @@ def read(text: str, policy: str = REFUSE) -> Reading:
         "refuse" raises an error, "skip" leaves them out with a warning.
 
     Raises:
-      InputError: nothing to say, or characters that cannot be read, each with its name and place.
+      InputError: nothing to say, more than MAX_CHARACTERS, or characters that cannot be read, each
+        with its name and place.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"text: found {len(text)} characters, expected at most {MAX_CHARACTERS}")
     plain = read_characters(text)
     if plain.unreadable and policy == REFUSE:
         raise InputError(

@@ -48,8 +48,9 @@ def parse_roman(letters: str) -> int:
 
 def read_behind_noun(noun: str, word: str) -> str:
     """The word, or its number if it is a numeral of two letters or more ("chapter iv")."""
-    is_numeral = len(word) > 1 and re.fullmatch(_NUMERAL, word.upper())
-    return num2words(parse_roman(word.upper())) if is_numeral and noun in NOUNS else word
+    is_counted = noun in NOUNS and len(word) > 1
+    is_numeral = is_counted and re.fullmatch(_NUMERAL, word.upper())
+    return num2words(parse_roman(word.upper())) if is_numeral else word
 
 
 def _read_numeral(match: re.Match) -> str | None:
