@@ -321,6 +321,14 @@ def test_any_number_of_channels_is_read(folder, count):
     assert len(sound.wave) == 2 * RATE and 0.4 < np.abs(sound.wave).max() <= 1
 
 
+def test_more_channels_than_ffmpeg_mixes_are_one_line(folder):
+    wave = np.zeros((100, 170), np.float32)
+    with pytest.raises(
+        InputError, match=r"many\.wav: cannot be read \(Invalid argument\), expected"
+    ):
+        media.read_sound(odd_media.write_float_wav(folder / "many.wav", wave))
+
+
 def test_silence_of_hours_is_refused(folder):
     chunks = [(k * 3000 * RATE, np.ones((1, 1000)) * 0.1) for k in range(3)]
     path = write_track(folder / "hours.mkv", chunks)

@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import av
 import av.logging
@@ -19,6 +20,7 @@ from av.stream import Disposition
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, local_copy, to_path
 
+Frame = TypeVar("Frame")
 SINGLE_THREAD_PIXELS = 640 * 480  # frames of up to this many decode faster on one thread
 MAX_FRAME_RATE = 1000
 MP3_TAG_BYTES = 512  # of a frame within which its tag is
@@ -220,8 +222,8 @@ def has_packets(path: str | os.PathLike, index: int) -> bool:
         return any(packet.size for packet in demux(container, container.streams[index]))
 
 
-def decode_frames(frames: Iterable[av.VideoFrame], path) -> Iterator[av.VideoFrame]:
-    """The frames; a decoder's failure is an InputError that names the file."""
+def decode_frames(frames: Iterable[Frame], path) -> Iterator[Frame]:
+    """The frames; a failure to decode or to convert one is an InputError that names the file."""
     try:
         yield from frames
     except av.error.FFmpegError as error:

@@ -257,7 +257,12 @@ class _TrackReader:
             self.layout = self.layout or find_layout(stream)
             video = reading.find_video_stream(container)
             origin = reading.find_start(stream if video is None else video)
-            runs = list(self._decode_runs(container, stream, origin, channel))
+            try:
+                runs = list(self._decode_runs(container, stream, origin, channel))
+            except av.error.FFmpegError as error:  # such as more than 64 channels
+                raise InputError(
+                    f"{self.name}: cannot be read ({reading.describe(error)}), expected sound"
+                ) from error
             declared = _find_declared_seconds(container, stream)
             is_exact = "wav" in container.format.name and self.codec.startswith("pcm_")
             self.max_shortfall = MAX_SHORTFALL if is_exact else MAX_PADDING
@@ -363,12 +368,7 @@ class _TrackReader:
     def _decode(self, container, stream) -> Iterator[av.AudioFrame]:
         """Frames, without those of damaged packets, up to a truncated end."""
         self.decoder = reading.PacketDecoder(container, stream)
-        try:
-            yield from (frame for frame in self.decoder if frame.samples)
-        except av.error.FFmpegError as error:
-            raise InputError(
-                f"{self.name}: cannot be read ({reading.describe(error)}), expected sound"
-            ) from error
+        yield from (frame for frame in self.decoder if frame.samples)
 
 
 def _find_declared_seconds(container, stream) -> float:

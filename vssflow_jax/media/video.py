@@ -278,8 +278,8 @@ class FrameReader:
             if offset is not None:  # without one, all is decoded
                 container.seek(offset, stream=stream, backward=True)
             decoder = reading.PacketDecoder(container, stream)
-            timed = _add_times(reading.decode_frames(decoder, self.path), stream, times, self.path)
-            for frame in resampler.resample(timed):
+            timed = _add_times(decoder, stream, times, self.path)
+            for frame in reading.decode_frames(resampler.resample(timed), self.path):
                 if last is not None and yielded < total:
                     yield last
                     yielded += 1
