@@ -26,7 +26,7 @@ from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.config import command_line
 from vssflow_jax.corpus.sentences import list_test_sentences
 from vssflow_jax.evaluation.metrics import asr, speaker, word_errors
-from vssflow_jax.generation.mixing import MixOptions, mix_output
+from vssflow_jax.generation.mixing import SPEECH_MARGINS, MixOptions, mix_output
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions
@@ -51,7 +51,7 @@ class CueScores:
     """What was measured on one cue.
 
     Attributes:
-      sound: seconds from the cue's start to where its part of the speech becomes audible.
+      sound: seconds from the cue's start to where speech becomes audible in a mix.
       starts: seconds from where each word was asked for to where it starts; empty if the words are
         not found in the speech.
       own, other: similarity of the voice to its own reference, and to the most similar other one.
@@ -92,13 +92,15 @@ def score_cue(
     wave: np.ndarray, line: TimedUtterance, start: float, voices: Mapping, recognizer
 ) -> CueScores:
     """Scores of one utterance in a wave at 16 kHz."""
-    first = max(line.start - MARGIN, 0.0)
+    first, heard = (max(line.start - margin, 0.0) for margin in (MARGIN, SPEECH_MARGINS[0]))
     part = wave[round(first * SAMPLE_RATE) : round((line.end + MARGIN) * SAMPLE_RATE)]
     embedding = speaker.embed_voice(part)
     similarities = {name: speaker.cosine(embedding, voices[name]) for name in voices}
     own = similarities.pop(line.speaker)
     return CueScores(
-        sound=first + find_onset(part) - start,
+        sound=heard
+        + find_onset(wave[round(heard * SAMPLE_RATE) : round(line.end * SAMPLE_RATE)])
+        - start,
         starts=find_word_starts(part, first, line),
         own=own,
         other=max(similarities.values()),
@@ -170,10 +172,10 @@ def generate(folder: Path) -> tuple[Output, list[float]]:
         sentences = [text for text in list_test_sentences() if len(text.split()) <= MAX_WORDS]
     voices = list_voices()
     join_videos(Path(options.videos), options.seconds, folder / "silent.mp4")
-    add_ambience(folder / "silent.mp4", folder / "in.mkv", options.seconds)
+    add_ambience(folder / "silent.mp4", folder / "in.mp4", options.seconds)
     write_subtitles(folder / "talk.srt", list(voices), sentences, options.seconds)
     request = Request.parse(
-        folder / "in.mkv", script=folder / "talk.srt", voices=voices, task="speech"
+        folder / "in.mp4", script=folder / "talk.srt", voices=voices, task="speech"
     )
     generator = Generator.from_workdir(options.workdir)
     sampling = SamplingOptions(steps=options.steps, guidance=options.guidance)
