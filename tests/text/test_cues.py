@@ -87,6 +87,16 @@ def test_cues_behind_the_end_of_the_clip_are_a_line():
         skip_late_cues(script, 0.5)
 
 
+def test_a_cue_that_the_end_of_the_clip_cuts_off_is_a_line():
+    script = [cue(1, 1.0, 4.0), cue(2, 9.5, 12.0)]
+    (line,), notes = fit(*script, duration=10.0)
+    assert line.cue == 1 and "cue 2: cut off by the clip's end at 10.00 s" in notes[0]
+    with pytest.raises(InputError, match=r"cut off .* expected at least one cue"):
+        fit(script[1], duration=10.0)
+    with pytest.raises(InputError, match="no room for the text of cue 2"):
+        fit(script[0], cue(2, 9.5, 10.0), duration=10.0)
+
+
 def test_text_that_cannot_be_read_is_an_error_with_the_number():
     with pytest.raises(InputError, match=r"cue 7: .*CYRILLIC"):
         fit(cue(7, 1.0, 2.0, text="ж"))

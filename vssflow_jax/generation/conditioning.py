@@ -120,6 +120,7 @@ def encode_request(
     line_voices = [embeddings[file] for file in request.speakers]
     script, longer = fit_cues(request.script, duration, durations, line_voices, request.text_policy)
     request, notes = dataclasses.replace(request, script=script), notes + longer
+    line_voices = [embeddings[file] for file in request.speakers]
     timed = align_script(script, duration, durations, line_voices, request.text_policy)
     if duration is None:
         duration = timed.intervals[-1].end + SPEECH_START

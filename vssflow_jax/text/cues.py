@@ -60,7 +60,8 @@ def fit_cues(
 
     A cue that is longer than its text at a natural pace ends early. A shorter one is spoken up to
     RUSHED times faster; if that does not suffice, it lasts up to its natural length into the gap
-    behind it. Lines of other scripts stay as they are.
+    behind it. A cue that the clip's end cuts off is left out if what remains does not suffice.
+    Lines of other scripts stay as they are.
 
     Args:
       script: utterances of cues with a start and an end, in order.
@@ -91,6 +92,11 @@ def fit_cues(
         room = min(end, limit) - first.start
         if room < least:
             longest = max(limit - PAUSE - first.start, room)
+            if longest < least and duration is not None and end > limit == duration:
+                notes.append(
+                    f"{first.location}: cut off by the clip's end at {limit:.2f} s: not spoken"
+                )
+                continue
             if longest < least:
                 refused.append(f"{first.cue} (needs {least:.2f} s, has {longest:.2f} s)")
                 continue
@@ -110,6 +116,8 @@ def fit_cues(
             f"--script: found no room for the text of {list_cues(refused)} up to the next cue, "
             "expected longer cues or shorter texts"
         )
+    if not fitted:
+        raise InputError(f"{'; '.join(notes)}; expected at least one cue within the clip")
     return fitted, notes
 
 
