@@ -12,7 +12,11 @@ RATE = 16_000
 CONFIG = types.SimpleNamespace(
     model=types.SimpleNamespace(route="joint"),
     sample=types.SimpleNamespace(
-        solver="euler", steps=25, guidance=3.0, scales=dict.fromkeys(conditions.NAMES)
+        solver="euler",
+        grid="uniform",
+        steps=25,
+        guidance=3.0,
+        scales=dict.fromkeys(conditions.NAMES),
     ),
 )
 
