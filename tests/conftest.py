@@ -1,6 +1,7 @@
 """Options and fixtures that all tests share."""
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -9,19 +10,24 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # commands that tests start compile the same
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled = tempfile.mkdtemp(prefix="compiled")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
-# Programs of tests are large beside what they compute: optimizing them is half of the suite's time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+if "XLA_FLAGS" not in os.environ:
+    # Programs of tests are large beside what they compute: to optimize them would be half of the
+    # suite's time. jaxlib 0.10 has quicker emitters too; later ones refuse a flag they do not know.
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest
 from helpers import chromium, tiny_configs
 from helpers.paths import GOLDEN
 
+import vssflow_jax
 from vssflow_jax.common import locks
 
-SLOW_FIXTURES = ("desync_full", "syncnet_full")  # networks of full size
+SLOW_FIXTURES = ("desync_full", "synchformer_full", "syncnet_full")  # networks of full size
 
 
 def pytest_addoption(parser):
@@ -74,6 +80,24 @@ def train_tiny_run(workdir):
     done = tiny_configs.train(part, "--config.train.steps=6")
     assert done.returncode == 0, done.stderr
     return part.rename(workdir)
+
+
+@pytest.fixture(scope="session")
+def generator(tiny_run):
+    """The generator of the tiny run: what it has compiled for one test serves all."""
+    return vssflow_jax.Generator.from_workdir(tiny_run)
+
+
+@pytest.fixture
+def loaded_generator(generator, tiny_run, monkeypatch):
+    """Commands in this process take the generator of the tiny run as it is, with its programs."""
+    load = vssflow_jax.Generator.from_workdir
+
+    def find(workdir, step=None, precision=None):
+        is_loaded = Path(workdir) == tiny_run and step is precision is None
+        return generator if is_loaded else load(workdir, step, precision)
+
+    monkeypatch.setattr(vssflow_jax.Generator, "from_workdir", find)
 
 
 @pytest.fixture(scope="session")

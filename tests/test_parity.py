@@ -4,6 +4,7 @@ A fixture is NAME.safetensors with its sidecar NAME.json; its config gives every
 fixtures of other widths, lengths, depths and seeds are checked by the same functions.
 """
 
+import functools
 import json
 import re
 
@@ -83,9 +84,14 @@ def whole_model(config) -> VSSFlow:
 def check_dit(tensors, sidecar):
     config = dit_config(sidecar["config"]["model"])
     model, variables = DiT(config), dit_params(config, parameters(tensors))
-    keys = model.apply(variables, tensors["in.encoder_hidden_states"], method="context_kv")
-    sample, probes = model.apply(
-        variables, swap(tensors["in.x"]), tensors["in.t"], keys, capture_intermediates=True
+
+    @jax.jit
+    def run(variables, context, x, t):
+        keys = model.apply(variables, context, method="context_kv")
+        return model.apply(variables, x, t, keys, capture_intermediates=True)
+
+    sample, probes = run(
+        variables, tensors["in.encoder_hidden_states"], swap(tensors["in.x"]), tensors["in.t"]
     )
     assert relative_error(swap(sample), tensors["out.sample"]) <= FORWARD
     inside = probes["intermediates"]
@@ -118,23 +124,25 @@ def check_step(tensors, sidecar):
     x1 = tensors["in.vae_latent"].transpose(0, 2, 3, 1).reshape(batch, length, -1)
     x0, t = swap(tensors["in.noise"]), tensors["in.t"]
     latent = x0.shape[-1]
+
+    def loss(params, keep):
+        velocity = model.apply({"params": params}, path.interpolate(x0, x1, t), t, features, keep)
+        return path.flow_matching_loss(velocity, path.velocity_target(x0, x1)), velocity
+
+    @jax.jit
+    def run(params, keep):
+        routed = model.apply(
+            {"params": params}, features, keep, length, method=lambda m, *a: m.conditioner(*a)
+        )
+        return jax.value_and_grad(loss, has_aux=True)(params, keep), routed
+
     for drop in (0, 1):
         keep = {name: jnp.full(batch, 1.0 - drop) for name in conditions.NAMES}
-
-        def loss(params, keep=keep):
-            velocity = model.apply(
-                {"params": params}, path.interpolate(x0, x1, t), t, features, keep
-            )
-            return path.flow_matching_loss(velocity, path.velocity_target(x0, x1)), velocity
-
-        (value, velocity), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+        ((value, velocity), gradient), routed = run(params, keep)
         expected = tensors[f"out.drop{drop}.prediction_full"][:, :latent]
         assert relative_error(swap(velocity), expected) <= FORWARD
         assert relative_error(value[None], tensors[f"out.drop{drop}.loss"]) <= FORWARD
         official = weights.to_official(model, gradient)
-        routed = model.apply(
-            {"params": params}, features, keep, length, method=lambda m, *a: m.conditioner(*a)
-        )
         mixed = tensors[f"out.drop{drop}.x_t"][:, latent:]
         if not drop and mixed.size:
             assert relative_error(swap(routed.concat), mixed) <= FORWARD
@@ -158,7 +166,7 @@ def check_cfg_sample(tensors, sidecar):
             rows, attended = concat, context
         else:
             rows, attended = (np.concatenate([0 * a, a]) for a in (concat, context))
-        keys = model.apply(variables, attended, method="context_kv")
+        keys = jax.jit(functools.partial(model.apply, method="context_kv"))(variables, attended)
 
         def velocity(x, t):
             out = model.apply(variables, jnp.concatenate([x, rows], -1), t, keys)
@@ -167,7 +175,8 @@ def check_cfg_sample(tensors, sidecar):
         return guidance.make_guided_velocity(velocity, groups)
 
     for key in (key for key in tensors if key.startswith("out.velocity_w")):
-        output = guided(float(key.removeprefix("out.velocity_w")))(x, tensors["in.t"][0])
+        scale = float(key.removeprefix("out.velocity_w"))
+        output = jax.jit(guided(scale))(x, tensors["in.t"][0])
         assert relative_error(swap(output), tensors[key][:, :latent]) <= FORWARD, key
     velocity, noise = guided(sidecar["config"]["guidance"]), swap(tensors["in.noise"])
     for solver in ("euler", "midpoint"):
@@ -246,7 +255,7 @@ def check_vae(tensors, sidecar):
     assert relative_error(channels_first(mean), tensors["out.mean"]) <= FORWARD
     assert relative_error(channels_first(log_variance), tensors["out.logvar"]) <= FORWARD
     codec = AudioldmCodec(vae=params, vocoder={}, vae_config=config, vocoder_config=None)
-    mean, log_variance = codec.encode_mel(mels)
+    mean, log_variance = jax.jit(codec.encode_mel)(mels)
     latent = np.moveaxis(tensors["out.sample"], 1, -1)
     noise = np.moveaxis(tensors["in.eps"], 1, -1).reshape(mean.shape)
     sample = mean + jnp.exp(0.5 * log_variance) * noise
@@ -255,7 +264,8 @@ def check_vae(tensors, sidecar):
     assert relative_error(inside(probes, "decoder/middle"), tensors["out.dec_mid"]) <= FORWARD
     assert relative_error(inside(probes, "decoder/level_0"), tensors["out.dec_up0"]) <= FORWARD
     assert relative_error(decoded, tensors["out.decoded"][:, 0]) <= FORWARD
-    assert relative_error(codec.decode_mel(swap(tensors["out.latent_flat"])), decoded) <= FORWARD
+    decoded_flat = jax.jit(codec.decode_mel)(swap(tensors["out.latent_flat"]))
+    assert relative_error(decoded_flat, decoded) <= FORWARD
 
 
 def check_vocoder(tensors, sidecar):

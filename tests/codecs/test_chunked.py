@@ -25,9 +25,8 @@ def test_chunks_cover_a_clip(length):
         rows = [padded[:, k : k + 9].mean((1, 2)) for k in range(part.shape[1])]
         return jnp.stack(rows, 1)
 
-    np.testing.assert_allclose(
-        chunked.map_overlapping_chunks(function, x, 20, 4, 1), mean(x), atol=1e-6
-    )
+    chunks = jax.jit(lambda x: chunked.map_overlapping_chunks(function, x, 20, 4, 1))(x)
+    np.testing.assert_allclose(chunks, mean(x), atol=1e-6)
     assert all(rows * frames <= 20 for rows, frames, _ in sizes)
 
 
@@ -36,6 +35,7 @@ def test_chunks_cover_a_clip(length):
 def test_blended_chunks_are_exact_for_local_functions(length, hop):
     """A running mean of nine frames, whose chunks are padded with zeros at their ends."""
 
+    @jax.jit
     def mean(x):
         padded = jnp.pad(x, [(0, 0), (4, 4), (0, 0)])
         rows = jnp.stack([padded[:, k : k + 9].mean(1) for k in range(x.shape[1])], 1)
@@ -46,7 +46,8 @@ def test_blended_chunks_are_exact_for_local_functions(length, hop):
     def function(first):
         return mean(jax.lax.dynamic_slice_in_dim(jnp.asarray(x), first, 20, 1))
 
-    blended = chunked.map_blended_chunks(function, length, size=20, reach=4, fade=5, hop=hop)
+    sizes = {"size": 20, "reach": 4, "fade": 5, "hop": hop}
+    blended = jax.jit(lambda: chunked.map_blended_chunks(function, length, **sizes))()
     np.testing.assert_allclose(blended, mean(x), atol=1e-6)
 
 

@@ -3,13 +3,12 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.synthetic_audio import chirps
 
+from vssflow_jax.codecs import discriminators, istft, pca, pitch, trained
 from vssflow_jax.codecs import interface as codecs
-from vssflow_jax.codecs import istft, pca, pitch, trained
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import pipeline
@@ -97,11 +96,16 @@ def test_pulses_follow_the_pitch_that_the_decoder_reads():
     codec, latent = random_codec(), latents(30, rows=1)
     logits, pulse_filter, noise_gain = jax.jit(codec.filters)(latent)
     track = jax.jit(codec.pitch)(latent)
-    np.testing.assert_allclose(track, pitch.likeliest_pitch(logits), rtol=1e-5)
+    np.testing.assert_allclose(track, jax.jit(pitch.likeliest_pitch)(logits), rtol=1e-5)
     assert pulse_filter.shape == noise_gain.shape == (1, 120, istft.BINS)
-    pulses = pitch.make_pulses(track, pitch.pitch_phase(track))
-    noise = jax.random.normal(jax.random.key(0), (istft.CHUNK, 640))[:30].reshape(1, -1)
-    wave = jax.jit(istft.synthesize)(pulse_filter, noise_gain, pulses, noise)
+
+    @jax.jit
+    def synthesize(pulse_filter, noise_gain, track):
+        pulses = pitch.make_pulses(track, pitch.pitch_phase(track))
+        noise = jax.random.normal(jax.random.key(0), (istft.CHUNK, 640))[:30].reshape(1, -1)
+        return istft.synthesize(pulse_filter, noise_gain, pulses, noise)
+
+    wave = synthesize(pulse_filter, noise_gain, track)
     decoded = decode(100)(codec, latent)
     np.testing.assert_allclose(decoded, wave, atol=2e-3 * np.abs(wave).max())
 
@@ -130,7 +134,8 @@ def test_its_folder_holds_it_and_another_decoder_keeps_the_hash_of_the_latents(t
     assert codecs.hash_latents(changed) != codecs.hash_latents(codec)
 
 
-def test_a_step_with_discriminators_moves_both_sides():
+def test_a_step_with_discriminators_moves_both_sides(monkeypatch):
+    monkeypatch.setattr(discriminators, "RESOLUTIONS", (256,))  # each is a program of its own
     config = small(codec__adversarial_weight=0.1)
     task = codec_step.codec_task(config, SPEC, pca_codec(), mesh())
     state = task.init_state()
@@ -140,8 +145,8 @@ def test_a_step_with_discriminators_moves_both_sides():
     after, metrics = step(after, pca_codec(), batch())  # the first has the learning rate 0
     assert not metrics["skipped"] and np.isfinite(metrics["loss"])
     for name in state.params:
-        moved = jax.tree.map(lambda a, b: jnp.any(a != b), state.params[name], after.params[name])
-        assert any(jax.tree.leaves(moved))
+        pairs = zip(*map(jax.tree.leaves, (state.params[name], after.params[name])), strict=True)
+        assert any(np.any(before != moved) for before, moved in map(jax.device_get, pairs))
 
 
 def test_training_from_a_trained_codec_keeps_its_latents(tmp_path):
@@ -156,7 +161,8 @@ def test_training_from_a_trained_codec_keeps_its_latents(tmp_path):
     written = codecs.load_codec(tmp_path / "codec")
     assert codecs.hash_latents(written) == codecs.hash_latents(codec)
     wider = small(codec__width=24)
-    params = codec_step.init_params(wider, codec, jax.random.key(0))
+    init = functools.partial(codec_step.init_params, wider, codec)
+    params = jax.eval_shape(init, jax.random.key(0))
     assert codec_step.assemble_codec(wider, codec, params).decoder_width == 24
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import tiny_configs
+from helpers import in_process
 
 from vssflow_jax import evaluate, media
 from vssflow_jax.data import pipeline, shards
@@ -25,7 +25,7 @@ def test_a_folder_of_sound_files_is_scored_without_a_run(tiny_run, tmp_path):
     media.write_wav(tmp_path / f"{record['meta']['id']}.wav", pipeline.read_wave(record))
     media.write_wav(tmp_path / "stranger.wav", pipeline.read_wave(record)[:100])
     flags = (f"--shards={tiny_run / 'shards'}", f"--generated={tmp_path}", "--clips=1")
-    done = tiny_configs.run("evaluate", *flags)
+    done = in_process.run("evaluate", *flags)
     assert done.returncode == evaluate.LEFT_OUT, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
     assert len(lines) == 3

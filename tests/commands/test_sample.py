@@ -12,6 +12,8 @@ from helpers.in_process import assert_error
 from vssflow_jax import media
 from vssflow_jax.data import shards
 
+pytestmark = pytest.mark.usefixtures("loaded_generator")
+
 
 def sample(workdir, out, *flags):
     return in_process.run("sample", f"--workdir={workdir}", f"--out={out}", "--steps=2", *flags)

@@ -9,9 +9,6 @@ from vssflow_jax.config.fields import default_config
 from vssflow_jax.generation import scoring
 from vssflow_jax.reports import run as run_report
 
-# Of ml_collections' flags, which load a recipe in this process.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
 
 def test_a_misspelt_config_field_is_an_error():
     flags = ("--config=configs/quickstart.py", "--config.train.stepz=3")
@@ -49,7 +46,8 @@ def test_a_student_is_trained_and_samples(tiny_run, tmp_path):
 
 def test_missing_shards_are_not_replaced_by_the_corpus(tmp_path):
     """A mistyped folder of own data must not end in a model of something else."""
-    done = tiny_configs.train(tmp_path / "run", f"--config.data.shards={tmp_path / 'typo'}")
+    flags = (f"--workdir={tmp_path / 'run'}", f"--config.data.shards={tmp_path / 'typo'}")
+    done = in_process.run("train", *tiny_configs.FLAGS, *flags)
     assert_error(done, "typo", "prepare", out=tmp_path / "run")
 
 

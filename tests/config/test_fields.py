@@ -1,7 +1,7 @@
 """The table of fields: defaults, allowed values, None, and that every field is read."""
 
 import pytest
-from helpers import config_reads, tiny_configs
+from helpers import config_reads, in_process
 from helpers.paths import ROOT
 
 from vssflow_jax import conditions
@@ -116,14 +116,12 @@ def test_a_value_that_is_not_allowed_is_refused(name, value, expected):
     ],
 )
 def test_a_wrong_field_ends_training_before_the_corpus(tmp_path, flags, message):
-    done = tiny_configs.run("train", "--config=quickstart", f"--workdir={tmp_path / 'run'}", *flags)
+    done = in_process.run("train", "--config=quickstart", f"--workdir={tmp_path / 'run'}", *flags)
     assert done.returncode == 2 and done.stderr.startswith(f"error: {message}"), done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
 def test_a_recipe_that_is_no_python_is_said_to_be_so(tmp_path):
-    done = tiny_configs.run(
-        "train", f"--config={tiny_configs.ROOT / 'README.md'}", f"--workdir={tmp_path}"
-    )
+    done = in_process.run("train", f"--config={ROOT / 'README.md'}", f"--workdir={tmp_path}")
     assert done.returncode == 2 and done.stderr.startswith("error: --config: ")
     assert done.stderr.count("\n") == 1

@@ -9,7 +9,7 @@ import sys
 import av
 import numpy as np
 import pytest
-from helpers import fault_cases, fixtures
+from helpers import fault_cases, fixtures, in_process
 from helpers.manifests import read_records, read_skipped, run_prepare
 
 from vssflow_jax import media
@@ -154,7 +154,8 @@ def test_problems_with_a_folder_are_named(tmp_path):
     for shares in ((-0.1, 0), (0.6, 0.5), (float("nan"), 0)):
         with pytest.raises(InputError, match="--valid, --test"):
             folders.read_folder(tmp_path, *shares)
-    both = run_prepare(f"--videos={tmp_path}", "--manifest=x.csv", f"--out={tmp_path / 'o'}")
+    flags = (f"--videos={tmp_path}", "--manifest=x.csv", f"--out={tmp_path / 'o'}")
+    both = in_process.run("prepare", *flags)
     assert both.returncode == 2 and "expected one of them" in both.stderr
     assert not (tmp_path / "o").exists()
 

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from vssflow_jax import Generator
 from vssflow_jax.generation.background import BackgroundGeneration, Stopped
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions
@@ -104,9 +103,9 @@ def test_an_ignored_interrupt_stays_ignored(interrupts):
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-def test_what_the_progress_raises_ends_the_generation(tiny_run):
+def test_what_the_progress_raises_ends_the_generation(generator):
     """After the step that it was called for; the generator works on as before."""
-    generator, seen = Generator.from_workdir(tiny_run), []
+    seen = []
 
     def progress(fraction):
         seen.append(fraction)
@@ -121,12 +120,10 @@ def test_what_the_progress_raises_ends_the_generation(tiny_run):
     assert (again == expected).all() and (generator(text=TEXT, steps=20).wave == expected).all()
 
 
-def test_the_parts_of_a_batch_are_watched_as_one(tiny_run, monkeypatch):
+def test_the_parts_of_a_batch_are_watched_as_one(generator, monkeypatch):
     """A batch that is solved in parts reports and stops as one solved at once."""
     monkeypatch.setattr("vssflow_jax.generation.synthesis.MAX_WINDOWS_IN_MEMORY", 1)
-    generator, seen = Generator.from_workdir(tiny_run), []
-    request = Request.parse(text=TEXT)
-    options = SamplingOptions(steps=2)
+    seen, request, options = [], Request.parse(text=TEXT), SamplingOptions(steps=2)
 
     def progress(fraction):
         seen.append(fraction)

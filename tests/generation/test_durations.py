@@ -5,7 +5,6 @@ import shutil
 
 import jax
 import numpy as np
-import pytest
 from flax.traverse_util import flatten_dict
 
 from vssflow_jax.common import safetensors_io
@@ -21,11 +20,6 @@ from vssflow_jax.text.script import Utterance, align_script
 from vssflow_jax.training import checkpoint
 
 TEXT = "bin red by k two soon"
-
-
-@pytest.fixture(scope="module")
-def generator(tiny_run):
-    return Generator.from_workdir(tiny_run)
 
 
 def random_voice(seed=0):

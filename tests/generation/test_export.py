@@ -39,9 +39,9 @@ def test_no_path_of_the_machine_is_exported(tiny_run, exported):
     assert "# small" in card and "not evaluated" in card
 
 
-def test_an_export_sounds_like_its_run(tiny_run, exported):
+def test_an_export_sounds_like_its_run(generator, exported):
     request = {"text": "bin red by k two soon", "seed": 3, "steps": 2}
-    ours = Generator.from_workdir(tiny_run)(**request)
+    ours = generator(**request)
     theirs = Generator.from_workdir(exported)(**request)
     assert theirs.report.pop("model") != ours.report.pop("model")  # a hash of the rounded weights
     assert theirs.report == ours.report

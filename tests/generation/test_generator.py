@@ -20,11 +20,6 @@ from vssflow_jax.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="module")
-def generator(tiny_run):
-    return Generator.from_workdir(tiny_run)
-
-
-@pytest.fixture(scope="module")
 def records(tiny_run):
     split = shards.open_split(tiny_run / "shards", "test")
     return [split[row] for row in range(len(split))]

@@ -16,15 +16,16 @@ from vssflow_jax import train
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.data import shards
+from vssflow_jax.evaluation import evaluator
 from vssflow_jax.generation import hooks, scoring
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.preparation.prepare import prepare
 
 
-def test_training_scores_validation_examples_periodically(tiny_run, monkeypatch):
+def test_training_scores_validation_examples_periodically(generator, tiny_run, monkeypatch):
     monkeypatch.setattr(scoring, "PERIODIC_EXAMPLES", 1)
     monkeypatch.setattr(scoring, "BATCH_SIZE", 4)
-    generator = Generator.from_workdir(tiny_run)
+    monkeypatch.setattr(evaluator, "BATCH_SIZE", 4)
     config = generator.config.copy_and_resolve_references()
     config.train.evaluate_every = 2
     task = hooks.scoring_task(config, tiny_run / "shards", generator.codec)
@@ -39,9 +40,9 @@ def test_training_scores_validation_examples_periodically(tiny_run, monkeypatch)
 
 
 def test_samples_of_all_steps_come_from_one_generator_and_their_own_weights(
-    tiny_run, tmp_path, monkeypatch
+    generator, tiny_run, tmp_path, monkeypatch
 ):
-    saved, generators = Generator.from_workdir(tiny_run), []
+    saved, generators = generator, []
     init = Generator.__init__
     monkeypatch.setattr(
         Generator, "__init__", lambda self, *args: generators.append(self) or init(self, *args)

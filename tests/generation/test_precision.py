@@ -58,8 +58,8 @@ def test_the_format_of_training_is_the_default():
         precision.resolve_precision(config.precision, "float99")
 
 
-def test_half_precision_sounds_alike_and_is_said_in_the_report(tiny_run):
-    single = Generator.from_workdir(tiny_run)(text="set blue at g nine now")
+def test_half_precision_sounds_alike_and_is_said_in_the_report(generator, tiny_run):
+    single = generator(text="set blue at g nine now")
     half = Generator.from_workdir(tiny_run, precision="bfloat16")(text="set blue at g nine now")
     assert (single.report["precision"], half.report["precision"]) == ("float32", "bfloat16")
     assert np.abs(half.wave - single.wave).max() > 0

@@ -18,8 +18,8 @@ TEXT = "set blue at g nine now"
 
 
 @pytest.fixture(scope="module")
-def teacher(tiny_run):
-    return Generator.from_workdir(tiny_run)
+def teacher(generator):
+    return generator
 
 
 def make_student(teacher, scale):

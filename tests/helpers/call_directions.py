@@ -1,5 +1,6 @@
 """Which calls climb from a lower floor of the package to a higher one."""
 
+import functools
 import sys
 import tomllib
 
@@ -22,9 +23,10 @@ def read_floors() -> dict[str, int]:
 def record_climbs(function) -> set[tuple[str, str]]:
     """Calls (caller, callee) during `function()` into a room above the caller's."""
     floors, climbs = read_floors(), set()
+    floor_of_module = functools.cache(lambda name: floors.get(".".join(name.split(".")[:2])))
 
     def find_floor(frame) -> int | None:
-        return floors.get(".".join(frame.f_globals.get("__name__", "").split(".")[:2]))
+        return floor_of_module(frame.f_globals.get("__name__", ""))
 
     def describe(frame) -> str:
         module = frame.f_globals["__name__"].removeprefix(PACKAGE)

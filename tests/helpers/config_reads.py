@@ -6,6 +6,7 @@ name occurs somewhere is no read.
 """
 
 import ast
+import functools
 from collections.abc import Iterable, Mapping
 
 from vssflow_jax.config.fields import FIELDS
@@ -35,6 +36,18 @@ def paths(node: ast.expr, names: Mapping[str, Paths]) -> Paths:
     return set()
 
 
+@functools.cache
+def list_assignments(function: ast.FunctionDef) -> list[tuple[ast.expr, ast.expr]]:
+    """The pairs of target and value of all assignments in a function."""
+    pairs = []
+    for statement in ast.walk(function):
+        if isinstance(statement, ast.Assign):
+            pairs.append((statement.targets[0], statement.value))
+        elif isinstance(statement, ast.NamedExpr):
+            pairs.append((statement.target, statement.value))
+    return pairs
+
+
 class Reader(ast.NodeVisitor):
     """Visits a module; gathers fields that are read and groups that are passed on."""
 
@@ -50,13 +63,13 @@ class Reader(ast.NodeVisitor):
             groups = groups | self.known.get((node.name, parameter.arg), set())
             if groups or parameter.arg != "config":
                 self.names[parameter.arg] = groups
-        for statement in ast.walk(node):
-            if isinstance(statement, ast.Assign):
-                self.assign(statement.targets[0], statement.value)
-            elif isinstance(statement, ast.NamedExpr):
-                self.assign(statement.target, statement.value)
+        for target, value in list_assignments(node):
+            self.assign(target, value)
         self.generic_visit(node)
         self.names = outer
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Leaves alone what is below a name: most of the nodes of a tree."""
 
     def assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
@@ -96,8 +109,10 @@ def read_fields(sources: Iterable[str]) -> Paths:
         readers = [Reader(known) for _ in trees]
         for reader, tree in zip(readers, trees, strict=True):
             reader.visit(tree)
-        known = {}
+        before, known = known, {}
         for reader in readers:
             for place, groups in reader.passed.items():
                 known.setdefault(place, set()).update(groups)
+        if known == before:
+            break
     return set().union(*(reader.read for reader in readers))

@@ -3,8 +3,10 @@
 import contextlib
 import importlib
 import io
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -19,12 +21,16 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
     if not hasattr(module, "main"):  # a package
         module = importlib.import_module(f"vssflow_jax.{command}.__main__")
     argv, existing = [command, *map(str, arguments)], set(flags.FLAGS)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, errors = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(errors),
         mock.patch.object(sys, "argv", argv),  # where config flags look for their fields
+        warnings.catch_warnings(),
     ):
+        # Of ml_collections' flags, which load a recipe in this process.
+        warnings.filterwarnings("ignore", "the load_module", DeprecationWarning)
         try:
             module.define_flags()
             operand = getattr(module, "OPERAND", "")
@@ -32,6 +38,8 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
         except SystemExit as error:
             status = error.code
         finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             for name in set(flags.FLAGS) - existing:
                 delattr(flags.FLAGS, name)
             flags.FLAGS.unparse_flags()

@@ -26,10 +26,10 @@ def channels_last(array):
     return np.moveaxis(array, 1, -1)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def run(model, params, *inputs):
     """The output of a model, and the outputs of its modules by path."""
-    apply = functools.partial(model.apply, capture_intermediates=True)
-    out, state = jax.jit(apply)({"params": params}, *inputs)
+    out, state = model.apply({"params": params}, *inputs, capture_intermediates=True)
     return out, state["intermediates"]
 
 

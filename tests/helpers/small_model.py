@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vssflow_jax import conditions
 from vssflow_jax.models.conditioner import ConditionerConfig
@@ -35,15 +36,20 @@ def make_model(
     )
 
 
+def draw_normal(seed, *shape) -> jax.Array:
+    """float32 from a normal distribution; drawn without a program that had to be compiled."""
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
 def draw_features(seed=0):
     """Random features of a batch."""
-    keys = jax.random.split(jax.random.key(seed), 5)
+    ids = np.random.default_rng(seed).integers(0, 71, (BATCH, LENGTH), np.int32)
     return {
-        "clip": jax.random.normal(keys[0], (BATCH, 8, 768)),
-        "speaker": jax.random.normal(keys[1], (BATCH, 256)),
-        "phonemes": jax.random.randint(keys[2], (BATCH, LENGTH), 0, 71),
-        "lips": jax.random.normal(keys[3], (BATCH, LENGTH, 1024)),
-        "sync": jax.random.normal(keys[4], (BATCH, LENGTH, 768)),
+        "clip": draw_normal((seed, 0), BATCH, 8, 768),
+        "speaker": draw_normal((seed, 1), BATCH, 256),
+        "phonemes": jnp.asarray(ids),
+        "lips": draw_normal((seed, 2), BATCH, LENGTH, 1024),
+        "sync": draw_normal((seed, 3), BATCH, LENGTH, 768),
     }
 
 
@@ -54,16 +60,15 @@ def keep_all(value=1.0):
 
 def draw_latent(seed=9):
     """A noisy latent and its times."""
-    x = jax.random.normal(jax.random.key(seed), (BATCH, LENGTH, LATENT))
-    return x, jnp.asarray([0.1, 0.5, 0.9])
+    return draw_normal(seed, BATCH, LENGTH, LATENT), jnp.asarray([0.1, 0.5, 0.9])
 
 
 def randomize(shapes, seed=3):
     """Random parameters everywhere, also where a new model has zeros."""
-    leaves, tree = jax.tree.flatten(shapes)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    draws = [0.2 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, draws)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda x: jnp.asarray(0.2 * rng.standard_normal(x.shape, np.float32)), shapes
+    )
 
 
 @functools.cache
@@ -73,6 +78,5 @@ def setup(route="joint", **fields):
     shapes = jax.eval_shape(
         model.init, jax.random.key(0), *draw_latent(), draw_features(), keep_all()
     )
-    params = randomize(shapes["params"])
-    velocity = jax.jit(lambda x, t, f, keep: model.apply({"params": params}, x, t, f, keep))
-    return model, params, velocity
+    params, apply = randomize(shapes["params"]), jax.jit(model.apply)
+    return model, params, lambda x, t, f, keep: apply({"params": params}, x, t, f, keep)

@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from helpers import train_steps
-from vssflow_jax.training import loop, setup, sharding
+from vssflow_jax.training import loop, sharding
 
-PLAIN = {"optim__name": "adamw", "model__layers": 1}
+PLAIN = {"optim__name": "adamw", "optim__schedule": "constant", "model__layers": 1}
 
 
 class Batches:
@@ -37,5 +38,15 @@ def run(workdir, batches, validation=None, **changes):
     data = loop.TrainingData(
         batches=batches, spec=train_steps.SPEC, num_examples=100, validation=validation
     )
-    make_task = setup.TASKS[config.train.task]
-    return loop.Run(config, workdir, mesh, codec, data, identity, make_task)
+    return loop.Run(config, workdir, mesh, codec, data, identity, train_steps.make_task)
+
+
+def train_until(run, step):
+    """Trains up to a step, after which the run is broken off."""
+
+    def stop(number, state):
+        if number == step:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run.train(stop)

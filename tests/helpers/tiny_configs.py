@@ -50,7 +50,7 @@ def start(module, *flags, **options) -> subprocess.Popen:
     )
 
 
-def run(module, *flags, timeout=300) -> subprocess.CompletedProcess:
+def run(module, *flags, timeout=1800) -> subprocess.CompletedProcess:
     """Runs a command to its end, within `timeout` seconds."""
     process = start(module, *flags)
     out, err = process.communicate(timeout=timeout)

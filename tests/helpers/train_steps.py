@@ -1,6 +1,6 @@
 """Training steps of a small network on made-up batches, over any mesh of this process' devices.
 
-python tests/helpers/train_steps.py     prints JSON: the losses of ten steps by mesh
+python tests/helpers/train_steps.py     prints JSON: the losses of $STEPS steps by mesh
 """
 
 import contextlib
@@ -33,6 +33,7 @@ MESHES = {
     "mixed": (2, 2, 2, 1),
     "mixed, accumulated": (2, 2, 2, 4),
 }
+TASKS = {}  # those of this process; see `make_task`
 
 
 @struct.dataclass
@@ -84,13 +85,34 @@ def batch(number, spoil=False):
     return stacked
 
 
+def make_task(config, spec, codec, mesh):
+    """The task of a config, made once: its programs are then traced and compiled once too.
+
+    Of the group `train` a task reads three fields, and the number of steps where the learning rate
+    falls to 0 with it.
+    """
+    key = config.to_dict()
+    train = {name: key["train"][name] for name in ("task", "grad_accumulation", "init_from")}
+    train["steps"] = 0 if config.optim.schedule == "constant" else config.train.steps
+    key = json.dumps(key | {"train": train, "codec": codec.channels}), mesh
+    if key not in TASKS:
+        own_config = config.copy_and_resolve_references()
+        TASKS[key] = setup.TASKS[config.train.task](own_config, spec, codec, mesh)
+    return TASKS[key]
+
+
 def start(config, mesh):
-    """First state, compiled step, and what the step reads besides batches."""
+    """First state, compiled step, and what the step reads besides batches; as `loop.Run` has them.
+
+    The step changes the state in place: the one that it was given is gone.
+    """
     codec = jax.device_put(Slices(jnp.float32(3.0)), jax.NamedSharding(mesh, jax.P()))
-    task = setup.TASKS[config.train.task](config, SPEC, codec, mesh)
+    task = make_task(config, SPEC, codec, mesh)
     state, folder = task.init_state(), config.train.init_from
     state = init_from_weights(state, folder, "slices") if folder else state
-    return state, jax.jit(task.train_step), codec if task.frozen is None else task.frozen
+    shardings = sharding.make_shardings(state, mesh), jax.NamedSharding(mesh, jax.P())
+    advance = jax.jit(task.train_step, donate_argnums=0, out_shardings=shardings)
+    return state, advance, codec if task.frozen is None else task.frozen
 
 
 def one_device():
@@ -102,15 +124,13 @@ def write_teacher(folder, config, seed=5):
     """Writes a flow model with random weights, as a conversion is written."""
     model = vssflow.build_model(config, CHANNELS)
     params = flow_step.make_init_state(model, config, SPEC, CHANNELS, one_device())().params
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    shaken = [x + 0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-    flat = flatten_dict(jax.tree.map(np.asarray, jax.tree.unflatten(tree, shaken)), sep="/")
-    write_arrays(folder / checkpoint.WEIGHTS_FILE, flat)
+    rng, flat = np.random.default_rng(seed), flatten_dict(jax.device_get(params), sep="/")
+    shaken = {k: x + 0.1 * rng.standard_normal(x.shape, np.float32) for k, x in flat.items()}
+    write_arrays(folder / checkpoint.WEIGHTS_FILE, shaken)
     (folder / "config.json").write_text(config.to_json())
 
 
-def losses(sizes, steps=10, **changes):
+def losses(sizes, steps, **changes):
     """The losses of some steps on a mesh of the first devices."""
     *shape, parts = sizes
     config = small(train__grad_accumulation=parts, **changes)
@@ -128,6 +148,6 @@ def losses(sizes, steps=10, **changes):
 
 if __name__ == "__main__":
     changes = json.loads(os.environ.get("CHANGES", "{}"))
-    wanted = sys.argv[1:] or MESHES
+    steps, wanted = int(os.environ["STEPS"]), sys.argv[1:] or MESHES
     with jax.default_matmul_precision("highest"), contextlib.closing(sys.stdout):
-        print(json.dumps({name: losses(MESHES[name], **changes) for name in wanted}))
+        print(json.dumps({name: losses(MESHES[name], steps, **changes) for name in wanted}))

@@ -96,7 +96,7 @@ def test_local_hands_a_sigterm_on_and_waits(tmp_path):
     while not (tmp_path / "up").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 75
+    assert process.wait(timeout=1800) == 75
     assert (tmp_path / "saved").exists()
 
 

@@ -1,12 +1,10 @@
 """Apache Beam writes the same shards as local processes, byte for byte."""
 
 import importlib.util
-import os
-import subprocess
 import sys
 
 import pytest
-from helpers import fixtures, tiny_configs
+from helpers import fixtures, in_process, tiny_configs
 from helpers.manifests import read_files
 
 from vssflow_jax import media
@@ -54,13 +52,10 @@ def test_beam_and_the_processes_make_the_same_shards(manifest, tmp_path, options
     assert done.returncode == 0, "all is there: no runner is asked"
 
 
-def test_without_beam_the_extra_is_named(manifest, tmp_path):
-    (tmp_path / "apache_beam.py").write_text("raise ModuleNotFoundError(name='apache_beam')\n")
+def test_without_beam_the_extra_is_named(manifest, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)  # an import of it fails
     out = tmp_path / "out"
-    paths = os.pathsep.join([str(tmp_path), *sys.path])
-    run = [sys.executable, "-m", "vssflow_jax.prepare", f"--manifest={manifest}", f"--out={out}"]
-    done = subprocess.run([*run, "--beam="], capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": paths})  # fmt: skip
+    done = in_process.run("prepare", f"--manifest={manifest}", f"--out={out}", "--beam=")
     assert done.returncode == 2
     assert "vssflow_jax[beam]" in done.stderr.splitlines()[-1]
     assert not list(out.glob("*.array_record"))

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import fixtures, odd_media
+from helpers import fixtures, in_process, odd_media
 from helpers.manifests import BAD, BROKEN, GOOD, read_skipped, run_prepare, write_manifest
 from helpers.paths import ROOT
 
@@ -136,7 +136,7 @@ def test_the_command_line(corpus, tmp_path):
         ([f"--manifest={path}"], "--out"),
         ([f"--manifest={path}", f"--out={tmp_path / 'o'}", "--manifets=x"], "manifets"),
     ):
-        done = run_prepare(*flags)
+        done = in_process.run("prepare", *flags)
         assert done.returncode == 2 and done.stderr.startswith("error: ") and word in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "o").exists()

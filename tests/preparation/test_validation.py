@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import fixtures, tiny_configs
+from helpers import fixtures, in_process
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
@@ -48,7 +48,7 @@ def copy(prepared, tmp_path):
 
 def test_good_shards_pass_and_are_shown(prepared):
     manifest, out = prepared
-    done = tiny_configs.run("prepare", "--check", out, f"--manifest={manifest}")
+    done = in_process.run("prepare", "--check", out, f"--manifest={manifest}")
     assert done.returncode == 0, done.stderr
     assert "train: 2 clips {'sound': 1, 'speech': 1}, 0.00 h" in done.stdout
     assert "test: 3 clips {'sound': 3}" in done.stdout and "3 without lips" in done.stdout
@@ -102,7 +102,7 @@ def test_damaged_files_are_named(copy):
     )
     shard.unlink()
     assert find_problems(copy) == ["train-00000.array_record: no such file"]
-    done = tiny_configs.run("prepare", "--check", copy)
+    done = in_process.run("prepare", "--check", copy)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {copy}: found 1 problems")
 

@@ -5,7 +5,6 @@ import pytest
 
 from vssflow_jax.common.safetensors_io import read_arrays
 from vssflow_jax.data import shards
-from vssflow_jax.generation.generator import Generator
 from vssflow_jax.reports import attribution
 
 
@@ -15,8 +14,7 @@ def joint(tiny_run):
     return next(r for r in (split[k] for k in range(len(split))) if r["meta"]["task"] == "joint")
 
 
-def test_conditions_that_are_there_move_the_velocity(tiny_run, joint, tmp_path):
-    generator = Generator.from_workdir(tiny_run)
+def test_conditions_that_are_there_move_the_velocity(generator, joint, tmp_path):
     del joint["clip"]
     maps = attribution.measure_attribution(generator, joint)
     assert set(maps) == {"speaker", "lips", "phonemes", "sync"}

@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from helpers import fixtures, tiny_configs
+from helpers import fixtures, in_process
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
@@ -103,7 +103,7 @@ def manifest(folder, texts):
 def test_the_command_then_prepare_then_times(tmp_path):
     unseen = "die Straße und die Nacht"
     table = manifest(tmp_path, (unseen, *TEXTS))
-    done = tiny_configs.run(
+    done = in_process.run(
         "text.subwords", f"--manifest={table}", f"--out={tmp_path}", "--vocabulary=70"
     )
     assert done.returncode == 0 and "pieces of 5 texts, as: ▁" in done.stdout
@@ -130,7 +130,7 @@ def test_the_commands_mistakes_are_one_line(tmp_path):
         (f"--manifest={tmp_path / 'bad.csv'}",): "found no columns text and split",
         (f"--manifest={table}", "--vocabulary=5"): "--vocabulary: found 5 for",
     }.items():
-        done = tiny_configs.run("text.subwords", *flags, f"--out={tmp_path / 'out'}")
+        done = in_process.run("text.subwords", *flags, f"--out={tmp_path / 'out'}")
         assert done.returncode == 2 and done.stderr.startswith("error: ")
         assert message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import tiny_configs
+from helpers import in_process, tiny_configs
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
@@ -446,7 +446,7 @@ def test_bounds_are_work_over_rate_and_the_largest_counts():
     ],
 )
 def test_mistakes_are_one_line(flags, words):
-    done = tiny_configs.run("compile", *flags)
+    done = in_process.run("compile", *flags)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in words)

@@ -1,5 +1,6 @@
 """Distillation: the first student, spans, scales, the teacher's roll-out, and the loop."""
 
+import functools
 import json
 
 import jax
@@ -14,7 +15,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.flow import guidance, solvers
 from vssflow_jax.training import checkpoint, distill_step, init_from, sharding
 
-CONFIG = {"optim__name": "adamw", "model__layers": 1, "model__duration_width": 8}
+CONFIG = {**small_runs.PLAIN, "model__duration_width": 8, "optim__learning_rate": 3e-3}
 NAMES = list(conditions.NAMES)
 AVERAGE = {"distill__teacher": "average"}
 
@@ -46,17 +47,22 @@ def start(teacher, **changes):
 @pytest.mark.parametrize("route", ["joint", "all_concat"])
 def test_the_first_student_equals_its_teacher(route):
     """At any span and scales, since the tokens of both are zero."""
-    teacher, params, _ = setup(route)
+    _, params, teacher = setup(route)
     student, first, _ = setup(route, student=True)
     x, t = draw_latent()
-    fresh = student.init(jax.random.key(1), x, t, draw_features(), keep_all())["params"]["dit"]
-    own = {name: fresh[name] for name in ("span", "scales")}
+
+    @jax.jit
+    def init_own_params():
+        fresh = student.init(jax.random.key(1), x, t, draw_features(), keep_all())["params"]["dit"]
+        return {name: fresh[name] for name in ("span", "scales")}
+
+    own = init_own_params()
     assert {*first["dit"]} - {*params["dit"]} == {*own}
     start = {**params, "dit": {**params["dit"], **own}}
     span, scales = jnp.asarray([0.0, 0.3, 0.5]), jnp.full((BATCH, len(NAMES)), 2.5)
     features, keep = draw_features(), keep_all()
-    student_velocity = student.apply({"params": start}, x, t, features, keep, span, scales)
-    velocity = teacher.apply({"params": params}, x, t, features, keep)
+    student_velocity = jax.jit(student.apply)({"params": start}, x, t, features, keep, span, scales)
+    velocity = teacher(x, t, features, keep)
     np.testing.assert_allclose(student_velocity, velocity, atol=1e-6)
 
 
@@ -148,23 +154,24 @@ def test_the_students_scales_are_those_of_the_groups():
 # ---- targets ------------------------------------------------------------------------------
 
 
-def make_draws(seed=0):
+def make_draws():
     """Draws of a small batch: two groups of conditions, the first clip without its video."""
-    keys = jax.random.split(jax.random.key(seed), 2)
+    scales = np.random.default_rng(0).uniform(1.0, 3.0, (BATCH, 2))
     numbers = jnp.asarray([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1]])
     absent = {name: jnp.ones(BATCH).at[0].set(name not in conditions.VIDEO) for name in NAMES}
     return {
         "t": jnp.asarray([0.3, 0.1, 0.5]),
         "span": jnp.asarray([0.0, 0.6, 0.5]),
         "group": numbers,
-        "group_scales": jax.random.uniform(keys[0], (BATCH, 2), minval=1.0, maxval=3.0),
+        "group_scales": jnp.asarray(scales, jnp.float32),
         "keep": absent,
     }
 
 
-def guided_velocity(row, draws):
+@functools.cache
+def guided_velocity(row):
     """The guided velocity of one clip as sampling computes it: (x [1, L, C], t) -> velocity."""
-    model, params, _ = setup()
+    (model, params, _), draws = setup(), make_draws()
     features = jax.tree.map(lambda array: array[row : row + 1], draw_features())
     single = {
         name: float(draws["group_scales"][row, number])
@@ -177,8 +184,10 @@ def guided_velocity(row, draws):
         for name in NAMES
     }
     tiled = jax.tree.map(lambda array: jnp.repeat(array, len(branches), 0), features)
-    return guidance.make_guided_velocity(
-        lambda x, t: model.apply({"params": params}, x, t, tiled, keep), groups
+    return jax.jit(
+        guidance.make_guided_velocity(
+            lambda x, t: model.apply({"params": params}, x, t, tiled, keep), groups
+        )
     )
 
 
@@ -198,7 +207,7 @@ def test_the_rollout_target_agrees_with_a_direct_computation(solver):
         )
     )(x)
     for row in range(BATCH):
-        velocity, t, span = guided_velocity(row, draws), draws["t"][row], draws["span"][row]
+        velocity, t, span = guided_velocity(row), draws["t"][row], draws["span"][row]
         if row < BATCH // 2:
             direct = velocity(x[row : row + 1], t)
         else:
@@ -220,7 +229,11 @@ def test_a_student_as_teacher_steps_over_its_own_spans():
     def make_velocity(batch, draws):
         return distill_step.student_teacher(model, params, batch, draws, length=LENGTH)
 
-    target = distill_step.rollout_target(make_velocity, x, {"features": features}, draws, distill)
+    target = jax.jit(
+        lambda x: distill_step.rollout_target(
+            make_velocity, x, {"features": features}, draws, distill
+        )
+    )(x)
     velocity = jax.jit(
         lambda x, t, span: model.apply(
             {"params": params}, x, t, features, draws["keep"], span, scales
@@ -237,8 +250,8 @@ def test_a_student_as_teacher_steps_over_its_own_spans():
 
 
 def test_the_loss_falls_and_the_duration_model_stays(teacher):
-    state, advance, frozen = start(teacher, optim__learning_rate=3e-3)
-    durations, losses = state.params["durations"], []
+    state, advance, frozen = start(teacher)
+    durations, losses = jax.device_get(state.params["durations"]), []
     batch = sharding.place_batch(train_steps.batch(0), train_steps.one_device())
     for _ in range(8):
         state, metrics = advance(state, frozen, batch)
@@ -251,24 +264,24 @@ def test_the_loss_falls_and_the_duration_model_stays(teacher):
 
 def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses(teacher):
     fields = distill_fields(teacher)
-    meshes.assert_equal_losses(meshes.on_devices("one", "mixed, accumulated", **fields))
+    expected = train_steps.losses(train_steps.MESHES["one"], 4, **fields)
+    by_mesh = meshes.on_devices("mixed, accumulated", steps=4, **fields)
+    meshes.assert_equal_losses({"one": expected, **by_mesh})
 
 
 @pytest.mark.parametrize("stage", ["guided", "average"])
 def test_a_run_resumes_exactly(teacher, tmp_path, stage):
-    fields = distill_fields(teacher)
+    fields = student(distill_fields(teacher), 4)
     if stage == "average":
-        batches = small_runs.Batches(good=99)
-        first = small_runs.run(tmp_path / "first", batches, **student(fields, 2))
-        first.train(lambda *_: None)
-        (tmp_path / "first" / "config.json").write_text(first.config.to_json())
+        write_student(tmp_path / "first", fields)
         fields |= {"distill__teacher": "average", "train__init_from": str(tmp_path / "first")}
-    for workdir, steps in (("unbroken", (4,)), ("broken", (2, 4))):
-        for count in steps:
-            run = small_runs.run(
-                tmp_path / workdir, small_runs.Batches(good=99), **student(fields, count)
-            )
-            run.train(lambda *_: None)
+
+    def run(name):
+        return small_runs.run(tmp_path / name, small_runs.Batches(good=99), **fields)
+
+    run("unbroken").train(lambda *_: None)
+    small_runs.train_until(run("broken"), 2)
+    run("broken").train(lambda *_: None)
     unbroken, broken = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("unbroken", "broken")
@@ -281,10 +294,18 @@ def test_a_run_resumes_exactly(teacher, tmp_path, stage):
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
+def write_student(folder, fields):
+    """Writes the run of a student at its step 0."""
+    folder.mkdir()
+    first = small_runs.run(folder, small_runs.Batches(good=99), **fields)
+    first.checkpoints.save(0, first.state, {"next_index": 0}, first.identity)
+    first.checkpoints.close()
+    (folder / "config.json").write_text(first.config.to_json())
+
+
 def student(fields, steps):
     """Fields for `small_runs.run`, which sets some itself."""
-    fixed = {"optim__name", "model__layers"}
-    return {k: v for k, v in fields.items() if k not in fixed} | {"train__steps": steps}
+    return {k: v for k, v in fields.items() if k not in small_runs.PLAIN} | {"train__steps": steps}
 
 
 def test_a_run_does_not_go_on_with_another_teacher(teacher, tmp_path):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import meshes, train_steps
+from helpers import meshes, small_runs, train_steps
 
 from vssflow_jax import conditions
 from vssflow_jax.config import fields
@@ -86,7 +86,10 @@ def test_all_or_nothing_is_drawn_a_batch_or_an_example():
 
 
 def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses():
-    meshes.assert_equal_losses(meshes.on_devices("one", "mixed, accumulated", **PLAIN))
+    fields = small_runs.PLAIN
+    expected = train_steps.losses(train_steps.MESHES["one"], 4, **fields)
+    by_mesh = meshes.on_devices("mixed, accumulated", steps=4, **fields)
+    meshes.assert_equal_losses({"one": expected, **by_mesh})
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from helpers import tiny_configs
+from helpers import in_process, small_runs, tiny_configs
 
+from vssflow_jax.config import command_line
 from vssflow_jax.training import checkpoint
 
 
@@ -41,20 +42,40 @@ def test_a_run_leaves_its_folder(tiny_run):
     assert checkpoint.open_newest(tiny_run)[1] == 6
 
 
+KILLS_ITSELF = """
+import os, signal, time
+from vssflow_jax import train
+from vssflow_jax.config import command_line
+from vssflow_jax.training import loop
+write_line = loop.Run._log
+
+def log(run, *arguments):
+    if run.step == 5:  # the checkpoint of step 4 may be half written
+        while not (run.workdir / "checkpoints" / "2").is_dir():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_line(run, *arguments)
+
+loop.Run._log = log
+command_line.run(train.main, train.define_flags)
+"""
+
+
 def test_killed_run_ends_with_the_same_weights(tiny_run, tmp_path):
-    """SIGKILL, twice; the same command ends bit for bit where an unbroken run does."""
+    """SIGKILL; the same command ends bit for bit where an unbroken run does."""
     workdir = tmp_path / "killed"
     shutil.copytree(
         tiny_run, workdir, ignore=shutil.ignore_patterns("checkpoints", "tb", "metrics.jsonl")
     )
     flags = (*tiny_configs.FLAGS, f"--workdir={workdir}", "--config.train.steps=6")
-    for target in (2, 4):
-        process = tiny_configs.start("train", *flags)
-        while process.poll() is None and not (workdir / "checkpoints" / str(target)).is_dir():
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLS_ITSELF, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tiny_configs.ROOT,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = tiny_configs.run("train", *flags)
     assert done.returncode == 0, done.stderr
     assert "resuming from step" in done.stdout
@@ -119,7 +140,7 @@ def terminated(workdir, seen, seconds, *flags, number=signal.SIGTERM):
             break
     time.sleep(seconds)
     process.send_signal(number)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1800)
     return process.returncode, out + err
 
 
@@ -176,7 +197,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tiny_run, small_disk, noticed):
         text=True,
         check=False,
         cwd=tiny_configs.ROOT,
-        timeout=300,
+        timeout=1800,
     )
     assert done.returncode == 2
     assert not noticed or "Traceback" not in done.stderr
@@ -192,12 +213,15 @@ def test_a_full_disk_leaves_the_last_checkpoint(tiny_run, small_disk, noticed):
     assert kept == list(range(2, last + 4, 2))
 
 
-def test_a_file_in_the_place_of_the_folder_is_one_line(tiny_run, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path, capsys):
     (tmp_path / "checkpoints").write_text("")
-    shutil.copytree(tiny_run / "codec", tmp_path / "codec")
-    done = tiny_configs.train(tmp_path, f"--config.data.shards={tiny_run / 'shards'}")
-    assert done.returncode == 2
-    assert "a file is where a folder is expected" in done.stderr.splitlines()[-1]
+
+    def train():
+        run = small_runs.run(tmp_path, small_runs.Batches(good=9), train__steps=2)
+        run.train(lambda *_: None)
+
+    assert command_line.run_guarded(train, ["train"]) == 2
+    assert "a file is where a folder is expected" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
@@ -226,7 +250,8 @@ def test_corrupt_records_are_counted_or_stop_the_run(tiny_run, tmp_path):
 def test_resuming_with_another_model_or_seed_is_refused(tiny_run):
     before = (tiny_run / "config.json").read_text()
     changes = ("--config.model.cross_attention_rope=False", "--config.seed=1")
-    done = tiny_configs.train(tiny_run, "--config.train.steps=8", *changes)
+    flags = (f"--workdir={tiny_run}", "--config.train.steps=8", *changes)
+    done = in_process.run("train", *tiny_configs.FLAGS, *flags)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         f"error: {tiny_run}: checkpoint 6: seed: found 1, expected 0; model.cross_attention_rope: "

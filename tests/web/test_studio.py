@@ -13,7 +13,6 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation import synthesis
 from vssflow_jax.generation.background import Stopped
-from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.output import Output
 from vssflow_jax.reports import plots
 from vssflow_jax.web import studio as studio_module
@@ -305,8 +304,8 @@ def test_times_of_a_longer_video_do_not_break_a_request(studio, out, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def real_studio(tiny_run):
-    return Studio(Generator.from_workdir(tiny_run), Limits(seconds=60))
+def real_studio(generator):
+    return Studio(generator, Limits(seconds=60))
 
 
 def odd_forms(folder):

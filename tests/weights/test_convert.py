@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import tiny_configs
+from helpers import in_process, tiny_configs
 from helpers.official_names import (
     QUERY,
     ROUTES,
@@ -68,9 +68,8 @@ def test_command_round_trip(tmp_path):
     done = tiny_configs.run("convert", "--kind=vssflow", *files, *flags)
     assert done.returncode == 0, done.stderr
     assert f"{sum(array.size for array in state.values()):,} parameters" in done.stdout
-    done = tiny_configs.run(
-        "convert", "--kind=vssflow", "--reverse", f"--src={ours}", f"--out={back}"
-    )
+    files = (f"--src={ours}", f"--out={back}")
+    done = in_process.run("convert", "--kind=vssflow", "--reverse", *files)
     assert done.returncode == 0, done.stderr
     assert_same(load_file(back / network.OFFICIAL), state)
 
@@ -126,7 +125,7 @@ def test_training_starts_from_a_conversion_in_another_folder(tmp_path):
     expected = flatten_dict(checkpoint.load_weights(ours)[0], sep="/")
     for params in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}, expected)
-    done = tiny_configs.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
+    done = in_process.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
     assert done.returncode == 2 and f"--config.train.init_from={ours}" in done.stderr
 
 
@@ -232,7 +231,7 @@ def test_bad_names_on_the_command_line(tmp_path):
         (("--kind=voice", "--src=a", f"--out={tmp_path / 'ours'}"), "--kind"),
         (("--kind=vssflow", f"--src={tmp_path / 'no.ckpt'}", f"--out={tmp_path}"), "no.ckpt"),
     ):
-        done = tiny_configs.run("convert", *flags)
+        done = in_process.run("convert", *flags)
         assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
         line = done.stderr.strip().splitlines()[-1]
         assert line.startswith("error: ") and word in line

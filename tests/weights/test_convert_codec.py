@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import tiny_configs
+from helpers import in_process
 
 from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import hash_codec, load_codec, save_codec
@@ -43,7 +43,7 @@ def contents(folder):
 
 def test_command_round_trip(published, tmp_path):
     ours, back = tmp_path / "codec", tmp_path / "back"
-    done = tiny_configs.run("convert", "--kind=codec", f"--src={published}", f"--out={ours}")
+    done = in_process.run("convert", "--kind=codec", f"--src={published}", f"--out={ours}")
     assert done.returncode == 0, done.stderr
     assert hash_codec(load_codec(ours)) == hash_codec(random_codec())
     codec.revert("codec", ours, back)

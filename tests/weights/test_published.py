@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import tiny_configs, tiny_encoders
+from helpers import in_process, tiny_encoders
 from helpers.official_names import assert_same
 from helpers.paths import ROOT
 from safetensors.numpy import load_file, save_file
@@ -248,8 +248,8 @@ def test_the_document_has_the_table():
 
 def test_command(tmp_path):
     save_file(tiny_encoders.random_official("speaker"), tmp_path / "model.safetensors")
-    done = tiny_configs.run("convert", "--kind=speaker", f"--src={tmp_path}/model.safetensors",
-                    f"--out={tmp_path}/speaker", "--unverified")  # fmt: skip
+    files = (f"--src={tmp_path}/model.safetensors", f"--out={tmp_path}/speaker")
+    done = in_process.run("convert", "--kind=speaker", *files, "--unverified")
     assert done.returncode == 0, done.stderr
     assert (
         published.load_encoder(tmp_path / "speaker", "speaker").config

@@ -7,6 +7,7 @@ sizes, hash and source. The JSON is written last, so a folder that has it is com
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -219,6 +220,7 @@ def from_official(kind: str, state: Mapping[str, ArrayLike]) -> tuple[object, di
     return config, params, other + unused
 
 
+@functools.cache
 def parameter_shapes(kind: str, config) -> dict:
     """Shapes of an encoder's parameters; nothing is computed."""
     encoder = KINDS[kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -83,6 +84,7 @@ def model_entries(model: VSSFlow) -> list[ParamEntry]:
     return entries
 
 
+@functools.cache
 def parameter_shapes(model: VSSFlow) -> dict:
     """Shapes of a model's parameters; nothing is computed."""
     route, length = model.conditioner_config.route, conditions.LATENT_RATE
