@@ -30,7 +30,8 @@ from vssflow_jax.generation.content_credentials import (
     read_credentials,
 )
 from vssflow_jax.generation.mixing import MIXES, ORIGINAL, REPLACE, MixOptions, mix_output
-from vssflow_jax.generation.output import TIME_FORMATS, check_times, list_files
+from vssflow_jax.generation.output import TIME_FORMATS, Output, check_times, list_files
+from vssflow_jax.generation.prompting import MAX_READ
 from vssflow_jax.generation.provenance import MODEL, describe_origin
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
@@ -52,6 +53,12 @@ SINGLE_CLIP = (
     "speech_start",
     "speech_end",
     "duration",
+    "keep",
+    "redo",
+    "redo_text",
+    "loop",
+    "prompt_audio",
+    "prompt_text",
 )
 SAMPLING = (
     "solver",
@@ -65,40 +72,23 @@ SAMPLING = (
 )
 MIXING = ("original_level", "generated_level", "duck_level", "loudness")
 MAX_CANDIDATES = 64
+SCORES = ("wer", "speaker_similarity")  # columns of the table of candidates
 
 
 def sample_one(generator: Generator, out: Path) -> None:
     """Generates one clip as the flags say."""
-    if not out.suffix:
-        raise InputError(
-            f"--out={out}: found no ending, expected a file such as out.mp4 or out.wav"
-        )
-    if flags.FLAGS.video is None and out.suffix.lower() != ".wav":
-        raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
-    check_writable(out)
-    if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
-        media.plan_mux(flags.FLAGS.video, out)  # before the generation
-    check_times(flags.FLAGS.times_out, out)
-    if flags.FLAGS.times_out and flags.FLAGS.text is None and flags.FLAGS.script is None:
-        raise InputError("--times_out: found neither --text nor --script, expected words")
+    check_output(out)
     credentials = load_credentials(out)
-    if not 1 <= flags.FLAGS.candidates <= MAX_CANDIDATES:
-        raise InputError(
-            f"--candidates: found {flags.FLAGS.candidates}, expected 1 to {MAX_CANDIDATES}"
-        )
-    fields = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
-    voices = parse_voices(flags.FLAGS.voice)
-    request = Request.parse(**fields, voices=voices, text_policy=flags.FLAGS.text_policy)
+    seeds, request = list_seeds(), parse_request()
     mix = MixOptions(mode=flags.FLAGS.mix, **{name: flags.FLAGS[name].value for name in MIXING})
     mix.check(request)
-    check_inputs_stay(request, out)
+    check_inputs_stay(request, out, len(seeds))
     options = sampling_options()
     recognizer = None
-    if flags.FLAGS.candidates > 1:
+    if len(seeds) > 1:
         from vssflow_jax.generation.reranking import load_recognizer, rerank
 
         recognizer = load_recognizer(flags.FLAGS.recognizer)  # before the generation
-    seeds = [flags.FLAGS.seed + number for number in range(flags.FLAGS.candidates)]
     running = BackgroundGeneration(
         lambda report: generator.generate_candidates(
             request, seeds, options, stems=flags.FLAGS.stems, progress=report
@@ -108,6 +98,7 @@ def sample_one(generator: Generator, out: Path) -> None:
         outputs = running.wait(lambda fraction: bar.update(fraction - bar.n))
     if recognizer is not None:
         outputs = rerank(outputs, request, generator.encoder_set, recognizer)
+        write_text(name_table(out), format_candidates(out, outputs))
     shown = print_warnings(outputs[0].report["warnings"], set())
     for place, output in enumerate(outputs, 1):
         path, output = name_candidate(out, place), mix_output(output, mix)
@@ -127,18 +118,96 @@ def load_credentials(out: Path) -> Credentials | None:
     return read_credentials(*files)
 
 
-def check_inputs_stay(request: Request, out: Path) -> None:
-    """Raises an InputError if an output would replace a file that the request reads."""
+def check_output(out: Path) -> None:
+    """Raises an InputError for an output that cannot be written, or cannot hold what is asked."""
+    if not out.suffix:
+        raise InputError(
+            f"--out={out}: found no ending, expected a file such as out.mp4 or out.wav"
+        )
+    if flags.FLAGS.video is None and out.suffix.lower() != ".wav":
+        raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
+    check_writable(out)
+    if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
+        media.plan_mux(flags.FLAGS.video, out)
+    check_times(flags.FLAGS.times_out, out)
+    texts = (flags.FLAGS.text, flags.FLAGS.script, flags.FLAGS.redo_text)
+    if flags.FLAGS.times_out and texts == (None, None, None):
+        raise InputError("--times_out: found neither --text nor --script, expected words")
+
+
+def list_seeds() -> list[int]:
+    """The seeds of the outputs, from the flags."""
+    count, items = flags.FLAGS.candidates, flags.FLAGS.seeds
+    if items:
+        for name in ("seed", "candidates"):
+            if flags.FLAGS[name].present:
+                raise InputError(f"found --{name} beside --seeds, expected one or the other")
+        if not all(item.strip().isdecimal() for item in items) or len(set(items)) < len(items):
+            raise InputError(
+                f"--seeds: found {','.join(items)!r}, expected different numbers such as 3,7,12"
+            )
+        count = len(items)
+    if not 1 <= count <= MAX_CANDIDATES:
+        flag = "seeds" if items else "candidates"
+        raise InputError(f"--{flag}: found {count}, expected 1 to {MAX_CANDIDATES}")
+    return [int(item) for item in items] or [flags.FLAGS.seed + number for number in range(count)]
+
+
+def parse_request() -> Request:
+    """The request of the flags."""
+    fields = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
+    if fields["prompt_audio"] is not None and fields["prompt_text"] is None:
+        fields["prompt_text"] = recognize_prompt(fields["prompt_audio"], fields["audio_track"])
+    voices = parse_voices(flags.FLAGS.voice)
+    return Request.parse(**fields, voices=voices, text_policy=flags.FLAGS.text_policy)
+
+
+def recognize_prompt(path: str, track: int | None) -> str | None:
+    """What is said in a voice prompt, printed as well; None without an open --recognizer."""
+    if flags.FLAGS.recognizer is None:
+        return None
+    from vssflow_jax.generation.reranking import load_recognizer
+
+    wave = media.read_audio(path, track=track, seconds=MAX_READ)
+    (text,) = load_recognizer(flags.FLAGS.recognizer).transcribe([wave])
+    print(f"{path}: recognized {text!r}")
+    return text
+
+
+def check_inputs_stay(request: Request, out: Path, count: int) -> None:
+    """Raises an InputError if one of `count` outputs would replace a file that is read."""
     inputs = [request.video, flags.FLAGS.script, *request.speakers, request.speaker]
+    inputs += [request.edit.keep, request.prompt and request.prompt.audio]
     known = {resolve(path) for path in inputs if path is not None}
-    for place in range(1, flags.FLAGS.candidates + 1):
-        stems = (*STEMS, ORIGINAL) if flags.FLAGS.stems else ()
-        for path in list_files(name_candidate(out, place), stems, flags.FLAGS.times_out):
-            if resolve(path) in known:
-                raise InputError(
-                    f"--out={out}: found {path}, which would be written, among the inputs, "
-                    "expected another name"
-                )
+    stems = (*STEMS, ORIGINAL) if flags.FLAGS.stems else ()
+    outputs = [name_table(out)] if count > 1 else []
+    for place in range(1, count + 1):
+        outputs += list_files(name_candidate(out, place), stems, flags.FLAGS.times_out)
+    for path in outputs:
+        if resolve(path) in known:
+            raise InputError(
+                f"--out={out}: found {path}, which would be written, among the inputs, "
+                "expected another name"
+            )
+
+
+def name_table(out: Path) -> Path:
+    """The file with the scores of several candidates."""
+    return out.with_suffix(".candidates.csv")
+
+
+def format_candidates(out: Path, outputs: Sequence[Output]) -> str:
+    """A table (CSV) of candidates, best first: file, seed, scores, what was recognized."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "seed", *SCORES, "transcript"))
+    for place, output in enumerate(outputs, 1):
+        report = output.report
+        scores = [report["scores"].get(name) for name in SCORES]
+        cells = ["" if score is None else f"{score:.4f}" for score in scores]
+        transcript = " / ".join(report["transcripts"])
+        writer.writerow((name_candidate(out, place).name, report["seed"], *cells, transcript))
+    return text.getvalue()
 
 
 def name_candidate(out: Path, place: int) -> Path:
@@ -160,8 +229,11 @@ def describe(report: Mapping) -> str:
     scores = ", ".join(f"{name} {value:.2f}" for name, value in report.get("scores", {}).items())
     parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"missing: {missing}"]
     parts += [f"phoneme times: {report['times']}"] if report["times"] else []
+    spans = ", ".join(f"{start:.2f} to {end:.2f} s" for start, end in report.get("generated", ()))
+    parts += [f"generated anew: {spans or 'nothing'}"] if "generated" in report else []
     if "scores" in report:
         parts += [f"seed {report['seed']}", f"ranked by: {scores or 'nothing that applies'}"]
+        parts += [f"heard: {text!r}" for text in report["transcripts"]]
     return "; ".join(parts)
 
 
@@ -258,7 +330,18 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("task", None, "speech: leaves out other sounds of the video.")
     flags.DEFINE_float("duration", None, "Seconds of sound; default: the video's.")
+    command_line.define_path("keep", None, "Sound that is kept but for the spans of --redo.")
+    flags.DEFINE_list(
+        "redo", None, "Spans of --keep to generate anew, in seconds, such as 2.0:3.5,6:7 or 8: ."
+    )
+    flags.DEFINE_string("redo_text", None, "What is said in the span of --redo instead.")
+    flags.DEFINE_bool("loop", False, "Make the end of the clip join its start.")
+    command_line.define_path(
+        "prompt_audio", None, "Recording of a voice that the speech goes on from."
+    )
+    flags.DEFINE_string("prompt_text", None, "What is said in --prompt_audio.")
     flags.DEFINE_integer("seed", 0, "Of the noise.")
+    flags.DEFINE_list("seeds", [], "Several, as one batch: an output each, best first.")
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_string("solver", None, "Solver; default: the run's.")
     flags.DEFINE_string("grid", None, GRID_HELP)
@@ -292,7 +375,9 @@ def define_flags() -> None:
     command_line.define_path("c2pa_key", None, "Private key of the first certificate, PEM.")
     flags.DEFINE_integer("candidates", 1, "Outputs to generate and write, best first.")
     flags.DEFINE_string(
-        "recognizer", None, "Of speech, for --candidates: pocketsphinx (default) or whisper:MODEL."
+        "recognizer",
+        None,
+        "Of speech, for several candidates: pocketsphinx (default) or whisper:MODEL.",
     )
     command_line.define_path("shards", None, "Shards to generate a split of.")
     flags.DEFINE_string("split", "test", "Split of --shards.")
@@ -303,7 +388,8 @@ def main() -> None:
     """Flags in, sound out."""
     if flags.FLAGS.out is None:
         raise InputError("--out: found nothing, expected a file such as out.mp4 or out.wav")
-    single = [name for name in SINGLE_CLIP if flags.FLAGS[name].value is not None]
+    values = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
+    single = [name for name, value in values.items() if value is not None and value is not False]
     if flags.FLAGS.shards is not None and single:
         raise InputError(f"found --{single[0]} beside --shards, expected one or the other")
     # Imported here, so that --help and mistakes in the flags do not wait for JAX.

@@ -1,5 +1,6 @@
 """The command `sample`: files it writes, and mistakes as one line and status 2."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import ebur128, fixtures, in_process, odd_media, tiny_configs
 from helpers.in_process import assert_error
+from helpers.synthetic_audio import reference_voice
 
 from vssflow_jax import media
 from vssflow_jax.data import shards
@@ -44,11 +46,17 @@ def test_the_shipped_model_is_the_default(tmp_path):
 def test_script_stems_and_candidates(tiny_run, tmp_path):
     (tmp_path / "lines.csv").write_text("start,text\n0.2,set blue\n,bin red by k two soon\n")
     script = f"--script={tmp_path / 'lines.csv'}"
-    done = sample(tiny_run, tmp_path / "out.wav", script, "--candidates=2", "--stems")
+    done = sample(tiny_run, tmp_path / "out.wav", script, "--seeds=7,3", "--stems")
     assert done.returncode == 0, done.stderr
-    assert "ranked by: wer" in done.stdout
+    assert "ranked by: wer" in done.stdout and "heard: " in done.stdout
     names = {"out.wav", "out.2.wav", "out.speech.wav", "out.2.speech.wav", "lines.csv"}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == names | {"out.candidates.csv"}
+    with (tmp_path / "out.candidates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["out.wav", "out.2.wav"]
+    assert {row["seed"] for row in rows} == {"3", "7"}
+    assert float(rows[0]["wer"]) <= float(rows[1]["wer"]) and rows[0]["speaker_similarity"] == ""
+    assert all(f"heard: {row['transcript']!r}" in done.stdout for row in rows)
 
 
 def test_subtitles_with_two_voices_and_their_lines(tiny_run, tmp_path):
@@ -108,6 +116,39 @@ def test_a_guidance_scale_of_zero(tiny_run, tmp_path):
         assert done.returncode == 0, done.stderr
         waves.append((tmp_path / "out.wav").read_bytes())
     assert waves[0] == waves[1]
+
+
+def test_a_span_is_generated_anew_and_the_rest_of_the_file_stays(tiny_run, tmp_path):
+    voice = tiny_run / "corpus" / "voices" / "ada_0.wav"
+    done = sample(tiny_run, tmp_path / "out.wav", f"--keep={voice}", "--redo=0.2:0.6,1:1.25")
+    assert done.returncode == 0, done.stderr
+    kept, redone = (media.read_audio(path) for path in (voice, tmp_path / "out.wav"))
+    changed = np.flatnonzero(kept != redone) / 16_000
+    assert set(np.floor(changed * 20) / 20) == {
+        0.2,
+        0.25,
+        0.3,
+        0.35,
+        0.4,
+        0.45,
+        0.5,
+        0.55,
+        1,
+        1.05,
+        1.1,
+        1.15,
+        1.2,
+    }
+    assert "generated anew: 0.20 to 0.60 s, 1.00 to 1.25 s" in done.stdout
+
+
+def test_a_voice_prompt_is_recognized(tiny_run, tmp_path):
+    media.write_wav(tmp_path / "ada.wav", reference_voice("ada"))
+    flags = (f"--prompt_audio={tmp_path / 'ada.wav'}", "--recognizer=pocketsphinx")
+    done = sample(tiny_run, tmp_path / "out.wav", "--text=bin red by k two soon", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "ada.wav: recognized 'set blue at " in done.stdout
+    assert "conditions used: speaker, phonemes" in done.stdout
 
 
 def test_a_split_of_shards(tiny_run, tmp_path):
@@ -185,6 +226,8 @@ def test_the_input_is_not_overwritten(tiny_run, tmp_path):
         done = sample(tiny_run, tmp_path / out, "--text=set blue", f"--speaker={voice}", *flags)
         assert_error(done, f"found {voice.with_name(Path(out).stem)}.wav", "among the inputs")
         assert voice.read_bytes() == before
+    assert_error(sample(tiny_run, voice, f"--keep={voice}", "--redo=0:1"), "among the inputs")
+    assert voice.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -268,6 +311,16 @@ def test_a_changed_voice_is_a_line(tiny_run, tmp_path):
         (("--text=set blue", "--scales=smell=2"), "smell"),
         (("--text=set blue", "--scales=sync"), "'sync'"),
         (("--text=set blue", "--candidates=0"), "--candidates"),
+        (("--text=set blue", "--redo=1:2"), "--redo without --keep"),
+        (("--keep=/dev/null", "--redo=1:2"), "/dev/null"),
+        (("--text=set blue", "--seeds=1,x"), "--seeds: found '1,x'"),
+        (("--text=set blue", "--seeds=1,1"), "--seeds: found '1,1'"),
+        (("--text=set blue", "--seeds=1,2", "--seed=3"), "--seed beside --seeds"),
+        (("--text=set blue", "--seeds=1,2", "--candidates=3"), "--candidates beside --seeds"),
+        (("--text=set blue", f"--seeds={2**32},1"), f"--seed: found {2**32}"),
+        (("--text=set blue", "--prompt_text=set red"), "--prompt_text without --prompt_audio"),
+        (("--text=set blue", "--prompt_audio=/dev/null"), "/dev/null: found no --prompt_text"),
+        (("--loop", "--shards=DATA"), "--loop beside --shards"),
         (("--text=set blue", "--shards=DATA"), "--text beside --shards"),
         (("--text=set blue", "--lenght=3"), "lenght"),
     ],

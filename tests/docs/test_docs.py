@@ -327,7 +327,7 @@ def run(command, folder):
 def test_sample_commands_run(desk):
     """Those in the README and the pages on generating, as they stand."""
     count = 0
-    pages = (DOCS / f"{name}.md" for name in ("generating", "dubbing", "few_steps"))
+    pages = (DOCS / f"{name}.md" for name in ("generating", "dubbing", "few_steps", "editing"))
     for page in (ROOT / "README.md", *pages):
         for match in (match for _, text in blocks(page) for match in COMMAND.finditer(text)):
             if match[1].split(".")[1] in RUN:

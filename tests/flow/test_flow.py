@@ -240,12 +240,12 @@ def test_windows_cover_and_blend_to_the_identity(length, window, overlap):
     first = windows.window_starts(length, min(window, length), overlap)
     assert all(start % 5 == 0 for start in first)
     x = jax.random.normal(jax.random.key(0), (2, length, 3))
-    parts = windows.split_windows(x, first, window)
+    parts = windows.split_windows(x, first[:, None] + np.arange(window))
     assert parts.shape == (2 * len(first), window, 3)
     plan = windows.plan_windows(length, min(window, length), overlap)
-    np.testing.assert_array_equal(plan.first, first)
+    np.testing.assert_array_equal(plan.frames[:, 0], first)
     np.testing.assert_allclose(
-        windows.blend_windows(parts, first, length, plan.weight), x, atol=1e-5
+        windows.blend_windows(parts, plan.frames, length, plan.weight), x, atol=1e-5
     )
 
 
@@ -253,7 +253,33 @@ def test_each_frame_is_taken_from_the_window_of_its_voice():
     """Two windows, a voice that changes in each: four entries, and every frame from its own."""
     voices = np.repeat([0, 1, 0], [20, 40, 40])
     plan = windows.plan_windows(100, 60, 20, voices)
-    assert plan.first.tolist() == [0, 0, 40, 40] and plan.voice.tolist() == [0, 1, 0, 1]
+    assert plan.frames[:, 0].tolist() == [0, 0, 40, 40] and plan.voice.tolist() == [0, 1, 0, 1]
     y = jnp.ones((4, 60, 1)) * jnp.asarray(plan.voice)[:, None, None]
-    blended = windows.blend_windows(y, plan.first, 100, plan.weight)
+    blended = windows.blend_windows(y, plan.frames, 100, plan.weight)
     np.testing.assert_allclose(blended[0, :, 0], voices, atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "window"), [(25, 25), (101, 101), (130, 100), (403, 100)])
+def test_the_windows_of_a_loop_cover_its_join(length, window):
+    """Every two neighbors, the last frame and the first too, are together inside a window."""
+    plan = windows.plan_windows(length, window, 25, is_loop=True)
+    x = jax.random.normal(jax.random.key(0), (2, length, 3))
+    blended = windows.blend_windows(
+        windows.split_windows(x, plan.frames), plan.frames, length, plan.weight
+    )
+    np.testing.assert_allclose(blended, x, atol=1e-5)
+    margin = min(25, length // 2) // 2 - 2
+    inside = plan.frames[:, margin : window - margin]
+    assert set(zip(inside[:, :-1].ravel(), inside[:, 1:].ravel(), strict=True)) == {
+        (k, (k + 1) % length) for k in range(length)
+    }
+
+
+def test_every_window_starts_with_the_prefix():
+    plan = windows.plan_windows(230, 100, 25, np.repeat([0, 1], [150, 80]), prefix=40)
+    np.testing.assert_array_equal(plan.frames[:, :40], np.tile(np.arange(40), (len(plan.voice), 1)))
+    assert (plan.frames[:, 40:] >= 40).all() and len(plan.voice) > 3
+    x = jax.random.normal(jax.random.key(0), (1, 230, 3))
+    parts = windows.split_windows(x, plan.frames)
+    blended = windows.blend_windows(parts, plan.frames, 230, plan.weight)
+    np.testing.assert_allclose(blended, x, atol=1e-5)

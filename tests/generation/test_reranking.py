@@ -7,7 +7,7 @@ from helpers.synthetic_audio import reference_voice
 from vssflow_jax import media
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.reranking import load_recognizer, rerank
+from vssflow_jax.generation.reranking import list_utterances, load_recognizer, rerank
 
 RATE = 16_000
 
@@ -48,3 +48,16 @@ def test_an_open_recognizer_ranks_any_text():
     ranked = rerank(outputs, Request.parse(text="Good morning!"), "built-in", Ears())
     assert [a is b for a, b in zip(ranked, outputs[::-1], strict=True)] == [True, True]
     assert [one.report["scores"] for one in ranked] == [{"wer": 0.0}, {"wer": 1.0}]
+
+
+def test_of_a_span_with_another_text_that_text_is_scored():
+    """In the span alone; subtitles that are not spoken have no sound to score."""
+    output = Output(np.arange(4 * RATE, dtype=np.float32), RATE, {"spans": [[0, 1]]})
+    script = [{"text": "good morning"}, {"text": "good night"}]
+    ((text, file, wave),) = list_utterances(output, Request.parse(script=script, speaker="a.wav"))
+    assert text == "good morning" and file.name == "a.wav" and len(wave) == 1.25 * RATE
+    request = Request.parse(script=script, keep="b.wav", redo="2:3", redo_text="hello")
+    output.report["generated"] = [[2, 3]]
+    ((text, file, wave),) = list_utterances(output, request)
+    assert text == "hello" and file is None
+    assert wave[[0, -1]].tolist() == [1.75 * RATE, 3.25 * RATE - 1]

@@ -36,3 +36,22 @@ def cut_or_pad(array: np.ndarray, length: int) -> np.ndarray:
     out = np.zeros((length, *array.shape[1:]), array.dtype)
     out[: len(array)] = array
     return out
+
+
+def blend_waves(old: np.ndarray, new: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Two waves [n, ...] blended at equal power: where the share [n] is 0 or 1, one of them as is.
+
+    With weights a = 1 - share and b = share, and the waves' correlation r over the stretch, the
+    power of a old + b new is a^2 + b^2 + 2 a b r times that of either; the blend is divided by its
+    root. So it is neither quieter in its middle where the waves are unrelated, nor louder where
+    they are alike.
+    """
+    norm = np.linalg.norm(old) * np.linalg.norm(new)
+    r = float(np.clip(np.vdot(old, new) / norm, 0, 1)) if norm > 0 else 1.0
+    a, b = (x.reshape(-1, *[1] * (old.ndim - 1)) for x in (1 - share, share))
+    return ((a * old + b * new) / np.sqrt(a**2 + b**2 + 2 * a * b * r)).astype(np.float32)
+
+
+def fade_shares(length: int) -> np.ndarray:
+    """Shares of the new wave in a blend of `length` samples, between 0 and 1, rising evenly."""
+    return (np.arange(length) + 0.5) / max(length, 1)

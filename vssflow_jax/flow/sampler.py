@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vssflow_jax import conditions
-from vssflow_jax.flow import grids, guidance, solvers
+from vssflow_jax.flow import grids, guidance, inpainting, solvers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,7 @@ def integrate(
     scales: jax.Array,
     conditional: Callable | None = None,
     monitor: solvers.Monitor | None = None,
+    known: inpainting.Known | None = None,
 ) -> solvers.Solution:
     """Solves the guided flow from noise [B, L, C].
 
@@ -156,11 +157,22 @@ def integrate(
       conditional: the velocity of the last branch alone, x [B, L, C] and t [B], where
         `sampling.limited`.
       monitor: as that of `solvers.integrate`.
+      known: frames that keep their latent; None: all are generated.
     """
     if sampling.student is not None:
-        mean_velocity = guidance.make_mean_velocity(velocity)
-        return solvers.integrate_spans(mean_velocity, noise, sampling.times, monitor=monitor)
-    step = _make_step(sampling, velocity, scales, conditional)
+        step = guidance.make_mean_velocity(velocity)
+    else:
+        step = _make_step(sampling, velocity, scales, conditional)
+    if known is None:
+        return _solve(sampling, step, noise, monitor)
+    solution = _solve(sampling, inpainting.keep_known(step, noise, known), noise, monitor)
+    return solution._replace(x=known.fill(known.latent, solution.x))
+
+
+def _solve(sampling, step: Callable, noise, monitor) -> solvers.Solution:
+    """Solves the flow of a step: that of a student, (x, t, span, memory), or of `_make_step`."""
+    if sampling.student is not None:
+        return solvers.integrate_spans(step, noise, sampling.times, monitor=monitor)
     if sampling.guided and sampling.settings.momentum:
         memory = jnp.zeros((len(sampling.groups), *noise.shape))
         return solvers.integrate_spans(

@@ -12,12 +12,14 @@ from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import select_encoders
+from vssflow_jax.generation.editing import MIN_LOOP
 from vssflow_jax.generation.request import MAX_SECONDS, Request, check_seconds
 from vssflow_jax.preparation import examples
-from vssflow_jax.text.alignment import SPEECH_START, Interval, select_voice
+from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
 from vssflow_jax.text.cues import fit_cues, skip_late_cues
 from vssflow_jax.text.durations import DurationModel
 from vssflow_jax.text.grid import phonemes_to_frames
+from vssflow_jax.text.replacement import list_cut_words, replace_words
 from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes
 from vssflow_jax.text.word_times import TimedUtterance, time_words
 
@@ -125,6 +127,8 @@ def encode_request(
     if duration is None:
         duration = timed.intervals[-1].end + SPEECH_START
         check_seconds("duration", duration)
+    duration, loop_notes = fit_loop(request, duration)
+    notes += loop_notes
     num_frames = conditions.num_latent_frames(duration)
     noise_id, times, record = "clip", name_times(request.script), {}
     if request.video is not None:
@@ -137,7 +141,13 @@ def encode_request(
             voiced = select_voice(durations, line_voices[0])
             followed = follow_lips(timed, request.script, video.lips, voiced, request.text_policy)
             times, timed = (FROM_LIPS, followed) if followed else (times, timed)
-    record["phonemes"] = phonemes_to_frames(timed.intervals, num_frames)
+    utterances = time_words(request.script, timed.intervals, durations, request.text_policy)
+    if request.edit.redo_text is not None:
+        voiced, times = select_voice(durations, embeddings[request.speaker]), REQUESTED
+        utterances, redo_notes = say_redo_text(utterances, request, duration, voiced)
+        notes += redo_notes
+    intervals = [x for line in utterances for word in line.words for x in word.phonemes]
+    record["phonemes"] = phonemes_to_frames(intervals, num_frames)
     speakers = request.speakers or [request.speaker]
     voices = assign_voices(speakers, timed.spans, num_frames, embeddings)
     known = [embedding for embedding in voices.embeddings if embedding is not None]
@@ -149,9 +159,9 @@ def encode_request(
         record=record,
         noise_id=noise_id,
         duration=duration,
-        intervals=timed.intervals,
+        intervals=intervals,
         spans=timed.spans,
-        utterances=time_words(request.script, timed.intervals, durations, request.text_policy),
+        utterances=utterances,
         times=times,
         warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,
@@ -174,6 +184,51 @@ def find_duration(request: Request, encoder_set: str, statistics: Mapping) -> fl
             f"{MAX_SECONDS:g} s, or --duration beside it"
         )
     return duration
+
+
+def fit_loop(request: Request, duration: float) -> tuple[float, list[str]]:
+    """Seconds of the clip, whole latent frames of a loop, and a line about a requested change.
+
+    Raises:
+      InputError: a loop that is too short.
+    """
+    if not request.edit.loop:
+        return duration, []
+    if duration < MIN_LOOP:
+        raise InputError(f"--loop: found {duration:g} s, expected at least {MIN_LOOP:g} s")
+    rounded = round_to_frames(duration)
+    if request.duration is None or abs(rounded - duration) < 1e-6:
+        return rounded, []
+    return rounded, [
+        f"--loop: found a --duration of {duration:g} s, which is {rounded:g} s in latent frames"
+    ]
+
+
+def say_redo_text(
+    utterances: Sequence[TimedUtterance], request: Request, duration: float, durations: Mapping
+) -> tuple[list[TimedUtterance], list[str]]:
+    """Utterances with the request's `redo_text` in place of what is said in its one span.
+
+    The text fills the span. Warnings name words that its borders cut.
+
+    Raises:
+      InputError: a text that cannot be read, or that does not fit.
+    """
+    (start, end), text = request.edit.redo[0], request.edit.redo_text
+    end, policy = min(end, duration), request.text_policy
+    try:
+        intervals, warnings = align_text(text, start, end, duration, durations, policy)
+    except InputError as error:
+        raise InputError(f"--redo_text: {error}") from None
+    (replacement,) = time_words([Utterance(text=text)], intervals, durations, policy)
+    cut = list_cut_words(utterances, start, end)
+    if cut:
+        words = ", ".join(f"{x.text} ({x.start:.2f} to {x.end:.2f} s)" for x in cut)
+        warnings.append(
+            f"--redo: found borders at {start:g} and {end:g} s within {words}, expected them "
+            "between words"
+        )
+    return replace_words(utterances, start, end, replacement), warnings
 
 
 def _probe_video(path: Path) -> media.MediaInfo:

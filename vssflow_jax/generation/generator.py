@@ -8,23 +8,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax import bundled, conditions
-from vssflow_jax.codecs.interface import check_rate, hash_latents, load_codec
+from vssflow_jax.codecs.interface import audio_format, check_rate, hash_latents, load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import read_json
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.features.registry import read_encoder_set
+from vssflow_jax.flow.inpainting import Known
 from vssflow_jax.generation.conditioning import (
     STEMS,
     RequestConditions,
     encode_request,
+    find_duration,
     select_stem,
 )
 from vssflow_jax.generation.durations import build_duration_model
+from vssflow_jax.generation.editing import KeptSound
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.precision import resolve_precision
+from vssflow_jax.generation.prompting import EncodedPrompt, encode_prompt
 from vssflow_jax.generation.provenance import MODEL
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
@@ -181,9 +186,9 @@ class Generator:
             noise.
           progress: is called with the progress of the solver, from 0 to 1, before each of its
             steps. What it raises ends the solver after this step and is raised here.
-          **options: `script`, `speaker`, `task`, `duration`, `speech_start` and `speech_end` of
-            `Request.parse`; `solver`, `steps`, `grid`, `guidance`, `scales` and the others of
-            `SamplingOptions`.
+          **options: `script`, `speaker`, `task`, `duration`, `speech_start`, `speech_end`, `keep`,
+            `redo`, `loop`, `prompt_audio` and the others of `Request.parse`; `solver`, `steps`,
+            `grid`, `guidance`, `scales` and the others of `SamplingOptions`.
 
         Raises:
           InputError: neither video nor text, unreadable files, or text that does not fit.
@@ -211,25 +216,25 @@ class Generator:
         for seed in seeds:
             check_seed(seed)
         sampling = (options or SamplingOptions()).resolve(self.config)
+        known = self._read_known_sound(request, stems)
+        if request.edit.keep is not None:
+            request = dataclasses.replace(request, duration=known.duration)
         encoded = encode_request(request, self.durations, self.encoder_set, self.statistics)
         records = {"mix": encoded.record}
         if stems and request.video and request.script and request.task != "speech":
             records |= {name: select_stem(encoded.record, STEMS[name]) for name in STEMS}
-        job = Job(
-            records=[record for _ in seeds for record in records.values()],
-            noise_ids=[encoded.noise_id] * (len(seeds) * len(records)),
-            seeds=[seed for seed in seeds for _ in records],
-            num_frames=self.synthesizer.padded_frames(encoded.num_frames),
-            voices=encoded.voices,
-        )
+        job = self._make_job(request, encoded, list(records.values()), seeds, known)
         waves = self.synthesizer(job, sampling, progress)
         report = encoded.describe() | sampling.describe() | {"precision": self.dtype}
         report[MODEL] = self.model_hash
-        report["warnings"] = [*report["warnings"], *sampling.warnings]
+        report |= request.edit.describe() | ({} if known is None else known.describe())
+        notes = () if known is None else known.notes
+        report["warnings"] = [*report["warnings"], *sampling.warnings, *notes]
         outputs = []
         for number, seed in enumerate(seeds):
             parts = waves[number * len(records) : (number + 1) * len(records)]
             fitted = [self._fit_duration(wave, encoded) for wave in parts]
+            fitted = fitted if known is None else [known.mix(wave) for wave in fitted]
             mix, separate = fitted[0], dict(zip(list(records)[1:], fitted[1:], strict=True))
             if stems and not separate:  # one kind of sound is its own stem
                 separate = {"speech" if request.script else "sound": mix}
@@ -244,6 +249,54 @@ class Generator:
                 )
             )
         return outputs
+
+    def _read_known_sound(self, request: Request, stems: bool) -> KeptSound | EncodedPrompt | None:
+        """What of the sound is known before the generation: what is kept, or a voice prompt."""
+        edit, audio = request.edit, audio_format(self.codec)
+        if stems and (edit.keep or request.prompt):
+            flag = "keep" if edit.keep else "prompt_audio"
+            raise InputError(f"found --stems beside --{flag}, expected one or the other")
+        if edit.keep is not None:
+            duration = find_duration(request, self.encoder_set, self.statistics)
+            return KeptSound.read(edit, duration, audio)
+        if request.prompt is not None:
+            window = self.synthesizer.max_window
+            return encode_prompt(request.prompt, audio, window, self.durations, request.text_policy)
+        return None
+
+    def _make_job(
+        self,
+        request: Request,
+        encoded: RequestConditions,
+        records: Sequence[Mapping],
+        seeds: Sequence[int],
+        known: KeptSound | EncodedPrompt | None,
+    ) -> Job:
+        """The job of a request: its records, the mix and its stems, with each of the seeds."""
+        prefix = 0 if known is None else known.prefix
+        num_frames = encoded.num_frames
+        if not request.edit.loop:
+            num_frames = prefix + self.synthesizer.padded_frames(num_frames, prefix)
+        job = Job(
+            records=[record for _ in seeds for record in records],
+            noise_ids=[encoded.noise_id] * (len(seeds) * len(records)),
+            seeds=[seed for seed in seeds for _ in records],
+            num_frames=num_frames,
+            voices=encoded.voices,
+            prefix=prefix,
+            is_loop=request.edit.loop,
+        )
+        if known is None:
+            return job
+        rates = self.statistics["rates"]
+        return dataclasses.replace(
+            job,
+            records=[known.prepend(record, rates) for record in job.records],
+            known=Known(
+                latent=self.synthesizer.encode(known.pad(num_frames)),
+                frames=jnp.asarray(known.find_known_frames(num_frames)),
+            ),
+        )
 
     def _fit_duration(self, wave: np.ndarray, encoded: RequestConditions) -> np.ndarray:
         """The wave, cut or padded with silence to the request's duration."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
 from vssflow_jax.conditions import LATENT_RATE, num_latent_frames
+from vssflow_jax.generation.editing import Edit, Span
+from vssflow_jax.generation.prompting import VoicePrompt
 from vssflow_jax.generation.script_files import parse_voices, read_script_file
 from vssflow_jax.text.normalize import REFUSE, check_policy
 from vssflow_jax.text.script import Utterance
@@ -33,6 +35,8 @@ class Request:
         check that video and text are there.
       text_policy: "refuse" or "skip" characters of the text that cannot be read.
       notes: what of a script's file is not spoken or changed, a line each.
+      edit: the sound of which parts are kept, and whether the clip is a loop.
+      prompt: a recording that the speech goes on from; None: none.
     """
 
     video: Path | None = None
@@ -43,6 +47,8 @@ class Request:
     task: str | None = None
     text_policy: str = REFUSE
     notes: tuple[str, ...] = ()
+    edit: Edit = dataclasses.field(default_factory=Edit)
+    prompt: VoicePrompt | None = None
 
     @classmethod
     def parse(
@@ -59,6 +65,12 @@ class Request:
         speech_start: float | None = None,
         speech_end: float | None = None,
         text_policy: str = REFUSE,
+        keep: str | Path | None = None,
+        redo: str | Sequence[str | Span] | None = None,
+        redo_text: str | None = None,
+        loop: bool = False,
+        prompt_audio: str | Path | None = None,
+        prompt_text: str | None = None,
     ) -> Request:
         """The request of a caller's arguments; None where one is not specified.
 
@@ -71,10 +83,18 @@ class Request:
           voices: audio files by the names of the script's speakers.
           speech_start: seconds at which `text` starts; None: near the start.
           speech_end: seconds at which `text` ends; None: its natural length.
+          keep: a media file whose sound is kept but for the spans of `redo`; with a longer
+            `duration` it is extended.
+          redo: spans of seconds that are generated anew: [(2.0, 3.5)] or "2.0:3.5".
+          redo_text: what is said in the one span in place of the script.
+          loop: whether the end of the clip joins its start.
+          prompt_audio: a recording of the voice that the speech goes on from; without `speaker` its
+            embedding is used as well.
+          prompt_text: what is said in it.
 
         Raises:
-          InputError: neither video nor text, fields that contradict each other, or a value of
-            the wrong type or out of range.
+          InputError: neither video nor text nor sound that is kept, fields that contradict each
+            other, or a value of the wrong type or out of range.
         """
         check_seconds("speech_start", speech_start)
         check_seconds("speech_end", speech_end, positive=True)
@@ -90,7 +110,7 @@ class Request:
         notes: list[str] = []
         if isinstance(script, str | os.PathLike):
             script, notes = read_script_file(find_existing(script), parse_voices(voices or {}))
-        if video is None and text is None and not script:
+        if video is None and text is None and not script and keep is None:
             raise InputError("found neither --video nor --text, expected at least one of them")
         if text is not None and script:
             raise InputError("found --text beside --script, expected one or the other")
@@ -101,14 +121,19 @@ class Request:
         request = cls(
             video=parse_path("video", video),
             script=tuple(x if isinstance(x, Utterance) else Utterance(**x) for x in script or ()),
-            speaker=parse_path("speaker", speaker),
+            speaker=parse_path("speaker", prompt_audio if speaker is None else speaker),
             audio_track=audio_track,
             duration=duration,
             task=task,
             text_policy=text_policy,
             notes=tuple(notes),
+            edit=Edit.parse(parse_path("keep", keep), redo, redo_text, loop),
+            prompt=VoicePrompt.parse(
+                parse_path("prompt_audio", prompt_audio), prompt_text, audio_track
+            ),
         )
         request.check_task()
+        request.check_prompt()
         check_policy(text_policy)
         return request
 
@@ -120,6 +145,20 @@ class Request:
             raise InputError("--task=speech: found no --text, expected what is said")
         if self.task == "sound" and (self.script or self.video is None):
             raise InputError("--task=sound: expected --video, and neither --text nor --script")
+
+    def check_prompt(self) -> None:
+        """Raises an InputError for a prompt beside what it cannot be combined with."""
+        if self.prompt is None:
+            return
+        if not self.script:
+            raise InputError("found --prompt_audio without --text, expected what is said")
+        if len(set(self.speakers)) > 1:
+            raise InputError(
+                "found --prompt_audio beside a --script of several voices, expected one voice"
+            )
+        if self.edit.keep is not None or self.edit.loop:
+            other = "loop" if self.edit.loop else "keep"
+            raise InputError(f"found --prompt_audio beside --{other}, expected one or the other")
 
     @property
     def speakers(self) -> list[Path | None]:

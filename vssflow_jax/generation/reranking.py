@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ def load_recognizer(spec: str | None = None) -> Recognizer:
 def rerank(
     outputs: Sequence[Output], request: Request, encoder_set: str, recognizer: Recognizer
 ) -> list[Output]:
-    """The outputs, best first, each with its `scores` in the report.
+    """The outputs, best first, each with its `scores` and `transcripts` in the report.
 
     Fewer word errors come first where the recognizer knows the script's sentences; among equals
     the voice that is more similar to the reference voice. Scores that do not apply are absent;
@@ -47,40 +48,62 @@ def rerank(
 
     Args:
       outputs: the candidates.
-      request: what they were generated for.
+      request: what they were generated for. Of a span with another text, that text is scored.
       encoder_set: the model's encoders (features.registry).
       recognizer: of `load_recognizer`.
     """
-    from vssflow_jax.evaluation.metrics import speaker, word_errors
-
-    voices, _ = read_voices(request.speakers, encoder_set, request.audio_track)
+    files = [*request.speakers, request.speaker]
+    voices, _ = read_voices(files, encoder_set, request.audio_track)
     keys = []
     for output in outputs:
-        errors, similarities = [], []
-        lines = zip(request.script, request.speakers, crop_utterances(output), strict=True)
-        for line, file, wave in lines:
-            voice = voices[file]
-            if recognizer.rejects(line.text) is None:
-                (transcript,) = recognizer.transcribe([wave])
-                errors.append(word_errors.count_word_errors(line.text, transcript))
-            if voice is not None and "published" not in encoder_set:  # those are too slow for it
-                similarities.append(speaker.similarity(wave, voice, encoder_set) or 0.0)
-        scores = {}
-        if errors:
-            scores["wer"] = sum(one.errors for one in errors) / sum(one.words for one in errors)
-        if similarities:
-            scores["speaker_similarity"] = float(np.mean(similarities))
-        output.report["scores"] = scores
+        scores, transcripts = _score(output, request, voices, encoder_set, recognizer)
+        output.report["scores"], output.report["transcripts"] = scores, transcripts
         keys.append((scores.get("wer", 0.0), -scores.get("speaker_similarity", 0.0)))
     order = sorted(range(len(outputs)), key=keys.__getitem__)
     return [outputs[number] for number in order]
 
 
-def crop_utterances(output: Output) -> list[np.ndarray]:
-    """The sound of each utterance, 16 kHz mono."""
+def _score(
+    output: Output, request: Request, voices: Mapping, encoder_set: str, recognizer: Recognizer
+) -> tuple[dict[str, float], list[str]]:
+    """The scores of an output that apply, and what was recognized of each utterance."""
+    from vssflow_jax.evaluation.metrics import speaker, word_errors
+
+    errors, similarities, transcripts = [], [], []
+    for text, file, wave in list_utterances(output, request):
+        if recognizer.rejects(text) is None:
+            transcripts += recognizer.transcribe([wave])
+            errors.append(word_errors.count_word_errors(text, transcripts[-1]))
+        voice = voices.get(file)
+        if voice is not None and "published" not in encoder_set:  # those are too slow for it
+            similarities.append(speaker.similarity(wave, voice, encoder_set) or 0.0)
+    scores = {}
+    if errors:
+        scores["wer"] = sum(one.errors for one in errors) / sum(one.words for one in errors)
+    if similarities:
+        scores["speaker_similarity"] = float(np.mean(similarities))
+    return scores, transcripts
+
+
+def list_utterances(output: Output, request: Request) -> list[tuple[str, Path | None, np.ndarray]]:
+    """Text, file with the voice, and sound (16 kHz mono) of each utterance that is scored."""
+    texts, files = [line.text for line in request.script], request.speakers
+    spans = output.report["spans"]
+    if request.edit.redo_text is not None:
+        texts, files, spans = (
+            [request.edit.redo_text],
+            [request.speaker],
+            output.report["generated"],
+        )
+    # Subtitles behind the end of a clip, the last lines of a script, are not spoken.
+    return list(zip(texts, files, crop_spans(output, spans), strict=False))
+
+
+def crop_spans(output: Output, spans: Sequence[Sequence[float]]) -> list[np.ndarray]:
+    """The sound of spans of seconds with a margin, 16 kHz mono."""
     margin, wave = (
         round(MARGIN * SAMPLE_RATE),
         to_mono(output.wave, output.sample_rate, SAMPLE_RATE),
     )
-    edges = [[round(second * SAMPLE_RATE) for second in span] for span in output.report["spans"]]
+    edges = [[round(second * SAMPLE_RATE) for second in span] for span in spans]
     return [wave[max(start - margin, 0) : end + margin] for start, end in edges]

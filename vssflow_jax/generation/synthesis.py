@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -15,13 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax import conditions
+from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.data import pipeline
-from vssflow_jax.flow import sampler, solvers, windows
+from vssflow_jax.flow import inpainting, sampler, solvers, windows
 from vssflow_jax.generation.conditioning import Voices
+from vssflow_jax.generation.editing import join_loop
 from vssflow_jax.models import folded, vssflow
 from vssflow_jax.models.windowed import windowed_velocity
 
 OVERLAP = 25  # latent frames that neighboring windows share: one second
+LOOP_CONTEXT = 25  # latent frames before and behind a loop that are decoded with it
 MAX_WINDOWS_AT_ONCE = 6  # through the network, but at least one of each clip
 MAX_WINDOWS_IN_MEMORY = 64  # whose conditions are in memory, but at least those of one clip
 Progress = Callable[[float], None]
@@ -37,6 +41,9 @@ class Job:
       seeds: of the noise, one a clip.
       num_frames: latent frames of each clip, L.
       voices: of clips with several speakers; None: the voice in each record.
+      known: frames that keep their latent, the same in all clips; None: all are generated.
+      prefix: frames at the start that every window sees, and that are cut off the waveforms.
+      is_loop: whether the end of the clips joins their start.
     """
 
     records: Sequence[Mapping]
@@ -44,6 +51,20 @@ class Job:
     seeds: Sequence[int]
     num_frames: int
     voices: Voices | None = None
+    known: inpainting.Known | None = None
+    prefix: int = 0
+    is_loop: bool = False
+
+    def plan_windows(self, max_window: int) -> windows.WindowPlan:
+        """The windows of each clip, of at most this many frames."""
+        return windows.plan_windows(
+            self.num_frames,
+            min(self.num_frames, max_window),
+            OVERLAP,
+            None if self.voices is None else self.voices.frames,
+            prefix=self.prefix,
+            is_loop=self.is_loop,
+        )
 
     def split(self, size: int) -> Iterator[Job]:
         """Jobs of at most `size` clips."""
@@ -75,6 +96,7 @@ class Synthesizer:
         self.model = vssflow.build_model(config, codec.channels, dtype=dtype)
         self.set_params(params)
         self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "is_watched"))
+        self._encode = jax.jit(lambda codec, wave: codec.encode(wave)[0])
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
         self._watch: SolverWatch | None = None
 
@@ -86,17 +108,22 @@ class Synthesizer:
         """Drops the network's parameters; what is compiled stays."""
         self._folded = None
 
-    def padded_frames(self, num_frames: int) -> int:
+    def padded_frames(self, num_frames: int, prefix: int = 0) -> int:
         """Latent frames with which a clip is generated: whole seconds, within as many windows.
 
         Few lengths need few compilations, and a clip sounds the same alone and among others. A
-        clip of several windows is padded to the end of the last one.
+        clip of several windows is padded to the end of the last one. `prefix` frames at the start
+        of every window are not counted.
         """
-        second = conditions.LATENT_RATE
-        if num_frames <= self.max_window:
-            return min(-(-num_frames // second) * second, self.max_window)
-        starts = windows.window_starts(num_frames, self.max_window, OVERLAP)
+        second, window = conditions.LATENT_RATE, self.max_window - prefix
+        if num_frames <= window:
+            return min(-(-num_frames // second) * second, window)
+        starts = windows.window_starts(num_frames, window, OVERLAP)
         return OVERLAP + len(starts) * int(starts[1])
+
+    def encode(self, wave: np.ndarray) -> jax.Array:
+        """The latent [L, C] of a wave in the codec's format, float32 [n] or [n, A]."""
+        return self._encode(self.codec, wave[None])[0]
 
     def __call__(
         self, job: Job, sampling: sampler.Sampling, progress: Progress | None = None
@@ -112,17 +139,15 @@ class Synthesizer:
           progress: is called before each step of the solver, and with 1 at the end. An exception
             that it raises ends the solver after this step, and is raised here.
         """
-        window = min(job.num_frames, self.max_window)
-        voices = None if job.voices is None else job.voices.frames
-        plan = windows.plan_windows(job.num_frames, window, OVERLAP, voices)
-        parts = list(job.split(max(MAX_WINDOWS_IN_MEMORY // len(plan.first), 1)))
+        plan = job.plan_windows(self.max_window)
+        parts = list(job.split(max(MAX_WINDOWS_IN_MEMORY // len(plan.voice), 1)))
         waves = []
         for number, part in enumerate(parts):
             watch = SolverWatch(progress, number, len(parts)) if progress else None
             latent = self._solve_job(part, plan, sampling, watch)
-            waves += [
-                np.clip(wave, -1, 1).astype(np.float32) for wave in self._decode_latent(latent)
-            ]
+            decode = self._decode_loop if job.is_loop else self._decode_latent
+            first = job.prefix * self.codec.sample_rate // conditions.LATENT_RATE
+            waves += [np.clip(wave, -1, 1).astype(np.float32)[first:] for wave in decode(latent)]
         if progress is not None:
             progress(1.0)
         return waves
@@ -148,6 +173,7 @@ class Synthesizer:
             draw_noises(job, self.codec.channels),
             plan,
             np.float32(sampling.scales),
+            job.known,
             sampling=sampling.without_scales(),
             is_watched=watch is not None,
         )
@@ -158,13 +184,22 @@ class Synthesizer:
         return solution.x
 
     def _solve_ode(
-        self, params, batch, noise, plan, scales, *, sampling: sampler.Sampling, is_watched: bool
+        self,
+        params,
+        batch,
+        noise,
+        plan,
+        scales,
+        known: inpainting.Known | None,
+        *,
+        sampling: sampler.Sampling,
+        is_watched: bool,
     ) -> solvers.Solution:
         """Noise [B, L, C] to latent [B, L, C] under conditions of B * W windows.
 
-        Scales and windows are data, so that other ones need no compilation.
+        Scales, windows and known frames are data, so that other ones need no compilation.
         """
-        count, num_windows = len(noise), len(noise) * len(plan.first)
+        count, num_windows = len(noise), len(noise) * len(plan.voice)
         make_velocity = functools.partial(
             windowed_velocity,
             self.model,
@@ -181,6 +216,7 @@ class Synthesizer:
             scales,
             conditional=make_velocity(sampling.branches[-1:]) if sampling.limited else None,
             monitor=self._goes_on if is_watched else None,
+            known=known,
         )
 
     def _goes_on(self, t: jax.Array) -> bool:
@@ -190,6 +226,20 @@ class Synthesizer:
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""
         return np.asarray(self._decode(self.codec, latent))
+
+    def _decode_loop(self, latent: jax.Array) -> np.ndarray:
+        """Waveforms of loops: decoded with what comes before and after, and faded into themselves.
+
+        What follows the end in the decoded wave fades into the start, so that it goes on there.
+        """
+        length = latent.shape[1]
+        context = min(LOOP_CONTEXT, length)
+        frames = np.arange(-context, length + context) % length
+        waves = self._decode_latent(latent[:, frames])
+        hop = waves.shape[1] // len(frames)
+        first, last = context * hop, (context + length) * hop
+        loops = [join_loop(wave[first:last], wave[last:], self.codec.sample_rate) for wave in waves]
+        return np.stack(loops)
 
 
 class SolverWatch:
@@ -219,17 +269,17 @@ class SolverWatch:
 
 def stack_windows(job: Job, plan: windows.WindowPlan, statistics: Mapping) -> dict:
     """Features, and whether they are present, of every window: [B * W, ...] by name."""
-    rates, window = statistics["rates"], plan.weight.shape[1]
+    rates = statistics["rates"]
     spec = pipeline.BatchSpec.from_duration(
-        window / conditions.LATENT_RATE, rates, statistics.get("widths")
+        plan.window / conditions.LATENT_RATE, rates, statistics.get("widths")
     )
     batch = pipeline.stack_examples(
         [
             pipeline.make_example(
-                crop_record(with_voice(record, job.voices, voice), start, rates), spec
+                crop_record(with_voice(record, job.voices, voice), frames, rates), spec
             )
             for record in job.records
-            for start, voice in zip(plan.first, plan.voice, strict=True)
+            for frames, voice in zip(plan.frames, plan.voice, strict=True)
         ]
     )
     return {name: batch[name] for name in ("features", "present")}
@@ -244,14 +294,32 @@ def with_voice(record: Mapping, voices: Voices | None, number: int) -> dict:
     return out
 
 
-def crop_record(record: Mapping, start: int, rates: Mapping[str, float | None]) -> dict:
-    """The conditions of a record from latent frame `start` on."""
+def crop_record(record: Mapping, frames: np.ndarray, rates: Mapping[str, float | None]) -> dict:
+    """The conditions of a record in latent frames, int [window], that are runs of neighbors.
+
+    The conditions' frames at the end of a run are those whose times round into it.
+    """
     out = dict(record)
+    edges = [0, *(np.flatnonzero(np.diff(frames) != 1) + 1).tolist(), len(frames)]
     for name in conditions.NAMES:
         rate = rates.get(name)
         if name in record and rate is not None:
-            out[name] = record[name][round(start / conditions.LATENT_RATE * rate) :]
+            scale = rate / conditions.LATENT_RATE
+            runs = [
+                _crop_run(record[name], int(frames[first]), first, last, scale)
+                for first, last in itertools.pairwise(edges)
+            ]
+            out[name] = np.concatenate(runs)
     return out
+
+
+def _crop_run(rows: np.ndarray, frame: int, first: int, last: int, scale: float) -> np.ndarray:
+    """The rows of a window's frames `first` to `last`, which begin with `frame` of the clip.
+
+    `scale` is rows a frame. Rows past the end are zeros.
+    """
+    start = round(frame * scale)
+    return cut_or_pad(rows[start:], round(last * scale) - round(first * scale))
 
 
 def draw_noises(job: Job, channels: int) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from vssflow_jax.media.muxing import MuxPlan, check_subtitles, mux, plan_mux
 from vssflow_jax.media.sound import (
+    AUDIBLE,
     LAYOUTS,
     Sound,
     TrackHeader,
@@ -22,6 +23,7 @@ from vssflow_jax.media.video import (
 from vssflow_jax.media.writing import Metadata, Subtitle, to_int16, write_video, write_wav
 
 __all__ = [
+    "AUDIBLE",
     "LAYOUTS",
     "FrameReader",
     "MediaHeader",

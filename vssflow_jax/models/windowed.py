@@ -45,7 +45,7 @@ def windowed_velocity(
       scales: of a student, guidance scale of each condition, [N].
     """
     apply = functools.partial(folded.folded_network(model).apply, {"params": params})
-    num_branches, window = len(branches), plan.weight.shape[1]
+    num_branches, window = len(branches), plan.window
     num_unconditional = folded.count_unconditional(model, branches)
 
     def project(features, present):
@@ -59,11 +59,11 @@ def windowed_velocity(
         return apply(tiled, keep, window, num_unconditional * size, rows, method="condition")
 
     def split(x, *times):
-        by_window = (repeat(t, "b -> (b w)", w=len(plan.first)) for t in times)
-        return windows.split_windows(x, plan.first, window), *by_window
+        by_window = (repeat(t, "b -> (b w)", w=len(plan.voice)) for t in times)
+        return windows.split_windows(x, plan.frames), *by_window
 
     def blend(y, length):
-        return windows.blend_windows(y, plan.first, length, plan.weight)
+        return windows.blend_windows(y, plan.frames, length, plan.weight)
 
     if num_chunks == 1:
         projected = project(*conditions)
@@ -84,7 +84,7 @@ def windowed_velocity(
     def chunked_velocity(x, t, *span):
         rows = [split_chunks(part, num_chunks, num_branches) for part in split(x, t, *span)]
         y = jax.lax.map(evaluate, (chunks, *rows))
-        num_rows = len(t) // num_branches * len(plan.first)
+        num_rows = len(t) // num_branches * len(plan.voice)
         return blend(merge_chunks(y, num_rows, num_branches), x.shape[1])
 
     return chunked_velocity
