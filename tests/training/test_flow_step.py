@@ -49,6 +49,14 @@ def test_dropout_of_each_is_independent():
     assert both == pytest.approx(0.64, abs=0.03)
 
 
+def test_one_condition_may_be_dropped_more_often_than_the_others():
+    dropout = fields.default_config().dropout
+    keep = masks(each=0.1, conditions={**dropout.conditions, "clip": 0.6, "lips": 0.0})
+    assert keep["clip"].mean() == pytest.approx(0.4, abs=0.03) and keep["lips"].all()
+    unchanged = masks(each=0.1)
+    assert all((keep[name] == unchanged[name]).all() for name in ("speaker", "phonemes", "sync"))
+
+
 def test_dropout_a_batch_is_one_draw():
     assert all(
         len(set(mask.tolist())) == 1 for mask in masks(all=0.5, granularity="batch").values()

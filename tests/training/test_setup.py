@@ -25,7 +25,7 @@ FIXED = {
     "data.duration": 3.0, "data.mix.ratio": 0.5, "data.mix.add_ratio": 0.1, "codec.kl_weight": 1.0,
     "model.layers": 9, "model.duration_width": 8, "flow.time_sampling": "logit_normal",
     "flow.mask_padding": False, "dropout.all": 0.5, "dropout.granularity": "batch",
-    "dropout.frame_ratios": (0.5,), "optim.name": "adamw", "optim.learning_rate": 1.0,
+    "dropout.frame_ratios": (0.5,), "dropout.conditions.clip": 0.5, "optim.name": "adamw", "optim.learning_rate": 1.0,
     "optim.schedule": "constant", "optim.warmup_steps": 7, "optim.max_grad_norm": None,
     "optim.ema_decay": 0.5, "precision.compute": "bfloat16", "train.task": "codec",
     "distill.steps": 9, "distill.max_scale": 9.0,

@@ -68,6 +68,7 @@ GROUPS = {
     "model.projected_widths": "Channels to which each condition is projected.",
     "flow": "The flow-matching loss.",
     "dropout": "Conditions that a training step leaves out.",
+    "dropout.conditions": "Probabilities of dropping single conditions.",
     "optim": "The optimizer.",
     "distill": 'The student that train.task="distill" trains (configs/distill.py).',
     "train": "The course of a run.",
@@ -198,6 +199,11 @@ FIELDS = (
           allowed=FRACTION),
     Field("dropout.each", float, 0.0, "probability of dropping each condition by itself",
           allowed=FRACTION),
+    *(
+        Field(f"dropout.conditions.{name}", float, None, "None: dropout.each",
+              allowed=FRACTION, optional=True)
+        for name in conditions.NAMES
+    ),
     Field("dropout.frame_ratios", tuple, (),
           "fractions of lips and sync frames to drop, of which one is drawn; empty: none",
           allowed=each(FRACTION)),

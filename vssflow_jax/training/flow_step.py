@@ -37,7 +37,8 @@ def sample_keep_masks(
     joint, video = draws[0] >= dropout.all, draws[1] >= dropout.video
     keep = {}
     for name, draw in zip(conditions.NAMES, draws[2:], strict=True):
-        stays = joint & (draw >= dropout.each)
+        own = dropout.conditions[name]
+        stays = joint & (draw >= (dropout.each if own is None else own))
         if name in conditions.VIDEO:
             stays &= video
         keep[name] = present[name] * stays
