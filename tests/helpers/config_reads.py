@@ -13,7 +13,8 @@ from vssflow_jax.config.fields import FIELDS
 
 NAMES = {field.name for field in FIELDS}
 GROUPS = {name.rpartition(".")[0] for name in NAMES} | {""}
-ITERATED = ("model.projected_widths", "sample.scales", "mesh")  # groups that are read as a whole
+# Groups that are read as a whole.
+ITERATED = ("model.projected_widths", "dropout.conditions", "sample.scales", "mesh")
 PASSES = 4  # calls deep that a group is followed
 
 Paths = set[str]

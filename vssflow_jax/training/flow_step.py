@@ -35,10 +35,13 @@ def sample_keep_masks(
     count = {"example": batch, "batch": 1}[dropout.granularity]
     draws = jax.random.uniform(key, (2 + len(conditions.NAMES), count))
     joint, video = draws[0] >= dropout.all, draws[1] >= dropout.video
+    single = {
+        name: dropout.each if probability is None else probability
+        for name, probability in dropout.conditions.items()
+    }
     keep = {}
     for name, draw in zip(conditions.NAMES, draws[2:], strict=True):
-        own = dropout.conditions[name]
-        stays = joint & (draw >= (dropout.each if own is None else own))
+        stays = joint & (draw >= single[name])
         if name in conditions.VIDEO:
             stays &= video
         keep[name] = present[name] * stays
