@@ -179,7 +179,7 @@ def test_files_that_belong_to_no_clip_are_listed(tmp_path):
     unused = ("a.flac", "a.srt", "alone.txt", "lonely.wav", "sub/c.TextGrid", "x.mp3", "e.gif",
               "notes.md", "a.mp4.part")  # fmt: skip
     write_names(tmp_path, *used, *unused, ".hidden.wav", "annotations.jsonl")
-    write_names(tmp_path, "shards/dataset.json", "shards/train-00000.array_record")
+    write_names(tmp_path / "shards", "dataset.json", "skipped.csv", "train-00000.array_record")
     write_names(tmp_path / "elsewhere", "f.mp4")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     assert folders.find_unused(tmp_path) == sorted([*unused, "link"])

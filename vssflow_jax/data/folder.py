@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.tables import read_text
 from vssflow_jax.data.manifest import ANNOTATIONS, MAX_ID_BYTES, ManifestRow, is_file_name
-from vssflow_jax.data.shards import DATASET
+from vssflow_jax.data.shards import DATASET, SKIPPED
 
 VIDEO_ENDINGS = (
     ".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv",
@@ -79,7 +79,7 @@ def find_unused(folder: str | os.PathLike) -> list[str]:
     unused = []
     for place, folders, files in _walk(folder):
         unused += [os.path.join(place, x, "") for x in folders if _is_link(place, x)]
-        if DATASET in files:
+        if {DATASET, SKIPPED} <= set(files):
             folders.clear()
             continue
         paths = (os.path.join(place, name) for name in files if not name.startswith("."))

@@ -102,13 +102,19 @@ def _check_wav_chunks(file: BinaryIO, start: int, end: int) -> None:
     file.seek(start)
     if file.read(4) != b"WAVE":
         return
-    start += 4
+    start, padding = start + 4, 0
     while start + 8 <= end:
         file.seek(start)
         name, length = _unpack(file, "<4sI")
+        if not _is_name(name) and padding:  # some programs leave it out
+            start, padding = start - 1, 0
+            continue
+        if not name.strip(b"\0"):  # zeros fill the file
+            return
         if not _is_name(name):
             raise DamageError(start, end)
-        start += 8 + length + length % 2
+        padding = length % 2
+        start += 8 + length + padding
 
 
 def _is_name(name: bytes) -> bool:
@@ -160,7 +166,8 @@ def _find_matroska_end(file: BinaryIO, size: int) -> int:
     """Elements whose size is unknown are those that hold others: these are looked at."""
     file.seek(0)
     for _ in range(MAX_PARTS):
-        _read_element_number(file)
+        if _read_element_number(file) not in _MATROSKA_IDS:
+            return 0  # damaged
         length = _read_element_number(file) or 0
         end = file.tell() + length
         if end + 2 > size:
@@ -184,7 +191,7 @@ def _find_flv_end(file: BinaryIO, size: int) -> int:
     end, length = _unpack(file, ">I")[0], 0
     for _ in range(MAX_PARTS):
         if end + 4 + FLV_HEADER > size:
-            return end + 4
+            return end
         file.seek(end)
         if _unpack(file, ">I")[0] != length:
             return 0  # damaged
@@ -212,6 +219,11 @@ def _find_asf_end(file: BinaryIO, size: int) -> int:
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+# Ids without their leading bit: header, segment, what it holds, what a cluster holds, fillings.
+_MATROSKA_IDS = frozenset((
+    0xA45DFA3, 0x8538067, 0x14D9B74, 0x549A966, 0x654AE6B, 0xF43B675, 0xC53BB6B, 0x43A770,
+    0x941A469, 0x254C367, 0x67, 0x27, 0x2B, 0x23, 0x20, 0x2F, 0x1854, 0x6C, 0x3F,
+))  # fmt: skip
 _MP4_NAMES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip")
 _OF_WHOLE_FILES = (_find_riff_end, _find_aiff_end, _find_w64_end, _find_asf_end)
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], int]], ...] = (
