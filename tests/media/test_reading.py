@@ -71,6 +71,38 @@ def test_the_video_is_the_default_one_or_the_first(folder):
         assert f"{path}: left out of the output: 1 video tracks" in notes
 
 
+@pytest.mark.parametrize(("shape", "width"), [((16, 11), 93), ((5000, 1), 64), ((1, 5000), 64)])
+def test_pixels_of_a_shape_that_none_has_are_square(folder, shape, width):
+    path = folder / f"shape{shape[0]}.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 11)
+        for picture in fixtures.make_frames(2):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode(None))
+    data = path.read_bytes()
+    place = data.index(b"pasp") + 4  # two numbers of four bytes
+    shape_bytes = b"".join(number.to_bytes(4, "big") for number in shape)
+    path.write_bytes(data[:place] + shape_bytes + data[place + 8 :])
+    assert (media.probe(path).width, media.probe(path).height) == (width, 48)
+    assert media.read_video(path).frames.shape == (2, 48, width, 3)
+
+
+def test_frames_are_counted_where_the_rate_is_that_of_a_clock(folder):
+    """Some programs write Matroska without the frames' length, which FFmpeg takes for 1 ms."""
+    source = write_media(folder / "source.mkv", 2, codec="ffv1")
+    path = folder / "clock.mkv"
+    with av.open(str(source)) as opened, av.open(str(path), "w") as file:
+        stream = file.add_stream_from_template(opened.streams.video[0], opaque=True)
+        for packet in opened.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                file.mux(packet)
+    video = media.read_video(path)
+    assert video.frames.shape[0] == 2 and not video.notes
+
+
 def test_a_rate_of_a_clock_is_no_frame_rate(folder):
     path = write_media(folder / "a.dv", 5, codec="dvvideo", size=(720, 576))
     assert media.probe(path).fps == 25

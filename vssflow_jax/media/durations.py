@@ -28,6 +28,7 @@ class StreamTimes:
       start: seconds of the first frame on the file's own clock.
       duration: seconds from there to the end of the last frame.
       frames: number of frames.
+      rate: frames a second, on average, of those that there are; 0: unknown.
       has_times: whether every frame has a time to show it.
       is_steady: whether the times never restart, so that one can seek.
     """
@@ -35,6 +36,7 @@ class StreamTimes:
     start: float
     duration: float
     frames: int
+    rate: float = 0.0
     has_times: bool = True
     is_steady: bool = True
 
@@ -50,10 +52,12 @@ def measure_times(container, stream, path: str | os.PathLike) -> StreamTimes:
     Raises InputError for a duration that no recording has.
     """
     if "mp4" in container.format.name and stream.duration and stream.frames:
+        duration = float(stream.duration * stream.time_base)
         times = StreamTimes(
             start=reading.find_start(stream),
-            duration=float(stream.duration * stream.time_base),
+            duration=duration,
             frames=stream.frames,
+            rate=stream.frames / duration,
         )
     else:
         status = os.stat(path)
@@ -167,6 +171,7 @@ def _measure_packets(path, size, modified, index, declared_end: float) -> Stream
         start=start,
         duration=max(end, declared_end) - start,
         frames=frames,
+        rate=frames / (end - start) if end > start else 0.0,
         has_times=has_times,
         is_steady=not clock.shift,
     )

@@ -23,6 +23,7 @@ from vssflow_jax.media import durations, reading, truncation
 MAX_MISSING = 0.1  # share of a stream that may be missing at its end before it counts as truncated
 MISSING_FRAMES = 1.5  # frames by which a stream may end before its header says
 TIME_TOLERANCE = 5e-4  # seconds; times closer than this are the same
+MAX_ASPECT = 16.0  # of a pixel; beyond it, or below its inverse, it is a damaged number
 MAX_HOLD = 0.5  # seconds behind the end of a picture without another one; longer is a gap
 SEEK_MARGIN = 10.0  # seconds before the wanted one to seek to where the format is inexact
 
@@ -140,7 +141,9 @@ def _displayed_size(stream) -> tuple[int, int]:
     """Width and height in square pixels, before any rotation."""
     context = stream.codec_context
     aspect = float(stream.sample_aspect_ratio or 1)
-    return round(context.width * aspect), context.height
+    if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        aspect = 1.0
+    return max(1, round(context.width * aspect)), context.height
 
 
 def _target_size(stream, max_side: int | None) -> tuple[int, int]:
@@ -153,7 +156,8 @@ def _add_times(
     frames: Iterable[av.VideoFrame], stream, times: durations.StreamTimes, path
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame), seconds from the first picture."""
-    period, end, clock = 1 / reading.find_frame_rate(stream), 0.0, durations.SteadyClock(path)
+    rate = times.rate or reading.find_frame_rate(stream)
+    period, end, clock = 1 / rate, 0.0, durations.SteadyClock(path)
     for frame in frames:
         start = end
         length = float(frame.duration * frame.time_base) if frame.duration else period
@@ -271,7 +275,7 @@ class FrameReader:
         with reading.open_media(self.path) as container:
             stream = reading.select_video_stream(container, self.path)
             times = durations.measure_times(container, stream, self.path)
-            fps = reading.find_frame_rate(stream)
+            fps = times.rate or reading.find_frame_rate(stream)
             resampler = _Resampler(stream, self.start, self.stop, self.rate, self.max_side)
             total = self._count_frames(times.duration or math.inf)
             offset = self._find_seek_offset(stream, times)
