@@ -128,7 +128,7 @@ def check_output(out: Path) -> None:
         raise InputError(f"--out={out}: expected a .wav name, since there is no --video")
     check_writable(out)
     if flags.FLAGS.video is not None and out.suffix.lower() != ".wav":
-        media.plan_mux(flags.FLAGS.video, out)
+        media.plan_mux(flags.FLAGS.video, out, flags.FLAGS.duration)
     check_times(flags.FLAGS.times_out, out)
     texts = (flags.FLAGS.text, flags.FLAGS.script, flags.FLAGS.redo_text)
     if flags.FLAGS.times_out and texts == (None, None, None):

@@ -201,6 +201,16 @@ def test_sound_just_behind_the_last_picture_is_kept(folder, tmp_path, name):
     assert find_clicks(sound) == pytest.approx([2.02], abs=0.01) and len(sound) >= 2.034 * RATE
 
 
+def test_pictures_that_no_encoder_takes_are_refused_before_anything_is_written(tmp_path):
+    source = write_media(tmp_path / "wide.mkv", 2, codec="ffv1", size=(16_400, 2))
+    assert media.plan_mux(source, tmp_path / "o.mkv").copies
+    for name, seconds in (("o.mp4", None), ("o.mkv", 1.0)):
+        with pytest.raises(
+            InputError, match=r"found 16400 x 2 pixels, expected at most 16384 a side"
+        ):
+            media.plan_mux(source, tmp_path / name, seconds)
+
+
 def test_what_else_a_video_holds_is_named(folder, tmp_path):
     source = tmp_path / "more.mkv"
     with av.open(str(folder / "h264.mp4")) as video, av.open(str(source), "w") as file:

@@ -435,7 +435,7 @@ def test_a_video_file_is_a_voice_and_its_track_can_be_chosen(visit, tmp_path):
     choose_voice(page, 1, odd_media.write_media(tmp_path / "talk.mp4", tracks=tracks))
     chromium.fill_text(page, ONE)
     page.click("#generate")
-    chromium.wait_for_status(page, "Voice 1: audio track 1: found ")
+    chromium.wait_for_status(page, "Voice 1: speaker audio: found silence")
     chromium.open_more(page)
     chromium.fill_number(page, "Audio track", 2)
     chromium.press_generate(page)

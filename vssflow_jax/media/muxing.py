@@ -16,7 +16,7 @@ from av.stream import Disposition
 from vssflow_jax.common.errors import InputError, disk_error
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.media import durations, reading
-from vssflow_jax.media.video import FrameReader, probe
+from vssflow_jax.media.video import FrameReader, find_size, probe
 from vssflow_jax.media.writing import (
     CONTAINERS,
     ContainerFormat,
@@ -35,6 +35,7 @@ COMMON_PIXELS = ("yuv420p", "yuvj420p", None)  # of H.264 that every player deco
 ENCODER_NAMES = {"libx264": "H.264", "libvpx-vp9": "VP9"}
 NO_METADATA = Metadata()
 MAX_EXCESS = 0.04  # seconds of sound after the last picture for which it is not held: one latent
+MAX_SIDE = 16_384  # pixels that the encoders take
 MIN_RATE, MAX_RATE = 10, 60  # frames a second of pictures that are encoded again
 
 
@@ -66,14 +67,15 @@ def plan_mux(
     Video in other than these `codecs` is encoded again, and so is H.264 that few players decode
     (of 10 bits, or 4:4:4); None: all codecs that the container takes.
 
-    Raises InputError for a video that cannot be read, or an output of no known container.
+    Raises InputError for a video that cannot be read, one that is too large to be encoded again,
+    or an output of no known container.
     """
     container = find_container(out_path)
     with reading.open_media(video_path) as source:
         stream = reading.select_video_stream(source, video_path)
         times = durations.measure_times(source, stream, video_path)
         codec = stream.codec_context.codec.canonical_name
-        pixels = stream.codec_context.pix_fmt
+        pixels, size = stream.codec_context.pix_fmt, find_size(stream)
         notes = list(_describe_left_out(source, stream, video_path))
     seconds = times.duration if seconds is None else seconds
     holds = seconds > times.duration + MAX_EXCESS
@@ -88,6 +90,11 @@ def plan_mux(
         reason = "the times of its pictures are missing or restart"
     elif holds:
         reason = "its last picture is held"
+    if reason and max(size) > MAX_SIDE:
+        raise InputError(
+            f"{video_path}: found {size[0]} x {size[1]} pixels, expected at most {MAX_SIDE} a side "
+            f"to encode them again as {name} ({reason})"
+        )
     if reason:
         notes.append(f"{video_path}: encoded again as {name}: {reason}")
     if holds:

@@ -101,7 +101,7 @@ def probe(path: str | os.PathLike, audio_track: int | None = None) -> MediaInfo:
         if not num_frames:
             raise InputError(f"{path}: found a video stream with 0 frames, expected a video")
         audio = reading.select_audio_stream(container, path, audio_track)
-        width, height = _displayed_size(stream)
+        width, height = find_size(stream)
         return MediaInfo(
             duration=times.duration,
             fps=fps,
@@ -125,7 +125,7 @@ def read_header(path: str | os.PathLike) -> MediaHeader:
         header = MediaHeader(sample_rate=audio.rate if audio else None)
         if video is None or video.codec_context is None:
             return header
-        width, height = _displayed_size(video)
+        width, height = find_size(video)
         return dataclasses.replace(
             header, fps=reading.find_frame_rate(video), width=width, height=height
         )
@@ -137,8 +137,8 @@ def _holds_pictures(container) -> bool:
     return name.endswith("_pipe") or name in ("image2", "gif", "apng", "jpegxl_anim", "ico")
 
 
-def _displayed_size(stream) -> tuple[int, int]:
-    """Width and height in square pixels, before any rotation."""
+def find_size(stream) -> tuple[int, int]:
+    """Width and height of a video stream in square pixels, before any rotation."""
     context = stream.codec_context
     aspect = float(stream.sample_aspect_ratio or 1)
     if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
@@ -147,7 +147,7 @@ def _displayed_size(stream) -> tuple[int, int]:
 
 
 def _target_size(stream, max_side: int | None) -> tuple[int, int]:
-    width, height = _displayed_size(stream)
+    width, height = find_size(stream)
     shrink = min(1.0, max_side / max(width, height)) if max_side else 1.0
     return max(1, round(width * shrink)), max(1, round(height * shrink))
 
@@ -180,7 +180,7 @@ class _Resampler:
 
     def __init__(self, stream, start: float, stop: float, rate: float, max_side: int | None):
         self.start, self.stop, self.rate = start, stop, rate
-        self.size, self.displayed = _target_size(stream, max_side), _displayed_size(stream)
+        self.size, self.displayed = _target_size(stream, max_side), find_size(stream)
         self.reformatter = VideoReformatter()
         self.yielded, self.end, self.count, self.rotated = 0, start, 0, False
         self.gaps = durations.Gaps()

@@ -231,7 +231,7 @@ class Studio:
             video = copy_upload(form.video, folder / "video", self.limits, "The video")
             info = self.limits.check_video(video)
             seconds = seconds or round_to_frames(info.duration)
-            media.plan_mux(video, folder / f"out.{form.format}")
+            media.plan_mux(video, folder / f"out.{form.format}", form.duration)
         voices = self._copy_voices(form.voices, folder / "voice")
         script, notes = [], []
         if form.task != SOUND:
