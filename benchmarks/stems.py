@@ -14,8 +14,8 @@ from vssflow_jax import bundled
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.evaluation.evaluator import Evaluator
-from vssflow_jax.generation.conditioning import STEMS, select_stem
 from vssflow_jax.generation.generator import Generator
+from vssflow_jax.generation.stems import STEMS, select_stem
 
 SCORES = ("wer", "onset_f1")
 

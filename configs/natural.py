@@ -35,4 +35,5 @@ def get_config():
     config.train.checkpoint_every = 200
     config.train.evaluate = False
     config.sample.steps = 8
+    config.sample.joint = "apart"
     return config

@@ -23,7 +23,6 @@ from vssflow_jax.common.files import check_writable, resolve, to_path, write_tex
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
-from vssflow_jax.generation.conditioning import STEMS
 from vssflow_jax.generation.content_credentials import (
     Credentials,
     check_signable,
@@ -35,6 +34,7 @@ from vssflow_jax.generation.prompting import MAX_READ
 from vssflow_jax.generation.provenance import MODEL, describe_origin
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
+from vssflow_jax.generation.stems import STEMS
 from vssflow_jax.text.normalize import POLICIES, REFUSE
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ SAMPLING = (
     "guidance_stop",
     "apg_eta",
     "apg_momentum",
+    "joint",
+    "sound_level",
 )
 MIXING = ("original_level", "generated_level", "duck_level", "loudness")
 MAX_CANDIDATES = 64
@@ -350,6 +352,10 @@ def define_flags() -> None:
     flags.DEFINE_float("guidance_stop", None, "Flow time up to which guidance acts.")
     flags.DEFINE_float("apg_eta", None, "Projected guidance: parallel share, such as 0.5.")
     flags.DEFINE_float("apg_momentum", None, "Projected guidance: momentum, such as -0.3.")
+    flags.DEFINE_string(
+        "joint", None, "Speech and other sound: together or apart; default: the run's."
+    )
+    flags.DEFINE_float("sound_level", None, "dB of other sound that is generated apart.")
     flags.DEFINE_list(
         "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
     )

@@ -14,7 +14,6 @@ from vssflow_jax.generation.conditioning import (
     check_features,
     encode_request,
     read_voices,
-    select_stem,
 )
 from vssflow_jax.generation.request import Request
 from vssflow_jax.preparation.examples import EncodedVideo
@@ -35,13 +34,6 @@ def test_a_voice_needs_an_encoder_for_voices(tmp_path):
     media.write_wav(tmp_path / "ada.wav", reference_voice())
     with pytest.raises(InputError, match=r"--speaker=.*ada\.wav: found encoders \(clip=built-in\)"):
         read_voices([tmp_path / "ada.wav"], "clip=built-in")
-
-
-def test_a_stem_has_its_conditions_alone():
-    request = Request.parse(text="set blue at g nine now")
-    encoded = encode_request(request, DurationModel({}), "built-in", {"rates": {}})
-    assert encoded.record["phonemes"].any() and encoded.used == ["phonemes"]
-    assert not select_stem(encoded.record, ("clip",))["phonemes"].any()
 
 
 def test_a_video_gives_its_duration_and_a_silent_script(tmp_path):

@@ -310,6 +310,13 @@ FIELDS = (
     Field("sample.apg_momentum", float, 0.0,
           "adaptive projected guidance: share of the last step's guidance that is added; "
           "0: plain guidance", allowed=FINITE, mutable=True),
+    Field("sample.joint", str, "together",
+          'speech and other sound of a clip with words and pictures: generated "together" from all '
+          'conditions, or "apart", each from its own conditions, and added',
+          allowed=one_of("together", "apart"), mutable=True),
+    Field("sample.sound_level", float, 0.0,
+          "level of the other sound that is added to speech, where they are generated apart",
+          allowed=FINITE, unit="dB", mutable=True),
     *(
         Field(f"sample.scales.{name}", float, None, "None: sample.guidance",
               allowed=FINITE, optional=True, mutable=True)

@@ -14,6 +14,7 @@ from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.generation.editing import MIN_LOOP
 from vssflow_jax.generation.request import MAX_SECONDS, Request, check_seconds
+from vssflow_jax.generation.stems import STEMS, select_stem
 from vssflow_jax.preparation import examples
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
 from vssflow_jax.text.cues import fit_cues, skip_late_cues
@@ -25,10 +26,6 @@ from vssflow_jax.text.word_times import TimedUtterance, time_words
 
 # Where phoneme times come from: the request's start or end, the mouth, or expected durations.
 REQUESTED, FROM_LIPS, PREDICTED = "requested", "lips", "predicted"
-STEMS = {  # conditions of a stem
-    "speech": ("phonemes", "speaker", "lips"),
-    "sound": ("clip", "sync"),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -251,13 +248,6 @@ def encode_video(request: Request, num_frames: int, encoder_set: str) -> example
     window = examples.Window(id="", start=0.0, frames=num_frames)
     settings = examples.ExampleSettings(encoder_set=encoder_set)
     return examples.encode_video(request.video, None, window, settings, speaks=bool(request.script))
-
-
-def select_stem(record: Mapping, names: Sequence[str]) -> dict:
-    """The record with these conditions alone; phonemes remain, as silence unless named."""
-    others = set(conditions.NAMES) - set(names)
-    stem = {name: value for name, value in record.items() if name not in others}
-    return stem if "phonemes" in names else {**stem, "phonemes": np.zeros(0, np.int32)}
 
 
 def read_voices(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,11 @@ from vssflow_jax.common.files import read_json
 from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.features.registry import read_encoder_set
 from vssflow_jax.flow.inpainting import Known
+from vssflow_jax.flow.sampler import Sampling
 from vssflow_jax.generation.conditioning import (
-    STEMS,
     RequestConditions,
     encode_request,
     find_duration,
-    select_stem,
 )
 from vssflow_jax.generation.durations import build_duration_model
 from vssflow_jax.generation.editing import KeptSound
@@ -33,6 +33,7 @@ from vssflow_jax.generation.prompting import EncodedPrompt, encode_prompt
 from vssflow_jax.generation.provenance import MODEL
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
+from vssflow_jax.generation.stems import TOGETHER, JointSampling, split_stems
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
 from vssflow_jax.text.alignment import predict_alignment
 from vssflow_jax.text.grid import phonemes_to_frames
@@ -220,22 +221,29 @@ class Generator:
         if request.edit.keep is not None:
             request = dataclasses.replace(request, duration=known.duration)
         encoded = encode_request(request, self.durations, self.encoder_set, self.statistics)
-        records = {"mix": encoded.record}
-        if stems and request.video and request.script and request.task != "speech":
-            records |= {name: select_stem(encoded.record, STEMS[name]) for name in STEMS}
+        joint, joint_notes = self._choose_joint(options, known)
+        is_apart = joint.applies_to(encoded.record)
+        records = {} if is_apart else {"mix": encoded.record}
+        if is_apart or (stems and request.video and request.script and request.task != "speech"):
+            records |= split_stems(encoded.record)
         job = self._make_job(request, encoded, list(records.values()), seeds, known)
         waves = self.synthesizer(job, sampling, progress)
         report = encoded.describe() | sampling.describe() | {"precision": self.dtype}
         report[MODEL] = self.model_hash
         report |= request.edit.describe() | ({} if known is None else known.describe())
         notes = () if known is None else known.notes
+        if request.video and request.script and request.task != "speech":
+            report |= joint.describe()
+            notes = (*notes, *joint_notes)
         report["warnings"] = [*report["warnings"], *sampling.warnings, *notes]
         outputs = []
         for number, seed in enumerate(seeds):
             parts = waves[number * len(records) : (number + 1) * len(records)]
             fitted = [self._fit_duration(wave, encoded) for wave in parts]
             fitted = fitted if known is None else [known.mix(wave) for wave in fitted]
-            mix, separate = fitted[0], dict(zip(list(records)[1:], fitted[1:], strict=True))
+            separate = dict(zip(records, fitted, strict=True))
+            separate = joint.add(**separate) if is_apart else separate
+            mix = separate.pop("mix")
             if stems and not separate:  # one kind of sound is its own stem
                 separate = {"speech" if request.script else "sound": mix}
             outputs.append(
@@ -244,11 +252,21 @@ class Generator:
                     sample_rate=self.codec.sample_rate,
                     report=report | {"seed": seed},
                     video=request.video,
-                    stems=separate,
+                    stems=separate if stems else {},
                     utterances=encoded.utterances,
                 )
             )
         return outputs
+
+    def _choose_joint(
+        self, options: SamplingOptions | None, known: KeptSound | EncodedPrompt | None
+    ) -> tuple[JointSampling, list[str]]:
+        """How speech is generated beside other sound, and a line where that is not as asked."""
+        joint = (options or SamplingOptions()).resolve_joint(self.config)
+        if known is None or joint.way == TOGETHER:
+            return joint, []
+        note = "speech and other sound are generated together: part of the sound is known"
+        return dataclasses.replace(joint, way=TOGETHER), [note]
 
     def _read_known_sound(self, request: Request, stems: bool) -> KeptSound | EncodedPrompt | None:
         """What of the sound is known before the generation: what is kept, or a voice prompt."""
@@ -322,8 +340,29 @@ class Generator:
           progress: as that of `__call__`, for each batch anew.
         """
         check_seed(seed)
-        sampling = (options or SamplingOptions()).resolve(self.config)
+        options = options or SamplingOptions()
+        joint = options.resolve_joint(self.config)
         records = [self.add_predicted_times(record) for record in records]
+        parts = [
+            [*split_stems(record).values()] if joint.applies_to(record) else [record]
+            for record in records
+        ]
+        waves = self._generate_records(
+            list(itertools.chain(*parts)), seed, options.resolve(self.config), batch_size, progress
+        )
+        numbers = iter(waves)
+        stems = [[next(numbers) for _ in part] for part in parts]
+        return [joint.add(*part)["mix"] if len(part) > 1 else part[0] for part in stems]
+
+    def _generate_records(
+        self,
+        records: Sequence[Mapping],
+        seed: int,
+        sampling: Sampling,
+        batch_size: int,
+        progress: Progress | None,
+    ) -> list[np.ndarray]:
+        """A waveform from all conditions of each record; arguments as those of `generate_batch`."""
         rows_by_length: dict[int, list[int]] = {}
         for row, record in enumerate(records):
             num_frames = conditions.num_latent_frames(record["meta"]["duration"])

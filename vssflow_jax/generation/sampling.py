@@ -11,6 +11,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config.rules import FINITE, TIMES, parse_times
 from vssflow_jax.flow import grids, guidance, solvers
 from vssflow_jax.flow.sampler import Sampling, Student
+from vssflow_jax.generation.stems import MAX_LEVEL, WAYS, JointSampling
 from vssflow_jax.models.vssflow import is_student
 
 MAX_STEPS = 1000
@@ -38,6 +39,8 @@ class SamplingOptions:
       guidance_stop: flow time up to which it acts.
       apg_eta: share of guidance along the predicted data that is kept (`guidance`, APG).
       apg_momentum: of guidance over the steps (APG).
+      joint: whether speech and other sound are generated together or apart (`stems`).
+      sound_level: dB of the other sound where they are generated apart.
     """
 
     solver: str | None = None
@@ -49,6 +52,8 @@ class SamplingOptions:
     guidance_stop: float | None = None
     apg_eta: float | None = None
     apg_momentum: float | None = None
+    joint: str | None = None
+    sound_level: float | None = None
 
     def resolve(self, config) -> Sampling:
         """The sampling of these options for a run with this config.
@@ -83,6 +88,22 @@ class SamplingOptions:
             settings=settings,
             student=student,
         )
+
+    def resolve_joint(self, config) -> JointSampling:
+        """How a run with this config generates speech beside other sound.
+
+        Raises:
+          InputError: an unknown way, or a level out of range.
+        """
+        way = config.sample.joint if self.joint is None else self.joint
+        level = config.sample.sound_level if self.sound_level is None else self.sound_level
+        if way not in WAYS:
+            raise InputError(f"--joint: found {way!r}, expected one of {', '.join(WAYS)}")
+        if not (FINITE.holds(level) and abs(level) <= MAX_LEVEL):
+            raise InputError(
+                f"--sound_level: found {level}, expected {-MAX_LEVEL:g} to {MAX_LEVEL:g} dB"
+            )
+        return JointSampling(way=way, sound_level=level)
 
     def _resolve_grid(self, config, solver: str) -> tuple[str | grids.Times, int]:
         """The grid, by its name or as times, and its steps."""

@@ -130,6 +130,7 @@ class RunSystem:
             "seed": self.seed,
             "precision": self.generator.dtype,
             **sampling.describe(),
+            **self.options.resolve_joint(self.generator.config).describe(),
             **warnings,
         }
 

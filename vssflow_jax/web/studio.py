@@ -17,13 +17,14 @@ from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.evaluation.metrics.common import log_mels
 from vssflow_jax.generation.background import BackgroundGeneration
-from vssflow_jax.generation.conditioning import STEMS, round_to_frames
+from vssflow_jax.generation.conditioning import round_to_frames
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.provenance import describe_origin
 from vssflow_jax.generation.request import MAX_SECONDS, Request
 from vssflow_jax.generation.reranking import load_recognizer, rerank
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions
+from vssflow_jax.generation.stems import STEMS
 from vssflow_jax.generation.synthesis import Progress
 from vssflow_jax.media.writing import CONTAINERS
 from vssflow_jax.reports import html, plots

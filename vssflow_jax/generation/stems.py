@@ -1,0 +1,68 @@
+"""Stems of a clip: its speech and its other sound, each from its own conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vssflow_jax import conditions
+
+STEMS = {  # conditions of a stem
+    "speech": ("phonemes", "speaker", "lips"),
+    "sound": ("clip", "sync"),
+}
+TOGETHER, APART = WAYS = ("together", "apart")
+MAX_LEVEL = 60.0  # dB
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JointSampling:
+    """How the sound of a clip with words and pictures is generated.
+
+    Attributes:
+      way: TOGETHER, from all conditions at once; or APART, speech and other sound each from its
+        own, and added.
+      sound_level: dB of the other sound that is added to speech.
+    """
+
+    way: str = TOGETHER
+    sound_level: float = 0.0
+
+    def applies_to(self, record: Mapping) -> bool:
+        """Whether a record has words and pictures, and its stems are generated apart."""
+        has_words = "phonemes" in record and np.any(record["phonemes"])
+        return self.way == APART and bool(has_words and record.keys() & {*STEMS["sound"]})
+
+    def describe(self) -> dict:
+        """Facts for the report."""
+        level = {"sound_level": self.sound_level} if self.way == APART else {}
+        return {"joint": self.way, **level}
+
+    def add(self, speech: np.ndarray, sound: np.ndarray) -> dict[str, np.ndarray]:
+        """The mix and its stems, of which it is the sum; all are softer where it would exceed 1.
+
+        Args:
+          speech: waveform, float32 [n] or [n, A].
+          sound: waveform of the same shape.
+        """
+        sound = sound * np.float32(10 ** (self.sound_level / 20))
+        mix = speech + sound
+        factor = 1 / max(1, np.max(np.abs(mix), initial=0))
+        return {
+            name: (factor * wave).astype(np.float32)
+            for name, wave in {"mix": mix, "speech": speech, "sound": sound}.items()
+        }
+
+
+def split_stems(record: Mapping) -> dict[str, dict]:
+    """The records of a record's stems by name."""
+    return {name: select_stem(record, names) for name, names in STEMS.items()}
+
+
+def select_stem(record: Mapping, names: Sequence[str]) -> dict:
+    """The record with these conditions alone; phonemes remain, as silence unless named."""
+    others = set(conditions.NAMES) - set(names)
+    stem = {name: value for name, value in record.items() if name not in others}
+    return stem if "phonemes" in names else {**stem, "phonemes": np.zeros(0, np.int32)}
