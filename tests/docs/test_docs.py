@@ -176,6 +176,17 @@ def test_other_shell_lines_say_why_they_are_not_run(page):
 
 
 @PAGE_IDS
+def test_test_commands_name_files_with_such_tests(page):
+    """`-m slow` and `-k WORD` of a command select something in the file that it names."""
+    for arguments in re.findall(r"python -m pytest\b([^`\n]*)", page.read_text()):
+        for name in re.findall(r"\btests/\S+\.py\b", arguments):
+            text = (ROOT / name).read_text()
+            assert "-m slow" not in arguments or "mark.slow" in text, arguments
+            word = re.search(r"-k (\w+)", arguments)
+            assert not word or re.search(rf"def test_\w*{word[1]}", text), arguments
+
+
+@PAGE_IDS
 def test_flags_in_prose_exist(page):
     for name in names(page):
         for flag in re.findall(r"(?:^|\s)--([a-z]\w*(?:-\w+)*)(?=[\s=]|$)", name):
