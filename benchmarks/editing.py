@@ -1,9 +1,11 @@
 """Edits of sounds: seams at the borders, words in and outside a span, joins of loops.
 
+    python -m benchmarks.editing --corpus=FOLDER --sentences=test --recognizer=whisper:FOLDER
     python -m benchmarks.editing --workdir=miniav --corpus=FOLDER [--clips=16]
 
-For videos of events of MiniAV and sentences it generates a clip, then letter and digit of the
-sentence anew with other ones in their place. It extends four seconds of a script of four sentences,
+It generates a sentence, then some of its words anew with other ones in their place: of any test
+sentence a third in the middle, without a video; of GRID's sentences letter and digit, for videos of
+events of MiniAV. It extends four seconds of a script of three sentences,
 cut within one of them, to twelve. It loops videos whose frames are shifted round, so that an event
 may be at the join, and compares the join with that of the clip without `--loop`. Changes are those
 of `benchmarks.long_clips`: of the log-mel, mean over bands, in nepers a frame.
@@ -12,25 +14,31 @@ of `benchmarks.long_clips`: of the log-mel, mean over bands, in nepers a frame.
 from __future__ import annotations
 
 import csv
-import itertools
+import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import jiwer
 import numpy as np
 from absl import flags
 
 from benchmarks.claims.tables import format_markdown
 from benchmarks.long_clips import NEAR, SENTENCES
 from vssflow_jax import Generator, bundled, media
+from vssflow_jax.common.waves import to_mono
+from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.config import command_line
-from vssflow_jax.evaluation.metrics import speech
+from vssflow_jax.corpus.sentences import list_test_sentences
+from vssflow_jax.evaluation.metrics import asr, word_errors
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
 from vssflow_jax.text.phonemes import pronounce
 
-FIRST, LAST = 3, 4  # words of a sentence that are replaced: letter and digit
+FIRST, LAST = 3, 4  # words of a GRID sentence that are replaced: letter and digit
 LETTERS = "abcdefghijklmnopqrstuvxyz"
 DIGITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 EXTENDED = 12.0  # seconds
+MAX_WORDS = 9  # of a sentence
 AWAY = 20  # log-mel frames around a border that are not elsewhere
 
 
@@ -74,63 +82,144 @@ class Seams:
         return [str(len(borders)), *(f"{number:.2f}" for number in numbers)]
 
 
-def find_word_span(sentence: str, alignment, first: int, last: int) -> tuple[float, float]:
-    """Seconds from the start of a word to the end of another."""
-    counts = [len(symbols) for symbols in pronounce(sentence.split())]
-    edges = [0, *itertools.accumulate(counts)]
-    return alignment[edges[first]][0], alignment[edges[last + 1] - 1][1]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """Words of a sentence that are said anew as other ones.
+
+    Attributes:
+      video: of the clip, or None.
+      sentence: before.
+      first, last: words that are replaced, counted from 0.
+      others: what is said in their place.
+    """
+
+    video: Path | None
+    sentence: str
+    first: int
+    last: int
+    others: str
+
+    @property
+    def parts(self) -> list[list[str]]:
+        """The new sentence's words before, in and behind the span, normalized."""
+        words = self.sentence.split()
+        texts = " ".join(words[: self.first]), self.others, " ".join(words[self.last + 1 :])
+        return [word_errors.normalize_words(text) for text in texts]
 
 
-def draw_other_words(words: list[str], number: int) -> list[str]:
-    """Another letter and digit than those of a sentence."""
+def draw_grid_replacement(video: Path, sentence: str, number: int) -> Replacement:
+    """Another letter and digit than those of a GRID sentence."""
     rng = np.random.default_rng(number)
-    letters, digits = ([item for item in items if item not in words] for items in (LETTERS, DIGITS))
-    return [str(rng.choice(letters)), str(rng.choice(digits))]
+    words = sentence.split()
+    others = [
+        str(rng.choice([item for item in items if item not in words]))
+        for items in (LETTERS, DIGITS)
+    ]
+    return Replacement(
+        video=video, sentence=sentence, first=FIRST, last=LAST, others=" ".join(others)
+    )
 
 
-def count_errors(reference: list[str], transcript: list[str], places) -> int:
-    """Words at these places of a sentence that were not recognized."""
-    return sum(transcript[k : k + 1] != [reference[k]] for k in places)
+def find_replacement(sentence: str, others: Sequence[str]) -> Replacement:
+    """A third of a sentence's words, replaced by as many of another one of like length.
+
+    Args:
+      sentence: whose middle third is replaced.
+      others: sentences, of whose middles the one with the most similar number of phonemes is taken.
+    """
+    words = sentence.split()
+    first, last = len(words) // 3, 2 * len(words) // 3
+    size, length = last - first + 1, count_phonemes(words[first : last + 1])
+    windows = []
+    for other in others:
+        candidates = other.split()
+        start = len(candidates) // 3
+        window = candidates[start : start + size]
+        if len(candidates) > start + size:
+            difference = abs(count_phonemes(window) - length)
+            windows.append((difference, " ".join(window)))
+    return Replacement(
+        video=None, sentence=sentence, first=first, last=last, others=min(windows)[1].strip(".,")
+    )
 
 
-def measure_redo(generator: Generator, clips: list[tuple[Path, str]], folder: Path) -> None:
+def count_phonemes(words: Sequence[str]) -> int:
+    """The number of phonemes of these words."""
+    return sum(map(len, pronounce(word_errors.normalize_words(" ".join(words)))))
+
+
+def count_errors(parts: Sequence[Sequence[str]], transcript: str) -> np.ndarray:
+    """Word errors within a span and outside it, int [2].
+
+    Words are aligned; one that is inserted counts where the word behind it is.
+
+    Args:
+      parts: words before, in and behind the span.
+      transcript: of the whole sentence.
+    """
+    words = [word for part in parts for word in part]
+    first, end = len(parts[0]), len(parts[0]) + len(parts[1])
+    recognized = " ".join(word_errors.normalize_words(transcript))
+    (chunks,) = jiwer.process_words(" ".join(words), recognized).alignments
+    errors = np.zeros(2, int)
+    for chunk in chunks:
+        if chunk.type == "insert":
+            count = chunk.hyp_end_idx - chunk.hyp_start_idx
+            errors[not first <= chunk.ref_start_idx < end] += count
+        elif chunk.type != "equal":
+            for place in range(chunk.ref_start_idx, chunk.ref_end_idx):
+                errors[not first <= place < end] += 1
+    return errors
+
+
+def measure_redo(
+    generator: Generator, items: Sequence[Replacement], recognizer, folder: Path
+) -> None:
     """Prints seams and words of spans with other words."""
-    seams, is_equal, errors = Seams(), True, {"before": 0, "in the span": 0, "outside": 0}
-    for number, (video, sentence) in enumerate(clips):
-        words = sentence.split()
-        others = draw_other_words(words, number)
-        first = generator(video, sentence)
-        span = find_word_span(sentence, first.report["alignment"], FIRST, LAST)
+    seams, is_equal = Seams(), True
+    errors, words = {"first": np.zeros(2, int), "redone": np.zeros(2, int)}, np.zeros(2, int)
+    for item in items:
+        first = generator(item.video, item.sentence)
+        timed = first.utterances[0].words
+        span = timed[item.first].start, timed[item.last].end
         first.save(folder / "first.wav")
         kept = media.read_audio(folder / "first.wav")
         output = generator(
-            video,
-            sentence,
+            item.video,
+            item.sentence,
             keep=folder / "first.wav",
             redo=[span],
-            redo_text=" ".join(others),
+            redo_text=item.others,
             seed=1,
         )
         seams.add(output.wave, span, kept)
         start, end = (round(second * output.sample_rate) for second in span)
         is_equal &= np.array_equal(output.wave[:start], kept[:start])
         is_equal &= np.array_equal(output.wave[end:], kept[end:])
-        heard_first, heard = (text.split() for text in speech.transcribe([kept, output.wave]))
-        new = [*words[:FIRST], *others, words[-1]]
-        errors["before"] += count_errors(words, heard_first, (FIRST, LAST))
-        errors["in the span"] += count_errors(new, heard, (FIRST, LAST))
-        errors["outside"] += count_errors(new, heard, (0, 1, 2, 5))
+        waves = [to_mono(wave, output.sample_rate, SAMPLE_RATE) for wave in (kept, output.wave)]
+        before, after = recognizer.transcribe(waves)
+        old = word_errors.normalize_words(
+            " ".join(item.sentence.split()[item.first : item.last + 1])
+        )
+        errors["first"] += count_errors([item.parts[0], old, item.parts[2]], before)
+        errors["redone"] += count_errors(item.parts, after)
+        words += len(item.parts[1]), len(item.parts[0]) + len(item.parts[2])
     print_seams("redo", seams)
-    print(f"outside the spans bit for bit: {is_equal}; clips: {len(clips)}; word errors: {errors}")
+    print(f"outside the spans bit for bit: {is_equal}; sentences: {len(items)}")
+    rows = [[name, *map(str, counts)] for name, counts in errors.items()]
+    rows.append(["words", *map(str, words)])
+    print(format_markdown(["word errors", "in the span", "outside"], rows), flush=True)
 
 
-def measure_extension(generator: Generator, count: int, folder: Path) -> None:
+def measure_extension(
+    generator: Generator, sentences: Sequence[str], count: int, folder: Path
+) -> None:
     """Prints seams where clips of four seconds, cut within a sentence, are extended."""
     seams = Seams()
     for number in range(count):
         script = [
-            {"text": SENTENCES[(number + k) % 3], "start": start}
-            for k, start in enumerate((0.3, 3.0, 6.0, 9.0))
+            {"text": sentences[(number + k) % len(sentences)], "start": start}
+            for k, start in enumerate((0.3, 3.5, 7.5))
         ]
         first = generator(script=script, duration=EXTENDED, seed=number)
         kept = first.wave[: 4 * first.sample_rate]
@@ -186,13 +275,23 @@ def main() -> None:
     with (corpus / "clips.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     events = [corpus / row["video"] for row in rows if row["task"] == "sound"]
-    sentences = [row["text"] for row in rows if row["task"] == "speech"]
+    scripts = SENTENCES
+    if flags.FLAGS.sentences == "test":
+        scripts = [text for text in list_test_sentences() if len(text.split()) <= MAX_WORDS]
+        items = [
+            find_replacement(text, [other for other in scripts if other != text])
+            for text in scripts[:clips]
+        ]
+    else:
+        spoken = [row["text"] for row in rows if row["task"] == "speech"][:clips]
+        pairs = zip(events, spoken, strict=False)
+        items = [draw_grid_replacement(*pair, number) for number, pair in enumerate(pairs)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "redo" in parts:
-            measure_redo(generator, list(zip(events, sentences, strict=False))[:clips], folder)
+            measure_redo(generator, items, asr.load(flags.FLAGS.recognizer), folder)
         if "extend" in parts:
-            measure_extension(generator, clips, folder)
+            measure_extension(generator, scripts, clips, folder)
         if "loop" in parts:
             measure_loops(generator, events[:clips], folder)
 
@@ -204,6 +303,8 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("corpus", None, "Folder of MiniAV.")
     flags.DEFINE_integer("clips", 16, "Of each kind.")
+    flags.DEFINE_enum("sentences", "grid", ("grid", "test"), "GRID's, or those of any words.")
+    flags.DEFINE_string("recognizer", asr.DEFAULT, "Of the words that are said anew.")
     flags.DEFINE_list("parts", ["redo", "extend", "loop"], "What is measured.")
 
 
