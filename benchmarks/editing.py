@@ -165,10 +165,10 @@ def count_errors(parts: Sequence[Sequence[str]], transcript: str) -> np.ndarray:
     for chunk in chunks:
         if chunk.type == "insert":
             count = chunk.hyp_end_idx - chunk.hyp_start_idx
-            errors[not first <= chunk.ref_start_idx < end] += count
+            errors[int(not first <= chunk.ref_start_idx < end)] += count
         elif chunk.type != "equal":
             for place in range(chunk.ref_start_idx, chunk.ref_end_idx):
-                errors[not first <= place < end] += 1
+                errors[int(not first <= place < end)] += 1
     return errors
 
 
