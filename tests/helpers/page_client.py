@@ -11,8 +11,9 @@ import httpx
 class PageClient:
     """One visitor's page at an address."""
 
-    def __init__(self, address, headers=None, **options):
+    def __init__(self, address, headers=None, query="", **options):
         self.http = httpx.Client(headers=headers, timeout=60, trust_env=False, **options)
+        self.query = query  # of the page's own address
         self.address, self.session = address.rstrip("/"), uuid.uuid4().hex[:12]
         self.config = self.http.get(f"{self.address}/config").json()
         self.components = {part["id"]: part for part in self.config["components"]}
@@ -25,9 +26,12 @@ class PageClient:
 
     def find(self, name):
         """The number of a component by its id in the page, or by its label's first words."""
-        for key, part in self.components.items():
-            label = part["props"].get("label") or ""
-            if part["props"].get("elem_id") == name or label.lower().startswith(name.lower()):
+        parts = {key: part["props"] for key, part in self.components.items()}
+        for key, props in parts.items():
+            if props.get("elem_id") == name:
+                return key
+        for key, props in parts.items():
+            if (props.get("label") or "").lower().startswith(name.lower()):
                 return key
         raise KeyError(name)
 
@@ -70,7 +74,7 @@ class PageClient:
             "session_hash": self.session,
             "event_data": None,
         }
-        answer = self.http.post(f"{self.root}/{place}", json=body)
+        answer = self.http.post(f"{self.root}/{place}{self.query}", json=body)
         answer.raise_for_status()
         return answer.json()
 
@@ -103,8 +107,12 @@ class PageClient:
 
     @property
     def generation(self):
-        """The handler that generates: of the button's handlers the one that has inputs."""
-        return next(part for part in self.list_handlers("generate", "click") if part["inputs"])
+        """The handler that generates."""
+        return self.find_handler("generate")
+
+    def find_handler(self, button):
+        """The handler of a button that makes a result: the one that has inputs."""
+        return next(part for part in self.list_handlers(button, "click") if part["inputs"])
 
     def press_cancel(self):
         """Presses the other button: its handler, then what Gradio's script does by itself."""

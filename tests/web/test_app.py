@@ -126,7 +126,7 @@ def test_many_requests_leave_no_file_and_no_memory(browser, tiny_run, tmp_path):
             chromium.press_generate(page)
             sizes.append(memory(process))
             names = sorted(path.name for path in list_files(tmp_path))
-            assert names == ["result.speech.wav", "result.wav"]
+            assert names == ["result.json", "result.speech.wav", "result.srt", "result.wav"]
         assert wait_until(lambda: not list_files(tmp_path), 1.5 * keep)
     assert max(sizes[-4:]) < max(sizes[4:8]) * 1.05 + 20, sizes
 
@@ -269,7 +269,7 @@ def test_candidates_come_best_first(visit, voices):
     files = chromium.read_downloads(page)
     assert len({files[f"{name}.wav"] for name in ("result", "candidate2", "candidate3")}) == 3
     score = r"seed (\d+), wer (\d+\.\d+), speaker_similarity (-?\d+\.\d+)"
-    told = re.findall(score, page.inner_text("#summary"))
+    told = re.findall(score, page.inner_text("#candidates"))
     assert sorted(seed for seed, *_ in told) == ["5", "6", "7"]
     ranks = [(float(errors), -float(likeness)) for _, errors, likeness in told]
     assert ranks == sorted(ranks)
@@ -366,6 +366,227 @@ def test_the_keyboard_is_enough(visit):
     reach("#both [aria-label=Play]")
     page.keyboard.press("Enter")
     page.wait_for_selector("#both [aria-label=Pause]")
+
+
+# ---- edits ----------------------------------------------------------------------------------
+
+
+def press_edit(page, button):
+    """Presses a button that makes another result, and waits for it."""
+    chromium.press_generate(page, page.locator(button).click)
+
+
+def read_spans(page):
+    return page.input_value("#redo textarea, #redo input")
+
+
+def read_wave(page):
+    return samples(chromium.read_downloads(page)["result.wav"])
+
+
+def test_words_light_up_while_they_are_heard(visit):
+    """Each at its times, in the player of sounds; a click on the waveform plays from there."""
+    page = visit()
+    chromium.fill_text(page, ONE)
+    chromium.press_generate(page)
+    words = page.locator("#timeline .word")
+    assert words.all_inner_texts() == ONE.split()
+    page.click("#both [aria-label=Play]")
+    lit = page.wait_for_function(
+        """() => {
+            window.lit ??= [];
+            for (const word of document.querySelectorAll("#timeline .word.now"))
+                if (window.lit.at(-1) !== word.innerText) window.lit.push(word.innerText);
+            return window.lit.at(-1) === "soon" && window.lit;
+        }""",
+        polling=20,
+    ).json_value()
+    assert lit == ONE.split()
+    box = page.locator("#timeline .wave").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 20)
+    seconds = float(page.get_attribute("#timeline .timeline", "data-seconds"))
+    page.wait_for_function(
+        """place => Math.abs(parseFloat(document.querySelector("#timeline .cursor").style.left)
+            - place) < 2""",
+        arg=50,
+    )
+    assert read_spans(page) == "" and seconds > 1
+
+
+def test_words_light_up_in_the_video(visit, video):
+    page = visit()
+    chromium.upload_video(page, video)
+    chromium.fill_text(page, ONE)
+    chromium.press_generate(page)
+    page.wait_for_function("document.querySelector('#result video').readyState >= 2")
+    page.evaluate(
+        """() => {
+            const word = document.querySelectorAll("#timeline .word")[2];
+            document.querySelector("#result video").currentTime = Number(word.dataset.start) + 0.02;
+        }"""
+    )
+    page.wait_for_selector("#timeline .word.now:nth-of-type(3)")
+
+
+def test_a_span_is_dragged_on_the_waveform_and_made_anew(visit):
+    """Outside of it the samples stay; a word is another span, and a second click removes it."""
+    page = visit()
+    chromium.fill_text(page, ONE)
+    first = samples(request_sound(page))
+    page.locator("#timeline .wave").scroll_into_view_if_needed()
+    box = page.locator("#timeline .wave").bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 30, steps=4)
+    page.mouse.up()
+    start, end = map(float, read_spans(page).split(":"))
+    seconds = len(first) / 16_000
+    assert start == pytest.approx(seconds / 2, abs=0.05)
+    assert end == pytest.approx(0.75 * seconds, abs=0.05)
+    page.locator("#timeline .word").first.click()
+    assert len(read_spans(page).split(",")) == 2
+    assert page.locator("#timeline .marks div").count() == 2
+    page.locator("#timeline .word").first.click()
+    assert len(read_spans(page).split(",")) == 1
+    press_edit(page, "#redo-button")
+    again = read_wave(page)
+    borders = [round(time * 16_000) for time in (start, end)]
+    assert np.array_equal(again[: borders[0]], first[: borders[0]])
+    assert np.array_equal(again[borders[1] :], first[borders[1] :])
+    assert not np.array_equal(again, first)
+    assert "Generated anew" in page.inner_text("#summary") and read_spans(page) == ""
+
+
+def test_the_keyboard_chooses_spans(visit):
+    """Arrow keys move between words, Enter chooses one; spans of numbers are added."""
+    page = visit()
+    chromium.fill_text(page, ONE)
+    chromium.press_generate(page)
+    page.locator("#timeline .word").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    word = page.locator("#timeline .word").nth(1)
+    assert word.get_attribute("aria-pressed") == "true"
+    start, end = map(float, read_spans(page).split(":"))
+    assert start == pytest.approx(float(word.get_attribute("data-start")), abs=0.01) and end > start
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "from"
+    page.get_by_label("From (s)").fill("1.5")
+    page.get_by_label("To (s)").fill("1.75")
+    page.get_by_role("button", name="Add span").press("Enter")
+    assert read_spans(page).endswith("1.50:1.75")
+    page.get_by_role("button", name="Clear spans").press("Enter")
+    assert read_spans(page) == "" and page.locator("#timeline .marks div").count() == 0
+    page.click("#redo-button")
+    chromium.wait_for_status(page, "There is no span")
+
+
+def test_a_sound_is_extended(visit):
+    page = visit()
+    chromium.fill_text(page, ONE)
+    first = samples(request_sound(page))
+    page.fill("#said textarea", TWO)
+    page.get_by_label("Or go on where it ends").fill("5")
+    press_edit(page, "#extend-button")
+    longer = read_wave(page)
+    assert len(longer) == 5 * 16_000
+    kept = len(first) - 1600
+    assert np.array_equal(longer[:kept], first[:kept])
+    words = page.locator("#timeline .word").all_inner_texts()
+    assert words == [*ONE.split(), *TWO.split()]
+
+
+def test_candidates_are_heard_side_by_side_and_one_is_edited(visit):
+    page = visit()
+    chromium.fill_text(page, ONE)
+    chromium.fill_number(page, "Candidates, best first", 2)
+    chromium.press_generate(page)
+    page.wait_for_selector("#candidates audio")
+    assert page.locator("#candidates audio").count() == 2
+    played = page.evaluate(PLAYS, "#candidates figure:nth-of-type(2) audio")
+    assert played["error"] is None and played["time"] > 0
+    files = chromium.read_downloads(page)
+    chosen = page.get_by_role("radio", name="2: seed")
+    chosen.check()
+    chromium.wait_for_status(page, "Candidate 2.")
+    chromium.fill_number(page, "Candidates, best first", 1)
+    page.locator("#timeline .word").last.click()
+    span = [round(float(time) * 16_000) for time in read_spans(page).split(":")]
+    press_edit(page, "#redo-button")
+    assert np.array_equal(read_wave(page)[: span[0]], samples(files["candidate2.wav"])[: span[0]])
+
+
+def test_subtitles_have_a_voice_for_each_speaker(visit, voices, tmp_path):
+    """The video's own sound stays below the speech, at a loudness."""
+    (tmp_path / "talk.srt").write_text(
+        f"1\n00:00:00,200 --> 00:00:01,800\n[Anna] {ONE}\n\n"
+        f"2\n00:00:02,000 --> 00:00:03,900\n[Bob] {TWO}\n"
+    )
+    source = fixtures.write_video(tmp_path / "in.mp4", 4.0)
+    page = visit()
+    chromium.upload_video(page, source)
+    page.get_by_role("button", name="Subtitles").click()
+    chromium.upload(page, "#subtitles", tmp_path / "talk.srt")
+    chromium.wait_for_status(page, "Speakers: Anna, Bob.")
+    for number, path in enumerate(voices, 1):
+        chromium.upload(page, f"#voice-of-speaker{number}", path)
+        page.wait_for_selector(f"#voice-of-speaker{number} [aria-label=Play]")
+    assert "Voice of Anna" in page.inner_text("#voice-of-speaker1")
+    page.get_by_role("button", name="own sound").click()
+    page.get_by_label("kept, quieter").check()
+    page.get_by_label("Loudness of the result").fill("-23")
+    chromium.press_generate(page)
+    files = chromium.read_downloads(page)
+    assert {"result.original.wav", "result.generated.wav", "result.srt"} <= files.keys()
+    assert b"[Anna] bin red" in files["result.srt"]
+    assert "not spoken" not in page.inner_text("#summary")
+    words = page.locator("#timeline p").all_inner_texts()
+    assert [text.split()[0].upper() for text in words] == ["ANNA", "BOB"]
+
+
+def test_a_link_restores_the_settings(visit):
+    page = visit()
+    chromium.fill_text(page, ONE)
+    chromium.fill_number(page, "Seed", 7)
+    page.get_by_label("speech", exact=True).check()
+    chromium.press_generate(page)
+    address = page.get_by_role("link", name="Link to these settings").get_attribute("href")
+    page.goto(page.url.rstrip("/") + "/" + address)
+    chromium.wait_for_status(page, "These are the settings of the link")
+    assert page.input_value("#text textarea") == ONE
+    assert page.get_by_label("Seed").input_value() == "7"
+    assert page.get_by_label("speech", exact=True).is_checked()
+
+
+def test_screen_readers_have_a_name_for_every_control(visit, video):
+    page = visit()
+    chromium.upload_video(page, video)
+    chromium.fill_text(page, ONE)
+    chromium.press_generate(page)
+    for name in ("Subtitles", "own sound"):
+        page.get_by_role("button", name=name).click()
+    chromium.open_more(page)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, textarea, select, video, svg[role]")]
+            .filter((e) => e.offsetParent && e.type !== "file" && !(
+                e.innerText?.trim() || e.ariaLabel || e.title || e.labels?.length
+                || e.getAttribute("aria-labelledby") || e.placeholder))
+            .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    for name in ("Words and waveform", "Words; choose those to make anew"):
+        assert page.get_by_label(name).count() == 1
+    assert page.get_by_role("img", name="Waveform of").count() == 1
+
+
+@pytest.mark.parametrize("width", [390, 1366])
+def test_a_result_fits_the_page(visit, video, width):
+    page = visit(width=width, height=844)
+    chromium.upload_video(page, video)
+    chromium.fill_text(page, ONE)
+    chromium.fill_number(page, "Candidates, best first", 3)
+    chromium.press_generate(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width + 2
 
 
 # ---- what people bring ----------------------------------------------------------------------

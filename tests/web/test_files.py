@@ -2,6 +2,7 @@
 
 import pytest
 
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.web.files import VisitorFiles
 
 
@@ -58,3 +59,28 @@ def test_a_file_that_two_pages_show_stays_until_both_have_left(files, tmp_path):
     assert path.exists()
     files.leave("second")
     assert not path.exists()
+
+
+def test_only_uploads_are_files_of_a_visitor(files, tmp_path, tmp_path_factory):
+    """Visitors say themselves where their uploads are; all else on the disk is none."""
+    other = tmp_path_factory.mktemp("other") / "private.wav"
+    other.touch()
+    (tmp_path / "link.wav").symlink_to(other)
+    assert files.find_upload(None) is None
+    path = str(upload(tmp_path, "a.mp4"))
+    assert files.find_upload({"path": path}) == path
+    for wrong in (str(other), f"{tmp_path}/../{other.parent.name}/private.wav", "", None,
+                  str(tmp_path / "link.wav"), "private.wav"):  # fmt: skip
+        with pytest.raises(InputError, match="was not uploaded to this page"):
+            files.find_upload({"path": wrong})
+    assert other.exists()
+
+
+def test_a_visitor_who_left_has_no_result(files):
+    folder = files.make_folder()
+    files.show_result("visitor", folder, "a result")
+    assert files.find_result("visitor") == "a result"
+    files.leave("visitor")
+    with pytest.raises(InputError, match="no result yet"):
+        files.find_result("visitor")
+    assert not folder.exists()

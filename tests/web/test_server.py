@@ -1,7 +1,11 @@
 """The page over HTTP, as its own script talks to it: by itself and behind reverse proxies."""
 
+import html
 import os
+import re
+from pathlib import Path
 
+import httpx
 import pytest
 from helpers import fixtures, odd_media
 from helpers.noise_generator import NoiseGenerator
@@ -17,6 +21,7 @@ page_client = pytest.importorskip("helpers.page_client", exc_type=ImportError)
 server = pytest.importorskip("vssflow_jax.web.server", exc_type=ImportError)
 layout = pytest.importorskip("vssflow_jax.web.layout", exc_type=ImportError)
 ROOT = "/a/dub"
+QUEUE = 3  # requests that may wait
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def page(generator, tmp_path_factory):
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of the network; nobody is there
         patch.setenv("http_proxy", "http://127.0.0.1:9")
-        studio = Studio(generator, Limits(megabytes=0.2, seconds=5, characters=40))
+        studio = Studio(generator, Limits(megabytes=0.2, seconds=5, characters=40, queue=QUEUE))
         blocks = layout.build_page(studio, VisitorFiles(folder))
         options = server.ServerOptions(root_path=ROOT, max_bytes=200_000)
         with server.serve(blocks, options) as address:
@@ -213,3 +218,118 @@ def test_a_cancelled_request_makes_room_for_the_next(page, generator):
     generator.steps = 1
     assert third.generate() == "Done."
     assert len(generator.requests) == count + 2
+
+
+def test_a_file_that_is_no_upload_is_neither_read_nor_deleted(page, media_folder, tmp_path):
+    """Clients say themselves where an upload is."""
+    other = fixtures.write_video(tmp_path / "private.mp4")
+    client = page_client.PageClient(page)
+    client.values[client.find("video")] = {"path": str(other), "meta": {"_type": "gradio.FileData"}}
+    client.trigger("video", "change")
+    *_, last = client.follow(client.generation)
+    assert not last["success"] and client.read("status") == "Ready."
+    client.values[client.find("video")] = None
+    client.trigger("video", "change")
+    assert other.exists()
+
+
+def test_the_queue_has_a_limit(page, generator):
+    """Further requests are refused at once."""
+    clients = [page_client.PageClient(page) for _ in range(QUEUE + 2)]
+    generator.may_step.clear()
+    for client in clients:
+        client.fill(text="set blue")
+    running = clients[0].follow(clients[0].generation)
+    while next(running)["msg"] != "process_starts":
+        pass
+    waiting = [client.follow(client.generation) for client in clients[1:-1]]
+    for messages in waiting:
+        assert next(messages)["msg"] == "estimation"
+    with pytest.raises(httpx.HTTPStatusError, match="503"):
+        next(clients[-1].follow(clients[-1].generation))
+    generator.may_step.set()
+    for client, messages in zip(clients, [running, *waiting], strict=False):
+        list(messages)
+        assert client.read("status") == "Done."
+
+
+def test_a_result_is_edited(page, generator):
+    """Its spans are made anew with the next seed; it goes on; a new request keeps nothing."""
+    client = page_client.PageClient(page)
+    client.fill(text="set blue")
+    assert client.generate() == "Done."
+    client.fill(redo="0.5:1", said="red")
+    for _ in client.follow(client.find_handler("redo-button")):
+        pass
+    assert "The seed is 1 instead of 0" in client.read("summary")
+    assert client.values[client.find("seed")] == 1 and client.values[client.find("redo")] == ""
+    assert generator.requests[-1].edit.redo == ((0.5, 1.0),)
+    client.fill(said="", Or_go_on="4")
+    for _ in client.follow(client.find_handler("extend-button")):
+        pass
+    assert client.read("status") == "Done." and generator.requests[-1].duration == 4.0
+    assert client.generate() == "Done." and generator.requests[-1].edit.keep is None
+
+
+def test_one_of_several_candidates_is_chosen(page):
+    client = page_client.PageClient(page)
+    client.fill(text="set blue", Candidates=3)
+    assert client.generate() == "Done."
+    assert client.read("candidates").startswith("1, the best seed 0")
+    assert client.values[client.find("both")]["path"].endswith("result.wav")
+    client.fill(chosen=2)
+    client.trigger("chosen", "input")
+    assert client.values[client.find("both")]["path"].endswith("candidate2.wav")
+    assert client.read("status") == "Candidate 2."
+
+
+def test_a_link_restores_the_settings_and_is_made_from_them(page):
+    client = page_client.PageClient(page)
+    client.fill(text="set blue & red", seed=7)
+    assert client.generate() == "Done."
+    summary = html.unescape(client.values[client.find("summary")])
+    (link,) = re.findall(r'href="([?][^"]*)"', summary)
+    other = page_client.PageClient(page, query=f"{link}&steps=0&video=/etc/passwd")
+    (load,) = [part for part in other.config["dependencies"] if [None, "load"] in
+               [[None, event] for _, event in part["targets"]]]  # fmt: skip
+    for _ in other.follow(load):
+        pass
+    assert other.values[other.find("text")] == "set blue & red"
+    assert other.values[other.find("seed")] == 7
+    assert other.read("status") == "Left out of the link: steps."
+
+
+# ---- calls --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(page):
+    """Calls the page as docs/app.md does."""
+    gradio_client = pytest.importorskip("gradio_client")
+    client = gradio_client.Client(page, verbose=False, analytics_enabled=False)
+    yield lambda **values: client.predict(api_name="/generate", **values)
+    client.close()
+
+
+def test_a_program_calls_the_page(call, media_folder, generator, page):
+    from gradio_client import handle_file
+
+    files, report = call(
+        text="set blue",
+        video=handle_file(media_folder / "in.mp4"),
+        voice=handle_file(media_folder / "voice.wav"),
+        candidates=2,
+        seed=5,
+    )
+    names = {Path(path).name for path in files}
+    assert {"result.mp4", "result.wav", "result.speech.wav", "candidate2.mp4"} <= names
+    assert all(Path(path).stat().st_size > 100 for path in files)
+    assert [row["seed"] for row in report["candidates"]] == [5, 6] and report["notes"]
+    assert generator.requests[-1].speaker.name == "1.wav"
+
+
+def test_a_wrong_call_is_a_sentence(call):
+    with pytest.raises(Exception, match="neither a video nor a text"):
+        call()
+    with pytest.raises(Exception, match="The mix is 'loud'|Mix: found 'loud'"):
+        call(text="set blue", mix="loud")

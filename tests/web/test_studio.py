@@ -7,17 +7,27 @@ import threading
 import numpy as np
 import pytest
 from helpers import fixtures, odd_media
-from helpers.noise_generator import RATE, NoiseGenerator
+from helpers.noise_generator import NoiseGenerator
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation import synthesis
 from vssflow_jax.generation.background import Stopped
-from vssflow_jax.generation.output import Output
+from vssflow_jax.generation.mixing import MixOptions
 from vssflow_jax.reports import plots
+from vssflow_jax.text.word_times import TimedUtterance, TimedWord
+from vssflow_jax.web import results
 from vssflow_jax.web import studio as studio_module
+from vssflow_jax.web.form import FORMATS, Form
 from vssflow_jax.web.limits import Limits
-from vssflow_jax.web.studio import Form, Studio, render_spectrograms
+from vssflow_jax.web.results import (
+    PLAYABLE_CODECS,
+    describe_scores,
+    render_spectrograms,
+    render_timeline,
+    render_view,
+)
+from vssflow_jax.web.studio import Studio
 
 
 @pytest.fixture
@@ -42,7 +52,7 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     form = Form(video=str(upload), text="set blue", candidates=2)
     *progress, result = studio.generate(form, out)
     assert progress == [0.0, 0.5, 1.0]
-    assert result.video.name == "result.mp4" and media.probe(result.video).has_audio
+    assert result.view.video.name == "result.mp4" and media.probe(result.view.video).has_audio
     names = {
         "result.mp4", "result.wav", "result.speech.wav", "result.sound.wav",
         "candidate2.mp4", "candidate2.wav", "candidate2.speech.wav", "candidate2.sound.wav",
@@ -50,7 +60,7 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     assert {path.name for path in result.files} == names
     assert {path.name for path in out.iterdir()} == names
     assert "used: clip; missing: lips." in result.summary and result.notes == ["Slow."]
-    assert "<img" in result.spectrograms
+    assert "<img" in result.view.spectrograms
     assert studio.generator.requests[0].video.name == "video.mp4"
     assert list_copies(tmp_path) == []
 
@@ -72,13 +82,16 @@ def test_candidates_are_ranked_by_the_servers_recognizer(out, monkeypatch):
     monkeypatch.setattr(studio_module, "load_recognizer", lambda name: {"whisper:x": Ears()}[name])
     server = Studio(NoiseGenerator(), recognizer="whisper:x")
     *_, result = server.generate(Form(text="good evening", candidates=2), out)
-    assert result.summary.count("wer 0.50") == 2
+    assert [describe_scores(c) for c in result.candidates] == [
+        "seed 0, wer 0.50",
+        "seed 1, wer 0.50",
+    ]
 
 
 def test_a_video_that_is_encoded_again_is_a_note(studio, out, tmp_path):
     upload = odd_media.write_media(tmp_path / "in.gif", codec="gif", pixels="rgb8")
     *_, result = studio.generate(Form(video=str(upload)), out)
-    assert media.probe(result.video).has_audio
+    assert media.probe(result.view.video).has_audio
     (_, note) = result.notes
     assert note.startswith("The video: encoded again as H.264: mp4 files do not take gif")
     assert str(tmp_path) not in note
@@ -175,12 +188,12 @@ def test_phonemes_are_marked_where_they_condition_the_sound(monkeypatch):
     marked = []
     plot = plots.plot_spectrogram
     monkeypatch.setattr(plots, "plot_spectrogram", lambda *a: marked.append(a[3]) or plot(*a))
-    monkeypatch.setattr(studio_module, "STEMS", {"sound of a voice": ("phonemes",), "rest": ()})
+    monkeypatch.setattr(results, "STEMS", {"sound of a voice": ("phonemes",), "rest": ()})
     wave, phonemes = fixtures.make_tone(1.0), [[0.1, 0.3, "AH0"]]
+    names = ("speech and sound", "rest", "sound of a voice")
     report = {"duration": 1.0, "alignment": phonemes}
-    for stems in ({"rest": wave, "sound of a voice": wave}, {"rest": wave}):
-        render_spectrograms(Output(wave, RATE, report, None, stems))
-    assert marked == [phonemes, (), phonemes, phonemes]
+    render_spectrograms(dict.fromkeys(names, wave), report)
+    assert marked == [phonemes, (), phonemes]
 
 
 def wrong_forms(folder):
@@ -239,7 +252,7 @@ def test_lines_call_voices_by_their_numbers(studio, out, tmp_path):
 # ---- as the commands ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", studio_module.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_the_result_has_the_format_asked_for_and_browsers_can_play_it(
     studio, out, tmp_path, format
 ):
@@ -248,8 +261,8 @@ def test_the_result_has_the_format_asked_for_and_browsers_can_play_it(
     assert result.files[0].name == f"result.{format}"
     assert out / f"candidate2.{format}" in result.files
     assert media.probe(result.files[0]).has_audio
-    assert result.video.name == ("result.mp4" if format == "mp4" else "player.mp4")
-    assert result.video in result.files or format != "mp4"
+    assert result.view.video.name == ("result.mp4" if format == "mp4" else "result.player.mp4")
+    assert result.view.video in result.files or format != "mp4"
 
 
 @pytest.mark.parametrize(
@@ -270,9 +283,9 @@ def test_a_video_that_browsers_do_not_play_is_copied_and_has_a_player_of_its_own
     upload = odd_media.write_media(tmp_path / name, **settings)
     *_, result = studio.generate(Form(video=str(upload)), out)
     assert result.files[0].name == "result.mp4"
-    assert (result.video == result.files[0]) == plays_as_it_is
-    assert media.plan_mux(result.video, "o.mp4", codecs=studio_module.PLAYABLE_CODECS).copies
-    assert media.probe(result.video).has_audio
+    assert (result.view.video == result.files[0]) == plays_as_it_is
+    assert media.plan_mux(result.view.video, "o.mp4", codecs=PLAYABLE_CODECS).copies
+    assert media.probe(result.view.video).has_audio
 
 
 def test_every_option_of_the_command_arrives(studio, out, tmp_path):
@@ -298,6 +311,143 @@ def test_times_of_a_longer_video_do_not_break_a_request(studio, out, tmp_path):
     assert (line.start, line.end) == (0.0, 1.0)
     assert "ends at 1.00 s instead of 4.00 s" in result.notes[0]
     assert "starts at 0 s instead of 3.50 s" in result.notes[1]
+
+
+# ---- subtitles, mixes, edits ------------------------------------------------------------------
+
+TALK = """1
+00:00:00,100 --> 00:00:00,900
+[Anna] set blue
+
+2
+00:00:01,000 --> 00:00:01,900
+[Bob] lay red
+"""
+
+
+def test_speakers_of_subtitles_get_their_voices(studio, out, tmp_path):
+    path, voice = tmp_path / "talk.txt", tmp_path / "voice.wav"
+    path.write_text(TALK)
+    media.write_wav(voice, fixtures.make_tone())
+    assert studio.list_speakers(str(path)) == ["Anna", "Bob"]
+    form = Form(subtitles=str(path), text="not said", speakers=[str(voice), None], duration=2.0)
+    *_, result = studio.generate(form, out)
+    (request,) = studio.generator.requests
+    assert [(line.text, line.name, line.start) for line in request.script] == [
+        ("set blue", "Anna", 0.1),
+        ("lay red", "", 1.0),
+    ]
+    assert request.script[0].speaker.name == "1.wav" and request.script[1].speaker is None
+    assert "The text is not spoken, since there are subtitles." in result.notes
+    assert "The subtitles: not spoken: cue 2 '[Bob]'." in result.notes
+    assert list_copies(tmp_path) == []
+
+
+def test_names_of_subtitles_are_those_of_tags_prefixes_actors_or_styles(studio, tmp_path):
+    path, event = tmp_path / "talk.ass", "Dialogue: 0,0:00:0{}.00,0:00:0{}.90,{},{},0,0,0,,{}\n"
+    head = (
+        "[Script Info]\n[Events]\n"
+        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+    )
+    events = [("Deep", "", "set"), ("High", "", "lay"), ("Deep", "", "put")]
+    path.write_text(head + "".join(event.format(n, n, *row) for n, row in enumerate(events)))
+    assert studio.list_speakers(str(path)) == ["Deep", "High"]
+    path.write_text(head + event.format(1, 1, "Deep", "Carl", "[door slams]\\NMIA: set"))
+    assert studio.list_speakers(str(path)) == ["MIA", "Carl"]
+    path.write_text("words")
+    with pytest.raises(InputError, match="The subtitles: found"):
+        studio.list_speakers(str(path))
+
+
+def test_a_mix_keeps_the_videos_sound_and_the_generated_one_alone(studio, out, tmp_path):
+    upload = fixtures.write_video(tmp_path / "in.mp4")
+    form = Form(video=str(upload), text="set blue", mix=MixOptions(mode="add", loudness=-23.0))
+    *_, result = studio.generate(form, out)
+    (candidate,) = result.candidates
+    assert candidate.kept.name == "result.generated.wav" and candidate.kept in result.files
+    assert candidate.report["mix"] == "add" and candidate.report["loudness"] == -23.0
+    assert out / "result.original.wav" in result.files
+
+
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        ({"mode": "duck"}, "Mix duck: found no video, expected one with sound"),
+        ({"mode": "loud"}, "Mix: found 'loud'"),
+        ({"loudness": 3.0}, "Loudness: found 3, expected -60 to -5 LUFS"),
+        ({"generated_level": 99.0}, "Generated level: found 99"),
+    ],
+)
+def test_a_mix_that_cannot_be_is_refused_before_the_generation(studio, out, mix, words):
+    with pytest.raises(InputError, match=words):
+        list(studio.generate(Form(text="set blue", mix=MixOptions(**mix)), out))
+    assert not studio.generator.requests
+
+
+def keep_sound(tmp_path, seconds=2.0):
+    path = tmp_path / "kept.wav"
+    media.write_wav(path, fixtures.make_tone(seconds))
+    return str(path)
+
+
+def test_a_span_is_made_anew_with_other_words(studio, out, tmp_path):
+    form = Form(text="set blue", keep=keep_sound(tmp_path), redo="0.50:1.00", said="red")
+    list(studio.generate(form, out))
+    (request,) = studio.generator.requests
+    assert request.edit.redo == ((0.5, 1.0),) and request.edit.redo_text == "red"
+    assert request.edit.keep.name == "sound.wav" and list_copies(tmp_path) == []
+
+
+def test_a_sound_goes_on_with_other_words(studio, out, tmp_path):
+    form = Form(text="set blue", keep=keep_sound(tmp_path), extend=4.0, said="lay red")
+    list(studio.generate(form, out))
+    (request,) = studio.generator.requests
+    assert request.duration == 4.0 and request.edit.redo == () and request.edit.redo_text is None
+    assert [(line.text, line.start) for line in request.script] == [
+        ("set blue", None),
+        ("lay red", pytest.approx(2.1)),
+    ]
+
+
+def test_edits_that_cannot_be_are_sentences(studio, out, tmp_path):
+    kept = keep_sound(tmp_path)
+    for form, words in {
+        "no span": (Form(keep=kept), "There is no span; choose one on the waveform"),
+        "no times": (Form(keep=kept, redo="a:b"), "Redo: found 'a:b', expected seconds"),
+        "two": (Form(keep=kept, redo="0:1,1.5:2", said="red"), "Redo text: found 2 spans"),
+        "long": (Form(keep=kept, extend=99.0), "end of the longer sound is 99"),
+        "loop": (Form(keep=kept, redo="0:1", loop=True), "Found loop beside keep"),
+        "prompt": (Form(text="set", prompt_text="lay"), "There is no voice"),
+    }.values():
+        with pytest.raises(InputError) as caught:
+            list(studio.generate(form, out))
+        assert words in str(caught.value)
+        assert "--" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_a_prompted_sound_says_that_its_stems_are_missing(studio, out, tmp_path):
+    video = fixtures.write_video(tmp_path / "in.mp4")
+    form = Form(video=str(video), text="set blue", voices=[keep_sound(tmp_path)], prompt_text="lay")
+    *_, result = studio.generate(form, out)
+    assert studio.generator.requests[0].prompt.text == "lay"
+    assert any("are not made where a sound is kept or prompted" in note for note in result.notes)
+
+
+def test_words_have_their_times_in_the_timeline():
+    wave = fixtures.make_tone(1.0)
+    words = (TimedWord(0.1, 0.35, "<b>", ()), TimedWord(0.4, 0.8, "blue", ()))
+    line = TimedUtterance(text="<b> blue", speaker="Anna", words=words)
+    shown = render_timeline(wave, [line])
+    assert 'data-start="0.40" data-end="0.80" aria-pressed="false">blue<' in shown
+    assert "<b>" not in shown and "Anna" in shown and 'data-seconds="1.000"' in shown
+    assert "<button" not in render_timeline(wave[:0], []).split('class="wave"')[0]
+
+
+def test_a_view_of_files_that_were_deleted_is_a_sentence(studio, out):
+    *_, result = studio.generate(Form(text="set blue"), out)
+    result.candidates[0].kept.unlink()
+    with pytest.raises(InputError, match="no longer there; please generate it again"):
+        render_view(result.candidates[0])
 
 
 # ---- errors of the real generator -----------------------------------------------------------
@@ -407,7 +557,7 @@ def test_the_queue_goes_on_after_a_cancel(real_studio, tmp_path):
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
         *_, result = real_studio.generate(form, tmp_path / name)
-        waves.append(result.sounds["speech and sound"].read_bytes())
+        waves.append(result.view.sounds["speech and sound"].read_bytes())
         running = real_studio.generate(form, tmp_path / "cancelled")
         next(running)
         running.close()

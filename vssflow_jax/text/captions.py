@@ -21,6 +21,7 @@ _NAME = re.compile(r"\s*([^:\[\]()\n]{1,40}?)\s*:\s+(?=\S)")
 _CAPITALS = re.compile(
     r"[^\W\d_a-z][^\da-z\s]+(?: [^\da-z\s]+){0,2}(?: \d)?"
 )  # "MRS. WOLFE", "MAN 1"
+MAX_NAME_WORDS = 3  # of a name that is suggested
 _KARAOKE = re.compile(r"<\d[\d:.]*>")
 _SONG = re.compile(r"[♩♪♫♬](?:[^♩♪♫♬]*[♩♪♫♬]+|[^\n]*)|^\s*#\s[^\n]*", re.M)
 _SOUND = re.compile(r"\[[^\[\]]*\]|^\s*\([^()]*\)\s*$", re.M)
@@ -82,6 +83,25 @@ def parse_caption(text: str, names: Collection[str] = ()) -> Caption:
         elif spoken:
             omitted.append(spoken)
     return Caption(parts=parts, omitted=omitted)
+
+
+def suggest_names(text: str) -> list[str]:
+    """What a subtitle's text may name as speakers: those that it names without doubt, and others.
+
+    `[Anna] Yes.` may also say that somebody called Anna speaks, `Anna: Yes.` as well.
+    """
+    names = []
+    for speaker, segment in _split_voices(_OVERRIDE.sub("", text)):
+        names += [speaker] if speaker else []
+        for line in html.unescape(_FORMATTING.sub("", segment)).split("\n"):
+            if dash := _DASH.match(line):
+                line = line[dash.end() :]
+            match = _BRACKETED_NAME.match(line) or _NAME.match(line)
+            name = next(filter(None, match.groups()), "").strip() if match else ""
+            is_followed = match is not None and line[match.end() :].strip()
+            if is_followed and name[:1].isupper() and len(name.split()) <= MAX_NAME_WORDS:
+                names.append(name)
+    return names
 
 
 def remove_repeated_lines(texts: Sequence[str]) -> list[str]:

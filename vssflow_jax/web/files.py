@@ -1,4 +1,4 @@
-"""The files that visitors' pages show: uploads and results, deleted when no page shows them."""
+"""What visitors' pages show: uploads and results, deleted when no page shows them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vssflow_jax.common.errors import InputError
+
+if TYPE_CHECKING:
+    from vssflow_jax.web.results import Result
 
 
 class VisitorFiles:
@@ -24,11 +30,40 @@ class VisitorFiles:
     def __init__(self, folder: Path):
         self.folder = folder
         self._slots: dict[str, dict[str, frozenset[Path]]] = {}
+        self._results: dict[str, Result] = {}
         self._lock = threading.Lock()
 
     def make_folder(self) -> Path:
         """A new folder for a result."""
         return Path(tempfile.mkdtemp(prefix="result-", dir=self.folder))
+
+    def find_upload(self, upload: Mapping | None) -> str | None:
+        """The path of an upload, as Gradio describes it; None without one.
+
+        Raises:
+          InputError: a file that is no upload. The description comes from the visitor.
+        """
+        if not upload:
+            return None
+        path = Path(str(upload.get("path")))
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise InputError("A file was not uploaded to this page; please choose it again.")
+        return str(path)
+
+    def show_result(self, visitor: str, folder: Path, result: Result) -> None:
+        """Puts a result, whose files are in a folder, into a visitor's page."""
+        self.show(visitor, "result", [folder])
+        self._results[visitor] = result
+
+    def find_result(self, visitor: str) -> Result:
+        """The result that a visitor's page shows.
+
+        Raises:
+          InputError: there is none.
+        """
+        if visitor not in self._results:
+            raise InputError("There is no result yet; please generate one.")
+        return self._results[visitor]
 
     def show(self, visitor: str, slot: str, paths: Collection[Path]) -> None:
         """Puts files or folders into a slot of a visitor's page in place of those there."""
@@ -39,6 +74,7 @@ class VisitorFiles:
 
     def leave(self, visitor: str) -> None:
         """Deletes what only the visitor's page has shown."""
+        self._results.pop(visitor, None)
         with self._lock:
             self._delete_unused(frozenset().union(*self._slots.pop(visitor, {}).values()))
 

@@ -1,4 +1,4 @@
-"""The page's layout (Gradio): fields on the left, progress and results on the right."""
+"""The page's layout (Gradio): fields on the left, progress, results and edits on the right."""
 
 from __future__ import annotations
 
@@ -7,19 +7,34 @@ from pathlib import Path
 import gradio as gr
 
 from vssflow_jax import conditions
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.flow.grids import GRIDS
 from vssflow_jax.flow.solvers import SOLVERS
+from vssflow_jax.generation.mixing import ADD, DUCK, REPLACE, MixOptions
 from vssflow_jax.text.normalize import SKIP
-from vssflow_jax.web import handlers
+from vssflow_jax.web import api, handlers
 from vssflow_jax.web.files import VisitorFiles
-from vssflow_jax.web.handlers import NUM_VOICES, TIME_STEP, read_path, render_status
+from vssflow_jax.web.form import BOTH, FORMATS, TASKS
+from vssflow_jax.web.handlers import (
+    EXTEND,
+    GENERATE,
+    NUM_VOICES,
+    REDO,
+    SPEAKERS,
+    TIME_STEP,
+    UPLOADS,
+    render_status,
+)
 from vssflow_jax.web.limits import SKIP_LABEL, Limits
-from vssflow_jax.web.studio import BOTH, FORMATS, TASKS, Studio
+from vssflow_jax.web.studio import Studio
 
 TITLE = "Sound and speech for silent video"
 FONT = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
 LINE = "start,end,text,voice"
+MIX_LABELS = {REPLACE: "replaced", ADD: "kept below", DUCK: "kept, quieter while somebody speaks"}
+QUIET = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+QUEUE = {"concurrency_limit": 1, "concurrency_id": "generate"}  # one request runs at a time
 
 
 def make_theme() -> gr.themes.Base:
@@ -46,12 +61,20 @@ def build_page(studio: Studio, files: VisitorFiles) -> gr.Blocks:
                     start = gr.Button("Generate", variant="primary", elem_id="generate")
                     cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")
                 status = gr.HTML(render_status("Ready."), elem_id="status")
-                results = _make_results()
+                results, edits, buttons = _make_results()
         seconds = gr.State(None)  # of the video
-        _connect_uploads(files, video, fields)
-        _connect_times(studio, video, strip, seconds, fields, status)
-        inputs = {"video": video, **fields}
-        _connect_buttons(studio, files, (start, cancel), inputs, [status, *results])
+        fields |= edits
+        _connect_uploads(files, {"video": video, **fields})
+        _connect_video(studio, files, video, strip, seconds, fields, status)
+        _connect_subtitles(studio, files, fields, status)
+        _connect_link(blocks, fields, status)
+        outputs = [status, results["summary"], fields["seed"]]
+        outputs += [part for name, part in results.items() if name != "summary"]
+        inputs = {"video": video, **fields, "chosen": results["chosen"]}
+        starts = {start: GENERATE, **buttons}
+        _connect_buttons(studio, files, starts, cancel, inputs, outputs)
+        _connect_candidates(files, results, status)
+        api.define_endpoint(studio, files, QUEUE)
 
         def forget_visitor(request: gr.Request) -> None:
             studio.cancel(request.session_hash)
@@ -86,7 +109,11 @@ def _make_fields(studio: Studio):
         longest = limits.seconds
         fields["start"] = gr.Slider(0, longest, 0, step=TIME_STEP, label="Speech starts (s)")
         fields["end"] = gr.Slider(0, longest, 2, step=TIME_STEP, label="Speech ends (s)")
-    fields["voice 1"] = _make_voice(1, "Voice to imitate: a file or a recording")
+    fields["voice 1"] = _make_voice("voice1", "Voice to imitate: a file or a recording")
+    with gr.Accordion("Subtitles: several speakers, each at their times", open=False):
+        fields |= _make_subtitle_fields()
+    with gr.Accordion("The video's own sound, loudness", open=False):
+        fields |= _make_mix_fields()
     with gr.Row():
         fields["seed"] = gr.Number(0, label="Seed", precision=0)
         fields["candidates"] = gr.Slider(
@@ -112,6 +139,7 @@ def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
     with gr.Row():
         fields["duration"] = _make_optional_number("Duration (s); empty: the video's")
         fields["format"] = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Format of the video")
+    fields["loop"] = gr.Checkbox(label="Loop: the end joins the start", value=False)
     fields["skips"] = gr.Checkbox(label=SKIP_LABEL, value=studio.text_policy == SKIP)
     fields["lines"] = gr.Textbox(
         label=f"Several utterances instead, a line each: {LINE}",
@@ -122,7 +150,11 @@ def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
     gr.Markdown("The voice is a number; a line without one has the voice above.")
     with gr.Row():
         for number in range(2, NUM_VOICES + 1):
-            fields[f"voice {number}"] = _make_voice(number, f"Voice {number}")
+            fields[f"voice {number}"] = _make_voice(f"voice{number}", f"Voice {number}")
+    fields["prompt_text"] = gr.Textbox(
+        label="What the voice to imitate says in its recording; the speech then goes on from it",
+        elem_id="prompt_text",
+    )
     fields["audio_track"] = _make_optional_number(
         "Audio track of the voices' files, from 1; empty: the default one of each"
     )
@@ -138,97 +170,204 @@ def _make_optional_number(label: str, value: float | None = None) -> gr.Textbox:
     return gr.Textbox("" if value is None else f"{value:g}", label=label, min_width=160)
 
 
-def _make_voice(number: int, label: str) -> gr.Audio:
+def _make_voice(name: str, label: str, *, visible: bool = True) -> gr.Audio:
     return gr.Audio(
         label=label,
+        visible=visible,
         sources=["upload", "microphone"],
         type="filepath",
         buttons=[],  # one of the default buttons sends the voice to another site
         min_width=160,
-        elem_id=f"voice{number}",
+        elem_id=name,
     )
 
 
-def _make_results() -> list[gr.components.Component]:
-    """Summary, video, three sounds, spectrograms, files; hidden but for the text."""
+def _make_subtitle_fields() -> dict[str, gr.components.Component]:
+    """A file, and the voices of its speakers, hidden until it names them."""
+    fields = {
+        "subtitles": gr.File(
+            label="Subtitles (.srt, .vtt, .ass), in place of what is said above",
+            file_types=[".srt", ".vtt", ".ass", ".ssa"],
+            height=110,
+            elem_id="subtitles",
+        )
+    }
+    for name in SPEAKERS:
+        fields[name] = _make_voice(f"voice-of-{name.replace(' ', '')}", name, visible=False)
+    return fields
+
+
+def _make_mix_fields() -> dict[str, gr.components.Component]:
+    """What becomes of the video's own sound, levels, loudness."""
+    choices, options = [(label, mode) for mode, label in MIX_LABELS.items()], MixOptions()
+    fields = {"mix": gr.Radio(choices, value=REPLACE, label="The video's own sound is")}
+    with gr.Row():
+        fields["original_level"] = _make_optional_number("Its level (dB)", options.original_level)
+        fields["duck_level"] = _make_optional_number("During speech (dB)", options.duck_level)
+        fields["generated_level"] = _make_optional_number(
+            "The generated sound (dB)", options.generated_level
+        )
+    fields["loudness"] = _make_optional_number(
+        "Loudness of the result (LUFS): -23 for broadcast, -14 for the web; empty: as it is"
+    )
+    return fields
+
+
+def _make_results() -> tuple[dict, dict, dict]:
+    """Components of the result in the order of `handlers.run_form`; fields and buttons of edits."""
     hidden = {"interactive": False, "visible": False, "buttons": ["download"]}
-    return [
-        gr.HTML(elem_id="summary"),
-        gr.Video(label="Result", height=360, elem_id="result", **hidden),
-        gr.Audio(label="Sound", elem_id="both", **hidden),
-        gr.Audio(label="Speech alone", elem_id="speech", **hidden),
-        gr.Audio(label="Other sounds alone", elem_id="sound", **hidden),
-        gr.HTML(elem_id="spectrograms"),
-        gr.File(label="Downloads", file_count="multiple", visible=False, interactive=False,
-                elem_id="files"),
-    ]  # fmt: skip
+    results = {
+        "summary": gr.HTML(elem_id="summary"),
+        "candidates": gr.HTML(elem_id="candidates"),
+        "chosen": gr.Radio(
+            [], label="Candidate that is shown below, and edited", visible=False, elem_id="chosen"
+        ),
+        "video": gr.Video(label="Result", height=360, elem_id="result", **hidden),
+        "both": gr.Audio(label="Sound", elem_id="both", **hidden),
+    }
+    timeline = gr.HTML(elem_id="timeline")
+    with gr.Column(visible=False, elem_id="edit") as group:
+        edits, buttons = _make_edit_fields()
+    results |= {
+        "speech": gr.Audio(label="Speech alone", elem_id="speech", **hidden),
+        "sound": gr.Audio(label="Other sounds alone", elem_id="sound", **hidden),
+        "timeline": timeline,
+        "spectrograms": gr.HTML(elem_id="spectrograms"),
+        "edit": group,
+        "redo": edits["redo"],
+        "files": gr.File(
+            label="Downloads", file_count="multiple", visible=False, interactive=False,
+            elem_id="files",
+        ),
+    }  # fmt: skip
+    return results, edits, buttons
+
+
+def _make_edit_fields() -> tuple[dict, dict]:
+    """Fields and buttons that change a result."""
+    edits = {
+        "redo": gr.Textbox(
+            label="Spans to make anew (s); the rest is kept",
+            placeholder="1.20:2.40, 3:3.5",
+            elem_id="redo",
+        ),
+        "said": gr.Textbox(
+            label="Said there instead; empty: the same words in the span, none in a longer end",
+            elem_id="said",
+        ),
+    }
+    with gr.Row():
+        redo = gr.Button("Make spans anew", elem_id="redo-button")
+    with gr.Row(equal_height=True):
+        edits["extend"] = _make_optional_number("Or go on where it ends, up to (s)")
+        extend = gr.Button("Extend", elem_id="extend-button")
+    return edits, {redo: REDO, extend: EXTEND}
 
 
 # ---- events -------------------------------------------------------------------------------
 
 
-def _connect_uploads(files: VisitorFiles, video, fields) -> None:
+def _connect_uploads(files: VisitorFiles, fields) -> None:
     """Deletes the uploads that a page removes or replaces."""
-    uploads = {name: field for name, field in fields.items() if name.startswith("voice ")}
-    for slot, field in {"video": video, **uploads}.items():
-        field.change(
-            _make_upload_handler(files, slot),
-            [field],
-            preprocess=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+    for slot in UPLOADS:
+        fields[slot].change(_make_upload_handler(files, slot), [fields[slot]], **QUIET)
 
 
 def _make_upload_handler(files: VisitorFiles, slot: str):
     def show_upload(upload: dict | None, request: gr.Request) -> None:
-        path = read_path(upload)
+        try:
+            path = files.find_upload(upload)
+        except InputError:  # the request will say so
+            return
         files.show(request.session_hash, slot, [Path(path)] if path else [])
 
     return show_upload
 
 
-def _connect_times(studio: Studio, video, strip, seconds, fields, status) -> None:
+def _connect_video(studio: Studio, files: VisitorFiles, video, strip, seconds, fields, status):
     """Previews the video; keeps the sliders for times within the clip."""
     times = [fields[name] for name in ("duration", "start", "end", "timed")]
     sliders = [fields["start"], fields["end"]]
 
     def change_video(upload: dict | None, *values):
-        return handlers.preview(studio, read_path(upload), *values)
+        return handlers.preview(studio, files, upload, *values)
 
     def change_duration(seconds: float | None, *values):
         return handlers.fit_sliders(studio.limits, seconds, *values)[:2]
 
-    quiet = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
-    video.change(change_video, [video, *times], [strip, seconds, *sliders, status], **quiet)
-    fields["duration"].blur(change_duration, [seconds, *times], sliders, **quiet)
+    video.change(change_video, [video, *times], [strip, seconds, *sliders, status], **QUIET)
+    fields["duration"].blur(change_duration, [seconds, *times], sliders, **QUIET)
 
 
-def _connect_buttons(studio: Studio, files: VisitorFiles, buttons, fields, outputs) -> None:
-    """Generates and cancels. One request of a page runs or waits at a time."""
-    (start, cancel), status = buttons, outputs[0]
-    options = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+def _connect_subtitles(studio: Studio, files: VisitorFiles, fields, status) -> None:
+    """Shows a field for the voice of each speaker whom the subtitles name."""
 
-    def generate(request: gr.Request, *values):
-        named = dict(zip(fields, values, strict=True))
-        yield from handlers.run_form(studio, files, request.session_hash, named)
+    def change_subtitles(upload: dict | None):
+        return handlers.show_speakers(studio, files, upload)
+
+    voices = [fields[name] for name in SPEAKERS]
+    fields["subtitles"].change(change_subtitles, [fields["subtitles"]], [*voices, status], **QUIET)
+
+
+def find_settings(fields) -> dict[str, gr.components.Component]:
+    """The fields that a link can have: no files, and nothing of a result."""
+    left_out = {*UPLOADS, "redo", "said", "extend", "chosen"}
+    return {name: field for name, field in fields.items() if name not in left_out}
+
+
+def _connect_link(blocks: gr.Blocks, fields, status) -> None:
+    """Fills in the settings of a link when the page is opened by it."""
+    settings = find_settings(fields)
+
+    def restore(request: gr.Request):
+        return handlers.read_link(dict(request.query_params), settings)
+
+    blocks.load(restore, None, [*settings.values(), status], **QUIET)
+
+
+def _connect_candidates(files: VisitorFiles, results, status) -> None:
+    """Shows the candidate that is chosen."""
+
+    def choose(number: int, request: gr.Request):
+        return handlers.choose_candidate(files, request.session_hash, number)
+
+    names = ("video", "both", "speech", "sound", "timeline", "spectrograms")
+    view = [results[name] for name in names]
+    results["chosen"].input(choose, [results["chosen"]], [status, *view], **QUIET)
+
+
+def _connect_buttons(studio: Studio, files: VisitorFiles, starts, cancel, fields, outputs) -> None:
+    """Generates, edits and cancels. One request of a page runs or waits at a time."""
+    options, status = {**QUIET, "queue": False}, outputs[0]
+    defaults = {name: field.value for name, field in find_settings(fields).items()}
+
+    def make_handler(action: str):
+        def run(request: gr.Request, *values):
+            named = dict(zip(fields, values, strict=True))
+            link = handlers.make_link(named, defaults)
+            visitor = request.session_hash
+            yield from handlers.run_form(studio, files, visitor, named, action, link)
+
+        return run
 
     def stop(request: gr.Request):
         studio.cancel(request.session_hash)
         return render_status(handlers.CANCELLED), gr.update(interactive=False)
 
-    start.click(lambda: gr.update(interactive=True), None, [cancel], **options)
-    running = start.click(
-        generate,
-        list(fields.values()),
-        outputs,
-        preprocess=False,
-        show_progress="minimal",
-        show_progress_on=[status],
-        concurrency_limit=1,
-        concurrency_id="generate",
-        api_visibility="private",
-    )
-    running.then(lambda: gr.update(interactive=False), None, [cancel], **options)
+    requests = []
+    for button, action in starts.items():
+        button.click(lambda: gr.update(interactive=True), None, [cancel], **options)
+        running = button.click(
+            make_handler(action),
+            list(fields.values()),
+            outputs,
+            preprocess=False,
+            show_progress="minimal",
+            show_progress_on=[status],
+            api_visibility="private",
+            **QUEUE,
+        )
+        running.then(lambda: gr.update(interactive=False), None, [cancel], **options)
+        requests.append(running)
     # The studio stops a request that runs; Gradio drops one that waits in its queue.
-    cancel.click(stop, None, [status, cancel], cancels=[running], **options)
+    cancel.click(stop, None, [status, cancel], cancels=requests, **options)
