@@ -122,16 +122,21 @@ def open_more(page):
 def fill_number(page, label, value):
     """Types a number into a field or beside a slider."""
     slider = page.get_by_label(f"number input for {label}", exact=True)
-    field = slider if slider.count() else page.get_by_label(label)
+    field = slider if slider.count() else find_field(page, label)
     field.fill(f"{value:g}")
     field.press("Tab")
     page.evaluate(REDRAW)
     assert field.input_value() == f"{value:g}"
 
 
+def find_field(page, label):
+    """A field by the words of its label; choices may have them as well."""
+    return page.locator("input:not([type=radio]), textarea").and_(page.get_by_label(label))
+
+
 def clear_number(page, label):
     """Empties a number field."""
-    field = page.get_by_label(label)
+    field = find_field(page, label)
     field.fill("")
     field.press("Tab")
     page.evaluate(REDRAW)

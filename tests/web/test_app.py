@@ -554,7 +554,7 @@ def test_a_link_restores_the_settings(visit):
     page.goto(page.url.rstrip("/") + "/" + address)
     chromium.wait_for_status(page, "These are the settings of the link")
     assert page.input_value("#text textarea") == ONE
-    assert page.get_by_label("Seed").input_value() == "7"
+    assert chromium.find_field(page, "Seed").input_value() == "7"
     assert page.get_by_label("speech", exact=True).is_checked()
 
 

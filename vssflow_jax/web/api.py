@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vssflow_jax.web.limits import describe_failure
 from vssflow_jax.web.results import Result, to_words
 from vssflow_jax.web.studio import Studio
 
+LOG = logging.getLogger(__name__)
 SLOT = "call"  # of a visitor's files
 
 
@@ -78,17 +80,20 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
             *_, result = studio.generate(form, folder, visitor)
         except Exception as error:
             delete(folder)
-            raise gr.Error(describe_error(error)) from error
+            raise gr.Error(describe_error(error), print_exception=False) from error
         return [describe_file(path) for path in result.files], describe_result(result)
 
     gr.api(generate, api_name="generate", **queue)
 
 
 def describe_error(error: Exception) -> str:
-    """A sentence on what ended a call."""
+    """A sentence on what ended a call; the server's log has the trace of its failures."""
     if isinstance(error, Stopped):
         return CANCELLED
-    return str(error) if isinstance(error, InputError) else describe_failure(error)
+    if isinstance(error, InputError):
+        return str(error)
+    LOG.exception("a call failed", exc_info=error)
+    return describe_failure(error)
 
 
 def describe_file(path: Path) -> dict:
