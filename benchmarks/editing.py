@@ -100,6 +100,12 @@ class Replacement:
     others: str
 
     @property
+    def text(self) -> str:
+        """The new sentence."""
+        words = self.sentence.split()
+        return " ".join([*words[: self.first], self.others, *words[self.last + 1 :]])
+
+    @property
     def parts(self) -> list[list[str]]:
         """The new sentence's words before, in and behind the span, normalized."""
         words = self.sentence.split()
@@ -175,9 +181,10 @@ def count_errors(parts: Sequence[Sequence[str]], transcript: str) -> np.ndarray:
 def measure_redo(
     generator: Generator, items: Sequence[Replacement], recognizer, folder: Path
 ) -> None:
-    """Prints seams and words of spans with other words."""
+    """Prints seams and words of spans with other words, and words of the new text at once."""
     seams, is_equal = Seams(), True
-    errors, words = {"first": np.zeros(2, int), "redone": np.zeros(2, int)}, np.zeros(2, int)
+    errors = {name: np.zeros(2, int) for name in ("before", "span made anew", "new text at once")}
+    words = np.zeros(2, int)
     for item in items:
         first = generator(item.video, item.sentence)
         timed = first.utterances[0].words
@@ -196,13 +203,18 @@ def measure_redo(
         start, end = (round(second * output.sample_rate) for second in span)
         is_equal &= np.array_equal(output.wave[:start], kept[:start])
         is_equal &= np.array_equal(output.wave[end:], kept[end:])
-        waves = [to_mono(wave, output.sample_rate, SAMPLE_RATE) for wave in (kept, output.wave)]
-        before, after = recognizer.transcribe(waves)
+        whole = generator(item.video, item.text, seed=1)
+        waves = [
+            to_mono(wave, output.sample_rate, SAMPLE_RATE)
+            for wave in (kept, output.wave, whole.wave)
+        ]
+        before, *after = recognizer.transcribe(waves)
         old = word_errors.normalize_words(
             " ".join(item.sentence.split()[item.first : item.last + 1])
         )
-        errors["first"] += count_errors([item.parts[0], old, item.parts[2]], before)
-        errors["redone"] += count_errors(item.parts, after)
+        errors["before"] += count_errors([item.parts[0], old, item.parts[2]], before)
+        for name, transcript in zip(("span made anew", "new text at once"), after, strict=True):
+            errors[name] += count_errors(item.parts, transcript)
         words += len(item.parts[1]), len(item.parts[0]) + len(item.parts[2])
     print_seams("redo", seams)
     print(f"outside the spans bit for bit: {is_equal}; sentences: {len(items)}")
