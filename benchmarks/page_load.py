@@ -6,7 +6,7 @@ Serves the page and calls it by `gradio_client`. Each client asks, again and aga
 for speech, for sound for a video, for both in two candidates, or for what is wrong; or it leaves
 while its request waits or runs, and another one comes. Every other second the server's resident
 memory and the files of its folder are counted. At the end all clients leave; files that are there
-ten seconds later are left over.
+after `--keep` seconds, and a fourth more, are left over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from vssflow_jax.config import command_line
 SECONDS = 1.6  # of the video
 SIDE = 128  # pixels
 STEPS = 4
-AFTER = 10.0  # seconds until files of visitors who left are gone
 INTERVAL = 2.0  # seconds between measurements
 TEXT = "We open at nine."
 
@@ -145,7 +144,7 @@ def measure(address: str, process: subprocess.Popen, folder: Path, video: Path) 
     load.has_ended.set()
     for client in clients:
         client.join()
-    time.sleep(AFTER)
+    time.sleep(1.25 * flags.FLAGS.keep + 10)
     left = list_files(folder)
     print(format_markdown(["requests", "number"], [[k, str(v)] for k, v in load.counts.items()]))
     waits = np.array(load.waits or [np.nan])
@@ -171,7 +170,7 @@ def main() -> None:
         media.write_video(video, frames.astype(np.uint8), 25)
         command = [sys.executable, "-m", "vssflow_jax.app", f"--workdir={flags.FLAGS.workdir}"]
         process = subprocess.Popen(
-            [*command, "--port=0", f"--queue={flags.FLAGS.queue}"],
+            [*command, "--port=0", f"--queue={flags.FLAGS.queue}", f"--keep={flags.FLAGS.keep}"],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": server_folder},
@@ -191,6 +190,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("clients", 20, "Visitors at a time.")
     flags.DEFINE_float("minutes", 10.0, "Length of the test.")
     flags.DEFINE_integer("queue", 16, "Requests that may wait.")
+    flags.DEFINE_integer("keep", 60, "Seconds that the server keeps files.")
 
 
 if __name__ == "__main__":

@@ -47,9 +47,10 @@ def serve(folder: str) -> None:
     )
     generator = Generator.from_workdir(flags.FLAGS.workdir)
     page_studio = studio.Studio(generator, limits, flags.FLAGS.text_policy, flags.FLAGS.recognizer)
-    blocks = layout.build_page(page_studio, files.VisitorFiles(Path(folder)))
+    visitor_files = files.VisitorFiles(Path(folder))
+    blocks = layout.build_page(page_studio, visitor_files)
     try:
-        with server.serve(blocks, options) as address:
+        with visitor_files.expire_results(limits.keep), server.serve(blocks, options) as address:
             print(f"page: {address}", flush=True)
             blocks.block_thread()
     finally:

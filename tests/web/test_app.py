@@ -471,8 +471,8 @@ def test_the_keyboard_chooses_spans(visit):
     assert start == pytest.approx(float(word.get_attribute("data-start")), abs=0.01) and end > start
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "from"
-    page.get_by_label("From (s)").fill("1.5")
-    page.get_by_label("To (s)").fill("1.75")
+    page.get_by_label("From (s)", exact=True).fill("1.5")
+    page.get_by_label("To (s)", exact=True).fill("1.75")
     page.get_by_role("button", name="Add span").press("Enter")
     assert read_spans(page).endswith("1.50:1.75")
     page.get_by_role("button", name="Clear spans").press("Enter")
@@ -541,7 +541,7 @@ def test_subtitles_have_a_voice_for_each_speaker(visit, voices, tmp_path):
     assert b"[Anna] bin red" in files["result.srt"]
     assert "not spoken" not in page.inner_text("#summary")
     words = page.locator("#timeline p").all_inner_texts()
-    assert [text.split()[0].upper() for text in words] == ["ANNA", "BOB"]
+    assert [text.split()[:2] for text in words] == [["Anna:", "bin"], ["Bob:", "set"]]
 
 
 def test_a_link_restores_the_settings(visit):
@@ -552,6 +552,7 @@ def test_a_link_restores_the_settings(visit):
     chromium.press_generate(page)
     address = page.get_by_role("link", name="Link to these settings").get_attribute("href")
     page.goto(page.url.rstrip("/") + "/" + address)
+    page.wait_for_selector("#status")
     chromium.wait_for_status(page, "These are the settings of the link")
     assert page.input_value("#text textarea") == ONE
     assert chromium.find_field(page, "Seed").input_value() == "7"

@@ -1,5 +1,8 @@
 """Files of visitors: deleted when no page shows them."""
 
+import os
+import time
+
 import pytest
 
 from vssflow_jax.common.errors import InputError
@@ -84,3 +87,20 @@ def test_a_visitor_who_left_has_no_result(files):
     with pytest.raises(InputError, match="no result yet"):
         files.find_result("visitor")
     assert not folder.exists()
+
+
+def test_results_expire_but_not_those_that_are_being_made(files):
+    """Visitors may leave before their requests run: nobody else deletes what these write."""
+    done, running = files.make_folder(), files.make_folder()
+    (done / "result.wav").touch()
+    files.delete_expired(60)
+    assert done.exists()
+    for folder in (done, running):
+        os.utime(folder, (0, 0))
+    files.delete_expired(60)
+    assert running.exists() and not done.exists()
+    (running / "result.wav").touch()
+    os.utime(running, (0, 0))
+    with files.expire_results(0.04):
+        while running.exists():
+            time.sleep(0.01)

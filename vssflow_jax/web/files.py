@@ -6,8 +6,9 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from vssflow_jax.common.errors import InputError
 
 if TYPE_CHECKING:
     from vssflow_jax.web.results import Result
+
+RESULT = "result-"  # begins the names of folders
 
 
 class VisitorFiles:
@@ -35,7 +38,7 @@ class VisitorFiles:
 
     def make_folder(self) -> Path:
         """A new folder for a result."""
-        return Path(tempfile.mkdtemp(prefix="result-", dir=self.folder))
+        return Path(tempfile.mkdtemp(prefix=RESULT, dir=self.folder))
 
     def find_upload(self, upload: Mapping | None) -> str | None:
         """The path of an upload, as Gradio describes it; None without one.
@@ -77,6 +80,34 @@ class VisitorFiles:
         self._results.pop(visitor, None)
         with self._lock:
             self._delete_unused(frozenset().union(*self._slots.pop(visitor, {}).values()))
+
+    @contextlib.contextmanager
+    def expire_results(self, seconds: float) -> Iterator[None]:
+        """Deletes results of this age, every fourth of it, until the context ends.
+
+        Those of visitors who left before their requests ran belong to no page that could leave.
+        """
+        has_ended = threading.Event()
+
+        def sweep() -> None:
+            while not has_ended.wait(seconds / 4):
+                self.delete_expired(seconds)
+
+        thread = threading.Thread(target=sweep, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            has_ended.set()
+            thread.join()
+
+    def delete_expired(self, seconds: float) -> None:
+        """Deletes results of this age; an empty folder is that of a request that still runs."""
+        for folder in self.folder.glob(f"{RESULT}*"):
+            with contextlib.suppress(FileNotFoundError):  # its page left meanwhile
+                age = time.time() - folder.stat().st_mtime
+                if age > seconds and any(folder.iterdir()):
+                    delete(folder)
 
     def _delete_unused(self, paths: Collection[Path]) -> None:
         uses = Counter(

@@ -27,6 +27,14 @@ document.addEventListener("drop", (event) => {
   }));
 }, true);
 
+// Gradio's videos have no names for screen readers.
+setInterval(() => {
+  for (const [selector, name] of [["#video", "Video"], ["#result", "Result"]]) {
+    const video = document.querySelector(`${selector} video`);
+    if (video && !video.ariaLabel) video.ariaLabel = name;
+  }
+}, 200);
+
 // ---- words and waveform of the result ----
 // The field with the spans says which there are; words, waveform and numbers only change it.
 const findTimeline = () => document.querySelector("#timeline .timeline");
