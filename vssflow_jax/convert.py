@@ -13,6 +13,12 @@ and `cnn14`; docs/weights.md lists where their files come from:
 
     python -m vssflow_jax.convert --kind=clip --src=ViT-B-16.pt --out=weights/clip
 
+`--src` may be a name on the Hugging Face hub, ORG/NAME@REVISION with or without a path in the
+repository. `--check` says which weights a folder has, with their hashes, and what is still needed
+for which recipe and score:
+
+    python -m vssflow_jax.convert --check weights
+
 A file of an encoder whose SHA-256 is not the published one is an error, unless `--unverified` is
 passed.
 """
@@ -23,7 +29,7 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, recipes
-from vssflow_jax.weights import codec, network, published
+from vssflow_jax.weights import codec, inventory, network, published
 
 KINDS = ("vssflow", *codec.KINDS, *published.KINDS)
 
@@ -33,6 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("kind", None, KINDS, "What the weights are of.")
     command_line.define_path("src", None, "Published file or folder; with --reverse ours.")
     command_line.define_path("out", None, "Folder to write; with --reverse a file or a folder.")
+    command_line.define_path("check", None, "Folder of weights to look at instead.")
     flags.DEFINE_bool("reverse", False, "From our weights to published names.")
     flags.DEFINE_enum("dtype", "float32", ("float32", "float16"), "Of an encoder's stored weights.")
     flags.DEFINE_bool(
@@ -47,8 +54,11 @@ def define_flags() -> None:
 
 def main() -> None:
     """Flags in, converted weights out."""
+    if flags.FLAGS.check is not None:
+        print(inventory.format_report(flags.FLAGS.check))
+        return
     if not (flags.FLAGS.kind and flags.FLAGS.src and flags.FLAGS.out):
-        raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out")
+        raise InputError(f"expected --kind={'|'.join(KINDS)}, --src and --out, or --check")
     kind, src, out = flags.FLAGS.kind, flags.FLAGS.src, flags.FLAGS.out
     if flags.FLAGS.reverse:
         summary = _revert(kind, src, out)

@@ -17,6 +17,7 @@ import jax
 from absl import flags
 
 from vssflow_jax.codecs.interface import hash_latents
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.conditions import AudioFormat
@@ -39,7 +40,7 @@ from vssflow_jax.training import (
 def ensure_shards(config, workdir: Path) -> Path:
     """The folder of shards: the config's, or WORKDIR/shards, which is built if it is missing."""
     if config.data.shards:
-        return to_path(config.data.shards)
+        return hub.find_path(config.data.shards, hub.DATASET)
     folder = workdir / "shards"
     if (folder / shards.DATASET).exists():
         return folder
@@ -114,8 +115,9 @@ def train_task(config, workdir: Path, shards_folder: Path, mesh) -> None:
         dataset = setup.open_dataset(config, shards_folder)
         codec = codec_setup.ensure_codec(config, dataset.records, workdir, dataset.audio)
         setup.check_codec(dataset, hash_latents(codec))
-    with config.unlocked():
-        config.data.shards = str(dataset.folder)
+    if not hub.is_name(config.data.shards):
+        with config.unlocked():
+            config.data.shards = str(dataset.folder)
     run = loop.Run(
         config,
         workdir,
@@ -139,7 +141,7 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     write_text(run.workdir / "statistics.json", json.dumps(dataset.statistics, indent=1))
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
-        config.data.shards = run_paths.portable_path(run.workdir, dataset.folder)
+        config.data.shards = run_paths.portable_path(run.workdir, run.config.data.shards)
     write_text(run.workdir / "config.json", config.to_json(indent=1))
     count = state.count_parameters(run.state.params)
     print(f"{count:,} parameters, {len(dataset.records)} training clips, {dict(run.mesh.shape)}")

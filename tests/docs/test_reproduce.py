@@ -58,8 +58,8 @@ def change(arguments, root):
     flags = [flag.replace("/data/", f"{root}/data/") for flag in flags if flag != SCORED_BY_WHISPER]
     flags = [re.sub(r"\.(pt|pth|model)$", ".safetensors", flag) for flag in flags]
     name = module.rpartition(".")[2]
-    is_codec = "--kind=codec" in flags
-    return [module, *flags, *(() if is_codec else SMALLER.get(name, ()))]
+    takes_as_it_is = {"--kind=codec", "--check"} & {*flags}
+    return [module, *flags, *(() if takes_as_it_is else SMALLER.get(name, ()))]
 
 
 def make_corpus(folder, seconds):
@@ -78,29 +78,26 @@ def name_grid_code(text):
 
 
 def make_data(root):
-    """The four data sets: 4 clips of VGGSound, 2 of GRID, 3 of LRS2, 1 of Chem."""
-    short, long = make_corpus(root / "short", 3), make_corpus(root / "long", 5)
-    sounds = [*short["sound"][:3], long["sound"][0]]
-    labels = ["wood", "water drop", "bell", "drum"]
-    rows = [
-        f"sound{k:06d},30,{label},{'test' if k >= 2 else 'train'}" for k, label in enumerate(labels)
-    ]
+    """The four data sets, as short as their scores allow: 3 clips of VGGSound, 4 of speech."""
+    short, long = make_corpus(root / "short", 2.4), make_corpus(root / "long", 5)
+    sounds, speech = [*short["sound"][:2], long["sound"][0]], short["speech"]
+    labels = ["wood", "water drop", "bell"]
+    rows = [f"sound{k:06d},30,{label},{'test' if k else 'train'}" for k, label in enumerate(labels)]
     vggsound = {f"video/sound{k:06d}_000030.mp4": row.video for k, row in enumerate(sounds)}
-    speech = (short["speech"] + long["speech"])[:6]
-    talker = {f"s1/{name_grid_code(row.text)}.mp4": row.video for row in speech[:2]}
-    lrs2 = {f"main/654321/0000{k}": row for k, row in enumerate(speech[2:5])}
+    talker = {f"s1/{name_grid_code(speech[0].text)}.mp4": speech[0].video}
+    lrs2 = {f"main/654321/0000{k}": row for k, row in enumerate(speech[1:3])}
     files = {f"VGGSound/{name}": video for name, video in vggsound.items()}
     files |= {f"GRID/{name}": video for name, video in talker.items()}
     files |= {f"LRS2/{name}.mp4": row.video for name, row in lrs2.items()}
-    files["Chem/abcdefghijk-001.mp4"] = speech[5].video
+    files["Chem/abcdefghijk-001.mp4"] = speech[3].video
     texts = {"VGGSound/vggsound.csv": "\n".join(rows) + "\n"}
     texts |= {f"LRS2/{name}.txt": f"Text:  {row.text.upper()}\nConf:  3\n"
               for name, row in lrs2.items()}  # fmt: skip
     texts |= {
-        "LRS2/train.txt": "654321/00000\n654321/00001\n",
+        "LRS2/train.txt": "654321/00000\n",
         "LRS2/val.txt": "",
-        "LRS2/test.txt": "654321/00002 NF\n",
-        "Chem/abcdefghijk-001.txt": speech[5].text,
+        "LRS2/test.txt": "654321/00001 NF\n",
+        "Chem/abcdefghijk-001.txt": speech[3].text,
     }
     write_tree(root / "data", texts)
     for name, video in files.items():
@@ -112,7 +109,7 @@ def make_data(root):
 def make_weights(root, commands):
     """A random official file of the published size for each `convert` of an encoder."""
     for arguments in commands:
-        if arguments[0] != "vssflow_jax.convert" or "--kind=codec" in arguments:
+        if arguments[0] != "vssflow_jax.convert" or {"--kind=codec", "--check"} & {*arguments}:
             continue
         kind, src = (flag.partition("=")[2] for flag in arguments[1:3])
         file = root / re.sub(r"\.(pt|pth|model)$", ".safetensors", src)
@@ -154,8 +151,10 @@ def test_every_command_of_the_page_runs(tmp_path):
     make_data(tmp_path)
     make_weights(tmp_path, commands)
     make_codec(tmp_path)
-    write_tokenizer(tmp_path / "weights" / "clap" / "tokenizer.json")
-    environment = {name: value for name, value in os.environ.items() if name != "VSSFLOW_WEIGHTS"}
+    write_tokenizer(tmp_path / "clap" / "tokenizer.json")
+    # Without the flags of the other tests, whose programs are not optimized.
+    left_out = ("VSSFLOW_WEIGHTS", "XLA_FLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(tiny_configs.ROOT)}
     for arguments in commands:
         command = [sys.executable, "-m", *change(arguments, tmp_path)]
@@ -163,9 +162,9 @@ def test_every_command_of_the_page_runs(tmp_path):
         done = subprocess.run(
             command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
-        print(f"{time.monotonic() - began:6.1f} s  {shlex.join(command[2:])}")
-        left_out = arguments[0].endswith("evaluate") and done.returncode == 3
-        assert done.returncode == 0 or left_out, done.stderr[-3000:]
+        print(f"{time.monotonic() - began:6.1f} s  {shlex.join(command[2:])}", flush=True)
+        is_partial = arguments[0].endswith("evaluate") and done.returncode == 3
+        assert done.returncode == 0 or is_partial, done.stderr[-3000:]
     metrics = json.loads((tmp_path / "runs" / "joint" / "eval" / "metrics.json").read_text())
     assert metrics["run"]["measures"].keys() == {"desync", "clap", "lse"}
     assert {"frechet", "desync", "clap_audio", "clap_text"} <= metrics["sound"].keys()

@@ -1,5 +1,6 @@
 """PyTorch's checkpoints: read as tensors alone, damaged ones named, code in them not run."""
 
+import json
 import pickle
 
 import numpy as np
@@ -16,11 +17,12 @@ from helpers.official_names import (
     rename_tensor,
     transpose_tensor,
 )
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import hash_file
 from vssflow_jax.weights import network
-from vssflow_jax.weights.torch_files import read_tensors
+from vssflow_jax.weights.torch_files import find_state, hash_state, read_tensors
 
 
 @pytest.fixture
@@ -41,6 +43,52 @@ def lightning(tmp_path):
         return tmp_path / "official.ckpt"
 
     return write
+
+
+def split_state(state, folder, index="model.safetensors.index.json"):
+    """Writes a state dict as two safetensors files with an index."""
+    parts = {f"model-0000{n}-of-00002.safetensors": sorted(state)[n::2] for n in (0, 1)}
+    folder.mkdir(exist_ok=True)
+    for file, names in parts.items():
+        save_file({name: np.ascontiguousarray(state[name]) for name in names}, folder / file)
+    weight_map = {name: file for file, names in parts.items() for name in names}
+    (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder / index
+
+
+def test_several_files_with_an_index_are_one_state_dict(tmp_path):
+    index = split_state(load_official(), tmp_path / "parts")
+    for src in (index, index.parent):
+        network.convert(src, tmp_path / "ours", load_fixture_recipe())
+        network.revert(tmp_path / "ours", tmp_path / "back.safetensors")
+        assert_same(load_file(tmp_path / "back.safetensors"), load_official())
+    assert len(hash_state(index)) == 64
+    assert hash_state(tmp_path / "back.safetensors") == hash_file(tmp_path / "back.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"a": "../x.safetensors"}, "expected the name of a file beside it"),
+        ({"a": 3}, "expected the name of a file beside it"),
+        ({"a": "x.safetensors"}, "found no x.safetensors"),
+        ({"a": "model-00001-of-00002.safetensors"}, "found no tensor a"),
+    ],
+)
+def test_indices_that_do_not_fit_are_refused(change, words, tmp_path):
+    index = split_state({"b": np.zeros(2, np.float32), "c": np.ones(1, np.float32)}, tmp_path / "p")
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({"weight_map": content["weight_map"] | change}))
+    with pytest.raises(InputError, match=words):
+        read_tensors(index)
+    index.write_text("{}")
+    with pytest.raises(InputError, match="found no weight_map"):
+        read_tensors(index)
+
+
+def test_a_folder_without_weights_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a folder without model\.safetensors"):
+        find_state(tmp_path)
 
 
 def test_lightning_checkpoint_round_trip(lightning, tmp_path):

@@ -22,6 +22,7 @@ from vssflow_jax.codecs import audioldm, oobleck
 from vssflow_jax.codecs.istft import IstftCodec
 from vssflow_jax.codecs.pca import PcaCodec
 from vssflow_jax.codecs.trained import TrainedCodec
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import read_json, to_path, write_text
 from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
@@ -132,8 +133,11 @@ def save_codec(codec: Codec, folder: str | Path) -> None:
 
 
 def load_codec(folder: str | Path) -> Codec:
-    """The codec in a folder that `save_codec` wrote; an `InputError` names what is damaged."""
-    folder = to_path(folder)
+    """The codec in a folder that `save_codec` wrote; an `InputError` names what is damaged.
+
+    A name on the hub does too.
+    """
+    folder = hub.find_path(folder)
     description = read_json(folder / "codec.json", "a codec's settings")
     arrays = read_arrays(folder / "codec.safetensors")
     tensors = {name: np.asarray(array) for name, array in arrays.items()}

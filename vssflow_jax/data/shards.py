@@ -26,6 +26,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError, shorten
 from vssflow_jax.common.files import (
     download_file,
@@ -366,7 +367,7 @@ def load_dataset_info(folder: str | os.PathLike) -> dict:
 
     Raises InputError where there is none or it is broken or of another version.
     """
-    path = to_path(folder) / DATASET
+    path = hub.find_path(folder, hub.DATASET) / DATASET
     info = read_json(path, "prepared shards (python -m vssflow_jax.prepare)")
     if "version" in info and info["version"] != VERSION:
         raise InputError(
@@ -460,7 +461,7 @@ def open_split(
     """Opens a split of prepared shards.
 
     Args:
-      folder: where dataset.json is.
+      folder: where dataset.json is, or the name of a data set on the hub.
       split: train, valid or test.
       with_wave: only clips that have sound.
       tasks: only clips of these tasks; (): of all.
@@ -470,7 +471,7 @@ def open_split(
     Raises InputError for an unknown split or task, and for shards that are missing, cut short
     or made before clips were listed by task.
     """
-    folder = to_path(folder)
+    folder = hub.find_path(folder, hub.DATASET)
     splits = load_dataset_info(folder)["splits"]
     if split not in splits:
         raise InputError(f"{folder}, split: found {split!r}, expected one of {sorted(splits)}")

@@ -26,6 +26,7 @@ from vssflow_jax.encoders.layers import (
     BatchNorm,
     FeedForward,
     Heads,
+    attend,
     gelu,
     scan_layers,
 )
@@ -182,7 +183,7 @@ class WindowAttention(nn.Module):
         if self.shift:
             mask = shift_mask(side, window, self.shift)
             bias = bias + jnp.tile(mask, (len(x), 1, 1))[:, None]
-        mixed = jax.nn.dot_product_attention(query, key, value, bias=bias)
+        mixed = attend(query, key, value, bias=bias)
         mixed = nn.Dense(x.shape[-1], name="out")(rearrange(mixed, "b t h d -> b t (h d)"))
         count = side // window
         mixed = rearrange(mixed, "(b y x) (v w) c -> b (y v) (x w) c", y=count, x=count, v=window)

@@ -19,7 +19,7 @@ import numpy as np
 from einops import rearrange, repeat
 
 from vssflow_jax.conditions import SYNC_HOP, SYNC_SEGMENT, SYNC_TUBE
-from vssflow_jax.encoders.layers import Block, FeedForward, Heads, gelu, scan_layers
+from vssflow_jax.encoders.layers import Block, FeedForward, Heads, attend, gelu, scan_layers
 
 EPSILON = 1e-6
 EXPANSION = 4  # of the feed-forward
@@ -67,7 +67,6 @@ class DividedAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, 1 + t s, D]
         query, key, value = Heads(self.heads, self.dtype, name="heads")(x)  # [B, 1 + t s, H, h]
-        attend = jax.nn.dot_product_attention
         first = attend(query[:, :1], key, value)  # [B, 1, H, h]
 
         axes = "b (t s) n h -> b s t n h" if self.along_time else "b (t s) n h -> b t s n h"

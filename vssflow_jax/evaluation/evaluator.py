@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from vssflow_jax.codecs.interface import audio_format, hash_codec, reconstruct
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import to_path
 from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE, TASKS, AudioFormat
 from vssflow_jax.data import shards
@@ -168,7 +168,7 @@ class Evaluator:
           InputError: no shards, no examples with sound, sound of another format than the codec's,
             or something that is not installed.
         """
-        folder = to_path(folder)
+        folder = hub.find_path(folder, hub.DATASET)
         info = shards.load_dataset_info(folder)
         audio = shards.read_audio_format(info)
         if codec is not None and audio_format(codec) != audio:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from vssflow_jax import bundled
 from vssflow_jax.codecs.interface import hash_latents, load_codec, save_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, hash_file, read_json, resolve, to_path, write_text
@@ -19,6 +20,16 @@ from vssflow_jax.evaluation import protocol
 from vssflow_jax.generation.sampling import read_student
 from vssflow_jax.training import checkpoint
 
+# What the hub reads of a card.
+CARD_HEADER = """---
+license: apache-2.0
+library_name: vssflow_jax
+tags:
+- text-to-speech
+- video-to-audio
+---
+
+"""
 DTYPES = ("float16", "bfloat16", "float32")
 LOCAL_PATHS = (("data", "shards"), ("codec", "folder"), ("train", "init_from"))  # fields left empty
 
@@ -42,7 +53,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
     """Writes the newest weights of a run, and everything that sampling needs, to a folder.
 
     Args:
-      workdir: the run's folder.
+      workdir: the run's folder, or a model's name.
       out: the folder; new or empty.
       name: of the model in the card; "": the folder's name.
       dtype: of the stored weights; sampling computes in float32 all the same.
@@ -53,7 +64,7 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
     Raises:
       InputError: no trained run, or a folder that is not empty.
     """
-    workdir, out = to_path(workdir), to_path(out)
+    workdir, out = bundled.find_workdir(workdir), to_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out={out}: found something there, expected a new folder")
     params, step, identity = checkpoint.load_weights(workdir)
@@ -111,7 +122,7 @@ def render_card(facts: Mapping, config, scores: Mapping) -> str:
         f"{name} {scale:g}" for name, scale in config.sample.scales.items() if scale is not None
     )
     source = f", from the weights of `{facts['init_from']}`" if facts["init_from"] else ""
-    return f"""# {facts["name"]}
+    return f"""{CARD_HEADER}# {facts["name"]}
 
 A VSSFlow model: sound, speech, or both for a silent video. {facts["parameters"]:,} parameters,
 {config.model.layers} layers, weights in {facts["dtype"]}.

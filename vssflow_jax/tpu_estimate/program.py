@@ -11,13 +11,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from vssflow_jax import conditions
+from vssflow_jax import bundled, conditions
 from vssflow_jax.codecs import mel
 from vssflow_jax.codecs.interface import audio_format, load_codec
 from vssflow_jax.codecs.oobleck import OobleckCodec, OobleckConfig
 from vssflow_jax.codecs.pca import STACK, PcaCodec
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import to_path
 from vssflow_jax.common.stderr import capture_stderr
 from vssflow_jax.data import pipeline
 from vssflow_jax.models import vssflow
@@ -70,7 +69,7 @@ class Program:
 def load_codec_shapes(config):
     """The codec that the step encodes with: the config's, or the shapes of the default ones."""
     start = config.train.init_from
-    folder = config.codec.folder or (start and to_path(start) / "codec")
+    folder = config.codec.folder or (start and bundled.find_workdir(start) / "codec")
     if folder:
         return load_codec(folder)
     if config.codec.name == OobleckCodec.kind:

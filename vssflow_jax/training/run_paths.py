@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from vssflow_jax.common import hub
 from vssflow_jax.common.files import is_remote, to_path
 from vssflow_jax.data.shards import DATASET
 
 
 def portable_path(workdir: str | Path, folder: str | Path) -> str:
-    """The path to store: relative to the run's folder if it is inside, else absolute."""
+    """The path to store: relative to the run's folder if it is inside, else absolute.
+
+    A name on the hub stays.
+    """
+    if hub.is_name(folder):
+        return str(folder)
     path, root = map(absolute, (folder, workdir))
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 

@@ -26,11 +26,21 @@ from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import ArrayLike, check_arrays, write_arrays
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
-from vssflow_jax.weights.torch_files import read_tensors
+from vssflow_jax.weights.torch_files import INDEX, read_tensors
 from vssflow_jax.weights.transforms import KERNEL, SAME, TRANSPOSED_CONVOLUTION
 
-VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-VOCODER_FILES = ("model.safetensors", "pytorch_model.bin")
+VAE_FILES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    f"diffusion_pytorch_model.safetensors{INDEX}",
+    f"diffusion_pytorch_model.bin{INDEX}",
+)
+VOCODER_FILES = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    f"model.safetensors{INDEX}",
+    f"pytorch_model.bin{INDEX}",
+)
 
 VAE_FIELDS = {
     "widths": "block_out_channels",
@@ -282,7 +292,7 @@ def _read_config(folder: Path, parse):
 def _read_state(folder: Path, names: tuple[str, ...], convert, config) -> dict:
     path = next((folder / name for name in names if (folder / name).exists()), None)
     if path is None:
-        raise InputError(f"{folder}: no weights, expected {' or '.join(names)}")
+        raise InputError(f"{folder}: no weights, expected {' or '.join(names[:2])}")
     tensors = read_tensors(path)
     try:
         return convert(config, tensors)

@@ -19,6 +19,7 @@ from vssflow_jax.codecs import audioldm
 from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import load_codec, save_codec
 from vssflow_jax.codecs.oobleck import OobleckCodec
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import read_json, to_path, write_text
 from vssflow_jax.common.safetensors_io import read_arrays, write_arrays
@@ -56,7 +57,7 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     Raises:
       InputError: names the file, field or tensor; nothing is written then.
     """
-    out = to_path(out)
+    out, src = to_path(out), hub.find_path(src)
     if kind == OobleckCodec.kind:
         codec = read_oobleck(src)
         save_codec(codec, out)
@@ -67,7 +68,7 @@ def convert(kind: str, src: str | Path, out: str | Path) -> str:
     if kind == "codec":
         save_codec(read_codec(src), out)
         return f"{out}: a codec"
-    config, params = READERS[kind](_folder(kind, to_path(src)))
+    config, params = READERS[kind](_folder(kind, src))
     part = {kind: params, f"{kind}_config": dataclasses.asdict(config)}
     (missing,) = (other for other in PARTS if other != kind)
     other = _part_of_codec(missing, out) or _stored_part(missing, out)

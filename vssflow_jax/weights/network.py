@@ -21,13 +21,13 @@ from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.models import duration_model, vssflow
 from vssflow_jax.training import checkpoint
 from vssflow_jax.weights import vssflow_names
-from vssflow_jax.weights.torch_files import read_tensors
+from vssflow_jax.weights.torch_files import find_state, read_tensors
 
 OFFICIAL = "vssflow.safetensors"  # name of the file where a folder was given
 
 
 def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
-    """Official checkpoint `src` to the folder `out`, for the model of `config`.
+    """Official checkpoint `src` to the folder `out`, for the model of `config`; see `find_state`.
 
     Returns:
       What was done, in a sentence.
@@ -35,7 +35,8 @@ def convert(src: str | Path, out: str | Path, config: ConfigDict) -> str:
     Raises:
       InputError: names the file or tensor; nothing is written then.
     """
-    out, tensors = to_path(out), read_tensors(src)
+    out, src = to_path(out), find_state(src)
+    tensors = read_tensors(src)
     refuse_run(out)
     model = vssflow.build_model(config, config.codec.channels)
     try:

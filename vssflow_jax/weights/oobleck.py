@@ -24,10 +24,17 @@ from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import ArrayLike, widen_half, write_arrays
 from vssflow_jax.weights.audioldm import fold_weight_norm, translate_path
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
-from vssflow_jax.weights.torch_files import read_tensors
+from vssflow_jax.weights.torch_files import INDEX, read_tensors
 from vssflow_jax.weights.transforms import KERNEL, SAME, TRANSPOSED_CONVOLUTION, reshaping
 
-FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", "model.safetensors")
+FILES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+    "model.ckpt",
+    f"diffusion_pytorch_model.safetensors{INDEX}",
+    f"model.safetensors{INDEX}",
+)
 CONFIGS = {"config.json": "sampling_rate", "model_config.json": "sample_rate"}
 PREFIX = "pretransform.model."  # of the autoencoder in Stable Audio Open's single file
 UNIT_LAYERS = ("snake1", "conv1", "snake2", "conv2")
@@ -171,7 +178,7 @@ def read_oobleck(src: str | Path) -> OobleckCodec:
     if path.is_dir():
         files = [path / name for name in FILES if (path / name).exists()]
         if not files:
-            raise InputError(f"{path}: no weights, expected {' or '.join(FILES)}")
+            raise InputError(f"{path}: no weights, expected {' or '.join(FILES[:3])}")
         path = files[0]
     sample_rate = _read_sample_rate(path.parent)
     state = rename_tools(read_tensors(path))

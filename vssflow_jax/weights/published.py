@@ -21,8 +21,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vssflow_jax.codecs.audioldm import to_tuples
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import hash_file, to_path, write_text
+from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.common.safetensors_io import (
     ArrayLike,
     check_arrays,
@@ -44,7 +45,7 @@ from vssflow_jax.encoders.syncnet import Syncnet, SyncnetConfig
 from vssflow_jax.encoders.vggish import Vggish, VggishConfig
 from vssflow_jax.weights import embedding_names, encoder_names, measure_names, sources
 from vssflow_jax.weights.mapping import ParamEntry, export_params, import_params
-from vssflow_jax.weights.torch_files import read_tensors
+from vssflow_jax.weights.torch_files import find_state, hash_state, read_tensors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -236,11 +237,11 @@ def convert(
     dtype: str = "float32",
     unverified: bool = False,
 ) -> str:
-    """Official file `src` to the folder `out`.
+    """Official file `src` to the folder `out`; CLAP's tokenizer beside it comes along.
 
     Args:
       kind: of encoder.
-      src: the file.
+      src: the file, the index of several, or a folder with either; see `find_state`.
       out: the folder.
       dtype: of the stored numbers.
       unverified: convert a file even if its SHA-256 is not the published one.
@@ -251,9 +252,9 @@ def convert(
     Raises:
       InputError: names the file or tensor, or both hashes; nothing is written then.
     """
-    out, src = to_path(out), to_path(src)
+    out, src = to_path(out), find_state(src)
     tensors = read_tensors(src, KINDS[kind].inert)
-    digest = hash_file(src)
+    digest = hash_state(src)
     as_published = not unverified and sources.check_hash(kind, src, digest)
     try:
         config, params, left_out = from_official(kind, tensors)
@@ -261,6 +262,9 @@ def convert(
         raise InputError(f"{src}: {error}") from None
     source = {"file": src.name, "sha256": digest, "as_published": as_published}
     params = jax.tree.map(lambda array: np.asarray(array, dtype), params)
+    tokenizer = src.parent / sources.TOKENIZER
+    if kind == "clap" and tokenizer.is_file():
+        write_text(out / sources.TOKENIZER, tokenizer.read_text(encoding="utf-8"))
     save_encoder(kind, config, params, source, out)
     count = sum(array.size for array in jax.tree.leaves(params))
     others = f"; left out: {len(left_out)} tensors of other parts" if left_out else ""
@@ -367,5 +371,7 @@ def find_weights(kind: str) -> Path:
     for place in (folder, sources.BUNDLED / kind):
         if (place / sources.DESCRIPTION).exists():
             return place
+    if hub.is_name(sources.name_weights()):
+        raise sources.missing_weights(kind, "nothing is converted into a name on the hub")
     convert(kind, sources.fetch_published(kind), folder)
     return folder

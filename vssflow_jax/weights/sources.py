@@ -11,10 +11,11 @@ import dataclasses
 import os
 from pathlib import Path
 
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError, one_line
-from vssflow_jax.common.files import to_path
 
 VARIABLE, DEFAULT = "VSSFLOW_WEIGHTS", "weights"
+TOKENIZER = "tokenizer.json"  # of CLAP, beside its weights
 DESCRIPTION, ARRAYS = "encoder.json", "encoder.safetensors"
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -214,8 +215,16 @@ SOURCES = (
 
 
 def weights_folder(kind: str) -> Path:
-    """The folder of the converted weights of a kind; it need not exist."""
-    return to_path(os.environ.get(VARIABLE) or DEFAULT) / kind
+    """The folder of the converted weights of a kind; it need not exist.
+
+    VSSFLOW_WEIGHTS may be a name on the hub, of which the kind's subfolder is then downloaded.
+    """
+    return hub.find_path(f"{name_weights()}/{kind}")
+
+
+def name_weights() -> str:
+    """The folder of all converted weights, or its name on the hub."""
+    return (os.environ.get(VARIABLE) or DEFAULT).rstrip("/")
 
 
 def list_sources(kind: str) -> tuple[Source, ...]:
@@ -246,8 +255,8 @@ def fetch_published(kind: str) -> Path:
     Raises:
       InputError: says which file to put where, and why the hub did not provide it.
     """
-    hub = next((source.hub for source in list_sources(kind) if source.hub), None)
-    if hub is None:
+    file = next((source.hub for source in list_sources(kind) if source.hub), None)
+    if file is None:
         raise missing_weights(kind, "it is not on the Hugging Face hub")
     try:
         import huggingface_hub
@@ -256,7 +265,7 @@ def fetch_published(kind: str) -> Path:
         raise missing_weights(kind, reason) from None
     try:
         path = huggingface_hub.hf_hub_download(
-            hub.repository, hub.path, revision=hub.revision, etag_timeout=5
+            file.repository, file.path, revision=file.revision, etag_timeout=5
         )
     except Exception as error:  # of many libraries, depending on what is wrong with the network
         reason = f"the Hugging Face hub: {one_line(error)[:120]}"

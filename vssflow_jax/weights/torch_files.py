@@ -7,19 +7,30 @@ becomes an empty object, and no code of theirs is loaded or run.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from vssflow_jax.common import hub
 from vssflow_jax.common.errors import InputError, one_line
-from vssflow_jax.common.files import to_path
+from vssflow_jax.common.files import hash_file, read_json, to_path
 from vssflow_jax.common.safetensors_io import Lazy, read_arrays
 
 SAFETENSORS = (".safetensors",)
 PYTORCH = (".ckpt", ".pt", ".pth", ".bin", ".model")
 NESTED = ("state_dict", "model", "model_state")  # where checkpoints keep their state dict
+INDEX = ".index.json"  # ending of the list of files that share a model's tensors
+# Files of a folder with weights, as diffusers and transformers name them.
+STEMS = ("model", "diffusion_pytorch_model", "pytorch_model")
+STATE_FILES = tuple(
+    f"{stem}{ending}{index}"
+    for ending in (".safetensors", ".bin")
+    for stem in STEMS
+    for index in ("", INDEX)
+)
 COMPILED = "constants.pkl"  # in TorchScript's archives alone
 
 
@@ -36,12 +47,60 @@ class InertObject:
         self.attributes = state if isinstance(state, Mapping) else {}
 
 
+def find_state(path: str | Path) -> Path:
+    """The file of a state dict: itself, or the one in a folder; either may be a name on the hub.
+
+    Raises:
+      InputError: a folder without such a file.
+    """
+    path = hub.find_path(path)
+    if not path.is_dir():
+        return path
+    for name in STATE_FILES:
+        if (path / name).exists():
+            return path / name
+    raise InputError(
+        f"{path}: a folder without {STATE_FILES[0]}, {STATE_FILES[1]} or the like, expected a file"
+    )
+
+
+def list_parts(path: Path) -> list[Path]:
+    """The files that have the tensors: those of an index, or the file itself.
+
+    Raises:
+      InputError: a damaged index, or one with names that are no files beside it.
+    """
+    if not path.name.endswith(INDEX):
+        return [path]
+    return [path.parent / name for name in sorted(set(_read_index(path).values()))]
+
+
+def _read_index(path: Path) -> Mapping[str, str]:
+    """The file of each tensor."""
+    index = read_json(path, "the index of a model's files").get("weight_map")
+    if not isinstance(index, dict) or not index:
+        raise InputError(f"{path}: found no weight_map, expected the file of each tensor")
+    for name in index.values():
+        if not isinstance(name, str) or Path(name).name != name or name.endswith(INDEX):
+            raise InputError(f"{path}: found {name!r:.80}, expected the name of a file beside it")
+    return index
+
+
+def hash_state(path: Path) -> str:
+    """SHA-256 of a file; of several, that of their hashes in the order of their names."""
+    digests = [hash_file(part) for part in list_parts(path)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]:
     """Tensors of a file by name; each is read when it is used.
 
     Args:
       path: safetensors, or PyTorch's: a Lightning checkpoint, a bare state dict, one under
-        `model`, or (with `__torch__.` among `inert`) a TorchScript archive.
+        `model`, or (with `__torch__.` among `inert`) a TorchScript archive; or the index
+        (`.index.json`) of several such files.
       inert: prefixes of class names whose objects become empty ones instead of an error.
 
     Raises:
@@ -51,6 +110,8 @@ def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]
     if not path.is_file():
         problem = "a folder" if path.exists() else "no such file"
         raise InputError(f"{path}: {problem}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
+    if path.name.endswith(INDEX):
+        return _read_parts(path, inert)
     if path.suffix.lower() in SAFETENSORS:
         return read_arrays(path)
     if path.suffix.lower() in PYTORCH:
@@ -58,6 +119,19 @@ def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]
     raise InputError(
         f"{path}: found the ending {path.suffix!r}, expected one of {SAFETENSORS + PYTORCH}"
     )
+
+
+def _read_parts(path: Path, inert: Sequence[str]) -> dict[str, Lazy]:
+    """The tensors of an index, each from its file."""
+    index, parts = _read_index(path), {}
+    for part in list_parts(path):
+        if not part.is_file():
+            raise InputError(f"{path}: found no {part.name} beside it, expected all its files")
+        parts[part.name] = read_tensors(part, inert)
+    for name, file in index.items():
+        if name not in parts[file]:
+            raise InputError(f"{path}: found no tensor {name} in {file}, expected it there")
+    return {name: parts[file][name] for name, file in index.items()}
 
 
 def _read_pytorch(path: Path, inert: tuple[str, ...]) -> dict[str, Lazy]:

@@ -1,6 +1,7 @@
 """DeSync, CLAP and LSE as measures of an evaluation, with small random networks."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -14,9 +15,11 @@ from vssflow_jax.data import pipeline, shards
 from vssflow_jax.encoders import desync as desync_network
 from vssflow_jax.encoders import syncnet
 from vssflow_jax.evaluation.metrics import measures
+from vssflow_jax.evaluation.metrics.desync import Desync
 from vssflow_jax.evaluation.metrics.suite import join_reasons
 from vssflow_jax.features import face_mesh
 from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
+from vssflow_jax.weights.published import EncoderWeights
 
 TOKENS = {"<s>": 0, "<pad>": 1, "</s>": 2, "wood": 3, "water": 4, "drop": 5, "<unk>": 6}
 CLAP = dataclasses.replace(tiny_encoders.SMALL["clap"], bands=64)  # those of log_mel
@@ -70,6 +73,51 @@ def test_desync_compares_the_first_and_the_last_segments(weights):
     (row,) = measure([make_record() | {"sync": video}], [wave], 16_000)
     grid = desync_network.offset_grid()
     assert row == {"desync": pytest.approx(np.abs(grid[logits.argmax(-1)]).mean())}
+
+
+def test_desync_knows_by_how_much_a_sound_was_moved():
+    """A network whose last layer was fitted to one pair, at all shifts and in three noises."""
+    config = dataclasses.replace(
+        tiny_encoders.SMALL["desync"], segments=desync_network.WINDOW_SEGMENTS
+    )
+    params = tiny_encoders.random_params("desync", config)
+    shifts = np.arange(-5, 6) / 5  # seconds by which the sound comes late
+    spans = 8 * config.segments
+    video = np.random.default_rng(1).normal(size=(spans, config.width)).astype(np.float32)
+    waves = {seed: [move_burst(shift, seed) for shift in shifts] for seed in range(4)}
+    hidden = jax.jit(functools.partial(hidden_of_pair, desync_network.Desync(config)))
+    mels = [desync_network.log_mel_segments(wave) for seed in range(3) for wave in waves[seed]]
+    rows = [hidden(params, video, mel) for mel in mels]
+    classes = np.array([np.abs(desync_network.offset_grid() + shift).argmin() for shift in shifts])
+    expected = 10 * np.eye(len(desync_network.offset_grid()), dtype=np.float32)[classes]
+    kernel = np.linalg.lstsq(np.stack(rows), np.tile(expected, (3, 1)), rcond=None)[0]
+    params["head"]["out"] = {"kernel": kernel, "bias": np.zeros(kernel.shape[1], np.float32)}
+    weights = EncoderWeights(kind="desync", config=config, params=params, hash="")
+    measure = Desync(weights)
+    for shift, wave, number in zip(shifts, waves[3], classes, strict=True):
+        logits = measure.compute_logits(video, wave)
+        np.testing.assert_array_equal(logits.argmax(-1), [number, number])
+        (row,) = measure([{"sync": video}], [wave], 16_000)
+        assert row["desync"] == pytest.approx(abs(shift))
+
+
+def move_burst(shift, seed):
+    """4.8 s of faint noise with a burst in the middle, moved by `shift` seconds."""
+    rng = np.random.default_rng(seed)
+    wave = 1e-3 * rng.normal(size=76_800).astype(np.float32)
+    start = round(16_000 * (2.4 + shift))
+    wave[start : start + 1_600] += 0.5 * np.sin(np.arange(1_600) * 0.4).astype(np.float32)
+    return wave
+
+
+def hidden_of_pair(model, params, video, mels):
+    """What the last layer of the network sees of a pair, [D]."""
+    audio = model.apply({"params": params}, mels, method="encode_audio")
+    video = video.reshape(len(mels), 8, -1)
+    _, state = model.apply(
+        {"params": params}, video[None], audio[None], method="classify", capture_intermediates=True
+    )
+    return state["intermediates"]["head"]["norm_out"]["__call__"][0][0, 0]
 
 
 def test_desync_says_why_a_clip_has_no_score(weights):

@@ -19,9 +19,9 @@ from vssflow_jax.data.pipeline import read_mono
 from vssflow_jax.encoders import clap
 from vssflow_jax.evaluation.metrics.common import jit_method
 from vssflow_jax.weights.published import EncoderWeights
+from vssflow_jax.weights.sources import TOKENIZER
 
 BATCH_SIZE = 4
-TOKENIZER = "tokenizer.json"
 LABELS = ("label", "sound_class")  # annotations that name the sound
 
 
