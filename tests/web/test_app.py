@@ -268,7 +268,7 @@ def test_candidates_come_best_first(visit, voices):
     best = request_sound(page)
     files = chromium.read_downloads(page)
     assert len({files[f"{name}.wav"] for name in ("result", "candidate2", "candidate3")}) == 3
-    score = r"seed (\d+), wer (\d+\.\d+), speaker_similarity (-?\d+\.\d+)"
+    score = r"seed (\d+), word errors (\d+\.\d+), voice similarity (-?\d+\.\d+)"
     told = re.findall(score, page.inner_text("#candidates"))
     assert sorted(seed for seed, *_ in told) == ["5", "6", "7"]
     ranks = [(float(errors), -float(likeness)) for _, errors, likeness in told]

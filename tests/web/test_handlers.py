@@ -255,7 +255,7 @@ def test_candidates_are_side_by_side_with_their_scores():
     result = make_result(Path("/tmp/a b"))
     result.candidates[0].report.update(scores={"wer": 0.25}, transcripts=["<set> blue"])
     shown = handlers.render_candidates(result.candidates)
-    assert shown.count("<audio controls") == 2 and "seed 3, wer 0.25" in shown
+    assert shown.count("<audio controls") == 2 and "seed 3, word errors 0.25" in shown
     assert "heard: &lt;set&gt; blue" in shown and "seed 4, no score applies" in shown
     assert 'src="gradio_api/file=/tmp/a%20b/result.wav"' in shown
     assert handlers.render_candidates(result.candidates[:1]).strip() == ""

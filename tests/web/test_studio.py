@@ -83,8 +83,8 @@ def test_candidates_are_ranked_by_the_servers_recognizer(out, monkeypatch):
     server = Studio(NoiseGenerator(), recognizer="whisper:x")
     *_, result = server.generate(Form(text="good evening", candidates=2), out)
     assert [describe_scores(c) for c in result.candidates] == [
-        "seed 0, wer 0.50",
-        "seed 1, wer 0.50",
+        "seed 0, word errors 0.50",
+        "seed 1, word errors 0.50",
     ]
 
 

@@ -25,6 +25,7 @@ from vssflow_jax.web.limits import format_error
 PLAYABLE = ".mp4"
 PLAYABLE_CODECS = frozenset({"h264", "av1", "vp9"})  # that all common browsers show in an mp4
 TIMES = ("srt", "json")  # of words, beside the best candidate
+SCORES = {"wer": "word errors", "speaker_similarity": "voice similarity"}
 NUM_PEAKS = 400  # of a waveform
 
 
@@ -256,7 +257,8 @@ def summarize(output: Output) -> str:
 def describe_scores(candidate: Candidate) -> str:
     """Seed and scores of a candidate."""
     report = candidate.report
-    scores = [f"{name} {value:.2f}" for name, value in report.get("scores", {}).items()]
+    scores = report.get("scores", {}).items()
+    scores = [f"{SCORES.get(name, name)} {value:.2f}" for name, value in scores]
     return ", ".join([f"seed {report['seed']}", *(scores or ["no score applies"])])
 
 
