@@ -192,6 +192,20 @@ def test_files_that_belong_to_no_clip_are_listed(tmp_path):
     ]
 
 
+def test_what_macos_writes_beside_each_file_is_ignored(tmp_path):
+    write_names(tmp_path, "a.mp4", "._a.mp4", "._a.txt", "__MACOSX/._a.mp4", "__MACOSX/b.mp4")
+    (row,) = folders.read_folder(tmp_path)
+    assert row.id == "a" and row.text is None and not folders.find_unused(tmp_path)
+
+
+def test_empty_transcripts_are_listed(tmp_path):
+    write_names(tmp_path, "a.mp4", "a.txt", "sub/b.mp4", "c.mp4", "alone.txt")
+    (tmp_path / "sub" / "b.TXT").touch()
+    (tmp_path / "c.txt").write_text(" \n", encoding="utf-16")
+    assert folders.find_empty_transcripts(tmp_path) == ["c.txt", "sub/b.TXT"]
+    assert [row.task for row in folders.read_folder(tmp_path)] == ["speech", "sound", "sound"]
+
+
 @pytest.mark.parametrize("name", ["a.3gp", "a.MTS", "a.ogv", "a.vob", "a.mxf", "a.aiff", "a.oga"])
 def test_less_common_endings_are_media(tmp_path, name):
     write_names(tmp_path, name, "a.txt")

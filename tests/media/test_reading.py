@@ -103,6 +103,19 @@ def test_frames_are_counted_where_the_rate_is_that_of_a_clock(folder):
     assert video.frames.shape[0] == 2 and not video.notes
 
 
+@pytest.mark.parametrize("start", [95_400.0, 95_442.72])
+def test_a_broadcast_clock_that_is_about_to_restart_is_no_length(folder, start):
+    """Times of a transport stream restart after 26.5 h; FFmpeg puts those before it below 0."""
+    sound = odd_media.make_click(2, [0.5, 1.5])
+    track = ("aac", "mono", odd_media.split_chunks(sound, first=round(start * odd_media.RATE)))
+    path = write_media(folder / f"clock{start}.ts", tracks=[track], start=start, container="mpegts")
+    assert media.probe(path).duration == pytest.approx(2.0, abs=0.001)
+    assert media.read_video(path).frames.shape[0] == 50
+    recording = media.read_sound(path)
+    assert odd_media.find_clicks(recording.wave) == pytest.approx([0.5, 1.5], abs=0.01)
+    assert not recording.notes
+
+
 def test_a_rate_of_a_clock_is_no_frame_rate(folder):
     path = write_media(folder / "a.dv", 5, codec="dvvideo", size=(720, 576))
     assert media.probe(path).fps == 25

@@ -71,7 +71,7 @@ def find_unused(folder: str | os.PathLike) -> list[str]:
     transcript. Hidden files, annotations and folders of shards do not count.
     """
     used: set[str] = set()
-    for _, files in _list_media(pathlib.Path(folder)):
+    for _, files in _list_media(folder):
         used.add(files["medium"])
         kinds = [AUDIO_ENDINGS, (TEXT_ENDING,)]
         kinds += [ALIGNMENT_ENDINGS] if TEXT_ENDING in files else []
@@ -88,15 +88,25 @@ def find_unused(folder: str | os.PathLike) -> list[str]:
     return [path for path in paths if path != ANNOTATIONS]
 
 
+def find_empty_transcripts(folder: str | os.PathLike) -> list[str]:
+    """Transcripts without a word, whose clips count as sound: paths within the folder."""
+    paths = {files[TEXT_ENDING] for _, files in _list_media(folder) if TEXT_ENDING in files}
+    empty = [path for path in paths if _read_transcript(path) == (None, None)]
+    return sorted(os.path.relpath(path, folder) for path in empty)
+
+
 def _walk(folder: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As `os.walk`, without hidden folders; one that cannot be read is an error."""
+    """As `os.walk`, without hidden folders and what macOS writes beside each file.
+
+    A folder that cannot be read is an error.
+    """
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: {error.strerror}, expected a folder that can be read")
 
     for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield place, folders, files
+        folders[:] = sorted(x for x in folders if not x.startswith(".") and x != "__MACOSX")
+        yield place, folders, [name for name in files if not name.startswith("._")]
 
 
 def _is_link(place: str, name: str) -> bool:
@@ -110,7 +120,7 @@ def assign_split(name: str, valid: float, test: float) -> str:
     return "test" if position < test else "valid" if position < test + valid else "train"
 
 
-def _list_media(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
+def _list_media(folder: str | os.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
     """(path of the medium within the folder, files by ending) of each clip."""
     for place, _, files in _walk(folder):
         stems: dict[str, dict[str, str]] = collections.defaultdict(dict)

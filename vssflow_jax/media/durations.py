@@ -18,6 +18,7 @@ MP3_RATES = (44_100, 48_000, 32_000)  # of MPEG 1; MPEG 2 has half of them
 STREAMED_WAV_BYTES = 0x7FFFF000  # from which a wav's size stands for "not known yet"
 # Formats whose header has the number of samples; others may only estimate a length.
 EXACT_FORMATS = {"wav", "aiff", "au", "flac", "tta", "wv", "mp4"}
+UNKNOWN = -math.inf  # end of a stream; times of a transport stream may be below 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,26 +74,29 @@ def measure_times(container, stream, path: str | os.PathLike) -> StreamTimes:
 
 
 def _declared_end(stream) -> float:
-    """Seconds on the file's clock at which a stream ends by its tag (Matroska) or AVI header."""
+    """Seconds on the file's clock at which a stream ends by its tag (Matroska) or AVI header.
+
+    UNKNOWN if there is none.
+    """
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     if tag:
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
     if stream.container.format.name == "avi" and stream.duration:
         return float(stream.duration * stream.time_base)
-    return 0.0
+    return UNKNOWN
 
 
 def find_declared_end(container, stream, path: str | os.PathLike) -> float:
     """Seconds on the file's clock at which a stream ends by a header that does not estimate.
 
-    0 if there is no such header.
+    UNKNOWN if there is no such header.
     """
     formats = set(container.format.name.split(","))
     is_pcm = stream.codec_context is not None and stream.codec_context.name.startswith("pcm_")
     if "wav" in formats and is_pcm:
-        return _read_wav_seconds(path)
+        return _read_wav_seconds(path) or UNKNOWN
     if "mp3" in formats:
-        return _read_mp3_seconds(path)
+        return _read_mp3_seconds(path) or UNKNOWN
     if stream.duration and EXACT_FORMATS & formats:
         return reading.find_start(stream) + float(stream.duration * stream.time_base)
     return _declared_end(stream)
@@ -140,7 +144,7 @@ def _read_mp3_seconds(path: str | os.PathLike) -> float:
 @functools.lru_cache(maxsize=64)  # each window of a long clip asks again
 def _measure_packets(path, size, modified, index, declared_end: float) -> StreamTimes:
     """The times of a stream by its packets; `size` and `modified` identify the file's content."""
-    clock, frames, has_times, start, end = SteadyClock(path), 0, True, math.inf, 0.0
+    clock, frames, has_times, start, end = SteadyClock(path), 0, True, math.inf, UNKNOWN
     with reading.open_media(path) as container:
         stream = container.streams[index]
         period = 1 / reading.find_frame_rate(stream) if stream.type == "video" else 0.0
@@ -166,7 +170,8 @@ def _measure_packets(path, size, modified, index, declared_end: float) -> Stream
         return StreamTimes(
             start=0.0, duration=frames * period, frames=frames, has_times=False, is_steady=False
         )
-    start = 0.0 if math.isinf(start) else start
+    if math.isinf(start):
+        start = end = 0.0
     return StreamTimes(
         start=start,
         duration=max(end, declared_end) - start,

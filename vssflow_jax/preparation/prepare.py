@@ -364,12 +364,14 @@ def _report_unused(
             f"as {unused[0]!r}",
             file=sys.stderr,
         )
-    files = folders.find_unused(source) if pathlib.Path(source).is_dir() else []
-    if files:
-        print(
-            f"note: {source}: {len(files)} files belong to no clip, such as {files[0]!r}",
-            file=sys.stderr,
-        )
+    is_folder = pathlib.Path(source).is_dir()
+    for find, fault in (
+        (folders.find_unused, "files belong to no clip"),
+        (folders.find_empty_transcripts, "transcripts are empty: their clips count as sound"),
+    ):
+        if is_folder and (files := find(source)):
+            line = f"note: {source}: {len(files)} {fault}, such as {files[0]!r}"
+            print(line, file=sys.stderr)
 
 
 def _report(info: Mapping, out: pathlib.Path, num_rows: int) -> None:

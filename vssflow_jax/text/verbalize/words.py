@@ -117,6 +117,11 @@ RULES = (
         lambda m: f"{spell_letters(m[1])} and {spell_letters(m[2])}{m[3] or ''}",
     ),
     Rule("plus plus", r"(?<!\w)([A-Za-z])\+\+", lambda m: f"{spell_letters(m[1])} plus plus"),
+    Rule(
+        "grade",
+        r"(?:(?<=\b[Aa] )[BCD]|(?<=\b[Aa]n )[AF])-(?![\w-]| (?:and|or) )",
+        lambda m: f"{spell_letters(m[0][0])} minus",
+    ),
     Rule("sharp", r"(?<!\w)([A-G])(?:#|\u266f)(?!\w)", lambda m: f"{spell_letters(m[1])} sharp"),
     Rule(
         "ion",
