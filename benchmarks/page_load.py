@@ -31,6 +31,7 @@ from vssflow_jax.config import command_line
 SECONDS = 1.6  # of the video
 SIDE = 128  # pixels
 STEPS = 4
+TIMEOUT = 600.0  # seconds that a client waits for an answer
 INTERVAL = 2.0  # seconds between measurements
 TEXT = "We open at nine."
 
@@ -64,7 +65,12 @@ class Load:
         """A new visitor."""
         from gradio_client import Client
 
-        return Client(self.address, verbose=False, analytics_enabled=False)
+        return Client(
+            self.address,
+            verbose=False,
+            analytics_enabled=False,
+            httpx_kwargs={"timeout": TIMEOUT},
+        )
 
     def request(self, client, rng: np.random.Generator) -> bool:
         """One request; whether the visitor stays."""
@@ -76,7 +82,7 @@ class Load:
             self.counts["left"] += 1
             return False
         try:
-            files, _ = job.result(timeout=600)
+            files, _ = job.result(timeout=TIMEOUT)
         except Exception as error:  # all kinds of the client's; what is unexpected is printed
             self.count_error(kind, str(error))
             self.has_ended.wait(rng.uniform(0.5, 2))
