@@ -59,15 +59,17 @@ def test_each_bad_file_is_named_and_the_rest_is_read(mixed_folder):
     assert all(row["id"] in row["reason"] or row["id"] == "gone" for row in skipped)
 
 
-def test_what_is_behind_the_end_of_a_clip_is_named(mixed_folder, capsys):
+def test_lengths_other_than_the_clips_are_named(mixed_folder, capsys):
     quiet = np.concatenate([make_tone(2.0), np.zeros(16_000, np.float32)])
     media.write_wav(mixed_folder / "quiet.wav", quiet)
-    for name in ("long", "quiet", "good"):
+    for name in ("long", "quiet", "good", "nearly"):
         wave = generated_folder.read_wave(mixed_folder / f"{name}.wav", 2.0)
         assert len(wave) == 32_000
     assert capsys.readouterr().err.splitlines() == [
         f"note: {mixed_folder / 'long.wav'}: found 3.00 s of sound for a clip of 2.00 s: the rest "
-        "is left out"
+        "is left out",
+        f"note: {mixed_folder / 'nearly.wav'}: found 1.95 s of sound for a clip of 2.00 s: silence "
+        "follows it",
     ]
 
 

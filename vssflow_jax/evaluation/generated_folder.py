@@ -23,6 +23,7 @@ from vssflow_jax.conditions import SAMPLE_RATE
 MANIFEST = "manifest.csv"
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".mkv", ".webm")
 MAX_SHORTFALL = 0.1  # seconds that a file may be shorter than its clip; padded with silence
+MAX_UNNAMED_SHORTFALL = 0.04  # seconds: one latent frame
 
 
 def find_files(folder: Path) -> dict[str, Path]:
@@ -133,6 +134,12 @@ def read_wave(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> np.
         print(
             f"note: {path}: found {duration:.2f} s of sound for a clip of {seconds:.2f} s: the "
             "rest is left out",
+            file=sys.stderr,
+        )
+    if duration < seconds - MAX_UNNAMED_SHORTFALL:
+        print(
+            f"note: {path}: found {duration:.2f} s of sound for a clip of {seconds:.2f} s: silence "
+            "follows it",
             file=sys.stderr,
         )
     return cut_or_pad(wave, samples)
