@@ -160,7 +160,9 @@ def check_cfg_sample(tensors, sidecar):
     x = swap(tensors["in.x"])[..., : config.channels - concat.shape[-1]]
     latent = x.shape[-1]
 
+    @functools.cache
     def guided(scale):
+        """The velocity at a guidance scale, traced once however often a solver calls it."""
         groups = ((("all",), float(scale)),)
         if guidance.is_unguided(groups):
             rows, attended = concat, context
@@ -172,11 +174,11 @@ def check_cfg_sample(tensors, sidecar):
             out = model.apply(variables, jnp.concatenate([x, rows], -1), t, keys)
             return out[..., :latent]
 
-        return guidance.make_guided_velocity(velocity, groups)
+        return jax.jit(guidance.make_guided_velocity(velocity, groups))
 
     for key in (key for key in tensors if key.startswith("out.velocity_w")):
         scale = float(key.removeprefix("out.velocity_w"))
-        output = jax.jit(guided(scale))(x, tensors["in.t"][0])
+        output = guided(scale)(x, tensors["in.t"][0])
         assert relative_error(swap(output), tensors[key][:, :latent]) <= FORWARD, key
     velocity, noise = guided(sidecar["config"]["guidance"]), swap(tensors["in.noise"])
     for solver in ("euler", "midpoint"):

@@ -55,7 +55,7 @@ def draw_features(seed=0):
 
 def keep_all(value=1.0):
     """Every condition is kept (0: dropped)."""
-    return {name: jnp.full(BATCH, value) for name in conditions.NAMES}
+    return {name: jnp.full(BATCH, value, jnp.float32) for name in conditions.NAMES}
 
 
 def draw_latent(seed=9):

@@ -109,10 +109,10 @@ def test_padding_changes_nothing():
         return network.apply({"params": params}, ids, speaker, jnp.ones(1))[0]
 
     alone = frames(ids)
-    padded = frames(np.pad(ids, ((0, 0), (0, 30))))[:5]
-    np.testing.assert_allclose(padded, alone, rtol=1e-5)
-    shifted = frames(np.pad(ids, ((0, 0), (30, 0))))[30:]
-    np.testing.assert_allclose(shifted, alone, rtol=1e-5)
+    # Log frames near 0 are small sums of larger terms: their error is that of the terms.
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    same(frames(np.pad(ids, ((0, 0), (0, 30))))[:5], alone)
+    same(frames(np.pad(ids, ((0, 0), (30, 0))))[30:], alone)
     assert np.ptp(alone) > 0.01
 
 
