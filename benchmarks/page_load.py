@@ -124,8 +124,8 @@ def read_memory(process: subprocess.Popen) -> float:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """All files below a folder."""
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """All files below a folder, from which others are deleted meanwhile."""
+    return [Path(place) / name for place, _, names in os.walk(folder) for name in names]
 
 
 def watch(process: subprocess.Popen, folder: Path, seconds: float) -> list[tuple[float, int]]:
