@@ -16,7 +16,11 @@ def count_traced_flops(function: Callable, *arguments) -> int:
       function: traced, not run.
       *arguments: its arguments, or their shapes.
     """
-    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    return count_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def count_flops(jaxpr) -> int:
+    """FLOPs of the matrix products and convolutions that the results of a trace need."""
     return _flops(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 

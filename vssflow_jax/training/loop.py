@@ -23,7 +23,7 @@ from vssflow_jax.training import (
     sharding,
 )
 from vssflow_jax.training.feed import DeviceFeed
-from vssflow_jax.training.flops import count_traced_flops
+from vssflow_jax.training.flops import count_flops, count_traced_flops
 from vssflow_jax.training.flow_step import flow_task
 from vssflow_jax.training.init_from import init_from_weights
 from vssflow_jax.training.log import MetricsWriter, NullWriter, Sound
@@ -166,8 +166,8 @@ class Run:
         train = self.config.train
         if self.step >= train.steps:
             return
-        self._compile_step()
-        usage = DeviceUsage(flops=self._count_flops(), peak=self._peak_flops())
+        traced = self._compile_step()
+        usage = DeviceUsage(flops=self._count_flops(traced), peak=self._peak_flops())
         timer = StepTimer(self.config.data.batch_size, log.logged_seconds, usage)
         while self.step < train.steps:
             profile(self.step, self._in_flight)
@@ -184,8 +184,8 @@ class Run:
                 return
             self._write_results(hook(self.step, self.state) or {}, timer, log)
 
-    def _compile_step(self) -> None:
-        """Compiles the step and says what memory it needs."""
+    def _compile_step(self) -> jax.stages.Traced:
+        """Compiles the step and says what memory it needs; its trace."""
         traced = self._train_step.trace(self.state, self.frozen, self._feed.peek().placed)
         self._train_step = traced.lower().compile()
         if distributed.is_main_process():
@@ -194,9 +194,12 @@ class Run:
             )
             multiple = sharding.batch_multiple(self.config, self.mesh)
             tqdm.write(memory.describe(self.config.data.batch_size, multiple))
+        return traced
 
-    def _count_flops(self) -> int:
+    def _count_flops(self, traced: jax.stages.Traced) -> int:
         """FLOPs of a step's matrix products over all devices, with nothing recomputed."""
+        if self.config.model.remat == "none":
+            return count_flops(traced.jaxpr.jaxpr)
         config = self.config.copy_and_resolve_references()
         config.model.remat = "none"
         step, batch = self._make_task(config).train_step, self._feed.peek().placed
