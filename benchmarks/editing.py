@@ -203,10 +203,10 @@ def measure_redo(
         start, end = (round(second * output.sample_rate) for second in span)
         is_equal &= np.array_equal(output.wave[:start], kept[:start])
         is_equal &= np.array_equal(output.wave[end:], kept[end:])
-        whole = generator(item.video, item.text, seed=1)
+        resaid = generator(item.video, item.text, seed=1)
         waves = [
             to_mono(wave, output.sample_rate, SAMPLE_RATE)
-            for wave in (kept, output.wave, whole.wave)
+            for wave in (kept, output.wave, resaid.wave)
         ]
         before, *after = recognizer.transcribe(waves)
         old = word_errors.normalize_words(
