@@ -1,9 +1,12 @@
 """Times of CMUdict's symbols."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from vssflow_jax.corpus import phoneme_times
+from vssflow_jax.text import espeak, phonemes
 
 
 def test_align_shares_and_merges_times():
@@ -17,6 +20,16 @@ def test_align_shares_and_merges_times():
     assert extra == [(0, 0.1, "AE1"), (0.1, 0.3, "T")]
 
 
-def test_align_refuses_a_word_without_sound():
+def test_align_refuses_a_first_word_without_sound():
     with pytest.raises(ValueError, match="word 0"):
         phoneme_times.align_words([], [("S", "EH1", "T")])
+
+
+def test_words_that_espeak_says_as_one_share_its_sounds():
+    words = ["the", "end", "of", "the", "road"]
+    phones = espeak.speak(words, "en-us").phones
+    assert {phone.word for phone in phones} == {0, 1, 2, 4}  # "of the" is one
+    pronunciations = phonemes.pronounce(words)
+    sounds = phoneme_times.align_words(phones, pronunciations)
+    assert [symbol for *_, symbol in sounds] == list(itertools.chain(*pronunciations))
+    assert all(a[1] <= b[0] + 1e-9 for a, b in itertools.pairwise(sounds))

@@ -107,18 +107,23 @@ def align_words(
 ) -> list[Sound]:
     """The symbols of all words of an utterance, each with its interval.
 
-    Pauses stay uncovered, except for breaks shorter than `BREAK` (the hiatus in "three again"),
-    through which the sound before them goes on.
+    A word without sounds of its own shares those of the word before it: eSpeak says some pairs,
+    such as "of the", as one word. Pauses stay uncovered, except for breaks shorter than `BREAK`
+    (the hiatus in "three again"), through which the sound before them goes on.
 
     Raises:
-      ValueError: the synthesizer said nothing for a word.
+      ValueError: the synthesizer said nothing for the first word.
     """
-    spans: list[Sound] = []
+    groups: list[tuple[list, list[str]]] = []
     for index, expected in enumerate(pronunciations):
         spoken = list_sounds([phone for phone in phones if phone.word == index])
-        if not spoken:
+        if spoken:
+            groups.append((spoken, [*expected]))
+        elif groups:
+            groups[-1][1].extend(expected)
+        else:
             raise ValueError(f"no sound for word {index} of the utterance")
-        spans += align_word(spoken, expected)
+    spans = [span for spoken, expected in groups for span in align_word(spoken, expected)]
     return close_breaks(spans)
 
 
