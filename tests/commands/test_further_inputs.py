@@ -396,5 +396,5 @@ def test_a_recording_of_a_browser_on_the_page(tmp_path):  # 50
     studio = Studio(NoiseGenerator(), Limits())
     (tmp_path / "out").mkdir()
     *_, result = studio.generate(Form(video=str(path), text="set blue"), tmp_path / "out")
-    assert media.probe(result.video).duration == pytest.approx(2.0, abs=0.1)
+    assert media.probe(result.view.video).duration == pytest.approx(2.0, abs=0.1)
     assert not any("<b>" in note for note in result.notes)

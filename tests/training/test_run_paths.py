@@ -18,9 +18,11 @@ def make_shards(folder):
 
 
 def write_config(workdir, shards):
+    config = load_recipe("quickstart")
+    config.data.shards = str(shards)
     run = types.SimpleNamespace(
         workdir=workdir,
-        config=load_recipe("quickstart"),
+        config=config,
         step=0,
         state=types.SimpleNamespace(params={}),
         data=types.SimpleNamespace(spec=types.SimpleNamespace(latent_frames=100)),

@@ -41,6 +41,14 @@ def test_other_files_beside_an_upload_stay(files, tmp_path):
     assert not first.exists() and second.exists()
 
 
+def test_leaving_a_result_that_is_gone_leaves_the_folder_of_all(files, tmp_path):
+    result = files.make_folder()
+    files.show("visitor", "result", [result])
+    result.rmdir()  # its request failed
+    files.leave("visitor")
+    assert files.make_folder().parent == tmp_path
+
+
 def test_leaving_deletes_uploads_and_results(files, tmp_path):
     result = files.make_folder()
     (result / "result.mp4").touch()

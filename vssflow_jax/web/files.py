@@ -119,10 +119,10 @@ class VisitorFiles:
 
 
 def delete(path: Path) -> None:
-    """Deletes a folder, or a file and then its folder if that is empty."""
+    """Deletes a folder, or a file and then its folder if that is empty; nothing if it is gone."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-        return
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # other files are in it
-        path.parent.rmdir()
+    elif path.exists():
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files are in it
+            path.parent.rmdir()
