@@ -5,7 +5,6 @@ import os
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 from helpers import fixtures, odd_media
 from helpers.noise_generator import NoiseGenerator
@@ -16,6 +15,7 @@ from vssflow_jax.web.files import VisitorFiles
 from vssflow_jax.web.limits import Limits
 from vssflow_jax.web.studio import Studio
 
+httpx = pytest.importorskip("httpx")
 reverse_proxy = pytest.importorskip("helpers.reverse_proxy", exc_type=ImportError)
 page_client = pytest.importorskip("helpers.page_client", exc_type=ImportError)
 server = pytest.importorskip("vssflow_jax.web.server", exc_type=ImportError)
