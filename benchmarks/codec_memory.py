@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import time
 
 import jax
@@ -67,9 +65,7 @@ def main() -> None:
     print("| seconds of audio | GB above the weights | seconds |")
     print("|---|---|---|")
     for length in flags.FLAGS.lengths:
-        command = (sys.executable, "-m", "benchmarks.codec_memory", f"--length={length}")
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        numbers = json.loads(done.stdout)
+        numbers = measuring.run_in_child(f"--length={length}")
         print(f"| {length} | {numbers['peak_GB']:.2f} | {numbers['seconds']:.1f} |", flush=True)
 
 

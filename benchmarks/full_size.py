@@ -11,8 +11,6 @@ include the compilation, memory is the process's peak.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -230,9 +228,7 @@ def main() -> None:
     print("| network | parameters | convert | reverse | same bits | load | run | peak memory |")
     print("|---|---|---|---|---|---|---|---|")
     for name in flags.FLAGS.networks:
-        command = (sys.executable, "-m", "benchmarks.full_size", f"--network={name}")
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        row = json.loads(done.stdout.splitlines()[-1])
+        row = measuring.run_in_child(f"--network={name}")
         seconds = {key: f"{row[key]:.1f} s" for key in ("convert", "reverse", "load", "run")}
         print(
             f"| {name} | {row['parameters'] / 1e6:.1f} M | {seconds['convert']} | "

@@ -63,8 +63,12 @@ def measure_rows(rows: Rows, reference: str, metric: str) -> None:
 
 def measure_in_child(name: str) -> dict:
     """The numbers of a row, measured in a fresh process."""
-    module = sys.modules["__main__"].__spec__.name
-    command = [sys.executable, "-m", module, *sys.argv[1:], f"--row={name}"]
+    return run_in_child(*sys.argv[1:], f"--row={name}")
+
+
+def run_in_child(*arguments: str) -> dict:
+    """What this benchmark prints as JSON in its last line, run in a fresh process."""
+    command = [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -222,9 +222,10 @@ class Generator:
             request = dataclasses.replace(request, duration=known.duration)
         encoded = encode_request(request, self.durations, self.encoder_set, self.statistics)
         joint, joint_notes = self._choose_joint(options, known)
+        has_both = request.video and request.script and request.task != "speech"
         is_apart = joint.applies_to(encoded.record)
         records = {} if is_apart else {"mix": encoded.record}
-        if is_apart or (stems and request.video and request.script and request.task != "speech"):
+        if is_apart or (stems and has_both):
             records |= split_stems(encoded.record)
         job = self._make_job(request, encoded, list(records.values()), seeds, known)
         waves = self.synthesizer(job, sampling, progress)
@@ -232,7 +233,7 @@ class Generator:
         report[MODEL] = self.model_hash
         report |= request.edit.describe() | ({} if known is None else known.describe())
         notes = () if known is None else known.notes
-        if request.video and request.script and request.task != "speech":
+        if has_both:
             report |= joint.describe()
             notes = (*notes, *joint_notes)
         report["warnings"] = [*report["warnings"], *sampling.warnings, *notes]

@@ -13,14 +13,13 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.waves import cut_or_pad, resample
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
+from vssflow_jax.generation.stems import MAX_LEVEL, STEMS
 from vssflow_jax.media import loudness
 
 REPLACE, ADD, DUCK = "replace", "add", "duck"
 MIXES = (REPLACE, ADD, DUCK)
 ORIGINAL = "original"  # the stem with the video's own sound
-MAX_LEVEL = 60.0  # dB
 MIN_LOUDNESS, MAX_LOUDNESS = -60.0, -5.0  # LUFS
-OTHER_SOUND = {"clip", "sync"}  # conditions by which a model generates more than speech
 # Seconds before and behind speech in which it is heard, and in which the original is quieter.
 SPEECH_MARGINS, SPEECH_FADE = (0.1, 0.25), 0.02
 DUCK_MARGINS, DUCK_FADE = (0.15, 0.4), 0.15
@@ -105,7 +104,7 @@ def mix_output(output: Output, options: MixOptions) -> Output:
             for name, wave in {"": output.wave, **output.stems}.items()
         }
         heard = _fade_spans(output, rate, length, SPEECH_MARGINS, SPEECH_FADE)
-        if output.utterances and not OTHER_SOUND & {*report.get("used", ())}:
+        if output.utterances and not {*STEMS["sound"]} & {*report.get("used", ())}:
             generated = {k: loudness.apply_gain(wave, heard) for k, wave in generated.items()}
             where = where | _widen(heard > 0, rate)
         else:

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vssflow_jax import conditions
+from vssflow_jax.media import loudness
 
 STEMS = {  # conditions of a stem
     "speech": ("phonemes", "speaker", "lips"),
     "sound": ("clip", "sync"),
 }
 TOGETHER, APART = WAYS = ("together", "apart")
-MAX_LEVEL = 60.0  # dB
+MAX_LEVEL = 60.0  # dB, of any sound that is added to another
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class JointSampling:
           speech: waveform, float32 [n] or [n, A].
           sound: waveform of the same shape.
         """
-        sound = sound * np.float32(10 ** (self.sound_level / 20))
+        sound = sound * np.float32(loudness.to_factor(self.sound_level))
         mix = speech + sound
         factor = 1 / max(1, np.max(np.abs(mix), initial=0))
         return {
