@@ -50,7 +50,7 @@ def serve(folder: str) -> None:
     visitor_files = files.VisitorFiles(Path(folder))
     blocks = layout.build_page(page_studio, visitor_files)
     try:
-        with visitor_files.expire_results(limits.keep), server.serve(blocks, options) as address:
+        with visitor_files.expire_files(limits.keep), server.serve(blocks, options) as address:
             print(f"page: {address}", flush=True)
             blocks.block_thread()
     finally:

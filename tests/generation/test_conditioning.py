@@ -121,6 +121,12 @@ def test_pictures_that_a_cut_video_lacks_are_a_warning(tmp_path):
     assert any("the last picture is held" in warning for warning in encoded.warnings)
 
 
+def test_a_text_of_hours_is_refused_before_the_generation():
+    request = Request.parse(text="red river bells " * 6000)
+    with pytest.raises(InputError, match=r"text: found \d+ s of speech, expected at most 3600 s"):
+        encode_request(request, DurationModel({}), "built-in", {"rates": {}})
+
+
 def test_a_video_of_days_is_refused_before_the_generation(tmp_path):
     chunks = [(k * 3000 * 16_000, np.ones((1, 1000)) * 0.1) for k in range(2)]
     video = odd_media.write_media(tmp_path / "in.mkv", 10, [("pcm_s16le", "mono", chunks)])

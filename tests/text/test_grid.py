@@ -1,10 +1,11 @@
 """Phoneme times on the latent grid: order, overlap, and any length."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 
-from vssflow_jax.text import alignment, phonemes
+from vssflow_jax.text import alignment, grid, phonemes
 from vssflow_jax.text.alignment import Interval
 from vssflow_jax.text.grid import phonemes_to_frames
 
@@ -52,3 +53,40 @@ def test_the_grid_has_the_length_of_the_clip():
     assert dense.shape == (5,) and dense.all()
     cut = phonemes_to_frames(intervals, 30)
     assert len(cut) == 30 and cut[-1] and cut[-1] != phonemes.IDS["AW1"]
+
+
+def draw_speech(generator, seconds):
+    """Phonemes of some 90 ms without a pause, every tenth run of them far too dense for frames."""
+    lengths = generator.gamma(3, 0.03, int(20 * seconds))
+    for first in range(0, len(lengths), 200):
+        lengths[first : first + 20] = 0.004
+    edges = 0.1 + np.cumsum(lengths)
+    edges = edges[edges < seconds]
+    names = generator.choice(phonemes.SYMBOLS[1:59], len(edges) - 1)
+    return [
+        Interval(a, b, str(s)) for (a, b), s in zip(itertools.pairwise(edges), names, strict=True)
+    ]
+
+
+def test_candidates_near_a_frame_give_the_path_of_all_phonemes(monkeypatch):
+    generator = np.random.default_rng(1)
+    intervals = [draw_speech(generator, seconds) for seconds in (0.5, 3.0, 20.0, 21.0)]
+    near = [phonemes_to_frames(row, 550) for row in intervals]
+    monkeypatch.setattr(grid, "MARGIN", 1000.0)
+    for row, frames in zip(intervals, near, strict=True):
+        np.testing.assert_array_equal(frames, phonemes_to_frames(row, 550))
+
+
+def test_memory_grows_with_the_length_and_not_with_its_square():
+    """An hour of speech in one text: a table of all states would be 50 GB."""
+    peaks = []
+    for seconds in (10, 100):
+        intervals = draw_speech(np.random.default_rng(2), seconds)
+        tracemalloc.start()
+        frames = phonemes_to_frames(intervals, 25 * seconds)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        spoken = remove_repetitions(frames)
+        expected = remove_repetitions(phonemes.IDS[i.symbol] for i in intervals)
+        assert spoken == expected
+    assert peaks[1] < 15 * peaks[0]

@@ -81,7 +81,8 @@ def test_only_uploads_are_files_of_a_visitor(files, tmp_path, tmp_path_factory):
     path = str(upload(tmp_path, "a.mp4"))
     assert files.find_upload({"path": path}) == path
     for wrong in (str(other), f"{tmp_path}/../{other.parent.name}/private.wav", "", None,
-                  str(tmp_path / "link.wav"), "private.wav"):  # fmt: skip
+                  str(tmp_path / "link.wav"), "private.wav", str(tmp_path),
+                  str(files.make_folder())):  # fmt: skip
         with pytest.raises(InputError, match="was not uploaded to this page"):
             files.find_upload({"path": wrong})
     assert other.exists()
@@ -109,6 +110,19 @@ def test_results_expire_but_not_those_that_are_being_made(files):
     assert running.exists() and not done.exists()
     (running / "result.wav").touch()
     os.utime(running, (0, 0))
-    with files.expire_results(0.04):
+    with files.expire_files(0.04):
         while running.exists():
             time.sleep(0.01)
+
+
+def test_uploads_that_no_page_shows_expire(files, tmp_path):
+    """A caller may leave during an upload, of which then a part is left, or before its request."""
+    whole, part = upload(tmp_path, "a.mp4"), tmp_path / "tmp1234"
+    part.touch()
+    files.delete_expired(60)
+    assert whole.exists() and part.exists()
+    recent = upload(tmp_path, "b.mp4")
+    for path in (whole, part, recent.parent):
+        os.utime(path, (0, 0))
+    files.delete_expired(60)
+    assert [*tmp_path.iterdir()] == [recent.parent] and recent.exists()

@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,14 @@ def generator():
 
 
 @pytest.fixture(scope="module")
-def page(generator, tmp_path_factory):
+def folder(tmp_path_factory):
+    """The page's uploads and results."""
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def page(generator, folder):
     """The address of a page that knows the path of its reverse proxies."""
-    folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in app.ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -303,12 +309,18 @@ def test_a_link_restores_the_settings_and_is_made_from_them(page):
 
 
 @pytest.fixture
-def call(page):
-    """Calls the page as docs/app.md does."""
+def client(page):
+    """A program that calls the page."""
     gradio_client = pytest.importorskip("gradio_client")
     client = gradio_client.Client(page, verbose=False, analytics_enabled=False)
-    yield lambda **values: client.predict(api_name="/generate", **values)
+    yield client
     client.close()
+
+
+@pytest.fixture
+def call(client):
+    """Calls the page as docs/app.md does."""
+    return lambda **values: client.predict(api_name="/generate", **values)
 
 
 def test_a_program_calls_the_page(call, media_folder, generator, page):
@@ -333,3 +345,18 @@ def test_a_wrong_call_is_a_sentence(call):
         call()
     with pytest.raises(Exception, match="Mix: found 'loud', expected one of"):
         call(text="set blue", mix="loud")
+
+
+def test_a_program_that_closes_leaves_nothing(client, call, media_folder, folder):
+    from gradio_client import handle_file
+
+    def list_own():
+        return {*folder.rglob("own.mp4"), *folder.glob("result-*")}
+
+    before, video = list_own(), media_folder / "own.mp4"
+    fixtures.write_video(video, 1.2)
+    call(text="set blue", video=handle_file(video))
+    assert len(list_own() - before) == 2
+    client.close()
+    while list_own() - before:
+        time.sleep(0.05)

@@ -13,7 +13,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import select_encoders
 from vssflow_jax.generation.editing import MIN_LOOP
-from vssflow_jax.generation.request import MAX_SECONDS, Request, check_seconds
+from vssflow_jax.generation.request import MAX_SECONDS, Request
 from vssflow_jax.generation.stems import STEMS, select_stem
 from vssflow_jax.preparation import examples
 from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, select_voice
@@ -123,7 +123,10 @@ def encode_request(
     timed = align_script(script, duration, durations, line_voices, request.text_policy)
     if duration is None:
         duration = timed.intervals[-1].end + SPEECH_START
-        check_seconds("duration", duration)
+        if duration > MAX_SECONDS:
+            raise InputError(
+                f"text: found {duration:.0f} s of speech, expected at most {MAX_SECONDS:g} s"
+            )
     duration, loop_notes = fit_loop(request, duration)
     notes += loop_notes
     num_frames = conditions.num_latent_frames(duration)

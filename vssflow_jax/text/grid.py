@@ -13,6 +13,7 @@ from vssflow_jax.text.phonemes import symbols_to_ids
 
 # Subtracted from a phoneme's score in a frame, for each second between the frame and its interval.
 DISTANCE_COST = 0.01
+MARGIN = 0.5  # seconds between a frame and the phonemes that are candidates for it, at first
 
 
 def phonemes_to_frames(
@@ -33,10 +34,7 @@ def phonemes_to_frames(
     ids = symbols_to_ids(i.symbol for i in inside)
     if len(inside) > num_frames:
         return _sample_middles(ids, starts, ends, num_frames, rate)
-    scores = _score_states(starts, ends, num_frames, rate)
-    states = np.argmax(scores, axis=1)
-    if len(np.unique(states[states % 2 == 1])) < len(inside):  # a phoneme would lose all frames
-        states = _find_best_path(scores)
+    states = _find_states(starts, ends, num_frames, rate, MARGIN)
     phoneme = np.minimum(states // 2, len(inside) - 1)
     return np.where(states % 2, ids[phoneme], 0).astype(np.int32)
 
@@ -48,34 +46,86 @@ def _sample_middles(ids, starts, ends, num_frames: int, rate: float) -> np.ndarr
     return np.where(is_spoken, ids[phoneme], 0).astype(np.int32)
 
 
-def _score_states(starts, ends, num_frames: int, rate: float) -> np.ndarray:
-    """Score of each state in each frame, [num_frames, 2 n + 1]: seconds of overlap."""
-    edges = np.arange(num_frames + 1) / rate
-    overlap = np.minimum(edges[1:, None], ends) - np.maximum(edges[:-1, None], starts)  # [T, n]
-    covered = np.maximum(overlap, 0)
+def _find_states(starts, ends, num_frames: int, rate: float, margin: float) -> np.ndarray:
+    """The state of each frame, int [num_frames]: 2 k + 1 is phoneme k, even ones are pauses.
+
+    Only phonemes within `margin` seconds of a frame, and one more to each side, are candidates,
+    so that memory grows with the clip's length alone. Where phonemes are so dense that one ends up
+    further away, the margin grows.
+    """
+    num_states = 2 * len(starts) + 1
+    first, scores = _score_states(starts, ends, num_frames, rate, margin)
+    states = first + np.argmax(scores, axis=1)
+    if _has_all(states, len(starts)):
+        return states
+    states = _find_best_path(first, scores, num_states)  # a phoneme would lose all frames
+    if scores.shape[1] < num_states and not _is_within(states, starts, ends, rate, margin):
+        return _find_states(starts, ends, num_frames, rate, 4 * margin)
+    return states
+
+
+def _is_within(states, starts, ends, rate: float, margin: float) -> bool:
+    """Whether every phoneme has frames, all of them within the margin of its interval."""
+    (frames,) = np.nonzero(states % 2)
+    phoneme = states[frames] // 2
+    late, early = frames / rate - ends[phoneme], starts[phoneme] - (frames + 1) / rate
+    return _has_all(states, len(starts)) and bool(np.all(np.maximum(late, early) < margin))
+
+
+def _has_all(states, count: int) -> bool:
+    """Whether each of the phonemes has a frame."""
+    return len(np.unique(states[states % 2 == 1])) == count
+
+
+def _score_states(
+    starts, ends, num_frames: int, rate: float, margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates of each frame: the first state [num_frames], and the scores [num_frames, m].
+
+    A score is seconds of overlap. It is -inf behind the last state.
+    """
+    edges, count = np.arange(num_frames + 1) / rate, len(starts)
+    ended = np.searchsorted(np.maximum.accumulate(ends), edges[:-1] - margin, side="right")
+    started = np.searchsorted(starts, edges[1:] + margin)
+    first = np.maximum(ended - 1, 0)
+    width = int(np.max(np.minimum(started + 1, count) - first))  # phonemes
+    phoneme = first[:, None] + np.arange(width)
+    is_known, phoneme = phoneme < count, np.minimum(phoneme, count - 1)
+    overlap = np.minimum(edges[1:, None], ends[phoneme])
+    overlap -= np.maximum(edges[:-1, None], starts[phoneme])  # [T, m]
+    covered = np.maximum(overlap, 0) * is_known
     pause = 1 / rate - covered.sum(1)  # [T]
-    scores = repeat(pause, "t -> t states", states=2 * len(starts) + 1).copy()
+    scores = repeat(pause, "t -> t states", states=2 * width + 1).copy()
     # Outside the interval `overlap` is minus the distance to it.
     scores[:, 1::2] = covered + DISTANCE_COST * np.minimum(overlap, 0)
-    return scores
+    scores[:, 1:][~np.repeat(is_known, 2, axis=1)] = -np.inf
+    return 2 * first, scores
 
 
-def _find_best_path(scores: np.ndarray) -> np.ndarray:
-    """Best path through states 0 .. 2n: odd ones may not be skipped; scores [T, 2n+1]."""
-    num_frames, num_states = scores.shape
-    is_phoneme = np.arange(num_states) % 2 == 1
-    best = np.full(num_states, -np.inf)
+def _find_best_path(first: np.ndarray, scores: np.ndarray, num_states: int) -> np.ndarray:
+    """Best path through states 0 .. 2n: odd ones may not be skipped.
+
+    Args:
+      first: state of each frame's first candidate, even, [T].
+      scores: of the candidates, [T, m].
+      num_states: 2 n + 1.
+    """
+    num_frames, width = scores.shape
+    is_phoneme = np.arange(width) % 2 == 1
+    best = np.full(width, -np.inf)
     best[:2] = scores[0, :2]
-    steps = np.zeros((num_frames, num_states), np.int32)
+    steps = np.zeros((num_frames, width), np.int8)
     for t in range(1, num_frames):
-        one = np.concatenate([[-np.inf], best[:-1]])
-        two = np.concatenate([[-np.inf, -np.inf], best[:-2]])[:num_states]
-        choices = np.stack([best, one, np.where(is_phoneme, two, -np.inf)])
+        shift = min(first[t] - first[t - 1], width)
+        before = np.concatenate([[-np.inf] * 2, best, np.full(shift, -np.inf)])[shift:]
+        one, two = before[1:-1], np.where(is_phoneme, before[:-2], -np.inf)
+        choices = np.stack([before[2:], one, two])
         steps[t] = np.argmax(choices, axis=0)
-        best = choices[steps[t], np.arange(num_states)] + scores[t]
-    state = num_states - 1 if best[-1] > best[-2] else num_states - 2
+        best = choices[steps[t], np.arange(width)] + scores[t]
+    last = num_states - 1 - first[-1]
+    state = num_states - 1 if best[last] > best[last - 1] else num_states - 2
     path = np.empty(num_frames, np.int32)
     for t in range(num_frames - 1, -1, -1):
         path[t] = state
-        state -= steps[t, state]
+        state -= int(steps[t, min(max(state - first[t], 0), width - 1)])
     return path

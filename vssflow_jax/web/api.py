@@ -55,19 +55,22 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
     ) -> tuple[list[gr.FileData], dict]:
         """Generates; see docs/app.md for the arguments. Returns all files, and a report."""
         visitor, folder = request.session_hash, files.make_folder()
-        files.show(visitor, SLOT, [folder])
         try:
+            uploads = [files.find_upload(x) for x in (video, voice, subtitles, keep)]
+            uploads += [files.find_upload(x) for x in speakers or ()]
+            files.show(visitor, SLOT, [folder, *(Path(x) for x in uploads if x)])
+            video, voice, subtitles, keep, *speakers = uploads
             form = Form(
                 text=text,
-                video=files.find_upload(video),
-                voices=[files.find_upload(voice)],
-                subtitles=files.find_upload(subtitles),
-                speakers=[files.find_upload(speaker) for speaker in speakers or ()],
+                video=video,
+                voices=[voice],
+                subtitles=subtitles,
+                speakers=speakers,
                 task=task,
                 duration=duration,
                 loop=loop,
                 mix=MixOptions(mode=mix, loudness=loudness),
-                keep=files.find_upload(keep),
+                keep=keep,
                 redo=redo,
                 extend=extend,
                 said=said,

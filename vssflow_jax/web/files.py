@@ -49,7 +49,7 @@ class VisitorFiles:
         if not upload:
             return None
         path = Path(str(upload.get("path")))
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        if not path.resolve().is_relative_to(self.folder.resolve()) or path.is_dir():
             raise InputError("A file was not uploaded to this page; please choose it again.")
         return str(path)
 
@@ -82,10 +82,11 @@ class VisitorFiles:
             self._delete_unused(frozenset().union(*self._slots.pop(visitor, {}).values()))
 
     @contextlib.contextmanager
-    def expire_results(self, seconds: float) -> Iterator[None]:
-        """Deletes results of this age, every fourth of it, until the context ends.
+    def expire_files(self, seconds: float) -> Iterator[None]:
+        """Deletes files of this age, every fourth of it, until the context ends.
 
-        Those of visitors who left before their requests ran belong to no page that could leave.
+        Those of visitors who left before their requests ran, or during an upload, belong to no page
+        that could leave.
         """
         has_ended = threading.Event()
 
@@ -102,12 +103,19 @@ class VisitorFiles:
             thread.join()
 
     def delete_expired(self, seconds: float) -> None:
-        """Deletes results of this age; an empty folder is that of a request that still runs."""
-        for folder in self.folder.glob(f"{RESULT}*"):
-            with contextlib.suppress(FileNotFoundError):  # its page left meanwhile
-                age = time.time() - folder.stat().st_mtime
-                if age > seconds and any(folder.iterdir()):
-                    delete(folder)
+        """Deletes results and uploads of this age.
+
+        An empty folder of a result is that of a request that still runs.
+        """
+        oldest = time.time() - seconds
+        for path in self.folder.iterdir():
+            is_result = path.name.startswith(RESULT)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # deleted meanwhile
+                if is_result and path.stat().st_mtime < oldest and any(path.iterdir()):
+                    delete(path)
+                for upload in [] if is_result else list_files(path):
+                    if upload.stat().st_mtime < oldest:
+                        delete(upload)
 
     def _delete_unused(self, paths: Collection[Path]) -> None:
         uses = Counter(
@@ -116,6 +124,11 @@ class VisitorFiles:
         for path in paths:
             if not uses[path]:
                 delete(path)
+
+
+def list_files(path: Path) -> list[Path]:
+    """The files below a folder; a file itself."""
+    return [x for x in path.rglob("*") if x.is_file()] if path.is_dir() else [path]
 
 
 def delete(path: Path) -> None:
