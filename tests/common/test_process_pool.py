@@ -47,7 +47,7 @@ def test_control_c_ends_a_command_with_one_line(tmp_path):
     """In the midst of work, all processes of the terminal hear it; one of them says so."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # to ignore it is inherited
     process = tiny_configs.start(
-        "corpus", f"--out={tmp_path}", "--clips=900", start_new_session=True
+        "corpus", f"--out={tmp_path}", "--clips=200", start_new_session=True
     )
     signal.signal(signal.SIGINT, before)
     while not list(tmp_path.rglob("*.mp4")):

@@ -110,7 +110,7 @@ def test_processes_ask_the_one_that_holds_the_device(weights, tmp_path):
     """Workers decode and the main process encodes; the shards are those of one process."""
     rows = ["id,video,text,split"]
     for number in range(4):
-        fixtures.write_video(tmp_path / f"{number}.mp4", 1.0 + number / 2, seed=number)
+        fixtures.write_video(tmp_path / f"{number}.mp4", 1.0 + number % 2 / 2, seed=number)
         rows.append(f"c{number},{number}.mp4,{'set blue' if number % 2 else ''},train")
     (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "annotations.jsonl").write_text('{"id": "c1", "mouth": [5, 5, 25, 25]}\n')

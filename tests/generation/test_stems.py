@@ -46,7 +46,7 @@ def test_the_mix_is_the_sum_of_its_stems_and_never_exceeds_1():
 
 
 def test_a_request_and_its_record_are_the_sum_of_speech_and_sound(generator, tmp_path):
-    video = fixtures.write_video(tmp_path / "in.mp4", seconds=4)
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=3)
     options = {"video": video, "text": TEXT, "steps": 2}
     together = generator(**options, stems=True)
     apart = generator(**options, stems=True, joint="apart", sound_level=0.0)

@@ -11,16 +11,21 @@ from helpers import tiny_configs
 from helpers.paths import ROOT
 
 
-def on_devices(*names, steps=10, **changes):
-    """The losses of some steps on meshes of eight simulated devices, in a process of its own."""
+def on_devices(cases, steps=10):
+    """The losses of some steps on eight simulated devices, by case, in a process of its own.
+
+    Args:
+      cases: by name a mesh of `train_steps.MESHES` and the fields that differ from its config.
+      steps: of each.
+    """
     environment = {
         **tiny_configs.simulate_devices(8),
         "STEPS": str(steps),
-        "CHANGES": json.dumps(changes),
+        "CASES": json.dumps(cases),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
     }
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "helpers" / "train_steps.py"), *names],
+        [sys.executable, str(ROOT / "tests" / "helpers" / "train_steps.py")],
         capture_output=True,
         text=True,
         check=False,

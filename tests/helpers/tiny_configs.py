@@ -16,6 +16,7 @@ NETWORK = (
     "--config.model.projected_widths.lips=16",
     "--config.model.projected_widths.sync=16",
     "--config.codec.channels=16",
+    "--config.codec.iterations=4",
 )
 FLAGS = (
     "--config=configs/quickstart.py",

@@ -1,6 +1,6 @@
 """Training steps of a small network on made-up batches, over any mesh of this process' devices.
 
-python tests/helpers/train_steps.py     prints JSON: the losses of $STEPS steps by mesh
+python tests/helpers/train_steps.py     prints JSON: the losses of $STEPS steps by name of $CASES
 """
 
 import contextlib
@@ -147,7 +147,7 @@ def losses(sizes, steps, **changes):
 
 
 if __name__ == "__main__":
-    changes = json.loads(os.environ.get("CHANGES", "{}"))
-    steps, wanted = int(os.environ["STEPS"]), sys.argv[1:] or MESHES
+    cases, steps = json.loads(os.environ["CASES"]), int(os.environ["STEPS"])
     with jax.default_matmul_precision("highest"), contextlib.closing(sys.stdout):
-        print(json.dumps({name: losses(MESHES[name], steps, **changes) for name in wanted}))
+        by_case = {n: losses(MESHES[mesh], steps, **fields) for n, (mesh, fields) in cases.items()}
+        print(json.dumps(by_case))

@@ -228,6 +228,7 @@ def run(workdir, **changes):
     return small_runs.run(workdir, small_runs.Batches(good=99), **changes)
 
 
+@pytest.mark.slow
 def test_resuming_is_exact(tmp_path):
     uninterrupted = run(tmp_path / "uninterrupted")
     uninterrupted.train(lambda *_: None)

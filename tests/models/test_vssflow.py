@@ -117,7 +117,7 @@ def test_heads_must_divide():
 
 def test_output_for_some_channels_is_that_for_all():
     """The fold of the last two linear maps is exact, for values and gradients."""
-    model, params, _ = setup()
+    model, params, _ = setup(layers=1)
     x, t = draw_latent()
 
     def energy(params, channels):

@@ -101,14 +101,14 @@ def test_ten_kills_at_random_moments_change_nothing(corpus, tmp_path):
 
 def test_several_runs_share_the_work(corpus, tmp_path):
     """Three commands in one folder, one of them killed: each shard is written once, by one."""
-    rows = [f"k{n},{n % 4}.mp4,,,,,train," for n in range(48)]
+    rows = [f"k{n},{n % 4}.mp4,,,,,train," for n in range(24)]
     path = write_manifest(corpus, [*rows, *BROKEN], "shared.csv")
-    prepare(path, tmp_path / "expected", workers=0, clips_per_shard=4, progress=False)
+    prepare(path, tmp_path / "expected", workers=0, clips_per_shard=2, progress=False)
     out = tmp_path / "shared"
     run = [sys.executable, "-m", "vssflow_jax.prepare", f"--manifest={path}", f"--out={out}"]
-    run += ["--workers=1", "--clips_per_shard=4"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    runs = [subprocess.Popen(run, **pipes) for _ in range(3)]
+    flags = [[f"--workers={workers}", "--clips_per_shard=2"] for workers in (1, 0, 0)]
+    runs = [subprocess.Popen([*run, *own], **pipes) for own in flags]
     while len(list(out.glob("*.json"))) < 3 and runs[0].poll() is None:
         time.sleep(0.002)
     done = [path.with_suffix(".array_record") for path in out.glob("*.json")]

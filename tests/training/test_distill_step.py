@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import meshes, small_runs, train_steps
+from helpers import small_runs, train_steps
 from helpers.small_model import BATCH, LENGTH, draw_features, draw_latent, keep_all, setup
 
 from vssflow_jax import conditions
@@ -260,13 +260,6 @@ def test_the_loss_falls_and_the_duration_model_stays(teacher):
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     jax.tree.map(np.testing.assert_array_equal, state.params["durations"], durations)
     assert np.any(state.params["dit"]["scales"]["out"]["kernel"])
-
-
-def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses(teacher):
-    fields = distill_fields(teacher)
-    expected = train_steps.losses(train_steps.MESHES["one"], 4, **fields)
-    by_mesh = meshes.on_devices("mixed, accumulated", steps=4, **fields)
-    meshes.assert_equal_losses({"one": expected, **by_mesh})
 
 
 @pytest.mark.parametrize("stage", ["guided", "average"])

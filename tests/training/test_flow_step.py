@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from helpers import meshes, small_runs, train_steps
+from helpers import meshes, train_steps
 
 from vssflow_jax import conditions
 from vssflow_jax.config import fields
@@ -93,18 +93,11 @@ def test_all_or_nothing_is_drawn_a_batch_or_an_example():
     assert an_example.mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses():
-    fields = small_runs.PLAIN
-    expected = train_steps.losses(train_steps.MESHES["one"], 4, **fields)
-    by_mesh = meshes.on_devices("mixed, accumulated", steps=4, **fields)
-    meshes.assert_equal_losses({"one": expected, **by_mesh})
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_losses_do_not_depend_on_mesh_or_accumulation(optimizer):
-    by_mesh = meshes.on_devices(optim__name=optimizer)
-    assert by_mesh.keys() == train_steps.MESHES.keys()
+    fields = {"optim__name": optimizer}
+    by_mesh = meshes.on_devices({name: (name, fields) for name in train_steps.MESHES})
     meshes.assert_equal_losses(by_mesh)
 
 

@@ -1,8 +1,9 @@
-"""Places on the mesh, and sizes that do not divide."""
+"""Places on the mesh, sizes that do not divide, and losses on several devices."""
 
 import jax
 import numpy as np
 import pytest
+from helpers import meshes, small_runs, train_steps
 from jax.sharding import PartitionSpec as P
 
 from vssflow_jax.common.errors import InputError
@@ -110,3 +111,18 @@ def test_what_does_not_split_evenly_is_named():
     config.train.grad_accumulation = 0
     with pytest.raises(InputError, match=r"train.grad_accumulation: found 0"):
         sharding.check_config(config, mesh)
+
+
+def test_a_mixed_mesh_with_accumulation_gives_one_devices_losses(tmp_path):
+    """In the training of a model, and in that of a student, whose config has a teacher."""
+    flow = small_runs.PLAIN
+    distill = {**flow, "model__duration_width": 8, "optim__learning_rate": 3e-3}
+    train_steps.write_teacher(tmp_path, train_steps.small(**distill))
+    distill |= {"train__task": "distill", "train__init_from": str(tmp_path)}
+    distill |= {"dropout__all": 0.0, "distill__steps": 2}
+    configs = {"flow": flow, "distill": distill}
+    mixed = {task: ("mixed, accumulated", changes) for task, changes in configs.items()}
+    on_eight = meshes.on_devices(mixed, steps=3)
+    for task, changes in configs.items():
+        expected = train_steps.losses(train_steps.MESHES["one"], 3, **changes)
+        meshes.assert_equal_losses({"one": expected, task: on_eight[task]})
