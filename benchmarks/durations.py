@@ -6,7 +6,7 @@ SHARDS are those of MiniAV (`python -m vssflow_jax.corpus`, then `prepare`), who
 exact. Times of the test split's texts are predicted from the true start on, as for a text
 without a video, and between the true start and end. The networks are trained here, on the batches,
 by the loss and the rule that training has, alone; `--steps` says for how many steps of
-`configs/quickstart.py`, several for several networks.
+`configs/grid.py`, several for several networks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Score(NamedTuple):
 
 def read_examples(folder: str, split: str) -> list[Example]:
     """The examples of a split."""
-    spec = pipeline.BatchSpec.from_duration(load_recipe("quickstart").data.duration, {})
+    spec = pipeline.BatchSpec.from_duration(load_recipe("grid").data.duration, {})
     records, out = shards.open_split(folder, split), []
     for record in (records[row] for row in range(len(records))):
         names = ("phonemes", "speaker", "wave", "meta")
@@ -64,7 +64,7 @@ def read_examples(folder: str, split: str) -> list[Example]:
 
 def train_network(examples: Sequence[Example], steps: int, seed: int) -> DurationFunction:
     """A network after some steps on batches of the examples."""
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.train.steps = steps
     network, rule = duration_model.build_network(config), optim.make_optimizer(config)
     params = {duration_model.PARAMS_KEY: duration_model.init_params(network, jax.random.key(seed))}

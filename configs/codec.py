@@ -2,7 +2,7 @@ r"""A trained codec: learned from the sound of the shards, for `--config.codec.f
 
     python -m vssflow_jax.train --config=configs/codec.py --workdir=runs/codec \
         --config.data.shards=SHARDS
-    python -m vssflow_jax.train --config=configs/quickstart.py --workdir=runs/mine \
+    python -m vssflow_jax.train --config=configs/grid.py --workdir=runs/mine \
         --config.codec.folder=runs/codec/codec
 """
 

@@ -1,4 +1,4 @@
-r"""The model that comes with the package: the quickstart's network, longer on more clips.
+r"""The bundled model `miniav`: the recipe `grid`, longer on more clips.
 
     python -m vssflow_jax.train --config=configs/miniav.py --workdir=runs/miniav
 
@@ -22,8 +22,8 @@ from vssflow_jax.config import load_recipe
 
 
 def get_config():
-    """The quickstart's run, longer and on more clips."""
-    config = load_recipe("quickstart")
+    """The recipe `grid`, longer and on more clips."""
+    config = load_recipe("grid")
     config.data.corpus_clips = 6000
     config.optim.ema_decay = 0.998
     config.train.steps = 2800

@@ -18,7 +18,7 @@ from vssflow_jax.config import load_recipe
 
 def get_config():
     """A network of 10 million parameters on natural speech and MiniAV's events."""
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.corpus_clips = 6000
     config.data.corpus_audio_clips = 8000
     config.data.corpus_voices = "hibari"

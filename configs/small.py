@@ -1,4 +1,4 @@
-r"""The base of the comparisons in docs/results.md: the quickstart's network, small and short.
+r"""The base of the comparisons in docs/results.md: the recipe `grid`, small and short.
 
     python -m vssflow_jax.train --config=configs/small.py --workdir=DIR \
         --config.data.shards=SHARDS
@@ -8,8 +8,8 @@ from vssflow_jax.config import load_recipe
 
 
 def get_config():
-    """The quickstart's run at a fraction of its cost."""
-    config = load_recipe("quickstart")
+    """The recipe `grid` at a fraction of its cost."""
+    config = load_recipe("grid")
     config.model.layers = 3
     config.model.unroll = 1
     config.model.head_dim = 24

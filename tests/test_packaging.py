@@ -86,7 +86,7 @@ from vssflow_jax.config import command_line, load_recipe
 train.define_flags()
 command_line.parse_flags(sys.argv)
 config = flags.FLAGS.config
-print(train.__file__, config.model.route, config.train.steps, load_recipe("quickstart").data.corpus)
+print(train.__file__, config.model.route, config.train.steps, load_recipe("grid").data.corpus)
 """
 
 

@@ -55,6 +55,7 @@ def ensure_shards(config, workdir: Path) -> Path:
         seed=config.seed,
         voices=data.corpus_voices,
         sentences=data.corpus_sentences,
+        audio_sentences=data.corpus_audio_sentences,
     )
     manifest = build.build_corpus(workdir / "corpus", settings)
     longest = max(data.duration, settings.audio_seconds if settings.audio_clips else 0.0)

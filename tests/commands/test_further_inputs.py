@@ -350,7 +350,7 @@ def test_a_folder_of_everything(folder, tmp_path, capsys):  # 41 to 46
     ],
 )
 def test_flags_of_a_training(tmp_path, flag, words):
-    flags = ("--config=quickstart", flag, f"--workdir={tmp_path / 'run'}")
+    flags = ("--config=grid", flag, f"--workdir={tmp_path / 'run'}")
     assert_error(in_process.run("train", *flags), words, out=tmp_path / "run")
 
 

@@ -11,7 +11,7 @@ from vssflow_jax.reports import run as run_report
 
 
 def test_a_misspelt_config_field_is_an_error():
-    flags = ("--config=configs/quickstart.py", "--config.train.stepz=3")
+    flags = ("--config=configs/grid.py", "--config.train.stepz=3")
     assert_error(in_process.run("train", *flags), "stepz")
 
 

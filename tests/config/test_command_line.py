@@ -17,7 +17,7 @@ def config_of(monkeypatch):
     """The config that a command gets with some flags."""
 
     def parsed(*arguments):
-        values, argv = flags.FlagValues(), ["train", "--config=quickstart", *arguments]
+        values, argv = flags.FlagValues(), ["train", "--config=grid", *arguments]
         monkeypatch.setattr(sys, "argv", recipes.resolve_flags(argv))
         command_line.define_config(None, "Recipe.", values)
         values(sys.argv)

@@ -116,7 +116,7 @@ def test_a_value_that_is_not_allowed_is_refused(name, value, expected):
     ],
 )
 def test_a_wrong_field_ends_training_before_the_corpus(tmp_path, flags, message):
-    done = in_process.run("train", "--config=quickstart", f"--workdir={tmp_path / 'run'}", *flags)
+    done = in_process.run("train", "--config=grid", f"--workdir={tmp_path / 'run'}", *flags)
     assert done.returncode == 2 and done.stderr.startswith(f"error: {message}"), done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "run").exists()
 

@@ -30,7 +30,7 @@ def test_old_names_lead_to_fields_and_are_none_themselves():
     assert not migration.RENAMED.keys() & NAMES
 
 
-@pytest.mark.parametrize("name", ["quickstart", "joint", "codec"])
+@pytest.mark.parametrize("name", ["quickstart", "grid", "joint", "codec"])
 def test_a_config_with_the_old_names_is_todays(name):
     config = load_recipe(name)
     saved = old_fields(config)
@@ -39,7 +39,7 @@ def test_a_config_with_the_old_names_is_todays(name):
 
 
 def test_a_saved_config_comes_back():
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.sample.scales.lips = 0.0
     config.optim.max_grad_norm = None
     saved = json.loads(config.to_json())

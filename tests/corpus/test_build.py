@@ -10,7 +10,7 @@ import pytest
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.corpus import build, render, sounds, visemes, voices
+from vssflow_jax.corpus import build, render, sentences, sounds, visemes, voices
 from vssflow_jax.data import lip_track, manifest
 from vssflow_jax.text import alignment, normalize, phonemes
 
@@ -244,6 +244,30 @@ def test_clips_of_sound_alone_beside_videos_are_for_training_and_leave_the_video
         [("speech", "train", False)] * 6
     )
     assert len({plan.id for plan in both}) == len({plan.number for plan in both}) == 30
+
+
+def test_videos_and_clips_of_sound_alone_say_sentences_of_their_own(tmp_path):
+    """Videos of the GRID grammar, sound of a file's lines; without a second set both have one."""
+    lines = tmp_path / "lines.txt"
+    texts = [f"the {animal} was here" for animal in ("cat", "dog", "cow", "hen", "ewe")]
+    lines.write_text("\n".join(texts))
+    settings = build.CorpusSettings(clips=9, audio_clips=2, audio_sentences=str(lines))
+    spoken = {
+        plan.has_video: build.make_example(plan, settings).row["text"]
+        for plan in build.plan_corpus(settings)
+        if plan.task == "speech"
+    }
+    assert spoken[True].split()[0] in sentences.GRAMMAR[0]
+    assert spoken[False] in texts
+    (plan,) = build.plan_corpus(settings)[-1:]
+    text = build.make_example(plan, replace(settings, audio_sentences="")).row["text"]
+    assert text.split()[0] in sentences.GRAMMAR[0]
+
+
+def test_an_unknown_second_set_of_sentences_is_refused(tmp_path):
+    settings = build.CorpusSettings(clips=9, audio_clips=9, audio_sentences="none.txt")
+    with pytest.raises(InputError, match=r"none\.txt"):
+        build.build_corpus(tmp_path / "x", settings)
 
 
 def test_faces_say_open_english_in_a_natural_voice():

@@ -97,6 +97,16 @@ def test_hibari_has_a_natural_voice_and_derived_ones_of_all_pitches_some_held_ou
         assert min(tracts) < 0.85 and max(tracts) > 1.08
 
 
+def test_a_number_of_hibari_s_speakers_are_the_first_of_all(hibari):
+    few = voices.load_voices("hibari:12")
+    assert few.voices == hibari.voices[:13]
+    assert sum(voice.held_out for voice in few.voices) == 2
+    with pytest.raises(InputError, match="hibari:900: expected 0 to 144"):
+        voices.load_voices("hibari:900")
+    with pytest.raises(InputError, match="found 'hibari:few', expected one of"):
+        voices.load_voices("hibari:few")
+
+
 def test_hibari_s_voices_say_the_text_s_phonemes_in_time(hibari):
     expected = [symbol for word in phonemes.pronounce(SENTENCE) for symbol in word]
     for voice in hibari.voices[:4]:

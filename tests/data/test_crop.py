@@ -130,7 +130,7 @@ def test_the_line_says_how_many_of_many_examples_it_is_about():
 
 def describe_run(folder, seconds, **data):
     """Prints what a run on one clip says before its first step; `data` changes `config.data`."""
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.update(data)
     run = types.SimpleNamespace(
         workdir=folder,

@@ -1,5 +1,6 @@
 """Mixing of speech and sound into joint examples: contents, probabilities, positions."""
 
+import dataclasses
 import json
 import pickle
 
@@ -121,6 +122,22 @@ def test_a_mixed_clip_fits_the_batch_and_tells_what_it_is():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("mode", "under"), [("add", 500), ("insert", 0)])
+def test_a_muted_talker_is_seen_and_not_heard(mode, under):
+    muted = dataclasses.replace(plan(mode, gain=1.0), muted=True)
+    silent, spoken = (mix.mix_records(SPEECH, SOUND, p, RATES) for p in (muted, plan(mode)))
+    parts = [(500, 11_680), (under, 32_000), (500, 20_320)] if under != 500 else [(500, 64_000)]
+    assert find_runs(silent["wave"]) == parts
+    for name in ("clip", "sync", "lips"):
+        np.testing.assert_array_equal(silent[name], spoken[name])
+    assert not silent["phonemes"].any() and len(silent["phonemes"]) == len(spoken["phonemes"])
+    assert "speaker" not in silent
+    meta = silent["meta"]
+    assert (meta["task"], meta["text"], meta["mixed"]["muted"]) == ("sound", "", True)
+    example = pipeline.make_example(silent, SPEC)
+    assert example["present"]["phonemes"] == 1 and example["present"]["speaker"] == 0
+
+
 def test_inputs_are_left_as_they_are():
     before = pickle.dumps((SPEECH, SOUND))
     mix.mix_records(SPEECH, SOUND, plan(), RATES)
@@ -147,9 +164,9 @@ VOICES = [make_record("speech", 1.0 + number / 10, number + 1) for number in ran
 NOISES = [make_record("sound", 3.0, number + 11) for number in range(7)]
 
 
-def mixer(ratio=1.0, rates=RATES, by_time=False):
-    mixing = type("Mixing", (), {"ratio": ratio, "add_ratio": 0.5})
-    return mix.make_mixer(mixing, VOICES + NOISES, VOICES, NOISES, rates, by_time)
+def mixer(ratio=1.0, rates=RATES, by_time=False, mute=0.0, voices=VOICES):
+    mixing = type("Mixing", (), {"ratio": ratio, "add_ratio": 0.5, "mute_ratio": mute})
+    return mix.make_mixer(mixing, VOICES + NOISES, voices, NOISES, rates, by_time)
 
 
 def list_mixed(count=60, **options):
@@ -177,6 +194,18 @@ def test_what_is_mixed_depends_on_seed_and_place_alone():
 def test_a_share_of_the_clips_is_mixed():
     share = np.mean(["mixed" in meta for meta in list_mixed(240, ratio=0.5)])
     assert share == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_share_of_the_talkers_is_muted_and_they_are_seen():
+    unseen = [make_record("speech", 1.0, 21 + number, ("clip", "sync")) for number in range(9)]
+    records = [mixer(mute=0.4, voices=VOICES + unseen)(0, np.random.default_rng(seed))
+               for seed in range(300)]  # fmt: skip
+    muted = [record for record in records if record["meta"]["mixed"].get("muted")]
+    assert len(muted) / len(records) == pytest.approx(0.4, abs=0.08)
+    sources = {record["meta"]["mixed"]["speech"] for record in muted}
+    assert sources <= {voice["meta"]["id"] for voice in VOICES}
+    never = [mixer(mute=0.4, voices=unseen)(0, np.random.default_rng(seed)) for seed in range(9)]
+    assert any(record["meta"]["mixed"].get("muted") for record in never), "the draws end"
 
 
 def batches(**options):

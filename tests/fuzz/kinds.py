@@ -507,7 +507,7 @@ def _read_flags(flags: list[str], out: Path) -> None:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # of ml_collections, about the import of recipes
-        done = in_process.run("train", "--config=quickstart", f"--workdir={out / 'run'}", *flags)
+        done = in_process.run("train", "--config=grid", f"--workdir={out / 'run'}", *flags)
     if done.returncode == 2:
         lines = done.stderr.strip().splitlines()
         if len(lines) != 1 or not lines[0].startswith("error: "):

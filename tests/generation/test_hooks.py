@@ -80,7 +80,7 @@ def empty_split(source, folder, *names):
 
 def test_without_validation_clips_nothing_is_scored_while_training(tiny_run, tmp_path, capsys):
     folder = empty_split(tiny_run / "shards", tmp_path / "shards", "valid")
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.train.evaluate_every = 2
     assert not hooks.scoring_task(config, folder, None).every
     assert f"no validation clips with sound in {folder}" in capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_without_test_clips_the_report_is_written_and_says_so(tiny_run, tmp_path
     ignored = shutil.ignore_patterns("shards", "corpus", "tb", "eval")
     shutil.copytree(tiny_run, workdir, ignore=ignored)
     folder = empty_split(tiny_run / "shards", workdir / "shards", "test")
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.shards = str(folder)
     train.evaluate_and_report(config, workdir)
     assert f"no test clips with sound in {folder}: nothing to score" in capsys.readouterr().out

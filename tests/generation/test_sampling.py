@@ -10,7 +10,7 @@ from vssflow_jax.generation.sampling import SamplingOptions, check_seed
 
 @pytest.fixture
 def config():
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.sample.update({"solver": "heun", "steps": 7, "guidance": 2.0})
     config.sample.scales.sync = 1.5
     return config

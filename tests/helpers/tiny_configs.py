@@ -19,7 +19,7 @@ NETWORK = (
     "--config.codec.iterations=4",
 )
 FLAGS = (
-    "--config=configs/quickstart.py",
+    "--config=configs/grid.py",
     "--config.data.corpus_clips=12",
     "--config.data.batch_size=2",
     *NETWORK,

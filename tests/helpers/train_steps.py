@@ -50,8 +50,8 @@ class Slices:
 
 
 def small(**changes):
-    """The quickstart's config, small; `changes` by dotted name with two underscores for dots."""
-    config = load_recipe("quickstart")
+    """The recipe grid's config, small; `changes` by dotted name with two underscores for dots."""
+    config = load_recipe("grid")
     config.model.update(layers=2, unroll=1, heads=8, kv_heads=4, head_dim=8)
     config.model.projected_widths.update(clip=8, speaker=8, phonemes=8, lips=8, sync=8)
     config.data.batch_size = BATCH

@@ -83,7 +83,7 @@ def test_a_damaged_shard_is_named(prepared, codec_folder, tmp_path):
 
 
 def config_for(folder):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.shards, config.data.latents, config.data.duration = str(folder), True, 10.0
     return config
 

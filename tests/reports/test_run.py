@@ -87,7 +87,7 @@ def run(tmp_path_factory):
     """A run's folder as training and evaluation leave it."""
     workdir, rng = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
     write_shards(workdir / "shards", rng)
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.shards = str(workdir / "shards")
     (workdir / "config.json").write_text(config.to_json())
     lines = [
@@ -143,7 +143,7 @@ def test_every_string_of_a_runs_files_is_escaped(tmp_path):
     workdir = tmp_path / "<script>alert(1)"
     workdir.mkdir()
     write_shards(workdir / "shards", np.random.default_rng(0), suffix=HOSTILE)
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     free = [
         field.name for field in fields.FIELDS if field.type is str and field.allowed is rules.ANY
     ]
@@ -224,7 +224,7 @@ def test_sentences_have_a_table_for_each_voice(run, text, tmp_path):
 
 
 def test_the_paragraph_says_how_long_it_trained_and_on_what(text):
-    steps = load_recipe("quickstart").train.steps
+    steps = load_recipe("grid").train.steps
     assert f"8 of {steps:,} steps in 1 min 5 s" in text
     assert "21 clips (7 speech, 7 sound, 7 joint)" in text
 

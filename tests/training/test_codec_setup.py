@@ -15,7 +15,7 @@ from vssflow_jax.weights.oobleck import oobleck_shapes
 
 
 def test_a_run_takes_the_codec_that_its_config_names_and_keeps_it(tiny_run, tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.codec.folder = str(tiny_run / "codec")
     taken = codec_setup.ensure_codec(config, (), tmp_path)
     assert hash_codec(taken) == hash_codec(load_codec(tiny_run / "codec"))
@@ -28,7 +28,7 @@ def test_a_run_takes_the_codec_that_its_config_names_and_keeps_it(tiny_run, tmp_
 
 
 def test_a_fitted_codec_decodes_with_the_iterations_of_the_config(tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.codec.update(iterations=5, channels=8)
     waves = np.random.default_rng(0).integers(-9999, 9999, (4, 64_000)).astype(np.int16)
     records = [{"wave": wave} for wave in waves]
@@ -58,7 +58,7 @@ def save_oobleck(folder, **sizes):
     ],
 )
 def test_a_codec_that_does_not_fit_the_run_is_named(tmp_path, name, sizes, audio, message):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.codec.name = name
     config.codec.folder = save_oobleck(tmp_path / "oobleck", **sizes)
     with pytest.raises(InputError, match=message):
@@ -74,14 +74,14 @@ def test_a_codec_that_does_not_fit_the_run_is_named(tmp_path, name, sizes, audio
     ],
 )
 def test_a_codec_that_cannot_be_fitted_is_named(tmp_path, name, audio, message):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.codec.name = name
     with pytest.raises(InputError, match=message):
         codec_setup.ensure_codec(config, (), tmp_path, AudioFormat(*audio))
 
 
 def test_a_run_takes_a_codec_of_the_format_of_its_shards(tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.codec.name = "oobleck"
     config.codec.folder = save_oobleck(tmp_path / "oobleck")
     codec = codec_setup.ensure_codec(config, (), tmp_path / "run", AudioFormat(1000, 2))
@@ -89,7 +89,7 @@ def test_a_run_takes_a_codec_of_the_format_of_its_shards(tmp_path):
 
 
 def test_a_codec_is_trained_first_until_it_is_there(tiny_run, tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     assert not codec_setup.trains_codec_first(config, tmp_path)
     config.codec.train_steps = 3
     assert codec_setup.trains_codec_first(config, tmp_path)
@@ -102,7 +102,7 @@ def test_a_codec_is_trained_first_until_it_is_there(tiny_run, tmp_path):
 
 
 def test_the_stage_of_the_codec_has_the_runs_data_and_the_recipes_optimizer(tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.seed = 5
     config.codec.update(train_steps=30, width=48, head="istft")
     stage = codec_setup.first_stage_config(config, tmp_path)
@@ -114,7 +114,7 @@ def test_the_stage_of_the_codec_has_the_runs_data_and_the_recipes_optimizer(tmp_
 
 
 def test_a_codec_that_cannot_be_trained_first_is_an_error(tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.codec.update(train_steps=30, crop=9.0)
     with pytest.raises(InputError, match=r"codec.crop: found 9.0 s, expected at most"):
         train.train(config, tmp_path)
@@ -122,7 +122,7 @@ def test_a_codec_that_cannot_be_trained_first_is_an_error(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_trains_its_codec_and_then_its_flow(tiny_run, tmp_path, capsys):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.update(shards=str(tiny_run / "shards"), batch_size=2)
     config.codec.update(
         train_steps=2, head="istft", channels=8, width=16, encoder_blocks=1, decoder_blocks=1

@@ -11,7 +11,7 @@ from vssflow_jax.training import optim
 
 
 def test_schedule_warms_up_and_ends():
-    config = load_recipe("quickstart").optim
+    config = load_recipe("grid").optim
     rate = optim.learning_rate_schedule(config, 1000)
     assert rate(0) == 0
     assert rate(config.warmup_steps) == pytest.approx(config.learning_rate)
@@ -24,7 +24,7 @@ def test_schedule_warms_up_and_ends():
 
 
 def test_clipping_bounds_the_gradient_that_the_optimizer_sees():
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.optim.name = "adamw"
     clip = optim.make_optimizer(config)
     params = {"w": jnp.ones(3)}
@@ -38,7 +38,7 @@ def test_clipping_bounds_the_gradient_that_the_optimizer_sees():
 
 
 def test_muon_orthogonalizes_each_head_and_leaves_vectors_to_adam():
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.optim.update(name="muon", learning_rate=1.0, warmup_steps=0, schedule="constant")
     config.optim.max_grad_norm = None
     shapes = {

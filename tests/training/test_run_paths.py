@@ -18,7 +18,7 @@ def make_shards(folder):
 
 
 def write_config(workdir, shards):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.data.shards = str(shards)
     run = types.SimpleNamespace(
         workdir=workdir,

@@ -35,7 +35,7 @@ FIXED = {
 
 @pytest.mark.parametrize("name", FREE | FIXED)
 def test_what_changes_the_course_of_a_run_is_part_of_its_identity(name):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     before = setup.run_identity(config, "codec", "data")
     saved = json.loads(json.dumps(before))
     checkpoint.check_identity(saved, before, "checkpoint 3")
@@ -85,7 +85,7 @@ def test_a_training_holds_its_folder(tmp_path, monkeypatch):
         taken.append(done.stdout)
 
     monkeypatch.setattr(train, "_train", train_meanwhile)
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     train.train(config, tmp_path)
     assert taken == ["False\n"]
 
@@ -97,7 +97,7 @@ def test_only_the_main_process_holds_the_folder(tmp_path, monkeypatch):
 
 
 def test_a_run_with_a_checkpoint_resumes_without_the_folder_that_it_started_from(tmp_path):
-    config = load_recipe("quickstart")
+    config = load_recipe("grid")
     config.train.init_from = str(tmp_path / "gone")
     (tmp_path / "run" / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
     with pytest.raises(InputError, match=r"train\.init_from: found .*gone"):

@@ -125,7 +125,7 @@ def test_training_starts_from_a_conversion_in_another_folder(tmp_path):
     expected = flatten_dict(checkpoint.load_weights(ours)[0], sep="/")
     for params in (first.params, first.weights):
         assert_same({k: np.asarray(v) for k, v in flatten_dict(params, sep="/").items()}, expected)
-    done = in_process.run("train", "--config=configs/quickstart.py", f"--workdir={ours}")
+    done = in_process.run("train", "--config=configs/grid.py", f"--workdir={ours}")
     assert done.returncode == 2 and f"--config.train.init_from={ours}" in done.stderr
 
 

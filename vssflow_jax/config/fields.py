@@ -94,9 +94,12 @@ FIELDS = (
     Field("data.corpus_audio_clips", int, 0, "further clips of speech alone in the corpus",
           allowed=at_least(0), unit="clips", mutable=True),
     Field("data.corpus_voices", str, "espeak",
-          "its voices: espeak, hibari or kokoro:FOLDER (docs/miniav.md)", mutable=True),
+          "its voices: espeak, hibari, hibari:COUNT or kokoro:FOLDER (docs/miniav.md)",
+          mutable=True),
     Field("data.corpus_sentences", str, "grid",
           "what they say: grid, open or a file with one sentence a line", mutable=True),
+    Field("data.corpus_audio_sentences", str, "",
+          "what the clips of speech alone say; empty: the same", mutable=True),
     Field("data.corpus_encoders", str, "built-in",
           "encoders of its features: built-in, bundled, published, or one by condition",
           mutable=True),
@@ -123,6 +126,9 @@ FIELDS = (
     Field("data.mix.add_ratio", float, 0.5,
           "fraction of the mixtures in which speech is added to the sound; "
           "in the others it replaces the sound", allowed=FRACTION),
+    Field("data.mix.mute_ratio", float, 0.0,
+          "fraction of the mixtures whose talker is muted: a face without a text is silent",
+          allowed=FRACTION),
 
     Field("codec.name", str, "",
           "kind of the codec: pca is fitted on the shards, the others need codec.folder; "

@@ -26,6 +26,9 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", usual.seed, "Another seed gives other clips.", lower_bound=0)
     flags.DEFINE_string("voices", usual.voices, f"Set of voices: {', '.join(voices.SETS)}.")
     flags.DEFINE_string("sentences", usual.sentences, "grid, open, or a file with one a line.")
+    flags.DEFINE_string(
+        "audio_sentences", usual.audio_sentences, "Those of --audio_clips; empty: --sentences."
+    )
     flags.DEFINE_float("seconds", usual.seconds, "Length of a video.")
     flags.DEFINE_float("audio_seconds", usual.audio_seconds, "Longest clip of --audio_clips.")
     flags.DEFINE_integer("workers", None, "Processes; default: all cores.", lower_bound=1)
@@ -42,6 +45,7 @@ def main() -> None:
         seed=values.seed,
         voices=values.voices,
         sentences=values.sentences,
+        audio_sentences=values.audio_sentences,
         seconds=values.seconds,
         audio_seconds=values.audio_seconds,
     )

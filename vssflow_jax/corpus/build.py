@@ -65,6 +65,7 @@ class CorpusSettings:
       seed: another one gives other clips.
       voices: the set of voices (`voices.load_voices`).
       sentences: the set of sentences (`sentences.load_sentences`).
+      audio_sentences: that of the clips without pictures; empty: `sentences`.
       seconds: length of a video.
       audio_seconds: longest clip without pictures.
     """
@@ -74,8 +75,14 @@ class CorpusSettings:
     seed: int = 0
     voices: str = "espeak"
     sentences: str = "grid"
+    audio_sentences: str = ""
     seconds: float = 4.0
     audio_seconds: float = 8.0
+
+    def choose_sentences(self, has_video: bool) -> sentences.Sentences:
+        """The sentences of clips with pictures, or of those without."""
+        name = self.sentences if has_video else self.audio_sentences or self.sentences
+        return sentences.load_sentences(name)
 
     def describe(self) -> dict:
         """The settings as corpus.json has them: those that are not the default's."""
@@ -100,7 +107,8 @@ def check_settings(settings: CorpusSettings) -> None:
                 f"--{name}: found {length:g}, expected {MIN_SECONDS:g} to {MAX_SECONDS:g}"
             )
     voices.load_voices(settings.voices)
-    sentences.load_sentences(settings.sentences)
+    for has_video in (True, False):
+        settings.choose_sentences(has_video)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -269,7 +277,7 @@ def _draw_utterance(
 ) -> tuple[str, Utterance]:
     """A sentence in a voice; where one would not fit, others are tried, then it is hurried."""
     voice_set = voices.load_voices(settings.voices)
-    sentence_set = sentences.load_sentences(settings.sentences)
+    sentence_set = settings.choose_sentences(plan.has_video)
     longest = settings.seconds if plan.has_video else settings.audio_seconds
     text, tempo = sentence_set.draw(plan.split, rng), rng.uniform(*TEMPO)
     redraws = sentence_set.redraws

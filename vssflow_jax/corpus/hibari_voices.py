@@ -24,6 +24,7 @@ from hibari import dsp
 from hibari import voices as hibari_models
 from scipy import ndimage, signal
 
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.corpus import face, misaki, onnx_outputs
 from vssflow_jax.corpus.voices import Utterance, Voice, trim_silence
@@ -100,11 +101,11 @@ def _derive_voice(number: int) -> Voice:
     )
 
 
-def list_voices() -> tuple[Voice, ...]:
-    """hibari's own voice, then those derived from it."""
+def list_voices(derived: int = NUM_DERIVED) -> tuple[Voice, ...]:
+    """hibari's own voice, then as many derived from it, the same ones whatever their number."""
     look = face.Look(skin=face.FAIR, hair=face.AUBURN, shirt=(60, 110, 170), style="long")
     own = Voice(name=NATURAL, look=look, settings=None, share=NATURAL_SHARE)
-    return (own, *map(_derive_voice, range(NUM_DERIVED)))
+    return (own, *map(_derive_voice, range(derived)))
 
 
 # ---- synthesis ----------------------------------------------------------------------------
@@ -205,10 +206,17 @@ def _smooth(rows: np.ndarray) -> np.ndarray:
 
 
 class HibariVoices:
-    """The voice set `hibari`."""
+    """The voice set `hibari`, or `hibari:COUNT` with the first COUNT derived speakers.
 
-    def __init__(self):
-        self.voices = list_voices()
+    Raises:
+      InputError: a count that is none.
+    """
+
+    def __init__(self, count: int | None = None):
+        count = NUM_DERIVED if count is None else count
+        if not 0 <= count <= NUM_DERIVED:
+            raise InputError(f"--voices=hibari:{count}: expected 0 to {NUM_DERIVED} speakers")
+        self.voices = list_voices(count)
 
     def speak(
         self, voice: Voice, words: Sequence[str], tempo: float = 1.0, seed: int = 0

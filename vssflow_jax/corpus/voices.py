@@ -1,7 +1,8 @@
 """The speakers of MiniAV: sets of voices by name, and what an utterance of theirs is.
 
 `espeak` needs no further package and says GRID sentences best; `hibari` has a natural voice and
-speakers derived from it; `kokoro` has the natural voices of a folder and their mixtures.
+speakers derived from it, all or a number of them; `kokoro` has the natural voices of a folder and
+their mixtures.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from vssflow_jax.corpus.face import Look
 from vssflow_jax.corpus.phoneme_times import Sound
 from vssflow_jax.text import normalize
 
-SETS = ("espeak", "hibari", "kokoro:FOLDER")
+SETS = ("espeak", "hibari", "hibari:COUNT", "kokoro:FOLDER")
 RECORDING_PEAK = 0.6
 ROOM_BEFORE, ROOM_BEHIND = 0.03, 0.12  # seconds of an utterance around its sounds
 
@@ -85,20 +86,20 @@ def load_voices(name: str) -> VoiceSet:
     Raises:
       InputError: an unknown set, or one whose package or files are not there.
     """
-    kind, _, folder = name.partition(":")
+    kind, _, detail = name.partition(":")
     try:
         if name == "espeak":
             from vssflow_jax.corpus.espeak_voices import EspeakVoices
 
             return EspeakVoices()
-        if name == "hibari":
+        if name == "hibari" or (kind == "hibari" and detail.isdecimal()):
             from vssflow_jax.corpus.hibari_voices import HibariVoices
 
-            return HibariVoices()
-        if kind == "kokoro" and folder:
+            return HibariVoices(int(detail) if detail else None)
+        if kind == "kokoro" and detail:
             from vssflow_jax.corpus.kokoro_voices import KokoroVoices
 
-            return KokoroVoices(folder)
+            return KokoroVoices(detail)
     except ModuleNotFoundError as error:
         raise InputError(
             f"--voices={name}: {error}; expected `pip install 'vssflow_jax[voices]'`"

@@ -3,6 +3,9 @@
 From a random second of the sound on, the speech is either added to it, with the sound attenuated,
 or inserted in its place. Waveforms are mixed in the same way, so that the latent agrees with the
 conditions. Source: the feature-level data synthesis of VSSFlow (arXiv 2509.24773).
+
+A muted mixture, which is not in the paper, has the talker's pictures and no words: the target is
+the sound alone, so that a face without a text is silent.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ ADD, INSERT = "add", "insert"
 GAIN_RANGE = (0.3, 0.7)  # of the sound under added speech
 SHARED_CONDITIONS = ("clip", "sync")  # mixed from both examples
 SPEECH_CONDITIONS = ("phonemes", "lips")  # the speech example's, shifted to its start
+PICTURE_DRAWS = 20  # speech examples that are looked at for one with pictures
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,15 +33,21 @@ class MixPlan:
       mode: "add" or "insert".
       start: seconds into the sound at which the speech begins.
       gain: factor of the sound under the speech; 0 for "insert".
+      muted: the speech's pictures are mixed, its words, voice and waveform are not.
     """
 
     mode: str
     start: float
     gain: float
+    muted: bool = False
 
 
 def sample_plan(
-    rng: np.random.Generator, room: float, add: float = 0.5, grid: float = 0.0
+    rng: np.random.Generator,
+    room: float,
+    add: float = 0.5,
+    grid: float = 0.0,
+    muted: bool = False,
 ) -> MixPlan:
     """A random plan.
 
@@ -46,13 +56,19 @@ def sample_plan(
       room: seconds by which the sound is longer than the speech; 0 or less: both start together.
       add: probability of adding the speech; else it is inserted.
       grid: seconds that the start is a multiple of; 0: any time.
+      muted: of the plan; sound under a muted talker keeps its level.
     """
     start = rng.uniform() * max(room, 0.0)
     if grid:
         start = np.floor(start / grid + 1e-6) * grid
     added, gain = rng.uniform() < add, rng.uniform(*GAIN_RANGE)
+    if muted:
+        gain = 1.0
     return MixPlan(
-        mode=ADD if added else INSERT, start=float(start), gain=float(gain) if added else 0.0
+        mode=ADD if added else INSERT,
+        start=float(start),
+        gain=float(gain) if added else 0.0,
+        muted=muted,
     )
 
 
@@ -61,8 +77,9 @@ def mix_records(
 ) -> dict:
     """The record of a joint example; `mixed` in its `meta` names the sources.
 
-    Voice, phonemes and lips are those of the speech. A video that one of the two lacks is zeros,
-    as an absent condition projects to.
+    Voice, phonemes and lips are those of the speech; where it is muted, there is no voice and the
+    phonemes are silence. A video that one of the two lacks is zeros, as an absent condition
+    projects to.
 
     Args:
       speech: record of a speech example.
@@ -70,6 +87,8 @@ def mix_records(
       plan: where and how.
       rates: frames a second of the records' conditions.
     """
+    if plan.muted:
+        speech = _mute(speech)
     record = {"meta": _mix_meta(speech["meta"], sound["meta"], plan)}
     start = _find_row(plan, read_wave_rate(sound))
     record["wave"] = overlay(sound["wave"], speech["wave"], start, plan.gain)
@@ -85,6 +104,14 @@ def mix_records(
     if "speaker" in speech:
         record["speaker"] = speech["speaker"]
     return record
+
+
+def _mute(speech: Mapping) -> dict:
+    """A speech example whose talker moves the lips and says nothing."""
+    silent = {name: np.zeros_like(speech[name]) for name in ("wave", "phonemes") if name in speech}
+    muted = {**speech, **silent, "meta": {**speech["meta"], "text": ""}}
+    muted.pop("speaker", None)
+    return muted
 
 
 def overlay(under: np.ndarray, over: np.ndarray, start: int, gain: float) -> np.ndarray:
@@ -111,11 +138,13 @@ def _find_row(plan: MixPlan, rate: float) -> int:
 
 def _mix_meta(speech: Mapping, sound: Mapping, plan: MixPlan) -> dict:
     mixed = {"speech": speech["id"], "sound": sound["id"], **dataclasses.asdict(plan)}
+    if not plan.muted:
+        del mixed["muted"]
     rate = {"sample_rate": sound["sample_rate"]} if "sample_rate" in sound else {}
     corrupt = [*speech.get("corrupt", ()), *sound.get("corrupt", ())]
     return {
         "id": f"{speech['id']}+{sound['id']}",
-        "task": "joint",
+        "task": "sound" if plan.muted else "joint",
         "text": speech["text"],
         "duration": max(sound["duration"], plan.start + speech["duration"]),
         "mixed": mixed,
@@ -136,6 +165,7 @@ class Mixer:
       ratio: probability that an example is replaced by a mixed one.
       add: see `sample_plan`.
       grid: see `sample_plan`.
+      mute: probability that the talker of a mixed one is muted.
     """
 
     records: Sequence
@@ -145,15 +175,26 @@ class Mixer:
     ratio: float
     add: float
     grid: float = 0.0
+    mute: float = 0.0
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict:
         """The record of `row`, or a mixed one in its place; depends on `rng`'s state alone."""
         if rng.uniform() >= self.ratio:
             return self.records[row]
-        speech = self.speech[rng.integers(len(self.speech))]
+        muted = bool(self.mute and rng.uniform() < self.mute)
+        speech = self._draw_speech(rng, with_pictures=muted)
         sound = self.sound[rng.integers(len(self.sound))]
         room = sound["meta"]["duration"] - speech["meta"]["duration"]
-        return mix_records(speech, sound, sample_plan(rng, room, self.add, self.grid), self.rates)
+        plan = sample_plan(rng, room, self.add, self.grid, muted)
+        return mix_records(speech, sound, plan, self.rates)
+
+    def _draw_speech(self, rng: np.random.Generator, with_pictures: bool) -> Mapping:
+        """A speech example; one with pictures, if they are asked for and not too rare."""
+        for _ in range(PICTURE_DRAWS):
+            speech = self.speech[rng.integers(len(self.speech))]
+            if not with_pictures or not speech.keys().isdisjoint(SHARED_CONDITIONS):
+                break
+        return speech
 
 
 def make_mixer(
@@ -181,4 +222,5 @@ def make_mixer(
         ratio=mixing.ratio,
         add=mixing.add_ratio,
         grid=grid,
+        mute=mixing.mute_ratio,
     )

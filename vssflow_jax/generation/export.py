@@ -159,7 +159,10 @@ def describe_corpus(config) -> str:
     data = config.data
     if not data.corpus:
         return "the data set below"
-    return f"{data.corpus} ({data.corpus_voices} voices, {data.corpus_sentences} sentences)"
+    sentences = data.corpus_sentences
+    if data.corpus_audio_sentences:
+        sentences += f" and {data.corpus_audio_sentences}"
+    return f"{data.corpus} ({data.corpus_voices} voices, {sentences} sentences)"
 
 
 def describe_student(facts: Mapping, config) -> str:
