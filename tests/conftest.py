@@ -15,8 +15,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # commands that tests start c
 if "XLA_FLAGS" not in os.environ:
     # Programs of tests are large beside what they compute: to optimize them would be half of the
     # suite's time. jaxlib 0.10 has quicker emitters too; later ones refuse a flag they do not know.
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    os.environ["XLA_FLAGS"] = f"{quick} --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
     if importlib.metadata.version("jaxlib").startswith("0.10."):
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 

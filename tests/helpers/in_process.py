@@ -21,6 +21,7 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
     if not hasattr(module, "main"):  # a package
         module = importlib.import_module(f"vssflow_jax.{command}.__main__")
     argv, existing = [command, *map(str, arguments)], set(flags.FLAGS)
+    added = None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     out, errors = io.StringIO(), io.StringIO()
     with (
@@ -34,13 +35,15 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess:
         try:
             module.define_flags()
             operand = getattr(module, "OPERAND", "")
-            status = command_line.run_guarded(module.main, command_line.parse_flags(argv), operand)
+            parsed = command_line.parse_flags(argv)
+            added = set(flags.FLAGS) - existing  # without those of libraries it imports later
+            status = command_line.run_guarded(module.main, parsed, operand)
         except SystemExit as error:
             status = error.code
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            for name in set(flags.FLAGS) - existing:
+            for name in set(flags.FLAGS) - existing if added is None else added:
                 delattr(flags.FLAGS, name)
             flags.FLAGS.unparse_flags()
     return subprocess.CompletedProcess(argv, status, out.getvalue(), errors.getvalue())

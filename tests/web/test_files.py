@@ -117,12 +117,12 @@ def test_results_expire_but_not_those_that_are_being_made(files):
 
 def test_uploads_that_no_page_shows_expire(files, tmp_path):
     """A caller may leave during an upload, of which then a part is left, or before its request."""
-    whole, part = upload(tmp_path, "a.mp4"), tmp_path / "tmp1234"
+    uploaded, part = upload(tmp_path, "a.mp4"), tmp_path / "tmp1234"
     part.touch()
     files.delete_expired(60)
-    assert whole.exists() and part.exists()
+    assert uploaded.exists() and part.exists()
     recent = upload(tmp_path, "b.mp4")
-    for path in (whole, part, recent.parent):
+    for path in (uploaded, part, recent.parent):
         os.utime(path, (0, 0))
     files.delete_expired(60)
     assert [*tmp_path.iterdir()] == [recent.parent] and recent.exists()
