@@ -227,8 +227,8 @@ def main() -> None:
         print(json.dumps(measure(flags.FLAGS.network)))
         return
     columns = "network parameters convert reverse same_bits load run processor_time peak_memory"
-    print(format_row([column.replace("_", " ") for column in columns.split()]))
-    print(format_row(["---"] * 9))
+    print(measuring.format_row([column.replace("_", " ") for column in columns.split()]))
+    print(measuring.format_row(["---"] * 9))
     for name in flags.FLAGS.networks:
         row = measuring.run_in_child(f"--network={name}")
         convert, reverse, load, run, processor = (
@@ -236,12 +236,7 @@ def main() -> None:
         )
         parameters, exact = f"{row['parameters'] / 1e6:.1f} M", "yes" if row["exact"] else "NO"
         cells = [name, parameters, convert, reverse, exact, load, run, processor]
-        print(format_row([*cells, f"{row['peak_GB']:.1f} GB"]), flush=True)
-
-
-def format_row(cells: list[str]) -> str:
-    """A row of a table in Markdown."""
-    return f"| {' | '.join(cells)} |"
+        print(measuring.format_row([*cells, f"{row['peak_GB']:.1f} GB"]), flush=True)
 
 
 def define_flags() -> None:

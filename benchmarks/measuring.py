@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -143,8 +143,13 @@ def format_table(title: str, results: Mapping[str, dict], reference: str, metric
                 f"{rate / top:.0%}" if rate and top else "",
                 f"{row.get('peak_device_GB', row['peak_GB']):.2f}",
             ]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(format_row(cells))
     return "\n".join(lines)
+
+
+def format_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def has_packages(*packages: str) -> bool:

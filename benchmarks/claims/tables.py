@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks import measuring
 from benchmarks.claims import intervals, results, rows
 from vssflow_jax.common.files import replacing, write_text
 from vssflow_jax.reports import plots
@@ -39,7 +40,7 @@ SAMPLING_COLUMNS = {  # of the tables of one model's samplings
 def format_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     rule = ["---"] * len(head)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)) + "\n"
+    return "\n".join(map(measuring.format_row, (head, rule, *rows))) + "\n"
 
 
 def column_title(column: tuple[str, str]) -> str:
