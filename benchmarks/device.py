@@ -32,7 +32,10 @@ from vssflow_jax.training import chips, sharding
 from vssflow_jax.weights import audioldm
 
 Row = Callable[[], dict]
-BATCHES = (8, 16, 32, 64, 128)  # clips of a training step
+STEPS = (  # clips of a training step in bfloat16, and what its backward pass computes again
+    (8, "none"), (32, "none"), (64, "none"), (32, "dots"), (64, "dots"), (128, "dots"),
+    (128, "layer"),
+)  # fmt: skip
 ENCODERS = ("clip", "sync", "lips", "speaker")
 TINY = (
     "--config=configs/joint.py",
@@ -49,9 +52,10 @@ def measure_matrix_product(dtype: str, batch: int) -> dict:
     return networks.measure_matrix_product(dtype, batch)
 
 
-def measure_step(dtype: str, batch: int, fused: bool = True) -> dict:
+def measure_step(dtype: str, batch: int, remat: str, fused: bool = True) -> dict:
     """A training step with its state on the device."""
     config = networks.read_config(dtype)
+    config.model.remat = remat
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1), jax.devices()[:1])
     if not fused:
         attention.fits_cudnn = lambda *_: False  # in this process alone, which has one row
@@ -92,7 +96,7 @@ def measure_decoder(batch: int) -> dict:
 def make_rows() -> dict[str, Row]:
     """The rows of the table in their order: what matters most comes first."""
     tiny = flags.FLAGS.tiny
-    batches, many, products = ((2, 4), 2, 2) if tiny else (BATCHES, 64, 64)
+    training, many, products = (((2, "dots"),), 2, 2) if tiny else (STEPS, 64, 64)
     rows: dict[str, Row] = {
         f"{measuring.MATRIX} {dtype}": functools.partial(measure_matrix_product, dtype, products)
         for dtype in networks.TYPES
@@ -100,13 +104,15 @@ def make_rows() -> dict[str, Row]:
     for batch, steps in ((1, 25), (1, 4), (many, 25), (many, 4)):
         name = f"sampling, {batch} clips, {steps} guided evaluations"
         rows[name] = functools.partial(measure_sampling, "bfloat16", batch, steps)
-    for batch in batches:
-        name = f"training step, {batch} clips, bfloat16"
-        rows[name] = functools.partial(measure_step, "bfloat16", batch)
-    plain = functools.partial(measure_step, "bfloat16", batches[1], fused=False)
-    rows[f"training step, {batches[1]} clips, bfloat16, attention not fused"] = plain
-    full = functools.partial(measure_step, "float32", batches[0])
-    rows[f"training step, {batches[0]} clips, float32"] = full
+    for batch, remat in training:
+        name = f"training step, {batch} clips, bfloat16, remat {remat}"
+        rows[name] = functools.partial(measure_step, "bfloat16", batch, remat)
+    batch, remat = training[min(1, len(training) - 1)]
+    plain = functools.partial(measure_step, "bfloat16", batch, remat, fused=False)
+    rows[f"training step, {batch} clips, bfloat16, remat {remat}, attention not fused"] = plain
+    batch, remat = training[0]
+    full = functools.partial(measure_step, "float32", batch, remat)
+    rows[f"training step, {batch} clips, float32, remat {remat}"] = full
     for kind in ENCODERS[-1:] if tiny else ENCODERS:
         rows[f"encoder {kind}"] = functools.partial(measure_encoder, kind)
     for batch in (1,) if tiny else (1, 16):
