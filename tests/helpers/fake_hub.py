@@ -40,6 +40,7 @@ class FakeHub:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgment
 
     def log_message(self, *_):
         """Nothing on the screen."""

@@ -262,7 +262,7 @@ def test_the_loss_falls_and_the_duration_model_stays(teacher):
     assert np.any(state.params["dit"]["scales"]["out"]["kernel"])
 
 
-@pytest.mark.parametrize("stage", ["guided", "average"])
+@pytest.mark.parametrize("stage", ["guided", pytest.param("average", marks=pytest.mark.slow)])
 def test_a_run_resumes_exactly(teacher, tmp_path, stage):
     fields = student(distill_fields(teacher), 4)
     if stage == "average":

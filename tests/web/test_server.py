@@ -53,6 +53,7 @@ def page(generator, folder):
         for name, value in app.ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.5")  # after which a closed client is seen
         patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of the network; nobody is there
         patch.setenv("http_proxy", "http://127.0.0.1:9")
         studio = Studio(generator, Limits(megabytes=0.2, seconds=5, characters=40, queue=QUEUE))
