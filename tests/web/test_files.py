@@ -42,16 +42,17 @@ def test_other_files_beside_an_upload_stay(files, tmp_path):
 
 
 def test_leaving_a_result_that_is_gone_leaves_the_folder_of_all(files, tmp_path):
-    result = files.make_folder()
-    files.show("visitor", "result", [result])
-    result.rmdir()  # its request failed
+    with files.open_result() as result:
+        files.show("visitor", "result", [result])
+        result.rmdir()  # its request failed
     files.leave("visitor")
-    assert files.make_folder().parent == tmp_path
+    with files.open_result() as result:
+        assert result.parent == tmp_path
 
 
 def test_leaving_deletes_uploads_and_results(files, tmp_path):
-    result = files.make_folder()
-    (result / "result.mp4").touch()
+    with files.open_result() as result:
+        (result / "result.mp4").touch()
     for slot, path in (("video", upload(tmp_path, "a.mp4")), ("result", result)):
         files.show("visitor", slot, [path])
     files.leave("visitor")
@@ -80,17 +81,19 @@ def test_only_uploads_are_files_of_a_visitor(files, tmp_path, tmp_path_factory):
     assert files.find_upload(None) is None
     path = str(upload(tmp_path, "a.mp4"))
     assert files.find_upload({"path": path}) == path
+    with files.open_result() as result:
+        pass
     for wrong in (str(other), f"{tmp_path}/../{other.parent.name}/private.wav", "", None,
                   str(tmp_path / "link.wav"), "private.wav", str(tmp_path),
-                  str(files.make_folder())):  # fmt: skip
+                  str(result)):  # fmt: skip
         with pytest.raises(InputError, match="was not uploaded to this page"):
             files.find_upload({"path": wrong})
     assert other.exists()
 
 
 def test_a_visitor_who_left_has_no_result(files):
-    folder = files.make_folder()
-    files.show_result("visitor", folder, "a result")
+    with files.open_result() as folder:
+        files.show_result("visitor", folder, "a result")
     assert files.find_result("visitor") == "a result"
     files.leave("visitor")
     with pytest.raises(InputError, match="no result yet"):
@@ -99,19 +102,17 @@ def test_a_visitor_who_left_has_no_result(files):
 
 
 def test_results_expire_but_not_those_that_are_being_made(files):
-    """Visitors may leave before their requests run: nobody else deletes what these write."""
-    done, running = files.make_folder(), files.make_folder()
-    (done / "result.wav").touch()
-    files.delete_expired(60)
-    assert done.exists()
-    for folder in (done, running):
+    """However long a request lasts, nobody deletes what it writes before its page shows it."""
+    with files.open_result() as folder:
+        (folder / "result.wav").touch()
         os.utime(folder, (0, 0))
+        files.delete_expired(60)
+        assert folder.exists()
     files.delete_expired(60)
-    assert running.exists() and not done.exists()
-    (running / "result.wav").touch()
-    os.utime(running, (0, 0))
+    assert folder.exists(), "its age counts from the end of its request"
+    os.utime(folder, (0, 0))
     with files.expire_files(0.04):
-        while running.exists():
+        while folder.exists():
             time.sleep(0.01)
 
 

@@ -54,36 +54,37 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
         format: str = FORMATS[0],
     ) -> tuple[list[gr.FileData], dict]:
         """Generates; see docs/app.md for the arguments. Returns all files, and a report."""
-        visitor, folder = request.session_hash, files.make_folder()
-        try:
-            uploads = [files.find_upload(x) for x in (video, voice, subtitles, keep)]
-            uploads += [files.find_upload(x) for x in speakers or ()]
-            files.show(visitor, SLOT, [folder, *(Path(x) for x in uploads if x)])
-            video, voice, subtitles, keep, *speakers = uploads
-            form = Form(
-                text=text,
-                video=video,
-                voices=[voice],
-                subtitles=subtitles,
-                speakers=speakers,
-                task=task,
-                duration=duration,
-                loop=loop,
-                mix=MixOptions(mode=mix, loudness=loudness),
-                keep=keep,
-                redo=redo,
-                extend=extend,
-                said=said,
-                seed=seed,
-                candidates=candidates,
-                steps=steps,
-                guidance=guidance,
-                format=format,
-            )
-            *_, result = studio.generate(form, folder, visitor)
-        except Exception as error:
-            delete(folder)
-            raise gr.Error(describe_error(error), print_exception=False) from error
+        visitor = request.session_hash
+        with files.open_result() as folder:
+            try:
+                uploads = [files.find_upload(x) for x in (video, voice, subtitles, keep)]
+                uploads += [files.find_upload(x) for x in speakers or ()]
+                files.show(visitor, SLOT, [folder, *(Path(x) for x in uploads if x)])
+                video, voice, subtitles, keep, *speakers = uploads
+                form = Form(
+                    text=text,
+                    video=video,
+                    voices=[voice],
+                    subtitles=subtitles,
+                    speakers=speakers,
+                    task=task,
+                    duration=duration,
+                    loop=loop,
+                    mix=MixOptions(mode=mix, loudness=loudness),
+                    keep=keep,
+                    redo=redo,
+                    extend=extend,
+                    said=said,
+                    seed=seed,
+                    candidates=candidates,
+                    steps=steps,
+                    guidance=guidance,
+                    format=format,
+                )
+                *_, result = studio.generate(form, folder, visitor)
+            except Exception as error:
+                delete(folder)
+                raise gr.Error(describe_error(error), print_exception=False) from error
         return [describe_file(path) for path in result.files], describe_result(result)
 
     gr.api(generate, api_name="generate", **queue)

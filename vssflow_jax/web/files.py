@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import threading
@@ -34,11 +35,20 @@ class VisitorFiles:
         self.folder = folder
         self._slots: dict[str, dict[str, frozenset[Path]]] = {}
         self._results: dict[str, Result] = {}
+        self._unfinished: set[Path] = set()
         self._lock = threading.Lock()
 
-    def make_folder(self) -> Path:
-        """A new folder for a result."""
-        return Path(tempfile.mkdtemp(prefix=RESULT, dir=self.folder))
+    @contextlib.contextmanager
+    def open_result(self) -> Iterator[Path]:
+        """A new folder for a result. Its age counts from the end of the context."""
+        folder = Path(tempfile.mkdtemp(prefix=RESULT, dir=self.folder))
+        self._unfinished.add(folder)
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # its request failed
+                os.utime(folder)
+            self._unfinished.discard(folder)
 
     def find_upload(self, upload: Mapping | None) -> str | None:
         """The path of an upload, as Gradio describes it; None without one.
@@ -103,15 +113,12 @@ class VisitorFiles:
             thread.join()
 
     def delete_expired(self, seconds: float) -> None:
-        """Deletes results and uploads of this age.
-
-        An empty folder of a result is that of a request that still runs.
-        """
+        """Deletes results and uploads of this age."""
         oldest = time.time() - seconds
         for path in self.folder.iterdir():
             is_result = path.name.startswith(RESULT)
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # deleted meanwhile
-                if is_result and path.stat().st_mtime < oldest and any(path.iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                if is_result and path not in self._unfinished and path.stat().st_mtime < oldest:
                     delete(path)
                 for upload in [] if is_result else list_files(path):
                     if upload.stat().st_mtime < oldest:

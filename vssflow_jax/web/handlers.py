@@ -233,37 +233,38 @@ def run_form(
       The status, and the values of the page's results.
     """
     unchanged = [gr.skip()] * NUM_RESULTS
-    folder, is_shown = files.make_folder(), False
-    try:
-        values = {**values}
-        chosen = values.pop("chosen", None) or 1
-        form, notes = make_form(values, files), []
-        if action == GENERATE:
-            form = dataclasses.replace(form, redo="", extend=None, said="")
-        else:
-            candidate = files.find_result(visitor).candidates[int(chosen) - 1]
-            form, notes = make_edit(form, candidate, action)
-        for step in studio.generate(form, folder, visitor):
-            if isinstance(step, Result):
-                files.show_result(visitor, folder, step)
-                is_shown = True
-                yield [
-                    render_status("Done."),
-                    render_summary(step, notes, link),
-                    form.seed,
-                    *show_result(step),
-                ]
+    is_shown = False
+    with files.open_result() as folder:
+        try:
+            values = {**values}
+            chosen = values.pop("chosen", None) or 1
+            form, notes = make_form(values, files), []
+            if action == GENERATE:
+                form = dataclasses.replace(form, redo="", extend=None, said="")
             else:
-                yield [render_progress(step), *unchanged]
-    except InputError as error:
-        yield [render_status(str(error), error=True), *unchanged]
-    except Stopped:
-        yield [render_status(CANCELLED), *unchanged]
-    except Exception as error:
-        yield [render_failure(error), *unchanged]
-    finally:
-        if not is_shown:  # an error, or a visitor who left
-            delete(folder)
+                candidate = files.find_result(visitor).candidates[int(chosen) - 1]
+                form, notes = make_edit(form, candidate, action)
+            for step in studio.generate(form, folder, visitor):
+                if isinstance(step, Result):
+                    files.show_result(visitor, folder, step)
+                    is_shown = True
+                    yield [
+                        render_status("Done."),
+                        render_summary(step, notes, link),
+                        form.seed,
+                        *show_result(step),
+                    ]
+                else:
+                    yield [render_progress(step), *unchanged]
+        except InputError as error:
+            yield [render_status(str(error), error=True), *unchanged]
+        except Stopped:
+            yield [render_status(CANCELLED), *unchanged]
+        except Exception as error:
+            yield [render_failure(error), *unchanged]
+        finally:
+            if not is_shown:  # an error, or a visitor who left
+                delete(folder)
 
 
 def choose_candidate(files: VisitorFiles, visitor: str, number: int) -> list:
