@@ -1,5 +1,6 @@
 """Attention: relative positions, grouped heads, and where cuDNN's kernel is used."""
 
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -89,6 +90,25 @@ def test_cudnn_takes_half_precision_alone():
 def test_cudnn_needs_queries_and_keys_sharded_alike(heads, tensor_shards, fits):
     """With 8 query heads and 4 key heads on 8 devices the keys are not sharded, the queries are."""
     assert attention.fits_cudnn(jnp.bfloat16, 64, heads, tensor_shards, H100) is fits
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(6, 6), (5, 5), (6, 3), (5, 8)])
+def test_rows_that_make_numbers_even_change_nothing(tokens, rows):
+    query = jax.random.normal(jax.random.key(0), (2, 4, tokens, 8))
+    key, value = jax.random.normal(jax.random.key(1), (2, 2, 2, rows, 8))
+    fused = functools.partial(attention.attend_fused, implementation="xla")
+    for attend in (fused, jax.jit(fused)):
+        np.testing.assert_allclose(
+            attend(query, key, value), attention.attend(query, key, value), atol=1e-6
+        )
+    gradients, expected = (
+        jax.grad(lambda *inputs: jnp.sum(attend(*inputs) ** 2), argnums=(0, 1, 2))(  # noqa: B023
+            query, key, value
+        )
+        for attend in (fused, attention.attend)
+    )
+    for gradient, reference in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, reference, atol=1e-5)
 
 
 @pytest.mark.gpu

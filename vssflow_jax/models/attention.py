@@ -56,15 +56,34 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, tensor_shards: in
     """
     heads = (query.shape[1], key.shape[1])
     if fits_cudnn(query.dtype, query.shape[-1], heads, tensor_shards, jax.devices()[0]):
-        by_token = (rearrange(x, "b n t h -> b t n h") for x in (query, key, value))
-        mixed = jax.nn.dot_product_attention(*by_token, implementation="cudnn")
-        return rearrange(mixed, "b t n h -> b n t h")
+        return attend_fused(query, key, value)
     tokens, width = query.shape[2:]
     rows = rearrange(query, "b (k g) t h -> b k (g t) h", k=key.shape[1])
     scores = einsum("bkqh,bkmh->bkqm", rows, key, jnp.float32)
     weights = nn.softmax(scores * width**-0.5).astype(value.dtype)
     mixed = einsum("bkqm,bkmh->bkqh", weights, value)
     return rearrange(mixed, "b k (g t) h -> b (k g) t h", t=tokens)
+
+
+def attend_fused(
+    query: jax.Array, key: jax.Array, value: jax.Array, implementation: str = "cudnn"
+) -> jax.Array:
+    """The same by a fused kernel, cuDNN's if no other is named.
+
+    JAX refuses an odd number of queries or keys in a training step with cuDNN, so each gets a row
+    more, which nothing reads.
+    """
+    clips, tokens, rows = len(query), query.shape[2], key.shape[2]
+    padded = [
+        jnp.pad(rearrange(x, "b n t h -> b t n h"), ((0, 0), (0, x.shape[2] % 2), (0, 0), (0, 0)))
+        for x in (query, key, value)
+    ]
+    lengths = {}
+    if tokens % 2 or rows % 2:
+        counts = {"query_seq_lengths": tokens, "key_value_seq_lengths": rows}
+        lengths = {name: jnp.full(clips, count, jnp.int32) for name, count in counts.items()}
+    mixed = jax.nn.dot_product_attention(*padded, implementation=implementation, **lengths)
+    return rearrange(mixed[:, :tokens], "b t n h -> b n t h")
 
 
 def fits_cudnn(
