@@ -23,11 +23,17 @@ from absl import flags
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import EVALUATED_TASKS
 from vssflow_jax.config import command_line
-from vssflow_jax.evaluation.evaluator import EMBEDDINGS
-from vssflow_jax.evaluation.metrics import asr, measures, mos
-from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP
-from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
-from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
+
+try:
+    from vssflow_jax.evaluation.evaluator import EMBEDDINGS
+    from vssflow_jax.evaluation.metrics import asr, measures, mos
+    from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP
+    from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
+    from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
+except ModuleNotFoundError as error:
+    missing = f"found no {error.name}, expected the extra: pip install 'vssflow_jax[eval]'"
+    print(f"error: {missing}", file=sys.stderr)
+    sys.exit(2)
 
 LEFT_OUT = 3  # exit status where some clips were not scored
 MAX_LINES = 20  # of those that are printed

@@ -16,10 +16,10 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, hash_file, read_json, resolve, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
-from vssflow_jax.evaluation import protocol
 from vssflow_jax.generation.sampling import read_student
 from vssflow_jax.training import checkpoint
 
+CI95 = "_ci95"  # ends the names of the intervals in metrics.json
 # What the hub reads of a card.
 CARD_HEADER = """---
 license: apache-2.0
@@ -186,8 +186,10 @@ def score_table(scores: Mapping) -> str:
     ]
     for task in EVALUATED_TASKS:
         values = scores.get(task, {})
-        for metric in (name for name in protocol.METRICS if f"{name}_ci95" in values):
-            low, high = values[f"{metric}_ci95"]
+        for metric in values:
+            if metric + CI95 not in values or metric.endswith("_ceiling"):
+                continue
+            low, high = values[metric + CI95]
             bounds = (values.get(f"{metric}_{kind}") for kind in ("floor", "ceiling"))
             endings = ("" if bound is None else f"{bound:.3f}" for bound in bounds)
             row = (task, metric, f"{values[metric]:.3f}", f"{low:.3f} to {high:.3f}", *endings)
