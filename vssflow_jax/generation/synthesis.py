@@ -5,6 +5,7 @@ Legend: B clips, W windows a clip, G + 1 guidance branches, L latent frames, C c
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 import itertools
@@ -98,6 +99,8 @@ class Synthesizer:
         self._solve = jax.jit(self._solve_ode, static_argnames=("sampling", "is_watched"))
         self._encode = jax.jit(lambda codec, wave: codec.encode(wave)[0])
         self._decode = jax.jit(lambda codec, latent: codec.decode(latent))
+        self._decoders: dict[tuple[int, ...], concurrent.futures.Future] = {}
+        self._compiler = concurrent.futures.ThreadPoolExecutor(1, "decoder")
         self._watch: SolverWatch | None = None
 
     def set_params(self, params: Mapping) -> None:
@@ -143,6 +146,8 @@ class Synthesizer:
         parts = list(job.split(max(MAX_WINDOWS_IN_MEMORY // len(plan.voice), 1)))
         waves = []
         for number, part in enumerate(parts):
+            if not job.is_loop:  # whose latents are longer
+                self._compile_decoder((len(part.records), job.num_frames, self.codec.channels))
             watch = SolverWatch(progress, number, len(parts)) if progress else None
             latent = self._solve_job(part, plan, sampling, watch)
             decode = self._decode_loop if job.is_loop else self._decode_latent
@@ -223,9 +228,17 @@ class Synthesizer:
         """What the watch of the job says that runs: programs outlive jobs."""
         return self._watch.goes_on(float(t))
 
+    def _compile_decoder(self, shape: tuple[int, ...]) -> None:
+        """Starts to compile the decoder for latents [B, L, C], while the solver is compiled."""
+        if shape not in self._decoders:
+            lowered = functools.partial(self._decode.lower, self.codec, jnp.zeros(shape))
+            self._decoders[shape] = self._compiler.submit(lambda: lowered().compile())
+
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""
-        return np.asarray(self._decode(self.codec, latent))
+        compiled = self._decoders.get(latent.shape)
+        decode = self._decode if compiled is None else compiled.result()
+        return np.asarray(decode(self.codec, latent))
 
     def _decode_loop(self, latent: jax.Array) -> np.ndarray:
         """Waveforms of loops: decoded with what comes before and after, and faded into themselves.
