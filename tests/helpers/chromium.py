@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -35,6 +36,8 @@ REDRAW = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
 @contextlib.contextmanager
 def serve_page(workdir, folder, *flags):
     """The page of a run: its address and its process, whose temporary files lie in `folder`."""
+    # Ctrl-C ends the server, even where the shell that runs the tests ignores it.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         (sys.executable, "-m", "vssflow_jax.app", f"--workdir={workdir}", "--port=0", *flags),
         cwd=tiny_configs.ROOT,
@@ -42,6 +45,7 @@ def serve_page(workdir, folder, *flags):
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu", "TMPDIR": str(folder)},
     )
+    signal.signal(signal.SIGINT, handler)
     try:
         yield re.search(r"page: (\S+)", process.stdout.readline())[1], process
     finally:
