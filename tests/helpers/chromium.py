@@ -30,6 +30,8 @@ new MutationObserver(() => {
     if (bar && bar.value !== window.seen.at(-1)) window.seen.push(bar.value);
 }).observe(document, {subtree: true, childList: true, attributeFilter: ['value']});
 """
+# Threads have heaps of their own, up to 8 a core: until all of them exist, memory seems to grow.
+SERVER_ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "MALLOC_ARENA_MAX": "2"}
 REDRAW = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -43,7 +45,7 @@ def serve_page(workdir, folder, *flags):
         cwd=tiny_configs.ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "TMPDIR": str(folder)},
+        env={**os.environ, **SERVER_ENVIRONMENT, "TMPDIR": str(folder)},
     )
     signal.signal(signal.SIGINT, handler)
     try:
