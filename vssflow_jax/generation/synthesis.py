@@ -146,8 +146,8 @@ class Synthesizer:
         parts = list(job.split(max(MAX_WINDOWS_IN_MEMORY // len(plan.voice), 1)))
         waves = []
         for number, part in enumerate(parts):
-            if not job.is_loop:  # whose latents are longer
-                self._compile_decoder((len(part.records), job.num_frames, self.codec.channels))
+            if not job.is_loop:  # its decoder is compiled while the solver is; a loop's is longer
+                self._find_decoder((len(part.records), job.num_frames, self.codec.channels))
             watch = SolverWatch(progress, number, len(parts)) if progress else None
             latent = self._solve_job(part, plan, sampling, watch)
             decode = self._decode_loop if job.is_loop else self._decode_latent
@@ -228,17 +228,17 @@ class Synthesizer:
         """What the watch of the job says that runs: programs outlive jobs."""
         return self._watch.goes_on(float(t))
 
-    def _compile_decoder(self, shape: tuple[int, ...]) -> None:
-        """Starts to compile the decoder for latents [B, L, C], while the solver is compiled."""
+    def _find_decoder(self, shape: tuple[int, ...]) -> concurrent.futures.Future:
+        """The compiled decoder for latents [B, L, C]; a thread compiles it if it is a new one."""
         if shape not in self._decoders:
-            lowered = functools.partial(self._decode.lower, self.codec, jnp.zeros(shape))
-            self._decoders[shape] = self._compiler.submit(lambda: lowered().compile())
+            lower = functools.partial(self._decode.lower, self.codec)
+            latent = jax.ShapeDtypeStruct(shape, jnp.float32)
+            self._decoders[shape] = self._compiler.submit(lambda: lower(latent).compile())
+        return self._decoders[shape]
 
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""
-        compiled = self._decoders.get(latent.shape)
-        decode = self._decode if compiled is None else compiled.result()
-        return np.asarray(decode(self.codec, latent))
+        return np.asarray(self._find_decoder(latent.shape).result()(self.codec, latent))
 
     def _decode_loop(self, latent: jax.Array) -> np.ndarray:
         """Waveforms of loops: decoded with what comes before and after, and faded into themselves.
