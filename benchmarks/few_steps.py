@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -68,16 +69,21 @@ class Row:
 
 
 def list_rows(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]:
-    """The names and settings of all rows, the reference first.
+    """The names and settings of all rows, the reference first; rows of equal times appear once.
 
     Args:
       has_student: there is one.
       effect: low and high guidance scale of a single condition.
     """
     yield REFERENCE, Row(student=False, options=SamplingOptions(grid="uniform", steps=25))
+    listed = {_rounded_times("uniform", 25)}
     for grid in grids.GRIDS:
         for steps in STEPS:
-            if (grid != "epss" or steps in grids.EPSS) and (grid, steps) != ("uniform", 25):
+            if grid == "epss" and steps not in grids.EPSS:
+                continue
+            times = _rounded_times(grid, steps)
+            if times not in listed:
+                listed.add(times)
                 options = SamplingOptions(grid=grid, steps=steps)
                 yield f"teacher {grid} {steps}", Row(student=False, options=options)
     for name, variant in VARIANTS.items():
@@ -101,6 +107,16 @@ def list_effects(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]
                 )
                 row = Row(student=student, options=options, tasks=(task,))
                 yield f"{'student' if student else 'teacher'} {name}={scale:g}", row
+
+
+def _rounded_times(grid: str, steps: int) -> grids.Times:
+    """The times of a grid without rounding errors, to compare."""
+    return tuple(round(time, 6) for time in grids.GRIDS[grid](steps))
+
+
+def select_row(name: str, starts: Sequence[str]) -> bool:
+    """Whether a row's name starts with one of `starts`: with "uniform 1", not "uniform 12"."""
+    return any(re.match(rf"{re.escape(start)}(?!\d)", name) for start in starts)
 
 
 def score_row(generator: Generator, evaluator: Evaluator, row: Row) -> dict:
@@ -229,7 +245,7 @@ def run_rows(
         "versions": protocol.versions(),
     }
     for name, row in list_rows(True in generators, read_effect()):
-        wanted = name == REFERENCE or any(name.startswith(start) for start in selected)
+        wanted = name == REFERENCE or select_row(name, selected)
         if wanted and name not in results["rows"]:
             results["rows"][name] = score_row(generators[row.student], evaluator, row)
             write_text(path, json.dumps(results, indent=1) + "\n")

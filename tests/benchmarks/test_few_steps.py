@@ -26,6 +26,21 @@ def test_rows_have_names_of_their_own_and_options_that_resolve():
     assert not any(each.student for _, each in few_steps.list_rows(False, EFFECT))
 
 
+def test_grids_with_the_same_times_are_one_row():
+    names = [name for name, _ in few_steps.list_rows(False, EFFECT)]
+    assert [name for name in names if name.endswith(" 1")] == ["teacher uniform 1"]
+    assert {"teacher sway 2", "teacher epss 5"} <= {*names}
+    assert "teacher logit_normal 2" not in names
+
+
+def test_rows_are_selected_by_the_start_of_their_names_up_to_a_whole_number():
+    names = [name for name, _ in few_steps.list_rows(True, EFFECT)]
+    selected = [name for name in names if few_steps.select_row(name, ["teacher uniform 1"])]
+    assert selected == ["teacher uniform 1"]
+    assert all(few_steps.select_row(name, [""]) for name in names)
+    assert few_steps.select_row("student sync=3", ["teacher sway", "student"])
+
+
 def test_a_score_is_compared_with_the_half_of_the_interval_that_it_is_in():
     reference = REFERENCE["scores"]["speech"]
     assert few_steps.measure_loss({"wer": 0.13}, reference, "wer") == pytest.approx(1)
