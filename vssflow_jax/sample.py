@@ -71,6 +71,7 @@ SAMPLING = (
     "apg_momentum",
     "joint",
     "sound_level",
+    "speech_audibility",
 )
 MIXING = ("original_level", "generated_level", "duck_level", "loudness")
 MAX_CANDIDATES = 64
@@ -356,6 +357,9 @@ def define_flags() -> None:
         "joint", None, "Speech and other sound: together or apart; default: the run's."
     )
     flags.DEFINE_float("sound_level", None, "dB of other sound that is generated apart.")
+    flags.DEFINE_float(
+        "speech_audibility", None, "Share of the speech that is heard beside it, 0 to 1."
+    )
     flags.DEFINE_list(
         "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
     )

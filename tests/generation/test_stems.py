@@ -36,7 +36,7 @@ def test_the_mix_is_the_sum_of_its_stems_and_never_exceeds_1():
     rng = np.random.default_rng(0)
     for level, loudest in ((0.0, 1.0), (-6.0, 1.0), (-60.0, 0.3)):
         speech, sound = (loudest * rng.uniform(-1, 1, 1000).astype(np.float32) for _ in range(2))
-        parts = JointSampling(way=APART, sound_level=level).add(speech, sound)
+        parts = JointSampling.add(speech, sound, level)
         np.testing.assert_allclose(parts["mix"], parts["speech"] + parts["sound"], atol=1e-6)
         assert np.abs(parts["mix"]).max() <= 1 + 1e-6
         ratio = np.abs(parts["sound"]).sum() / np.abs(parts["speech"]).sum()
@@ -70,9 +70,23 @@ def test_a_batch_adds_the_stems_of_each_joint_record(generator):
     sound, mix = generator.generate_batch(records, options=options)
     only = [*split_stems(record).values()]
     speech, alone = generator.generate_batch(only, options=SamplingOptions(steps=2))
-    expected = JointSampling(way=APART, sound_level=-6.0).add(speech, alone)["mix"]
+    expected = JointSampling.add(speech, alone, -6.0)["mix"]
     assert np.corrcoef(mix, expected)[0, 1] > 0.98
     assert np.corrcoef(sound, alone)[0, 1] > 0.98
+
+
+def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, tmp_path):
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
+    options = {"video": video, "text": "set blue", "steps": 2, "joint": "apart", "stems": True}
+    plain, heard = generator(**options), generator(**options, speech_audibility=1.0)
+    assert plain.report["sound_level"] == 0.0
+    assert not [line for line in plain.report["warnings"] if "softer" in line]
+    lowered = heard.report["sound_level"]
+    assert lowered < 0
+    assert f"{-lowered:.0f} dB softer" in heard.report["warnings"][-1]
+    ratio = np.abs(heard.stems["sound"]).sum() / np.abs(plain.stems["sound"]).sum()
+    scale = np.abs(heard.stems["speech"]).sum() / np.abs(plain.stems["speech"]).sum()
+    assert 20 * np.log10(ratio / scale) == pytest.approx(lowered, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +94,7 @@ def test_a_batch_adds_the_stems_of_each_joint_record(generator):
     [
         ({"joint": "both"}, "--joint: found 'both'"),
         ({"sound_level": 99.0}, "--sound_level: found 99"),
+        ({"speech_audibility": 1.5}, "--speech_audibility: found 1.5, expected 0 to 1"),
     ],
     ids=str,
 )

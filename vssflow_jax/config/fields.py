@@ -323,6 +323,9 @@ FIELDS = (
     Field("sample.sound_level", float, 0.0,
           "level of the other sound that is added to speech, where they are generated apart",
           allowed=FINITE, unit="dB", mutable=True),
+    Field("sample.speech_audibility", float, 0.0,
+          "share of the speech that is heard at least, where they are generated apart: other sound "
+          "that hides more is softer", allowed=FRACTION, mutable=True),
     *(
         Field(f"sample.scales.{name}", float, None, "None: sample.guidance",
               allowed=FINITE, optional=True, mutable=True)

@@ -243,7 +243,9 @@ class Generator:
             fitted = [self._fit_duration(wave, encoded) for wave in parts]
             fitted = fitted if known is None else [known.mix(wave) for wave in fitted]
             separate = dict(zip(records, fitted, strict=True))
-            separate = joint.add(**separate) if is_apart else separate
+            level, level_notes = {}, []
+            if is_apart:
+                separate, level, level_notes = self._add_stems(joint, **separate)
             mix = separate.pop("mix")
             if stems and not separate:  # one kind of sound is its own stem
                 separate = {"speech" if request.script else "sound": mix}
@@ -251,13 +253,28 @@ class Generator:
                 Output(
                     wave=mix,
                     sample_rate=self.codec.sample_rate,
-                    report=report | {"seed": seed},
+                    report=report
+                    | level
+                    | {"seed": seed, "warnings": [*report["warnings"], *level_notes]},
                     video=request.video,
                     stems=separate if stems else {},
                     utterances=encoded.utterances,
                 )
             )
         return outputs
+
+    def _add_stems(
+        self, joint: JointSampling, speech: np.ndarray, sound: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], dict[str, float], list[str]]:
+        """The mix and its stems, the level of the other sound, and a line where it is lowered."""
+        level = joint.find_level(speech, sound, self.codec.sample_rate)
+        notes = []
+        if level < joint.sound_level:
+            notes = [
+                f"other sound is {joint.sound_level - level:.0f} dB softer, so that the speech is "
+                f"heard (--speech_audibility={joint.speech_audibility:g})"
+            ]
+        return joint.add(speech, sound, level), {"sound_level": round(level, 1)}, notes
 
     def _choose_joint(
         self, options: SamplingOptions | None, known: KeptSound | EncodedPrompt | None
@@ -353,7 +370,9 @@ class Generator:
         )
         numbers = iter(waves)
         stems = [[next(numbers) for _ in part] for part in parts]
-        return [joint.add(*part)["mix"] if len(part) > 1 else part[0] for part in stems]
+        return [
+            self._add_stems(joint, *part)[0]["mix"] if len(part) > 1 else part[0] for part in stems
+        ]
 
     def _generate_records(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.config.rules import FINITE, TIMES, parse_times
+from vssflow_jax.config.rules import FINITE, FRACTION, TIMES, parse_times
 from vssflow_jax.flow import grids, guidance, solvers
 from vssflow_jax.flow.sampler import Sampling, Student
 from vssflow_jax.generation.stems import MAX_LEVEL, WAYS, JointSampling
@@ -41,6 +41,7 @@ class SamplingOptions:
       apg_momentum: of guidance over the steps (APG).
       joint: whether speech and other sound are generated together or apart (`stems`).
       sound_level: dB of the other sound where they are generated apart.
+      speech_audibility: share of the speech that is heard beside it at least.
     """
 
     solver: str | None = None
@@ -54,6 +55,7 @@ class SamplingOptions:
     apg_momentum: float | None = None
     joint: str | None = None
     sound_level: float | None = None
+    speech_audibility: float | None = None
 
     def resolve(self, config) -> Sampling:
         """The sampling of these options for a run with this config.
@@ -93,17 +95,25 @@ class SamplingOptions:
         """How a run with this config generates speech beside other sound.
 
         Raises:
-          InputError: an unknown way, or a level out of range.
+          InputError: an unknown way, or a level or share out of range.
         """
-        way = config.sample.joint if self.joint is None else self.joint
-        level = config.sample.sound_level if self.sound_level is None else self.sound_level
+        own = config.sample
+        way = own.joint if self.joint is None else self.joint
+        level = own.sound_level if self.sound_level is None else self.sound_level
+        audibility = (
+            own.speech_audibility if self.speech_audibility is None else self.speech_audibility
+        )
         if way not in WAYS:
             raise InputError(f"--joint: found {way!r}, expected one of {', '.join(WAYS)}")
         if not (FINITE.holds(level) and abs(level) <= MAX_LEVEL):
             raise InputError(
                 f"--sound_level: found {level}, expected {-MAX_LEVEL:g} to {MAX_LEVEL:g} dB"
             )
-        return JointSampling(way=way, sound_level=level)
+        if not FRACTION.holds(audibility):
+            raise InputError(
+                f"--speech_audibility: found {audibility}, expected {FRACTION.expected}"
+            )
+        return JointSampling(way=way, sound_level=level, speech_audibility=audibility)
 
     def _resolve_grid(self, config, solver: str) -> tuple[str | grids.Times, int]:
         """The grid, by its name or as times, and its steps."""

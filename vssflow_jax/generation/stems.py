@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vssflow_jax import conditions
-from vssflow_jax.media import loudness
+from vssflow_jax.media import audibility, loudness
 
 STEMS = {  # conditions of a stem
     "speech": ("phonemes", "speaker", "lips"),
@@ -26,10 +26,13 @@ class JointSampling:
       way: TOGETHER, from all conditions at once; or APART, speech and other sound each from its
         own, and added.
       sound_level: dB of the other sound that is added to speech.
+      speech_audibility: share of the speech that is heard at least (`media.audibility`): other
+        sound that hides more is softer.
     """
 
     way: str = TOGETHER
     sound_level: float = 0.0
+    speech_audibility: float = 0.0
 
     def applies_to(self, record: Mapping) -> bool:
         """Whether a record has words and pictures, and its stems are generated apart."""
@@ -38,17 +41,36 @@ class JointSampling:
 
     def describe(self) -> dict:
         """Facts for the report."""
-        level = {"sound_level": self.sound_level} if self.way == APART else {}
-        return {"joint": self.way, **level}
+        if self.way == TOGETHER:
+            return {"joint": self.way}
+        return {
+            "joint": self.way,
+            "sound_level": self.sound_level,
+            "speech_audibility": self.speech_audibility,
+        }
 
-    def add(self, speech: np.ndarray, sound: np.ndarray) -> dict[str, np.ndarray]:
+    def find_level(self, speech: np.ndarray, sound: np.ndarray, sample_rate: int) -> float:
+        """dB of the other sound: `sound_level`, or less, so that enough of the speech is heard.
+
+        Args:
+          speech: waveform, float32 [n] or [n, A].
+          sound: waveform of the same shape.
+          sample_rate: samples a second.
+        """
+        return audibility.find_audible_gain(
+            speech, sound, sample_rate, self.speech_audibility, self.sound_level
+        )
+
+    @staticmethod
+    def add(speech: np.ndarray, sound: np.ndarray, level: float) -> dict[str, np.ndarray]:
         """The mix and its stems, of which it is the sum; all are softer where it would exceed 1.
 
         Args:
           speech: waveform, float32 [n] or [n, A].
           sound: waveform of the same shape.
+          level: dB of the other sound.
         """
-        sound = sound * np.float32(loudness.to_factor(self.sound_level))
+        sound = sound * np.float32(loudness.to_factor(level))
         mix = speech + sound
         factor = 1 / max(1, np.max(np.abs(mix), initial=0))
         return {
