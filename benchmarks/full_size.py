@@ -11,6 +11,7 @@ which other work on the machine hardly changes.
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 import time
@@ -75,15 +76,11 @@ def timed(times: dict, name: str, function: Callable, *arguments):
 
 def measure_encoder(kind: str, folder: Path) -> dict:
     """The numbers of one of `published.KINDS`."""
-    encoder, times = published.KINDS[kind], {}
-    config = encoder.config()
-    params = draw_encoder(published.parameter_shapes(kind, config))
-    layers = getattr(config, "layers", 1)
-    state = encoder_names.join_qkv(export_params(encoder.entries(config), layers, params))
+    times, config = {}, published.KINDS[kind].config()
     src, back = folder / "official.safetensors", folder / "back.safetensors"
-    write_arrays(src, state)
-    times["parameters"] = sum(array.size for array in jax.tree.leaves(params))
-    del params, state
+    write_arrays(src, draw_official(kind, config))
+    shapes = jax.tree.leaves(published.parameter_shapes(kind, config))
+    times["parameters"] = sum(leaf.size for leaf in shapes)
     timed(
         times,
         "convert",
@@ -95,6 +92,13 @@ def measure_encoder(kind: str, folder: Path) -> dict:
     output = timed(times, "run", run_encoder, kind, loaded)
     assert np.isfinite(output).all()
     return times
+
+
+def draw_official(kind: str, config) -> dict:
+    """The official state dict of an encoder with random parameters."""
+    params = draw_encoder(published.parameter_shapes(kind, config))
+    entries, layers = published.KINDS[kind].entries(config), getattr(config, "layers", 1)
+    return encoder_names.join_qkv(export_params(entries, layers, params))
 
 
 def draw_encoder(shapes) -> dict:
@@ -125,15 +129,17 @@ def run_encoder(kind: str, loaded: published.EncoderWeights) -> np.ndarray:
         return vector
     model = syncnet.Syncnet(loaded.config)
     frames = np.zeros((8, syncnet.FRAMES, syncnet.SIDE, syncnet.SIDE, 3), np.float32)
-    encode = jax.jit(lambda x: model.apply({"params": loaded.params}, x, method="encode_lips"))
-    return np.concatenate([np.asarray(encode(frames)) for _ in range(246 // 8 + 1)])
+    params = jax.device_put(loaded.params)
+    encode = jax.jit(lambda params, x: model.apply({"params": params}, x, method="encode_lips"))
+    return np.concatenate([np.asarray(encode(params, frames)) for _ in range(246 // 8 + 1)])
 
 
 def run_condition(kind: str, loaded: published.EncoderWeights) -> np.ndarray:
     """Features of one clip, in the batches of `prepare`."""
     model, size = published.KINDS[kind].model(loaded.config), runner.batch_size(kind)
     inputs, items = runner.MODEL_INPUTS[kind], CLIPS[kind]()
-    apply = jax.jit(lambda x: model.apply({"params": loaded.params}, *inputs(x)))
+    network = jax.jit(lambda params, x: model.apply({"params": params}, *inputs(x)))
+    apply = functools.partial(network, jax.device_put(loaded.params))
     if kind == "lips":
         return np.asarray(apply(items))
     return runner.apply_in_batches(apply, items, size)
@@ -200,9 +206,9 @@ def measure_vssflow(folder: Path) -> dict:
     loaded, batch = jax.device_put(loaded), networks.random_batch(config, 1)
     keep = {name: jnp.ones(1) for name in batch["present"]}
     apply = jax.jit(
-        lambda x: model.apply({"params": loaded}, x, jnp.zeros(1), batch["features"], keep)
+        lambda params, x: model.apply({"params": params}, x, jnp.zeros(1), batch["features"], keep)
     )
-    output = timed(times, "run", lambda: np.asarray(apply(batch["wave"])))
+    output = timed(times, "run", lambda: np.asarray(apply(loaded, batch["wave"])))
     assert np.isfinite(output).all()
     return times
 

@@ -128,6 +128,9 @@ def test_grid_reads_sentences_times_and_talkers(root):
     assert rows["s2_lgwz1s"]["speaker_audio"] == rows["s2_prbzzp"]["video"]
     assert rows["s1_bbaf2n"]["speaker_audio"] == ""
     assert "1 clips are the only ones of their voice" in done.stdout
+    assert "none for training of the talkers s1, s2: their first 125 clips" in done.stdout
+    done, _ = list_dataset("grid", root, "--split=unseen")
+    assert "none for training" not in done.stdout
 
 
 def test_grid_splits_hold_out_sentences_or_talkers(root):

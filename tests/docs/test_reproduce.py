@@ -21,13 +21,14 @@ import time
 import pytest
 from helpers import tiny_configs, tiny_encoders
 from helpers.dataset_trees import write_tree
-from safetensors.numpy import save_file
 
+from benchmarks import full_size
 from benchmarks.codec_memory import draw_weights
 from vssflow_jax.codecs.audioldm import AudioldmCodec
 from vssflow_jax.codecs.interface import save_codec
 from vssflow_jax.codecs.vae import VaeConfig
 from vssflow_jax.codecs.vocoder import VocoderConfig
+from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.data.manifest import read_manifest
 from vssflow_jax.datasets import grid
 from vssflow_jax.encoders.clap import ClapConfig
@@ -127,7 +128,7 @@ def make_weights(root, commands, size):
         file.parent.mkdir(exist_ok=True)
         if kind == "sync":
             continue  # the file of desync has it
-        save_file(tiny_encoders.random_official(kind, encoder_config(kind, size)), file)
+        write_arrays(file, full_size.draw_official(kind, encoder_config(kind, size)))
 
 
 def make_codec(root, size):

@@ -227,9 +227,11 @@ def test_pytorch_file_without_torch_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_bad_names_on_the_command_line(tmp_path):
+    no_file = ("--kind=clip", f"--src={tmp_path / 'no.pt'}", f"--out={tmp_path / 'ours'}")
     for flags, word in (
         (("--kind=voice", "--src=a", f"--out={tmp_path / 'ours'}"), "--kind"),
         (("--kind=vssflow", f"--src={tmp_path / 'no.ckpt'}", f"--out={tmp_path}"), "no.ckpt"),
+        (no_file, "no.pt: no such file, expected one of ('.safetensors', '.ckpt', '.pt'"),
     ):
         done = in_process.run("convert", *flags)
         assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr

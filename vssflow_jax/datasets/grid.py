@@ -11,8 +11,8 @@ kHz. The text follows from the code: `bgwm4s` is "bin green with m four soon". A
 samples of 25,000 a second and become phoneme times.
 
 There is no official split. `--split=overlapped` (default) takes 100 sentences of each talker for
-tests and 25 for validation, by their hash; `--split=unseen` takes talkers 1, 2, 20 and 22 for tests
-and 2 % of the other clips for validation.
+tests and 25 for validation, by their hash, so that a talker with fewer has none for training;
+`--split=unseen` takes talkers 1, 2, 20 and 22 for tests and 2 % of the other clips for validation.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ def list_examples(source: Source) -> Listing:
     listing = Listing(counts={"clips": sum(map(len, videos.values())), "talkers": len(videos)})
     if absent := sorted(TALKERS - set(videos)):
         listing.notes.append(f"no videos of the talkers {', '.join(f's{t}' for t in absent)}")
+    held_out = TEST_SENTENCES + VALID_SENTENCES
+    small = sorted(talker for talker, clips in videos.items() if len(clips) <= held_out)
+    if small and source.split == OVERLAPPED:
+        listing.notes.append(
+            f"none for training of the talkers {', '.join(f's{t}' for t in small)}: their first "
+            f"{held_out} clips are for tests and validation (--split=unseen: by talker)"
+        )
     for talker, clips in sorted(videos.items()):
         folder = _match_folder(talker, clips, folders, listing)
         splits = assign_splits(talker, clips, source.split)

@@ -109,7 +109,7 @@ def read_tensors(path: str | Path, inert: Sequence[str] = ()) -> dict[str, Lazy]
     path = to_path(path)
     if not path.is_file():
         problem = "a folder" if path.exists() else "no such file"
-        raise InputError(f"{path}: {problem}, expected {SAFETENSORS[0]} or {PYTORCH[0]}")
+        raise InputError(f"{path}: {problem}, expected one of {SAFETENSORS + PYTORCH}")
     if path.name.endswith(INDEX):
         return _read_parts(path, inert)
     if path.suffix.lower() in SAFETENSORS:
