@@ -220,6 +220,25 @@ def read_effect() -> Scales:
     return low, high
 
 
+def merge_about(before: Mapping, about: Mapping, path: Path) -> dict:
+    """What the rows of a file and further ones are of; a student may join its teacher's rows.
+
+    Args:
+      before: of the rows in the file.
+      about: of further ones.
+      path: of the file.
+
+    Raises:
+      InputError: they differ.
+    """
+    models = {**about["models"], **before["models"]}
+    expected = {**about, "models": {**models, **about["models"]}}
+    known = {name: before.get(name) for name in about} | {"models": models}
+    if known != expected:
+        raise InputError(f"--results={path}: found rows of {known}, expected {expected}")
+    return {**before, **expected}
+
+
 def run_rows(
     generators: Mapping[bool, Generator], evaluator: Evaluator, path: Path, selected: Sequence[str]
 ) -> dict[str, dict]:
@@ -236,10 +255,7 @@ def run_rows(
         "precision": generators[False].dtype,
     }
     results = json.loads(path.read_text()) if path.exists() else {"about": about, "rows": {}}
-    before = {name: results["about"].get(name) for name in about}
-    if before != about:
-        raise InputError(f"--results={path}: found rows of {before}, expected {about}")
-    results["about"] |= {
+    results["about"] = merge_about(results["about"], about, path) | {
         "cores": process_pool.count_cores(),
         "date": f"{datetime.date.today()}",
         "versions": protocol.versions(),

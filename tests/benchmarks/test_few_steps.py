@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import few_steps
+from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import default_config
 
 EFFECT = (1.0, 3.0)
@@ -65,6 +66,20 @@ def test_the_effect_of_a_scale_is_the_change_of_its_score():
     }
     effects = few_steps.describe_effects(rows, EFFECT)
     assert effects == {"speech/wer of phonemes": {"teacher": pytest.approx(-0.2)}}
+
+
+def test_a_student_joins_the_rows_of_its_teacher_alone(tmp_path):
+    teacher = {"clips": 32, "models": {"teacher": "a"}}
+    both = {"clips": 32, "models": {"teacher": "a", "student": "b"}}
+    assert few_steps.merge_about(teacher | {"date": "today"}, both, tmp_path) == both | {
+        "date": "today"
+    }
+    assert few_steps.merge_about(both, teacher, tmp_path) == both
+    for other in ({"student": "b", "teacher": "c"}, {"student": "c", "teacher": "a"}):
+        with pytest.raises(InputError, match="found rows of"):
+            few_steps.merge_about(both, both | {"models": other}, tmp_path)
+    with pytest.raises(InputError, match="found rows of"):
+        few_steps.merge_about(teacher, both | {"clips": 64}, tmp_path)
 
 
 def test_curves_are_drawn_for_the_tasks_with_scores(tmp_path):
