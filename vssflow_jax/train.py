@@ -176,7 +176,7 @@ def find_recognizer(config) -> Path | None:
 def evaluate_and_report(config, workdir: Path) -> None:
     """Scores the run on its test split, if that has sound, and writes the report."""
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
-    from vssflow_jax.reports.run import write_report
+    from vssflow_jax.reports.run import make_commands, write_report
 
     if len(shards.open_split(config.data.shards, "test", with_wave=True)):
         options = EvaluationOptions(workdir=workdir, clips=config.train.evaluate_clips)
@@ -186,10 +186,8 @@ def evaluate_and_report(config, workdir: Path) -> None:
     else:
         print(f"no test clips with sound in {config.data.shards}: nothing to score")
     print(f"report: {write_report(workdir)}")
-    print(
-        "sample: python -m vssflow_jax.sample "
-        f"--workdir={workdir} --video=in.mp4 --text='place red by k two soon' --out=out.mp4"
-    )
+    _, command = make_commands(workdir)[0]
+    print(f"sample: {command}")
 
 
 def define_flags() -> None:

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from vssflow_jax.common.files import hash_file
 from vssflow_jax.config import fields, load_recipe, rules
 from vssflow_jax.data import shards
 from vssflow_jax.reports import examples
-from vssflow_jax.reports.run import describe_sampling, write_report
+from vssflow_jax.reports.run import describe_sampling, make_commands, write_report
 
 SECONDS = 1.0
 CLIPS = 7  # a task; more than are shown
@@ -273,3 +274,15 @@ def test_the_sampling_of_a_student_is_described():
     assert fields["student"] == "1, 4 steps and guidance scales from 1 to 3.5"
     plain = describe_sampling({"steps": 4, "grid": "uniform"})
     assert (plain["grid"], plain["student"]) == (None, None)
+
+
+def test_commands_name_a_video_and_a_text_of_the_run(tmp_path):
+    assert "--video=in.mp4" in make_commands(tmp_path)[0][1]
+    name, text = "joint-00003", "My brother's hat fell off."
+    for path in (f"corpus/videos/{name}.mp4", f"eval/generated/joint/{name}.wav"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    (tmp_path / "eval" / "examples.csv").write_text(f"task,id,text\njoint,{name},{text}\n")
+    commands = [shlex.split(command) for _, command in make_commands(tmp_path)]
+    assert f"--video={tmp_path}/corpus/videos/{name}.mp4" in commands[0]
+    assert all(f"--text={text}" in command for command in commands)

@@ -342,8 +342,8 @@ def make_tasks(workdir: Path, config: Mapping, metrics: Mapping) -> list[dict]:
 
 
 def make_commands(workdir: Path) -> list[tuple[str, str]]:
-    """Sentences and commands to sample from the run, with a video of its corpus if there is one."""
-    video, text = "in.mp4", "place red by k two soon"
+    """Sentences and commands to sample from the run, with a video and a text of its own, if any."""
+    video, text = "in.mp4", "bin red by k two soon"
     for row in examples.select_rows(workdir, "joint"):
         path = workdir / "corpus" / "videos" / f"{row['id']}.mp4"
         if path.exists():
@@ -351,7 +351,7 @@ def make_commands(workdir: Path) -> list[tuple[str, str]]:
             break
     start = f"python -m vssflow_jax.sample --workdir={shlex.quote(str(workdir))} "
     with_video = f"--video={shlex.quote(video)} --text={shlex.quote(text)} --out=out.mp4"
-    speech = "--text='bin red by k two soon' --out=speech.wav"
+    speech = f"--text={shlex.quote(text)} --out=speech.wav"
     return [
         ("Give a video its sound:", start + with_video),
         ("Speak a sentence without a video:", start + speech),
