@@ -3,12 +3,13 @@
     python -m benchmarks.editing --corpus=FOLDER --sentences=test --recognizer=whisper:FOLDER
     python -m benchmarks.editing --workdir=miniav --corpus=FOLDER [--clips=16]
 
-It generates a sentence, then some of its words anew with other ones in their place: of any test
-sentence a third in the middle, without a video; of GRID's sentences letter and digit, for videos of
-events of MiniAV. It extends four seconds of a script of three sentences,
-cut within one of them, to twelve. It loops videos whose frames are shifted round, so that an event
-may be at the join, and compares the join with that of the clip without `--loop`. Changes are those
-of `benchmarks.long_clips`: of the log-mel, mean over bands, in nepers a frame.
+It generates a sentence, then some of its words anew with other ones in their place: the middle of
+English sentences, so that the new ones make sense as well, without a video; of GRID's sentences
+letter and digit, for videos of events of MiniAV. `--speaker` is the voice of it all. It extends
+four seconds of a script of three sentences, cut within one of them, to twelve. It loops videos
+whose frames are shifted round, so that an event may be at the join, and compares the join with that
+of the clip without `--loop`. Changes are those of `benchmarks.long_clips`: of the log-mel, mean
+over bands, in nepers a frame.
 """
 
 from __future__ import annotations
@@ -31,12 +32,38 @@ from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.config import command_line
 from vssflow_jax.corpus.sentences import list_test_sentences
 from vssflow_jax.evaluation.metrics import asr, word_errors
-from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
-from vssflow_jax.text.phonemes import pronounce
+from vssflow_jax.evaluation.metrics.common import FRAME_RATE, Values, log_mels
 
 FIRST, LAST = 3, 4  # words of a GRID sentence that are replaced: letter and digit
 LETTERS = "abcdefghijklmnopqrstuvxyz"
 DIGITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# The start of a sentence, words in its middle, others that take about as long, and its end.
+REPLACEMENTS = (
+    ("We watched the", "storm roll in from", "train pass by near", "the porch."),
+    ("Please close the", "gate before the dog", "shop when the milk", "runs out."),
+    ("My sister", "paints small birds on", "serves warm bread from", "old plates."),
+    ("The bus stopped", "twice before we reached", "nearby and then left", "the station."),
+    ("He forgot", "his umbrella at the", "about our lunch in my", "office again."),
+    ("A thick", "fog covered the harbor", "blanket kept me warm", "until noon."),
+    ("She poured", "the soup into six", "hot milk in both", "blue bowls."),
+    ("The teacher", "smiled and handed back", "quickly looked through all", "our papers."),
+    ("Nobody answered", "the phone after", "my call since", "midnight."),
+    ("The lamp in", "the hallway needs a", "my bedroom has no", "new bulb."),
+    ("Our neighbor", "grows tomatoes along the", "carefully painted his", "south wall."),
+    ("I found", "a silver button under", "a yellow ribbon near", "the sofa."),
+    ("The children", "raced each other down", "flew their kites over", "the hill."),
+    ("It took three", "men to lift the", "weeks to get that", "stone table."),
+    ("The coffee was", "too hot to drink", "made for him", "at once."),
+    ("We missed", "the first half of", "your call during", "the concert."),
+    ("Leave your", "boots by the door", "shirt on that chair", "to dry."),
+    ("They argued quietly", "about the price of", "because we left", "the car."),
+    ("I would rather", "walk than wait for", "sleep here than call", "a taxi."),
+    ("The nurse checked", "his pulse and wrote", "the bag and set", "it down."),
+    ("Fresh snow", "makes the whole street", "can make any voice", "sound different."),
+    ("The actor forgot", "his lines in the", "my name after her", "final scene."),
+    ("We planted", "an apple tree behind", "some red roses near", "the shed."),
+    ("She speaks", "three languages and reads", "Spanish well and studies", "a fourth."),
+)
 EXTENDED = 12.0  # seconds
 MAX_WORDS = 9  # of a sentence
 AWAY = 20  # log-mel frames around a border that are not elsewhere
@@ -126,32 +153,16 @@ def draw_grid_replacement(video: Path, sentence: str, number: int) -> Replacemen
     )
 
 
-def find_replacement(sentence: str, others: Sequence[str]) -> Replacement:
-    """A third of a sentence's words, replaced by as many of another one of like length.
-
-    Args:
-      sentence: whose middle third is replaced.
-      others: sentences, of whose middles the one with the most similar number of phonemes is taken.
-    """
-    words = sentence.split()
-    first, last = len(words) // 3, 2 * len(words) // 3
-    size, length = last - first + 1, count_phonemes(words[first : last + 1])
-    windows = []
-    for other in others:
-        candidates = other.split()
-        start = len(candidates) // 3
-        window = candidates[start : start + size]
-        if len(candidates) > start + size:
-            difference = abs(count_phonemes(window) - length)
-            windows.append((difference, " ".join(window)))
+def make_replacement(before: str, old: str, new: str, behind: str) -> Replacement:
+    """Of the words between two parts of a sentence."""
+    first = len(before.split())
     return Replacement(
-        video=None, sentence=sentence, first=first, last=last, others=min(windows)[1].strip(".,")
+        video=None,
+        sentence=f"{before} {old} {behind}",
+        first=first,
+        last=first + len(old.split()) - 1,
+        others=new,
     )
-
-
-def count_phonemes(words: Sequence[str]) -> int:
-    """The number of phonemes of these words."""
-    return sum(map(len, pronounce(word_errors.normalize_words(" ".join(words)))))
 
 
 def count_errors(parts: Sequence[Sequence[str]], transcript: str) -> np.ndarray:
@@ -179,14 +190,22 @@ def count_errors(parts: Sequence[Sequence[str]], transcript: str) -> np.ndarray:
 
 
 def measure_redo(
-    generator: Generator, items: Sequence[Replacement], recognizer, folder: Path
+    generator: Generator, items: Sequence[Replacement], voice: dict, recognizer, folder: Path
 ) -> None:
-    """Prints seams and words of spans with other words, and words of the new text at once."""
+    """Prints seams and words of spans with other words, and words of the new text at once.
+
+    Args:
+      generator: of the sentences.
+      items: what is replaced.
+      voice: the generator's arguments that say whose voice it is.
+      recognizer: of the words.
+      folder: for files.
+    """
     seams, is_equal = Seams(), True
     errors = {name: np.zeros(2, int) for name in ("before", "span made anew", "new text at once")}
     words = np.zeros(2, int)
     for item in items:
-        first = generator(item.video, item.sentence)
+        first = generator(item.video, item.sentence, **voice)
         timed = first.utterances[0].words
         span = timed[item.first].start, timed[item.last].end
         first.save(folder / "first.wav")
@@ -198,12 +217,13 @@ def measure_redo(
             redo=[span],
             redo_text=item.others,
             seed=1,
+            **voice,
         )
         seams.add(output.wave, span, kept)
         start, end = (round(second * output.sample_rate) for second in span)
         is_equal &= np.array_equal(output.wave[:start], kept[:start])
         is_equal &= np.array_equal(output.wave[end:], kept[end:])
-        resaid = generator(item.video, item.text, seed=1)
+        resaid = generator(item.video, item.text, seed=1, **voice)
         waves = [
             to_mono(wave, output.sample_rate, SAMPLE_RATE)
             for wave in (kept, output.wave, resaid.wave)
@@ -247,7 +267,8 @@ def measure_extension(
 def measure_loops(generator: Generator, videos: list[Path], folder: Path) -> None:
     """Prints changes at the join of loops, and of what else the same pictures are in.
 
-    That is the end and the start of a clip without `--loop`, and the middle of another one.
+    That is the end and the start of a clip without `--loop`, and the middle of another one. The
+    rank of a change is the share of the clip's changes that are smaller: 0.5 is the median.
     """
     table = []
     for number, video in enumerate(videos):
@@ -257,20 +278,23 @@ def measure_loops(generator: Generator, videos: list[Path], folder: Path) -> Non
         for loop, extra in ((True, 0), (False, 0), (False, half)):
             media.write_video(folder / "in.mp4", np.roll(frames, shift + extra, axis=0), 25)
             wave = generator(folder / "in.mp4", loop=loop).wave
-            change = measure_change(np.tile(wave, 2))
-            period = len(change) // 2 + 1
-            place = half * round(FRAME_RATE / 25) if extra else period
-            rows += [change[place - 1], find_largest(change)[place - 1], np.median(change)]
+            changes = measure_change(np.tile(wave, 2))
+            period = len(changes) // 2 + 1
+            place = (half * round(FRAME_RATE / 25) if extra else period) - 1
+            change, others = changes[place], changes[: period - 1]
+            rank = (others < change).mean() + 0.5 * (others == change).mean()
+            rows.append([change, find_largest(changes)[place], np.median(others), rank])
         table.append(rows)
-    means = np.array(table).T.reshape(3, 3, len(videos))
+    columns = np.array(table).transpose(1, 2, 0)  # [kinds, numbers, clips]
     head = [f"mean (median) of {len(videos)} clips", "change", "largest within 2 frames"]
-    head.append("median of the clip")
+    head += ["median of the clip", "rank: mean and interval"]
     names = ("join of a loop", "end and start without --loop", "the same in the middle")
-    table = [
-        [name, *(f"{row.mean():.3f} ({np.median(row):.3f})" for row in rows)]
-        for name, rows in zip(names, means, strict=True)
-    ]
-    print(format_markdown(head, table), flush=True)
+    rows = []
+    for name, (*numbers, ranks) in zip(names, columns, strict=True):
+        low, high = Values.of(ranks.tolist()).interval()
+        cells = [f"{values.mean():.3f} ({np.median(values):.3f})" for values in numbers]
+        rows.append([name, *cells, f"{ranks.mean():.2f} ({low:.2f} to {high:.2f})"])
+    print(format_markdown(head, rows), flush=True)
 
 
 def print_seams(name: str, seams: Seams) -> None:
@@ -290,10 +314,7 @@ def main() -> None:
     scripts = SENTENCES
     if flags.FLAGS.sentences == "test":
         scripts = [text for text in list_test_sentences() if len(text.split()) <= MAX_WORDS]
-        items = [
-            find_replacement(text, [other for other in scripts if other != text])
-            for text in scripts[:clips]
-        ]
+        items = [make_replacement(*parts) for parts in REPLACEMENTS[:clips]]
     else:
         spoken = [row["text"] for row in rows if row["task"] == "speech"][:clips]
         pairs = zip(events, spoken, strict=False)
@@ -301,7 +322,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "redo" in parts:
-            measure_redo(generator, items, asr.load(flags.FLAGS.recognizer), folder)
+            voice, recognizer = {"speaker": flags.FLAGS.speaker}, asr.load(flags.FLAGS.recognizer)
+            measure_redo(generator, items, voice, recognizer, folder)
         if "extend" in parts:
             measure_extension(generator, scripts, clips, folder)
         if "loop" in parts:
@@ -315,6 +337,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("corpus", None, "Folder of MiniAV.")
     flags.DEFINE_integer("clips", 16, "Of each kind.")
+    command_line.define_path("speaker", None, "Voice of sentences whose words are said anew.")
     flags.DEFINE_enum("sentences", "grid", ("grid", "test"), "GRID's, or those of any words.")
     flags.DEFINE_string("recognizer", asr.DEFAULT, "Of the words that are said anew.")
     flags.DEFINE_list("parts", ["redo", "extend", "loop"], "What is measured.")

@@ -81,6 +81,35 @@ def test_long_clips_pictures_are_decoded_again_and_not_held(name, monkeypatch):
         np.testing.assert_array_equal(features, again.features[condition])
 
 
+class ReadFrames(list):
+    """Frames in place of those of a file."""
+
+    scale, notes = (1.0, 1.0), ()
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_two_ends_of_a_loop_are_neighbors(tmp_path, monkeypatch, in_memory):
+    """The conditions of pictures that are shifted round are those of the loop, shifted round."""
+    monkeypatch.setattr(examples, "MAX_SECONDS_IN_MEMORY", 10.0 if in_memory else 0.0)
+    frames = np.random.default_rng(0).integers(0, 255, (50, 8, 8, 3)).astype(np.uint8)
+    window = examples.Window(id="x", start=0.0, frames=50, wrap=25)
+    loops = []
+    for shift in (0, 20):
+        reader = [np.roll(frames, shift, axis=0)[k] for k in range(50)]
+        monkeypatch.setattr(media, "FrameReader", lambda *_, r=reader, **__: ReadFrames(r))
+        loops.append(examples.encode_video("in.mp4", None, window, examples.ExampleSettings()))
+    one, two = (loop.features for loop in loops)
+    assert {name: len(rows) for name, rows in one.items()} == {"clip": 20, "sync": 50}
+    np.testing.assert_array_equal(np.roll(one["clip"], 8, axis=0), two["clip"])
+    np.testing.assert_array_equal(np.roll(one["sync"], 20, axis=0), two["sync"])
+    assert np.abs(one["sync"][0]).max() > 0
+
+
+def test_a_loop_holds_the_last_picture_of_a_shorter_video():
+    loop = examples.LoopFrames([np.uint8(k) for k in range(3)], count=5, wrap=2)
+    assert list(loop) == list(loop) == [2, 2, 0, 1, 2, 2, 2, 0, 1]
+
+
 def test_statistics_of_earlier_versions_name_the_built_in_set():
     assert registry.read_encoder_set({}) == "built-in"
     assert registry.read_encoder_set({"encoders": "embedded"}) == "built-in"

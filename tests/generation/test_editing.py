@@ -125,6 +125,21 @@ def test_another_text_in_the_span(generator, first):
     assert output.report["redo_text"] == "red by" and output.report["times"] == "requested"
 
 
+def test_borders_may_be_rounded_times_of_words(generator, first):
+    """Nothing is left of the words in the span, and nothing is taken from those around it."""
+    base = generator(text=TEXT, duration=4.0, **QUICK).utterances[0].words
+    for shift in (-0.004, 0.004):
+        span = base[2].start + shift, base[4].end - shift
+        output = generator(text=TEXT, keep=first, redo=[span], redo_text="red by", **QUICK)
+        assert output.report["warnings"] == []
+        assert [line.text for line in output.utterances] == ["set blue", "red by", "now"]
+        new = ["R", "EH1", "D", "B", "AY1"]
+        before, behind = (
+            [x.symbol for word in words for x in word.phonemes] for words in (base[:2], base[5:])
+        )
+        assert [x[2] for x in output.report["alignment"]] == before + new + behind
+
+
 def test_a_text_that_does_not_fit_its_span_is_an_error(generator, first):
     with pytest.raises(InputError, match="--redo_text: text: found 15 phonemes"):
         generator(keep=first, redo="1:1.2", redo_text=TEXT)

@@ -12,7 +12,7 @@ from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.generation.editing import MIN_LOOP
+from vssflow_jax.generation.editing import LOOP_CONTEXT, MIN_LOOP
 from vssflow_jax.generation.request import MAX_SECONDS, Request
 from vssflow_jax.generation.stems import STEMS, select_stem
 from vssflow_jax.preparation import examples
@@ -20,7 +20,7 @@ from vssflow_jax.text.alignment import SPEECH_START, Interval, align_text, selec
 from vssflow_jax.text.cues import fit_cues, skip_late_cues
 from vssflow_jax.text.durations import DurationModel
 from vssflow_jax.text.grid import phonemes_to_frames
-from vssflow_jax.text.replacement import list_cut_words, replace_words
+from vssflow_jax.text.replacement import list_cut_words, list_neighbors, replace_words
 from vssflow_jax.text.script import Utterance, align_script, find_speaker_changes
 from vssflow_jax.text.word_times import TimedUtterance, time_words
 
@@ -143,7 +143,7 @@ def encode_request(
             times, timed = (FROM_LIPS, followed) if followed else (times, timed)
     utterances = time_words(request.script, timed.intervals, durations, request.text_policy)
     if request.edit.redo_text is not None:
-        voiced, times = select_voice(durations, embeddings[request.speaker]), REQUESTED
+        voiced, times = durations.with_voice(embeddings[request.speaker]), REQUESTED
         utterances, redo_notes = say_redo_text(utterances, request, duration, voiced)
         notes += redo_notes
     intervals = [x for line in utterances for word in line.words for x in word.phonemes]
@@ -205,17 +205,22 @@ def fit_loop(request: Request, duration: float) -> tuple[float, list[str]]:
 
 
 def say_redo_text(
-    utterances: Sequence[TimedUtterance], request: Request, duration: float, durations: Mapping
+    utterances: Sequence[TimedUtterance],
+    request: Request,
+    duration: float,
+    durations: DurationModel,
 ) -> tuple[list[TimedUtterance], list[str]]:
     """Utterances with the request's `redo_text` in place of what is said in its one span.
 
-    The text fills the span. Warnings name words that its borders cut.
+    The text fills the span, its phonemes as long as between the words around it. Warnings name
+    words that the span's borders cut.
 
     Raises:
       InputError: a text that cannot be read, or that does not fit.
     """
     (start, end), text = request.edit.redo[0], request.edit.redo_text
     end, policy = min(end, duration), request.text_policy
+    durations = durations.with_neighbors(*list_neighbors(utterances, start, end))
     try:
         intervals, warnings = align_text(text, start, end, duration, durations, policy)
     except InputError as error:
@@ -247,8 +252,9 @@ def name_times(script: Sequence[Utterance]) -> str:
 
 
 def encode_video(request: Request, num_frames: int, encoder_set: str) -> examples.EncodedVideo:
-    """The first latent frames of a request's video."""
-    window = examples.Window(id="", start=0.0, frames=num_frames)
+    """The first latent frames of a request's video; the two ends of a loop are neighbors."""
+    wrap = LOOP_CONTEXT if request.edit.loop else 0
+    window = examples.Window(id="", start=0.0, frames=num_frames, wrap=wrap)
     settings = examples.ExampleSettings(encoder_set=encoder_set)
     return examples.encode_video(request.video, None, window, settings, speaks=bool(request.script))
 

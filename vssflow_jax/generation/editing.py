@@ -25,6 +25,9 @@ FADE = 0.02  # seconds
 # encoded them with the silence behind the end.
 EXTENSION_OVERLAP = 2
 MIN_LOOP = 1.0  # seconds
+# Latent frames of a loop's other end that are encoded and decoded beyond both ends; they last
+# whole frames of every condition.
+LOOP_CONTEXT = round(MIN_LOOP * LATENT_RATE)
 MAX_SPANS = 1000
 MAX_KEPT = 3600.0  # seconds of a kept sound
 ROUNDING = 1e-6  # latent frames

@@ -21,12 +21,11 @@ from vssflow_jax.common.waves import cut_or_pad
 from vssflow_jax.data import pipeline
 from vssflow_jax.flow import inpainting, sampler, solvers, windows
 from vssflow_jax.generation.conditioning import Voices
-from vssflow_jax.generation.editing import join_loop
+from vssflow_jax.generation.editing import LOOP_CONTEXT, join_loop
 from vssflow_jax.models import folded, vssflow
 from vssflow_jax.models.windowed import windowed_velocity
 
 OVERLAP = 25  # latent frames that neighboring windows share: one second
-LOOP_CONTEXT = 25  # latent frames before and behind a loop that are decoded with it
 MAX_WINDOWS_AT_ONCE = 6  # through the network, but at least one of each clip
 MAX_WINDOWS_IN_MEMORY = 64  # whose conditions are in memory, but at least those of one clip
 Progress = Callable[[float], None]

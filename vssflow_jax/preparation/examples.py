@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from vssflow_jax.conditions import (
     MONO_16K,
     SAMPLE_RATE,
     AudioFormat,
+    num_frames,
     num_latent_frames,
 )
 from vssflow_jax.data.lip_track import LipTrack, read_lip_track
@@ -84,6 +86,7 @@ class Window:
       intervals: when their phonemes sound, if the text was cut as well.
       times: the source of the intervals.
       text_warnings: about what of the clip's text is not spoken, if the text was cut as well.
+      wrap: latent frames that encoders see beyond both ends, of a loop's other end.
     """
 
     id: str
@@ -93,6 +96,7 @@ class Window:
     intervals: tuple[Interval, ...] | None = None
     times: str = ""
     text_warnings: tuple[str, ...] = ()
+    wrap: int = 0
 
     @property
     def seconds(self) -> float:
@@ -437,8 +441,10 @@ def encode_video(
         seconds=window.seconds,
     )
     frames: Iterable[np.ndarray] = reader
+    if window.wrap:
+        frames = LoopFrames(reader, window.frames, window.wrap)
     if annotation is not None or window.seconds <= MAX_SECONDS_IN_MEMORY:
-        frames = np.stack(list(reader))
+        frames = np.stack(list(frames))
     box, meta = (annotation or {}).get("mouth"), {}
     mouth = None if box is None else np.asarray(box, float) * np.tile(reader.scale, 2)
     lips = None if lip_file is None else _read_lips(lip_file, window)
@@ -448,16 +454,58 @@ def encode_video(
         mouth, meta = _track_mouth(frames, mouth if face is None else face)
         if lips is None and mouth is not None:
             lips = lip_geometry.measure_lips(mouth)
+    margin = window.wrap / LATENT_RATE
     features = registry.encode_example(
         frames,
         None,
         mouth,
         lips=lips,
-        duration=window.seconds,
+        duration=window.seconds + 2 * margin,
         encoder_set=settings.encoder_set,
     )
+    if window.wrap:
+        features = _cut_margins(features, window, settings.encoder_set)
+        lips = lips and lips.select(margin, window.seconds)
     meta |= {VIDEO_NOTES: list(reader.notes)} if reader.notes else {}
     return EncodedVideo(features=features, meta=meta, lips=lips)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopFrames:
+    """The frames of a loop, with the end of it before its start and the start behind its end.
+
+    Attributes:
+      frames: uint8 [H, W, 3] each, from which all can be iterated repeatedly; the last one is held
+        if there are fewer than `count`.
+      count: frames of the loop.
+      wrap: frames of its other end, on both sides; at most all.
+    """
+
+    frames: Iterable[np.ndarray]
+    count: int
+    wrap: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        first = self.count - self.wrap
+        for start, end in ((first, self.count), (0, self.count), (0, self.wrap)):
+            yield from itertools.islice(self._hold_last(), start, end)
+
+    def _hold_last(self) -> Iterator[np.ndarray]:
+        """All frames, the last one again and again."""
+        for frame in self.frames:
+            yield frame
+        yield from itertools.repeat(frame)
+
+
+def _cut_margins(features: Record, window: Window, encoder_set: str) -> Record:
+    """The conditions of a loop without those of the margins on both sides."""
+    cut = dict(features)
+    for encoder in registry.select_encoders(encoder_set):
+        if encoder.condition in cut and encoder.rate is not None:
+            first = round(window.wrap / LATENT_RATE * encoder.rate)
+            count = num_frames(encoder.condition, window.seconds, encoder.rate)
+            cut[encoder.condition] = cut[encoder.condition][first : first + count]
+    return cut
 
 
 def _read_lips(path: str, window: Window) -> LipTrack | None:

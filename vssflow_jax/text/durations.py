@@ -40,6 +40,7 @@ class DurationModel(dict):
       tokenizer: a sentencepiece model, whose subwords are the symbols; empty: phonemes.
       network: predicts the seconds of phonemes in a voice; None: the means alone.
       voice: float [256], the speaker's embedding; None: an unknown voice.
+      neighbors: symbols that are said before and behind all those that are predicted.
 
     Raises:
       InputError: a tokenizer that is no sentencepiece model, or one of too many subwords.
@@ -51,9 +52,11 @@ class DurationModel(dict):
         tokenizer: bytes = b"",
         network: DurationFunction | None = None,
         voice: np.ndarray | None = None,
+        neighbors: tuple[Sequence[str], Sequence[str]] = ((), ()),
     ):
         super().__init__(durations)
         self.tokenizer, self.network, self.voice = tokenizer, network, voice
+        self.neighbors = neighbors
         if tokenizer:
             subwords.check_tokenizer(tokenizer)
 
@@ -81,7 +84,11 @@ class DurationModel(dict):
 
     def with_voice(self, voice: np.ndarray | None) -> DurationModel:
         """The same model for another voice."""
-        return DurationModel(self, self.tokenizer, self.network, voice)
+        return DurationModel(self, self.tokenizer, self.network, voice, self.neighbors)
+
+    def with_neighbors(self, before: Sequence[str], behind: Sequence[str]) -> DurationModel:
+        """The same model for what is said between these symbols, not at the ends of a sentence."""
+        return DurationModel(self, self.tokenizer, self.network, self.voice, (before, behind))
 
     def predict_by_network(self, symbols: Sequence[str]) -> list[float] | None:
         """Seconds of each symbol by the network; None where the means are to be used.
@@ -161,8 +168,16 @@ def phoneme_duration(symbol: str, durations: Mapping[str, float]) -> float:
 def predict_durations(symbols: Iterable[str], durations: Mapping[str, float]) -> list[float]:
     """Seconds of each symbol: the network's, if any, else the mean in the longest known context."""
     symbols = tuple(symbols)
-    if isinstance(durations, DurationModel) and (seconds := durations.predict_by_network(symbols)):
-        return seconds
+    if not isinstance(durations, DurationModel):
+        return _find_means(symbols, durations)
+    before, behind = durations.neighbors
+    sentence = (*before, *symbols, *behind)
+    seconds = durations.predict_by_network(sentence) or _find_means(sentence, durations)
+    return seconds[len(before) : len(before) + len(symbols)]
+
+
+def _find_means(symbols: Sequence[str], durations: Mapping[str, float]) -> list[float]:
+    """The mean seconds of each symbol in the longest known context."""
     return [
         next((durations[key] for key in keys[:0:-1] if key in durations), None)
         or phoneme_duration(keys[0], durations)
