@@ -91,4 +91,4 @@ def test_the_page_shows_a_stereo_result(run, tmp_path):
     form = Form(text="set blue", steps=2, candidates=2)
     *_, result = Studio(Generator.from_workdir(run)).generate(form, tmp_path)
     assert describe_audio(tmp_path / "result.wav")[:2] == (48_000, 2)
-    assert "<img" in result.spectrograms
+    assert "<img" in result.view.spectrograms

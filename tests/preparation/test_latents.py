@@ -71,6 +71,19 @@ def test_complete_files_are_kept_and_others_made_again(stored, codec_folder, tmp
             shards.open_split(folder, name, with_latents=True)
 
 
+def test_batches_are_no_larger_than_the_largest_split(
+    prepared, codec_folder, tmp_path, monkeypatch
+):
+    shapes, make_encoder = [], latents._make_encoder
+    monkeypatch.setattr(
+        latents, "_make_encoder", lambda *args: shapes.append(args[2]) or make_encoder(*args)
+    )
+    shutil.copytree(prepared[0], tmp_path / "shards")
+    info = latents.write_latents(tmp_path / "shards", codec_folder, 1000, progress=False)
+    largest = max(split["clips"] for split in info["splits"].values())
+    assert {rows for rows, _ in shapes} == {largest}
+
+
 def test_a_damaged_shard_is_named(prepared, codec_folder, tmp_path):
     folder = tmp_path / "shards"
     shutil.copytree(prepared[0], folder)

@@ -38,7 +38,7 @@ def write_latents(
     Args:
       folder: of the shards.
       codec_folder: of the codec.
-      batch_size: waves that are encoded together.
+      batch_size: waves that are encoded together, at most.
       progress: show a bar.
 
     Returns:
@@ -53,7 +53,8 @@ def write_latents(
     facts = {"codec": hash_latents(codec), "channels": codec.channels, "frames": frames}
     encode = jax.jit(lambda codec, waves: codec.encode(waves))
     device_codec = jax.device_put(codec)
-    total = sum(split["clips"] for split in info["splits"].values())
+    clips = [split["clips"] for split in info["splits"].values()]
+    total, batch_size = sum(clips), max(1, min(batch_size, max(clips)))  # rows of padding cost time
     with tqdm(total=total, desc="latents", unit="clip", disable=not progress) as bar:
         for split in info["splits"].values():
             written = []
