@@ -46,9 +46,10 @@ def reconstruct_waves(codec, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """
     out = []
     longest = max((len(wave) for wave in waves), default=0)
+    rows = min(BATCH_SIZE, len(waves))  # of every batch, so that one program serves all
     for first in range(0, len(waves), BATCH_SIZE):
         batch = waves[first : first + BATCH_SIZE]
-        padded = np.zeros((BATCH_SIZE, longest, *batch[0].shape[1:]), np.float32)
+        padded = np.zeros((rows, longest, *batch[0].shape[1:]), np.float32)
         for row, wave in zip(padded, batch, strict=False):
             row[: len(wave)] = wave
         decoded = np.asarray(reconstruct(codec, padded))
