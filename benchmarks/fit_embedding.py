@@ -86,6 +86,11 @@ def main() -> None:
         raise InputError("expected --shards=DATA and --out=FILE")
     records = shards.open_split(args.shards, "train", with_wave=True)
     rows = np.random.default_rng(0).permutation(len(records))[: args.clips]
+    if len(rows) < BATCH_SIZE:
+        raise InputError(
+            f"{args.shards}: found {len(rows)} clips with sound for training, expected a batch of "
+            f"{BATCH_SIZE} at least"
+        )
     chosen = [records[int(row)] for row in rows]
     names = class_names(chosen)
     if not names:
