@@ -71,6 +71,14 @@ def test_lines_have_their_colors_and_a_better_solver_lies_lower():
     assert lower > upper + 50
 
 
+@pytest.mark.parametrize("heights", [(0.3, 0.2, 0.17), (0.3, 0.02, 0.001)])
+def test_lines_of_any_range_have_numbers_beside_their_axis(heights):
+    series = {"a": list(zip((1, 2, 4), heights, strict=True))}
+    image = pixels(plots.plot_lines(series, ("evaluations", ""), plots.LIGHT))
+    beside = image[: round(0.8 * image.shape[0]), : round(0.11 * image.shape[1])]
+    assert (beside.min(-1) < 150).any()
+
+
 def test_marks_lie_at_their_times():
     mel = np.full((200, 64), np.log(1e-3), np.float32)
     image = plots.plot_spectrogram(mel, 2.0, (-7, 0), onsets=[0.5])

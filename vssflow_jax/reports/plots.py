@@ -362,6 +362,8 @@ def plot_lines(
 ) -> bytes:
     """PNG of points (x, y), both positive, joined by a line a series, on logarithmic axes.
 
+    The y axis is linear where all y are within a decade, in which a logarithmic one has no ticks.
+
     Args:
       series: points by the label of their line; a single point is a marker.
       labels: of the axes.
@@ -376,6 +378,9 @@ def plot_lines(
         x, y = zip(*points, strict=True)
         color = SERIES[number % len(SERIES)]
         axes.loglog(x, y, "o-", color=color, markersize=4, linewidth=1.6, label=name)
+    heights = [y for points in series.values() for _, y in points]
+    if max(heights) < 10 * min(heights):
+        axes.set_yscale("linear")
     ticks = sorted({x for points in series.values() for x, _ in points})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
