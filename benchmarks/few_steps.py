@@ -253,6 +253,7 @@ def run_rows(
             for student, each in generators.items()
         },
         "precision": generators[False].dtype,
+        **SamplingOptions().resolve_joint(generators[False].config).describe(),
     }
     results = json.loads(path.read_text()) if path.exists() else {"about": about, "rows": {}}
     results["about"] = merge_about(results["about"], about, path) | {
