@@ -57,6 +57,8 @@ class JointSampling:
           sound: waveform of the same shape.
           sample_rate: samples a second.
         """
+        if not self.speech_audibility:  # any level will do
+            return self.sound_level
         return audibility.find_audible_gain(
             speech, sound, sample_rate, self.speech_audibility, self.sound_level
         )
