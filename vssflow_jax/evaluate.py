@@ -27,7 +27,13 @@ from vssflow_jax.config import command_line
 try:
     from vssflow_jax.evaluation.evaluator import EMBEDDINGS
     from vssflow_jax.evaluation.metrics import asr, measures, mos
-    from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP
+    from vssflow_jax.generation.sampling import (
+        GRID_HELP,
+        JOINT_HELP,
+        PRECISION_HELP,
+        SOUND_LEVEL_HELP,
+        SPEECH_AUDIBILITY_HELP,
+    )
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
 except ModuleNotFoundError as error:
@@ -40,6 +46,7 @@ MAX_LINES = 20  # of those that are printed
 # Flags that only shards have, and only sentences.
 OF_SHARDS = (
     "generated", "shards", "split", "embedding", "open_recognizer", "measures", "videos",
+    "joint", "sound_level", "speech_audibility",
 )  # fmt: skip
 OF_SENTENCES = ("speaker", "voices")
 
@@ -85,6 +92,9 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_string("grid", None, GRID_HELP)
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
+    flags.DEFINE_string("joint", None, JOINT_HELP)
+    flags.DEFINE_float("sound_level", None, SOUND_LEVEL_HELP)
+    flags.DEFINE_float("speech_audibility", None, SPEECH_AUDIBILITY_HELP)
     flags.DEFINE_string("precision", None, PRECISION_HELP)
     flags.DEFINE_string("recognizer", asr.DEFAULT, asr.HELP)
     flags.DEFINE_string("open_recognizer", None, "A second one; its scores end in _open.")

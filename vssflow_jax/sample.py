@@ -33,7 +33,14 @@ from vssflow_jax.generation.output import TIME_FORMATS, Output, check_times, lis
 from vssflow_jax.generation.prompting import MAX_READ
 from vssflow_jax.generation.provenance import MODEL, describe_origin
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.sampling import GRID_HELP, PRECISION_HELP, SamplingOptions
+from vssflow_jax.generation.sampling import (
+    GRID_HELP,
+    JOINT_HELP,
+    PRECISION_HELP,
+    SOUND_LEVEL_HELP,
+    SPEECH_AUDIBILITY_HELP,
+    SamplingOptions,
+)
 from vssflow_jax.generation.stems import STEMS
 from vssflow_jax.text.normalize import POLICIES, REFUSE
 
@@ -353,13 +360,9 @@ def define_flags() -> None:
     flags.DEFINE_float("guidance_stop", None, "Flow time up to which guidance acts.")
     flags.DEFINE_float("apg_eta", None, "Projected guidance: parallel share, such as 0.5.")
     flags.DEFINE_float("apg_momentum", None, "Projected guidance: momentum, such as -0.3.")
-    flags.DEFINE_string(
-        "joint", None, "Speech and other sound: together or apart; default: the run's."
-    )
-    flags.DEFINE_float("sound_level", None, "dB of other sound that is generated apart.")
-    flags.DEFINE_float(
-        "speech_audibility", None, "Share of the speech that is heard beside it, 0 to 1."
-    )
+    flags.DEFINE_string("joint", None, JOINT_HELP)
+    flags.DEFINE_float("sound_level", None, SOUND_LEVEL_HELP)
+    flags.DEFINE_float("speech_audibility", None, SPEECH_AUDIBILITY_HELP)
     flags.DEFINE_list(
         "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
     )

@@ -9,7 +9,9 @@ from helpers import fixtures
 from vssflow_jax import Generator, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import MONO_16K, AudioFormat
+from vssflow_jax.features.registry import encode_example
 from vssflow_jax.generation import synthesis
+from vssflow_jax.generation.conditioning import encode_request, read_voice
 from vssflow_jax.generation.editing import FADE, Edit, KeptSound, join_loop, merge_spans
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions
@@ -123,6 +125,30 @@ def test_another_text_in_the_span(generator, first):
     (warning,) = [line for line in output.report["warnings"] if "--redo: found borders" in line]
     assert f"within nine ({base[4].start:.2f} to {base[4].end:.2f} s)" in warning
     assert output.report["redo_text"] == "red by" and output.report["times"] == "requested"
+
+
+def test_new_words_have_the_voice_that_is_kept(generator, first):
+    """It is the embedding of the kept words alone, unless the request names a voice."""
+    base = generator(text=TEXT, duration=4.0, **QUICK).utterances
+    cut = base[0].words[3].start, base[0].words[3].end
+    request = Request.parse(text=TEXT, keep=first, redo=[cut], redo_text="k", duration=4.0)
+    kept = KeptSound.read(request.edit, 4.0, MONO_16K)
+
+    def embed(request, kept):
+        return encode_request(
+            request, generator.durations, generator.encoder_set, generator.statistics, kept
+        ).record.get("speaker")
+
+    speech = media.read_audio(first)[inside(kept.wave, (base[0].start, base[0].end))
+                                     & ~inside(kept.wave, cut)]  # fmt: skip
+    expected = encode_example(speaker_wave=speech, encoder_set=generator.encoder_set)["speaker"]
+    np.testing.assert_array_equal(embed(request, kept), expected)
+    named = dataclasses.replace(request, speaker=first)
+    of_file = read_voice(first, generator.encoder_set)[0]
+    np.testing.assert_array_equal(embed(named, kept), of_file)
+    assert np.abs(of_file - expected).max() > 1e-3
+    for spans in ([(0.0, base[0].end)], [(base[0].start + 0.9, 4.0)]):
+        assert embed(request, dataclasses.replace(kept, spans=spans)) is None
 
 
 def test_borders_may_be_rounded_times_of_words(generator, first):

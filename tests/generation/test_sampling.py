@@ -6,6 +6,8 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.flow import grids
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
+from vssflow_jax.generation.scoring import EvaluationOptions
+from vssflow_jax.generation.sentence_scoring import SentenceOptions
 
 
 @pytest.fixture
@@ -33,6 +35,19 @@ def test_options_replace_the_runs_values(config):
     assert (sampling.solver, sampling.steps) == ("euler", 3)
     assert scales_of(config, guidance=4.0) == scales_of(config) | dict.fromkeys(
         set(scales_of(config)) - {"sync"}, 4.0
+    )
+
+
+def test_an_evaluation_takes_the_options_of_sampling_that_it_has(config):
+    options = EvaluationOptions(steps=3, joint="apart", sound_level=-3.0, speech_audibility=0.5)
+    selected = SamplingOptions.select(options)
+    assert selected == SamplingOptions(
+        steps=3, joint="apart", sound_level=-3.0, speech_audibility=0.5
+    )
+    joint = selected.resolve_joint(config)
+    assert (joint.way, joint.sound_level, joint.speech_audibility) == ("apart", -3.0, 0.5)
+    assert SamplingOptions.select(SentenceOptions(workdir="run", guidance=2.0)) == SamplingOptions(
+        guidance=2.0
     )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.features.lip_alignment import follow_lips
-from vssflow_jax.features.registry import select_encoders
-from vssflow_jax.generation.editing import LOOP_CONTEXT, MIN_LOOP
+from vssflow_jax.features.registry import encode_example, select_encoders
+from vssflow_jax.generation.editing import LOOP_CONTEXT, MIN_LOOP, KeptSound
 from vssflow_jax.generation.request import MAX_SECONDS, Request
 from vssflow_jax.generation.stems import STEMS, select_stem
 from vssflow_jax.preparation import examples
@@ -26,6 +26,7 @@ from vssflow_jax.text.word_times import TimedUtterance, time_words
 
 # Where phoneme times come from: the request's start or end, the mouth, or expected durations.
 REQUESTED, FROM_LIPS, PREDICTED = "requested", "lips", "predicted"
+MIN_VOICE = 1.0  # seconds of kept speech that tell its voice
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ def encode_request(
     durations: DurationModel,
     encoder_set: str,
     statistics: Mapping,
+    kept: KeptSound | None = None,
 ) -> RequestConditions:
     """Raw conditions of a request.
 
@@ -105,6 +107,7 @@ def encode_request(
       durations: predicts the times of the phonemes.
       encoder_set: the encoders (features.registry).
       statistics: of the features that the model was trained on: `rates` and `widths`.
+      kept: the sound that is kept; its voice goes on where the request names none.
 
     Raises:
       InputError: unreadable files, or text that does not fit.
@@ -142,6 +145,8 @@ def encode_request(
             followed = follow_lips(timed, request.script, video.lips, voiced, request.text_policy)
             times, timed = (FROM_LIPS, followed) if followed else (times, timed)
     utterances = time_words(request.script, timed.intervals, durations, request.text_policy)
+    if kept is not None and not any([*request.speakers, request.speaker]):
+        embeddings[None] = embed_kept_voice(kept, utterances, encoder_set)
     if request.edit.redo_text is not None:
         voiced, times = durations.with_voice(embeddings[request.speaker]), REQUESTED
         utterances, redo_notes = say_redo_text(utterances, request, duration, voiced)
@@ -285,6 +290,16 @@ def read_voice(
         return examples.read_voice(path, encoder_set, audio_track)
     except InputError as error:
         raise InputError(f"--speaker={error}") from None
+
+
+def embed_kept_voice(
+    kept: KeptSound, utterances: Sequence[TimedUtterance], encoder_set: str
+) -> np.ndarray | None:
+    """Speaker embedding float16 [256] of what a kept sound says; None if it says too little."""
+    speech = kept.cut_speech([(line.start, line.end) for line in utterances])
+    if len(speech) < MIN_VOICE * conditions.SAMPLE_RATE or not media.is_audible(speech):
+        return None
+    return encode_example(speaker_wave=speech, encoder_set=encoder_set).get("speaker")
 
 
 def assign_voices(

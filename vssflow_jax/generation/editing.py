@@ -17,8 +17,8 @@ import numpy as np
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.waves import blend_waves, cut_or_pad, fade_shares
-from vssflow_jax.conditions import LATENT_RATE, AudioFormat
+from vssflow_jax.common.waves import blend_waves, cut_or_pad, fade_shares, to_mono
+from vssflow_jax.conditions import LATENT_RATE, SAMPLE_RATE, AudioFormat
 
 FADE = 0.02  # seconds
 # Latent frames at the end of a kept sound that are generated anew where it is extended: the codec
@@ -165,6 +165,15 @@ class KeptSound:
             first = math.floor(start * LATENT_RATE + ROUNDING)
             known[first : math.ceil(end * LATENT_RATE - ROUNDING)] = False
         return known
+
+    def cut_speech(self, utterances: Sequence[Span]) -> np.ndarray:
+        """What is kept of these spans of speech, one after another, float32 [n] at 16 kHz."""
+        rate, is_speech = self.audio.sample_rate, np.zeros(len(self.wave), bool)
+        for start, end in utterances:
+            is_speech[round(start * rate) : round(end * rate)] = True
+        for start, end in self.spans:
+            is_speech[round(start * rate) : round(end * rate)] = False
+        return to_mono(self.wave[is_speech], rate, SAMPLE_RATE)
 
     def pad(self, num_frames: int) -> np.ndarray:
         """The wave with silence up to the end of the latent."""

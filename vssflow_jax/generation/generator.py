@@ -220,7 +220,8 @@ class Generator:
         known = self._read_known_sound(request, stems)
         if request.edit.keep is not None:
             request = dataclasses.replace(request, duration=known.duration)
-        encoded = encode_request(request, self.durations, self.encoder_set, self.statistics)
+        kept = known if isinstance(known, KeptSound) else None
+        encoded = encode_request(request, self.durations, self.encoder_set, self.statistics, kept)
         joint, joint_notes = self._choose_joint(options, known)
         has_both = request.video and request.script and request.task != "speech"
         is_apart = joint.applies_to(encoded.record)

@@ -19,6 +19,9 @@ NUM_SEEDS = 2**32
 GRID_HELP = (
     f"Time grid: {', '.join(grids.GRIDS)}, or times such as 0,0.1,0.4,1; default: the run's."
 )
+JOINT_HELP = "Speech and other sound: together or apart; default: the run's."
+SOUND_LEVEL_HELP = "dB of other sound that is generated apart; default: the run's."
+SPEECH_AUDIBILITY_HELP = "Share of the speech that is heard beside it, 0 to 1; default: the run's."
 PRECISION_HELP = (
     "Of the network: float32, bfloat16, or auto, the faster on this processor; default: the run's."
 )
@@ -56,6 +59,12 @@ class SamplingOptions:
     joint: str | None = None
     sound_level: float | None = None
     speech_audibility: float | None = None
+
+    @classmethod
+    def select(cls, options: object) -> SamplingOptions:
+        """Those of the fields of other options that have the same names."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: getattr(options, name) for name in names if hasattr(options, name)})
 
     def resolve(self, config) -> Sampling:
         """The sampling of these options for a run with this config.

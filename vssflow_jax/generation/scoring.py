@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -52,6 +52,8 @@ class EvaluationOptions:
       steps: of the solver.
       grid: of its times.
       guidance: guidance scale.
+      joint: how speech is generated beside other sound, as `sound_level` and `speech_audibility`
+        (`SamplingOptions`); None: the run's.
       precision: of the network's computation; None: the run's.
       recognizer: a name that `asr.load` knows.
       open_recognizer: a second one, whose scores end in `_open`; None: none.
@@ -72,6 +74,9 @@ class EvaluationOptions:
     steps: int | None = None
     grid: str | None = None
     guidance: float | None = None
+    joint: str | None = None
+    sound_level: float | None = None
+    speech_audibility: float | None = None
     precision: str | None = None
     recognizer: str = asr.DEFAULT
     open_recognizer: str | None = None
@@ -90,33 +95,17 @@ class Waves(NamedTuple):
     sample_rate: int
 
 
-class SamplingFlags(Protocol):
-    """The fields of an evaluation's options that generate waves; see `EvaluationOptions`."""
-
-    seed: int
-    solver: str | None
-    steps: int | None
-    grid: str | None
-    guidance: float | None
-
-
 class RunSystem:
     """A run that is evaluated: generates the waves.
 
     Args:
       generator: of the run.
-      options: of the evaluation.
+      options: of the evaluation: an `EvaluationOptions`, or others with a seed.
     """
 
-    def __init__(self, generator: Generator, options: SamplingFlags):
-        self.generator = generator
-        self.seed = options.seed
-        self.options = SamplingOptions(
-            solver=options.solver,
-            steps=options.steps,
-            grid=options.grid,
-            guidance=options.guidance,
-        )
+    def __init__(self, generator: Generator, options):
+        self.generator, self.seed = generator, options.seed
+        self.options = SamplingOptions.select(options)
 
     def describe(self) -> dict:
         """What reproduces the waves, for metrics.json."""
