@@ -82,7 +82,7 @@ SAMPLING = (
 )
 MIXING = ("original_level", "generated_level", "duck_level", "loudness")
 MAX_CANDIDATES = 64
-SCORES = ("wer", "speaker_similarity")  # columns of the table of candidates
+SCORES = ("wer", "speaker_similarity", "loop_join")  # columns of the table of candidates
 
 
 def sample_one(generator: Generator, out: Path) -> None:

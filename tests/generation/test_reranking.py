@@ -36,6 +36,20 @@ def test_candidates_without_scores_keep_their_order():
     assert ranked[0].report["scores"] == {}
 
 
+def test_loops_are_ranked_by_their_joins():
+    """One ends in noise as it begins, the other in silence; a clip without `loop` is not asked."""
+    noise = np.float32(0.2 * np.random.default_rng(0).standard_normal(2 * RATE))
+    silent_end = np.where(np.arange(2 * RATE) < RATE, noise, 0)
+    outputs = [Output(wave, RATE, {"spans": []}) for wave in (silent_end, noise)]
+    video = {"video": "in.mp4", "task": "sound"}
+    ranked = rerank(outputs, Request.parse(**video, loop=True), "built-in", load_recognizer())
+    assert ranked[0] is outputs[1] and ranked[1] is outputs[0]
+    best, worst = (one.report["scores"]["loop_join"] for one in ranked)
+    assert best < 0.9 < worst
+    ranked = rerank(outputs, Request.parse(**video), "built-in", load_recognizer())
+    assert ranked == outputs and outputs[0].report["scores"] == {}
+
+
 def test_an_open_recognizer_ranks_any_text():
     class Ears:
         def rejects(self, text):

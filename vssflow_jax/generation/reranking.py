@@ -43,8 +43,8 @@ def rerank(
     """The outputs, best first, each with its `scores` and `transcripts` in the report.
 
     Fewer word errors come first where the recognizer knows the script's sentences; among equals
-    the voice that is more similar to the reference voice. Scores that do not apply are absent;
-    without any the order stays.
+    the voice that is more similar to the reference voice, and then the loop whose sound changes
+    less where it starts again. Scores that do not apply are absent; without any the order stays.
 
     Args:
       outputs: the candidates.
@@ -58,7 +58,8 @@ def rerank(
     for output in outputs:
         scores, transcripts = _score(output, request, voices, encoder_set, recognizer)
         output.report["scores"], output.report["transcripts"] = scores, transcripts
-        keys.append((scores.get("wer", 0.0), -scores.get("speaker_similarity", 0.0)))
+        similarity, join = (scores.get(name, 0.0) for name in ("speaker_similarity", "loop_join"))
+        keys.append((scores.get("wer", 0.0), -similarity, join))
     order = sorted(range(len(outputs)), key=keys.__getitem__)
     return [outputs[number] for number in order]
 
@@ -67,7 +68,7 @@ def _score(
     output: Output, request: Request, voices: Mapping, encoder_set: str, recognizer: Recognizer
 ) -> tuple[dict[str, float], list[str]]:
     """The scores of an output that apply, and what was recognized of each utterance."""
-    from vssflow_jax.evaluation.metrics import speaker, word_errors
+    from vssflow_jax.evaluation.metrics import loops, speaker, word_errors
 
     errors, similarities, transcripts = [], [], []
     for text, file, wave in list_utterances(output, request):
@@ -82,6 +83,8 @@ def _score(
         scores["wer"] = sum(one.errors for one in errors) / sum(one.words for one in errors)
     if similarities:
         scores["speaker_similarity"] = float(np.mean(similarities))
+    if request.edit.loop:
+        scores["loop_join"] = loops.rank_join(to_mono(output.wave, output.sample_rate, SAMPLE_RATE))
     return scores, transcripts
 
 

@@ -25,7 +25,11 @@ from vssflow_jax.web.limits import format_error
 PLAYABLE = ".mp4"
 PLAYABLE_CODECS = frozenset({"h264", "av1", "vp9"})  # that all common browsers show in an mp4
 TIMES = ("srt", "json")  # of words, beside the best candidate
-SCORES = {"wer": "word errors", "speaker_similarity": "voice similarity"}
+SCORES = {
+    "wer": "word errors",
+    "speaker_similarity": "voice similarity",
+    "loop_join": "change at the join",
+}
 NUM_PEAKS = 400  # of a waveform
 
 
