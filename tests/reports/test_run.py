@@ -186,14 +186,15 @@ def test_the_open_recognizer_has_rows_where_it_was_used(run, text, tmp_path):
     metrics = json.loads(path.read_text())
     metrics["speech"] |= {"wer_open": 0.5, "wer_open_ci95": [0.4, 0.6], "wer_open_ceiling": 0.1}
     metrics["speech"] |= {"wer_open_ceiling_ci95": [0.0, 0.2]}
-    metrics["run"] |= {"recognizer": {"name": "first"}, "open_recognizer": {"name": HOSTILE}}
+    names = {"recognizer": "whisper:/home/me/tiny.en", "open_recognizer": HOSTILE}
+    metrics["run"] |= {key: {"name": name} for key, name in names.items()}
     path.write_text(json.dumps(metrics))
     text = write_report(tmp_path).read_text()
     cells = re.findall(r"<td>(.*?)</td>", text)
     assert cells[4:] == ["50.0 %", "40.0 to 60.0", "-", "10.0 % (0.0 to 20.0)"]
     shown = Page(text).text
     assert "Word error rate, open recognizer" in shown
-    assert f"Recognizer: first; open recognizer: {HOSTILE}." in shown
+    assert f"Recognizer: whisper:tiny.en; open recognizer: {HOSTILE}." in shown
 
 
 def test_sentences_have_a_table_for_each_voice(run, text, tmp_path):

@@ -290,11 +290,21 @@ def describe_sampling(run: Mapping) -> dict:
 
 
 def describe_recognizers(run: Mapping) -> str:
-    """The recognizers behind the word error rates, from the part `run` of metrics.json."""
-    first, second = (run.get(name, {}).get("name") for name in ("recognizer", "open_recognizer"))
+    """The recognizers behind the word error rates, from the part `run` of metrics.json.
+
+    Of a model's folder the last name is shown, so that a report can be passed on.
+    """
+    names = (run.get(name, {}).get("name") for name in ("recognizer", "open_recognizer"))
+    first, second = (_shorten(name) if name else None for name in names)
     if first is None:
         return ""
     return f"Recognizer: {first}" + (f"; open recognizer: {second}." if second else ".")
+
+
+def _shorten(recognizer: str) -> str:
+    """The name of a recognizer, its model without the folders around it."""
+    kind, colon, model = recognizer.partition(":")
+    return f"{kind}:{Path(model).name}" if colon else recognizer
 
 
 def describe_sentences(metrics: Mapping) -> str:
