@@ -15,9 +15,9 @@ from absl import flags
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line, validation
-from vssflow_jax.tpu_estimate import fit, report, topology
+from vssflow_jax.tpu_estimate import fit, report, topology, traffic
 from vssflow_jax.tpu_estimate.case import Case, suggest_config
-from vssflow_jax.tpu_estimate.program import OutOfMemory
+from vssflow_jax.tpu_estimate.program import OutOfMemory, Program
 from vssflow_jax.training import chips
 
 
@@ -49,6 +49,7 @@ def print_report(case: Case) -> bool:
         if search:
             print(f"  largest batch      {report.largest(result)}")
         print(f"  compiled in        {program.seconds:.0f} s")
+        print_traffic(program)
     return fits
 
 
@@ -65,7 +66,14 @@ def print_table(cases: list[Case]) -> bool:
             program = result.fits[case.clips]
             line = report.row(case.topology, shape, case.clips, case.chip, program, most)
             print(line, flush=True)
+            print_traffic(program)
     return all_fit
+
+
+def print_traffic(program: Program) -> None:
+    """Prints what moves most bytes, if asked."""
+    if flags.FLAGS.traffic:
+        print(f"\n{traffic.describe_traffic(program.transfers)}\n", flush=True)
 
 
 def define_flags() -> None:
@@ -79,6 +87,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool(
         "largest", None, "Search the largest batch that fits; default: only for a single topology."
+    )
+    flags.DEFINE_bool(
+        "traffic", False, "List what moves bytes from and to the memory, by part of the network."
     )
 
 

@@ -13,7 +13,16 @@ from helpers import in_process, tiny_configs
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
 from vssflow_jax.models import matmul
-from vssflow_jax.tpu_estimate import collectives, costs, fit, hlo, program, report, topology
+from vssflow_jax.tpu_estimate import (
+    collectives,
+    costs,
+    fit,
+    hlo,
+    program,
+    report,
+    topology,
+    traffic,
+)
 from vssflow_jax.tpu_estimate.fit import as_flags
 from vssflow_jax.tpu_estimate.program import with_fields
 from vssflow_jax.training import chips, sharding
@@ -162,7 +171,77 @@ def test_traffic_leaves_out_fast_memory_and_what_is_not_cut(loop):
     turn = 8 * 16 * 2 + 32 * 16 * 2  # a layer is read, the product written
     permuted = 2 * 64 * 16 * 4
     scattered = 64 * 16 * 4 + 16 * 16 * 4
-    assert costs.count_traffic(loop) == 5 * turn + permuted + scattered
+    assert costs.count_bytes(costs.list_transfers(loop)) == 5 * turn + permuted + scattered
+
+
+# A kernel that reads one array twice, and declares what the HLO does not show.
+KERNEL = """
+HloModule jit_step, is_scheduled=true
+
+ENTRY %main (x: bf16[64,128], w: bf16[128,128]) -> bf16[64,128] {
+  %x = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %w = bf16[128,128]{1,0:T(8,128)(2,1)} parameter(1)
+  %buffer = bf16[64,128]{1,0:T(8,128)(2,1)} custom-call(), custom_call_target="AllocateBuffer"
+  ROOT %y = bf16[64,128]{1,0:T(8,128)(2,1)} custom-call(%x, %w, %w), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/jvp(Net)/dit/blocks/while/body/feed_forward/shard_map/feed_forward"}, backend_config={"custom_call_config":{"body":"TUzv",COST"serialization_format":"1"}}
+}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("cost", "flops", "moved"),
+    [
+        ("", 0, 65_536),
+        ('"cost_estimate":{"flops":"2097152","transcendentals":"0","bytes_accessed":"98304"},',
+         2_097_152, 98_304),
+        ('"cost_estimate":{"flops":2097152,"transcendentals":0,"bytes_accessed":16},',
+         2_097_152, 65_536),
+    ],
+)  # fmt: skip
+def test_a_kernel_moves_what_it_declares_and_at_least_its_operands_and_results(cost, flops, moved):
+    module = hlo.parse_hlo(KERNEL.replace("COST", cost))
+    (transfer,) = costs.list_transfers(module)
+    assert (transfer.name, transfer.kind, transfer.bytes) == ("y", "kernel", moved)
+    assert costs.count_flops(module) == flops
+    assert traffic.find_part(transfer.path) == "dit/blocks/feed_forward"
+    fast = hlo.parse_hlo(KERNEL.replace("COST", cost).replace("(2,1)} param", "(2,1)S(1)} param"))
+    operands = (64 + 128) * 128 * 2
+    assert costs.count_bytes(costs.list_transfers(fast)) == moved - operands
+
+
+def test_transfers_are_grouped_by_part_pass_and_kind_and_their_sum_is_the_total():
+    net = "jit(step)/jvp(Net)/dit/blocks/while/body/checkpoint/attention/query/dot_general"
+    back = "jit(step)/transpose(jvp(Net))/dit/blocks/while/body/checkpoint"
+    transfers = [
+        make_transfer(net, 5 * 2**30),
+        make_transfer(net.replace("query", "key"), 2**30),
+        make_transfer(f"{back}/rematted_computation/attention/query/add", 2**29),
+        make_transfer(f"{back}/attention/query/dot_general", 2**31, "copy"),
+        make_transfer("jit(step)/cond/branch_1_fun/mul", 2**28),
+        make_transfer("", 2**27),
+    ]
+    groups = traffic.group_transfers(transfers)
+    assert list(groups) == [
+        ("dit/blocks/attention", "forward", "fusion"),
+        ("dit/blocks/attention", "backward", "copy"),
+        ("dit/blocks/attention", "recomputed", "fusion"),
+        ("-", "update", "fusion"),
+    ]
+    assert [len(group) for group in groups.values()] == [2, 1, 1, 2]
+    assert sum(map(costs.count_bytes, groups.values())) == costs.count_bytes(transfers)
+    first, *rows, last = traffic.describe_traffic(transfers).splitlines()
+    assert first.split()[0] == "GiB" and len(rows) == len(groups)
+    assert sum(float(row.split()[0]) for row in rows) == pytest.approx(8.875, abs=0.002)
+    assert last.split()[:2] == ["8.875", "sum"]
+
+
+def test_what_moves_bytes_in_a_loop_is_listed_with_its_runs(loop):
+    listed = {one.name: (one.kind, one.times) for one in costs.list_transfers(loop)}
+    assert listed == {
+        "layer": ("fusion", 5),
+        "out": ("fusion", 5),
+        "move": ("collective", 1),
+        "scattered": ("fusion", 1),
+    }
 
 
 def test_collectives_are_found_in_fusions_and_loops_each_once(loop):
@@ -357,8 +436,12 @@ def test_what_the_compiler_says_of_memory_is_understood(said, used, limit):
 
 
 def make_program(memory, **fields):
-    figures = {"flops": 0, "model_flops": 0, "traffic": 0, "collectives": [], "seconds": 0.0}
+    figures = {"flops": 0, "model_flops": 0, "transfers": [], "collectives": [], "seconds": 0.0}
     return program.Program(memory=memory, **figures | fields)
+
+
+def make_transfer(path, moved, kind="fusion"):
+    return costs.Transfer(name="some", path=path, kind=kind, bytes=moved, times=1)
 
 
 def needed(fixed, slope, clips):
@@ -422,7 +505,10 @@ def test_what_saves_memory_is_what_the_config_does_not_do_yet():
 def test_bounds_are_work_over_rate_and_the_largest_counts():
     chip = chips.Chip(memory=16 * 2**30, flops=200e12, bandwidth=800e9, interconnect=200e9)
     gather = collectives.Collective(kind="all-gather", bytes=8 * 10**9, group=8, times=1)
-    result = make_program(2**33, flops=20e12, model_flops=15e12, traffic=40e9, collectives=[gather])
+    moved = [make_transfer("", 30 * 10**9), make_transfer("", 10 * 10**9)]
+    result = make_program(
+        2**33, flops=20e12, model_flops=15e12, transfers=moved, collectives=[gather]
+    )
     bounds = report.Bounds.of(result, chip)
     assert (bounds.compute, bounds.memory, bounds.interconnect) == pytest.approx((0.1, 0.05, 0.035))
     assert bounds.step == bounds.compute and bounds.reason == "compute"

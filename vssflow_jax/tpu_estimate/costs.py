@@ -2,22 +2,30 @@
 
 Both are of one device, read from its program (`hlo.py`), and least figures: what is not a
 matrix product costs nothing, and traffic within the fast memory of the chip is free.
+
+Kernels written by hand are custom calls, whose text does not show what they do. Their FLOPs are
+those that the kernel declares. Their traffic is every operand and every result once, and what the
+kernel declares beyond that, for what it reads or writes again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
+from collections.abc import Sequence
 
+from vssflow_jax.tpu_estimate import collectives
 from vssflow_jax.tpu_estimate.hlo import MAIN, Computation, Instruction, Module
 
 # Instructions that move nothing by themselves: names for other arrays, or costs counted inside.
 FREE = (
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota"),
     *("while", "conditional", "call", "after-all", "optimization-barrier"),
-    *("partition-id", "replica-id", "custom-call"),  # on TPUs: buffers, asynchronous collectives
+    *("partition-id", "replica-id"),
 )
 SLICES = ("dynamic-slice", "slice", "gather")
+KERNEL = "tpu_custom_call"  # the compiler's own custom calls name buffers and wait for transfers
 
 
 def count_flops(module: Module) -> int:
@@ -30,7 +38,21 @@ def count_flops(module: Module) -> int:
                 total += times * _convolution(instruction, computation)
             elif instruction.op == "dot":
                 total += times * _dot(instruction, computation)
+            elif is_kernel(instruction):
+                total += times * _declared(instruction, "flops")
     return total
+
+
+def is_kernel(instruction: Instruction) -> bool:
+    """Whether an instruction is a kernel written by hand."""
+    return instruction.op == "custom-call" and f'"{KERNEL}"' in instruction.attributes
+
+
+def _declared(kernel: Instruction, figure: str) -> int:
+    """A figure of the cost that a kernel declares; 0: it declares none."""
+    cost = re.search(r'cost_estimate\\?":\s*\{([^}]*)\}', kernel.attributes)
+    number = cost and re.search(rf'{figure}\\?":\s*\\?"?(\d+)', cost[1])
+    return int(number[1]) if number else 0
 
 
 def _dot(instruction: Instruction, computation: Computation) -> int:
@@ -87,15 +109,74 @@ def _pairs(out: int, inputs: int, *, size: int, stride: int, spread: int, step: 
     return sum(0 <= place <= last and place % spread == 0 for place in places)
 
 
-def count_traffic(module: Module) -> int:
-    """Bytes read from and written to the memory of the device (a TPU's HBM)."""
-    total = 0
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What one instruction moves between the chip and its main memory (a TPU's HBM).
+
+    Attributes:
+      name: of the instruction.
+      path: of what it computes, in the traced step; empty: the compiler's own.
+      kind: fusion, kernel, collective, copy, or the name of another operation.
+      bytes: in all its runs.
+      times: runs in one call of the program.
+    """
+
+    name: str
+    path: str
+    kind: str
+    bytes: int
+    times: int
+
+
+def list_transfers(module: Module) -> list[Transfer]:
+    """All that a program moves: of every instruction that moves anything."""
+    transfers = []
     for name, times in module.times.items():
         if times and name not in module.fused:
             computation = module.computations[name]
-            moved = sum(_moved(i, computation, module) for i in computation.values())
-            total += times * moved
-    return total
+            for instruction in computation.values():
+                if moved := times * _moved(instruction, computation, module):
+                    transfers.append(
+                        Transfer(
+                            name=instruction.name,
+                            path=_path(instruction, computation, module),
+                            kind=_kind(instruction),
+                            bytes=moved,
+                            times=times,
+                        )
+                    )
+    return transfers
+
+
+def count_bytes(transfers: Sequence[Transfer]) -> int:
+    """Bytes of all runs."""
+    return sum(transfer.bytes for transfer in transfers)
+
+
+def _kind(instruction: Instruction) -> str:
+    if is_kernel(instruction):
+        return "kernel"
+    op = instruction.op.removesuffix("-start")
+    if op in collectives.KINDS:
+        return "collective"
+    return "copy" if op in ("copy", *SLICES, "dynamic-update-slice") else op
+
+
+def _path(instruction: Instruction, computation: Computation, module: Module) -> str:
+    """The path of an instruction; of one without, that of what it does, or of its first operand."""
+    for one in _explanations(instruction, computation, module):
+        if name := re.search(r'op_name="([^"]*)"', one.attributes):
+            return name[1]
+    return ""
+
+
+def _explanations(instruction: Instruction, computation: Computation, module: Module):
+    yield instruction
+    if instruction.op == "fusion":
+        yield from reversed(module.computations[instruction.called("calls")].values())
+    for name in instruction.operands:
+        if name in computation:
+            yield computation[name]
 
 
 def _slow(shapes) -> int:
@@ -107,7 +188,9 @@ def _moved(instruction: Instruction, computation: Computation, module: Module) -
     """Bytes that one run of an instruction of an unfused computation moves."""
     op = instruction.op
     operands = [computation[name] for name in instruction.operands if name in computation]
-    if op in FREE or op.endswith(("-done", "-update")):
+    if is_kernel(instruction):
+        return _kernel(instruction, operands)
+    if op in (*FREE, "custom-call") or op.endswith(("-done", "-update")):
         return 0
     if op in ("copy-start", "slice-start"):
         target = instruction.shapes[0] if op == "copy-start" else instruction.shapes[-2]
@@ -122,6 +205,14 @@ def _moved(instruction: Instruction, computation: Computation, module: Module) -
     if op.endswith("-start"):  # a collective: its parts come in and go out once
         return 2 * _slow(shape for operand in operands for shape in operand.shapes)
     return _slow(instruction.shapes) + sum(_slow(operand.shapes) for operand in operands)
+
+
+def _kernel(instruction: Instruction, operands: list[Instruction]) -> int:
+    """Each operand and result in the main memory once, and what is declared beyond all of them."""
+    arrays = {operand.name: operand.shapes for operand in operands}
+    shapes = [*instruction.shapes, *(shape for shapes in arrays.values() for shape in shapes)]
+    again = _declared(instruction, "bytes_accessed") - sum(shape.bytes for shape in shapes)
+    return _slow(shapes) + max(again, 0)
 
 
 def _fusion(instruction: Instruction, operands: list[Instruction], module: Module) -> int:

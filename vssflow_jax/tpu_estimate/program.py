@@ -53,7 +53,7 @@ class Program:
       memory: bytes of all that the program needs.
       flops: of the matrix products as compiled, recomputation included.
       model_flops: of those that the model needs, nothing computed twice.
-      traffic: bytes from and to the memory.
+      transfers: what each instruction moves from and to the memory.
       collectives: between the devices.
       seconds: that compiling took.
     """
@@ -61,9 +61,14 @@ class Program:
     memory: int
     flops: int
     model_flops: float
-    traffic: int
+    transfers: Sequence[costs.Transfer]
     collectives: Sequence[collectives.Collective]
     seconds: float
+
+    @property
+    def traffic(self) -> int:
+        """Bytes from and to the memory."""
+        return costs.count_bytes(self.transfers)
 
 
 def load_codec_shapes(config):
@@ -158,7 +163,7 @@ def compile_step(config, mesh) -> Program:
         ),
         flops=costs.count_flops(module),
         model_flops=count_model_flops(config, shapes, mesh) / mesh.size,
-        traffic=costs.count_traffic(module),
+        transfers=costs.list_transfers(module),
         collectives=collectives.list_collectives(module),
         seconds=seconds,
     )
