@@ -191,7 +191,7 @@ def test_the_open_recognizer_has_rows_where_it_was_used(run, text, tmp_path):
     path.write_text(json.dumps(metrics))
     text = write_report(tmp_path).read_text()
     cells = re.findall(r"<td>(.*?)</td>", text)
-    assert cells[4:] == ["50.0 %", "40.0 to 60.0", "-", "10.0 % (0.0 to 20.0)"]
+    assert cells[4:] == ["50.0 %", "40.0 to 60.0", "-", "10.0 % <small>0.0 to 20.0</small>"]
     shown = Page(text).text
     assert "Word error rate, open recognizer" in shown
     assert f"Recognizer: whisper:tiny.en; open recognizer: {HOSTILE}." in shown

@@ -103,6 +103,7 @@ class Row:
     interval: str
     floor: str
     ceiling: str
+    ceiling_interval: str  # empty: there is none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -247,6 +248,7 @@ def make_table(title: str, scores: Mapping) -> Table:
     names = [key for key in scores if f"{key}_ci95" in scores]
     for name in (name for name in names if not name.endswith("_ceiling")):
         metric = METRICS.get(name, Metric(name))
+        ceiling_interval = scores.get(f"{name}_ceiling_ci95")
         rows.append(
             Row(
                 title=metric.title,
@@ -254,7 +256,10 @@ def make_table(title: str, scores: Mapping) -> Table:
                 score=metric.format_value(scores[name]),
                 interval=metric.format_interval(scores[f"{name}_ci95"]),
                 floor=metric.format_value(scores.get(f"{name}_floor")),
-                ceiling=_format_ceiling(name, metric, scores),
+                ceiling=metric.format_value(scores.get(f"{name}_ceiling")),
+                ceiling_interval=(
+                    metric.format_interval(ceiling_interval) if ceiling_interval else ""
+                ),
             )
         )
     return Table(
@@ -263,13 +268,6 @@ def make_table(title: str, scores: Mapping) -> Table:
         skipped=scores.get("skipped", []),
         rows=rows,
     )
-
-
-def _format_ceiling(name: str, metric: Metric, scores: Mapping) -> str:
-    """The ceiling of a score, with its interval where there is one."""
-    interval = scores.get(f"{name}_ceiling_ci95")
-    ending = f" ({metric.format_interval(interval)})" if interval else ""
-    return metric.format_value(scores.get(f"{name}_ceiling")) + ending
 
 
 def describe_sampling(run: Mapping) -> dict:
