@@ -37,6 +37,8 @@ try:
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
 except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
     missing = f"found no {error.name}, expected the extra: pip install 'vssflow_jax[eval]'"
     print(f"error: {missing}", file=sys.stderr)
     sys.exit(2)

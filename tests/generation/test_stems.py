@@ -84,6 +84,7 @@ def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, t
     lowered = heard.report["sound_level"]
     assert lowered < 0
     assert f"{-lowered:.0f} dB softer" in heard.report["warnings"][-1]
+    assert plain.report["speech_heard"] < heard.report["speech_heard"] >= 0.99
     ratio = np.abs(heard.stems["sound"]).sum() / np.abs(plain.stems["sound"]).sum()
     scale = np.abs(heard.stems["speech"]).sum() / np.abs(plain.stems["speech"]).sum()
     assert 20 * np.log10(ratio / scale) == pytest.approx(lowered, abs=0.5)

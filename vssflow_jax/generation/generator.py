@@ -35,6 +35,7 @@ from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions, check_seed
 from vssflow_jax.generation.stems import TOGETHER, JointSampling, split_stems
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
+from vssflow_jax.media import audibility
 from vssflow_jax.text.alignment import predict_alignment
 from vssflow_jax.text.grid import phonemes_to_frames
 from vssflow_jax.training import checkpoint
@@ -267,7 +268,10 @@ class Generator:
     def _add_stems(
         self, joint: JointSampling, speech: np.ndarray, sound: np.ndarray
     ) -> tuple[dict[str, np.ndarray], dict[str, float], list[str]]:
-        """The mix and its stems, the level of the other sound, and a line where it is lowered."""
+        """The mix and its stems, facts for the report, and a line where a sound is lowered.
+
+        The facts are the level of the other sound and the share of the speech that is heard.
+        """
         level = joint.find_level(speech, sound, self.codec.sample_rate)
         notes = []
         if level < joint.sound_level:
@@ -275,7 +279,11 @@ class Generator:
                 f"other sound is {joint.sound_level - level:.0f} dB softer, so that the speech is "
                 f"heard (--speech_audibility={joint.speech_audibility:g})"
             ]
-        return joint.add(speech, sound, level), {"sound_level": round(level, 1)}, notes
+        stems = joint.add(speech, sound, level)
+        heard = audibility.measure_audibility(
+            stems["speech"], stems["sound"], self.codec.sample_rate
+        )
+        return stems, {"sound_level": round(level, 1), "speech_heard": round(heard, 2)}, notes
 
     def _choose_joint(
         self, options: SamplingOptions | None, known: KeptSound | EncodedPrompt | None
