@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vssflow_jax.models import attention
+from vssflow_jax.models import attention, rotary
 
 
 def test_rotation_is_relative():
     """Scores of rotated queries and keys depend on the distance of their positions alone."""
     q, k = np.random.default_rng(0).standard_normal((2, 1, 1, 1, 8), np.float32)
-    rotate = jax.jit(attention.apply_rotary)
+    rotate = jax.jit(rotary.apply_rotary)
     q, k = (rotate(np.tile(x, (1, 1, 12, 1))) for x in (q, k))
     scores = np.einsum("bhqd,bhkd->qk", q, k)
     for offset in range(-5, 6):

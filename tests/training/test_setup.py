@@ -14,6 +14,7 @@ from vssflow_jax.training import checkpoint, distributed, setup
 
 FREE = {
     "data.shards": "elsewhere", "data.max_corrupt_fraction": 0.5, "model.remat": "layer",
+    "model.tpu_kernels": False,
     "train.steps": 9, "train.log_every": 7, "train.grad_accumulation": 2, "mesh.data": 1,
     "sample.guidance": 2.0, "codec.folder": "elsewhere",
     "sample.grid": "sway", "precision.sampling": "auto",

@@ -185,6 +185,8 @@ FIELDS = (
           "with weights", allowed=one_of("none", "layer", "dots"), mutable=True),
     Field("model.unroll", int, 1, "layers in one iteration of the compiled loop",
           allowed=at_least(1), mutable=True),
+    Field("model.tpu_kernels", bool, True,
+          "on TPUs, train in bfloat16 with kernels for attention and feed-forward", mutable=True),
     *(
         Field(f"model.projected_widths.{name}", int, None,
               "None: the width of the condition table (conditions.py)",

@@ -1,4 +1,4 @@
-"""Attention of the velocity network: rotary positions, grouped heads, cuDNN where it fits.
+"""Attention of the velocity network: grouped heads, fused kernels where they fit.
 
 Legend: B clips, T tokens, M context rows, D width, H query heads, K key/value heads, G = H / K
 query heads that share a key/value head, h channels of a head.
@@ -6,40 +6,19 @@ query heads that share a key/value head, h channels of a head.
 
 from __future__ import annotations
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from einops import rearrange
 
 from vssflow_jax.models.matmul import Linear, einsum
+from vssflow_jax.models.rotary import apply_rotary
+from vssflow_jax.models.tpu_attention import Heads, attend_packed
+from vssflow_jax.models.tpu_kernels import runs_on_tpus
 
-ROTARY_BASE = 10_000.0
 AMPERE, HOPPER = (8, 0), (9, 0)  # compute capabilities
-
-
-def rotary_table(length: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines of the rotary embedding, each float32 [length, width].
-
-    Angles are position * 10000^(-2j / width), j < width / 2, concatenated with themselves.
-    """
-    frequency = ROTARY_BASE ** (-np.arange(0, width, 2, dtype=np.float32) / width)
-    angle = np.arange(length, dtype=np.float32)[:, None] * frequency
-    angle = np.concatenate([angle, angle], axis=-1)
-    return np.cos(angle), np.sin(angle)
-
-
-def apply_rotary(x: jax.Array) -> jax.Array:
-    """Rotates the first half of each head by its position: [.., T, h] -> the same shape.
-
-    The rotate-half convention, computed in float32; the second half is unchanged.
-    """
-    width = x.shape[-1] // 2
-    cos, sin = rotary_table(x.shape[-2], width)
-    rotated, unchanged = x[..., :width].astype(jnp.float32), x[..., width:]
-    low, high = jnp.split(rotated, 2, axis=-1)
-    rotated = rotated * cos + jnp.concatenate([-high, low], axis=-1) * sin
-    return jnp.concatenate([rotated.astype(x.dtype), unchanged], axis=-1)
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, tensor_shards: int = 1) -> jax.Array:
@@ -111,64 +90,109 @@ def fits_cudnn(
     return capability >= AMPERE and head_dim <= max_head_dim and head_dim % 8 == 0
 
 
-def project_to_heads(x: jax.Array, heads: int, width: int, dtype, name: str) -> jax.Array:
-    """Projects to heads, [B, T, F] -> [B, heads, T, width]."""
-    return rearrange(Linear((heads, width), dtype=dtype, name=name)(x), "b t n h -> b n t h")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionConfig:
+    """Heads of an attention, and how they are computed.
+
+    Attributes:
+      heads: H.
+      kv_heads: K.
+      head_dim: h.
+      tensor_shards: devices over which the heads are split.
+      dtype: of the computation.
+      tpu_kernels: on TPUs, where the size fits, attend by kernels.
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    tensor_shards: int = 1
+    dtype: jnp.dtype = jnp.float32
+    tpu_kernels: bool = False
+
+    def uses_tpu_kernels(self) -> bool:
+        """Whether what is traced now attends by kernels, which take heads side by side."""
+        split = all(count % self.tensor_shards == 0 for count in (self.heads, self.kv_heads))
+        return self.tpu_kernels and split and self.head_dim % 4 == 0 and runs_on_tpus(self.dtype)
+
+    def project(self, x: jax.Array, heads: int, name: str) -> jax.Array:
+        """Projects to heads, [B, T, F] -> [B, T, heads, h]."""
+        return Linear((heads, self.head_dim), dtype=self.dtype, name=name)(x)
+
+    def project_back(self, mixed: jax.Array, width: int) -> jax.Array:
+        """Projects heads, [B, T, H, h] -> [B, T, width]."""
+        return Linear((width,), num_inputs=2, dtype=self.dtype, name="out")(mixed)
+
+    def attend_by_kernel(self, query, key, value, rotate_key: bool) -> jax.Array:
+        """Attends with rotated queries: heads side by side -> [B, T, H, h]."""
+        heads = Heads(dim=self.head_dim, rotate_key=rotate_key)
+        return rearrange(
+            attend_packed(query, key, value, heads), "b t (n h) -> b t n h", h=self.head_dim
+        )
 
 
-def project_from_heads(x: jax.Array, width: int, dtype, name: str) -> jax.Array:
-    """Projects heads, [B, H, T, h] -> [B, T, width]."""
-    by_token = rearrange(x, "b n t h -> b t n h")
-    return Linear((width,), num_inputs=2, dtype=dtype, name=name)(by_token)
+def heads_first(x: jax.Array) -> jax.Array:
+    """[B, T, n, h] -> [B, n, T, h], or back."""
+    return rearrange(x, "b t n h -> b n t h")
+
+
+def heads_packed(x: jax.Array) -> jax.Array:
+    """Heads side by side: [B, T, n, h] -> [B, T, n h]."""
+    return rearrange(x, "b t n h -> b t (n h)")
 
 
 class SelfAttention(nn.Module):
     """Attention among the clip's own tokens; queries and keys are rotated, heads may be grouped."""
 
-    heads: int
-    kv_heads: int
-    head_dim: int
-    tensor_shards: int = 1
-    dtype: jnp.dtype = jnp.float32
+    config: AttentionConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
-        def project(heads, name):
-            return project_to_heads(x, heads, self.head_dim, self.dtype, name)
-
-        query = apply_rotary(project(self.heads, "query"))  # [B, H, T, h]
-        key = apply_rotary(project(self.kv_heads, "key"))  # [B, K, T, h]
-        mixed = attend(query, key, project(self.kv_heads, "value"), self.tensor_shards)
-        return project_from_heads(mixed, x.shape[-1], self.dtype, "out")
+        config = self.config
+        counts = {"query": config.heads, "key": config.kv_heads, "value": config.kv_heads}
+        projected = [config.project(x, count, name) for name, count in counts.items()]
+        if config.uses_tpu_kernels():
+            mixed = config.attend_by_kernel(*map(heads_packed, projected), rotate_key=True)
+        else:
+            query, key, value = map(heads_first, projected)  # [B, H, T, h], 2 x [B, K, T, h]
+            mixed = attend(apply_rotary(query), apply_rotary(key), value, config.tensor_shards)
+            mixed = heads_first(mixed)
+        return config.project_back(mixed, x.shape[-1])
 
 
 class ContextKV(nn.Module):
-    """Keys and values of one layer's cross-attention, computed once a sample from the context."""
+    """Keys and values of one layer's cross-attention, computed once a sample from the context.
 
-    kv_heads: int
-    head_dim: int
+    [B, K, M, h] each, or for kernels [B, M, K h].
+    """
+
+    config: AttentionConfig
     rotary: bool
-    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, context: jax.Array) -> tuple[jax.Array, jax.Array]:  # [B, M, Dc]
+        config = self.config
         key, value = (
-            project_to_heads(context, self.kv_heads, self.head_dim, self.dtype, name)
-            for name in ("key", "value")
-        )  # [B, K, M, h]
-        return (apply_rotary(key) if self.rotary else key), value
+            heads_first(config.project(context, config.kv_heads, name)) for name in ("key", "value")
+        )
+        key = apply_rotary(key) if self.rotary else key
+        if config.uses_tpu_kernels():
+            return tuple(heads_packed(heads_first(x)) for x in (key, value))
+        return key, value
 
 
 class CrossAttention(nn.Module):
     """Attention to the context: queries are rotated; query head j reads key head j // G."""
 
-    heads: int
-    head_dim: int
-    tensor_shards: int = 1
-    dtype: jnp.dtype = jnp.float32
+    config: AttentionConfig
 
     @nn.compact
     def __call__(self, x: jax.Array, context_kv: tuple[jax.Array, jax.Array]) -> jax.Array:
-        query = project_to_heads(x, self.heads, self.head_dim, self.dtype, "query")
-        mixed = attend(apply_rotary(query), *context_kv, self.tensor_shards)
-        return project_from_heads(mixed, x.shape[-1], self.dtype, "out")
+        config = self.config
+        query = config.project(x, config.heads, "query")
+        if config.uses_tpu_kernels():
+            mixed = config.attend_by_kernel(heads_packed(query), *context_kv, rotate_key=False)
+        else:
+            query = apply_rotary(heads_first(query))
+            mixed = heads_first(attend(query, *context_kv, config.tensor_shards))
+        return config.project_back(mixed, x.shape[-1])

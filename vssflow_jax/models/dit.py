@@ -14,7 +14,12 @@ import jax.numpy as jnp
 
 from vssflow_jax.conditions import NAMES
 from vssflow_jax.models import layers
-from vssflow_jax.models.attention import ContextKV, CrossAttention, SelfAttention
+from vssflow_jax.models.attention import (
+    AttentionConfig,
+    ContextKV,
+    CrossAttention,
+    SelfAttention,
+)
 from vssflow_jax.models.matmul import PRODUCT, Linear
 
 # What the backward pass keeps: everything; the layers' inputs; those and the products with weights.
@@ -45,6 +50,7 @@ class DiTConfig:
         to compile.
       tensor_shards: devices over which the heads are split (the mesh axis `tensor`).
       dtype: of the computation; parameters are float32.
+      tpu_kernels: train on TPUs with the kernels of `tpu_attention` and `tpu_feed_forward`.
       student: the network also takes the span of a step and guidance scales.
     """
 
@@ -61,6 +67,7 @@ class DiTConfig:
     unroll: int = 1
     tensor_shards: int = 1
     dtype: str = "float32"
+    tpu_kernels: bool = False
     student: bool = False
 
     def __post_init__(self):
@@ -73,6 +80,17 @@ class DiTConfig:
     def width(self) -> int:
         """D."""
         return self.heads * self.head_dim
+
+    def attention(self, kv_heads: int) -> AttentionConfig:
+        """An attention of so many key/value heads."""
+        return AttentionConfig(
+            heads=self.heads,
+            kv_heads=kv_heads,
+            head_dim=self.head_dim,
+            tensor_shards=self.tensor_shards,
+            dtype=jnp.dtype(self.dtype),
+            tpu_kernels=self.tpu_kernels,
+        )
 
 
 class Block(nn.Module):
@@ -87,25 +105,24 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, context_kv):  # [B, T, D], 2 x [B', K, M, h] or None
         config = self.config
-        dtype, shards = jnp.dtype(config.dtype), config.tensor_shards
+        dtype = jnp.dtype(config.dtype)
+        own, cross = config.attention(config.heads), config.attention(config.kv_heads)
 
         def norm(x, name):
             return nn.LayerNorm(epsilon=layers.NORM_EPSILON, dtype=dtype, name=name)(x)
 
-        x += SelfAttention(
-            config.heads, config.heads, config.head_dim, shards, dtype, name="attention"
-        )(norm(x, "norm1"))
+        x += SelfAttention(own, name="attention")(norm(x, "norm1"))
         if context_kv is None:
-            second = SelfAttention(
-                config.heads, config.kv_heads, config.head_dim, shards, dtype, name="cross"
-            )(norm(x, "norm2"))
+            second = SelfAttention(cross, name="cross")(norm(x, "norm2"))
         else:
             num_unconditional = len(x) - len(context_kv[0])
-            attention = CrossAttention(config.heads, config.head_dim, shards, dtype, name="cross")
-            second = attention(norm(x[num_unconditional:], "norm2"), context_kv)
+            attended = norm(x[num_unconditional:], "norm2")
+            second = CrossAttention(cross, name="cross")(attended, context_kv)
             second = jnp.pad(second, ((num_unconditional, 0), (0, 0), (0, 0)))
         x += second
-        x += layers.FeedForward(config.mlp_ratio, dtype, name="feed_forward")(norm(x, "norm3"))
+        kernels = config.tpu_kernels and config.tensor_shards == 1
+        feed_forward = layers.FeedForward(config.mlp_ratio, dtype, kernels, name="feed_forward")
+        x += feed_forward(norm(x, "norm3"))
         return x, None
 
 
@@ -117,7 +134,7 @@ def stacked_context_kv(config: DiTConfig) -> nn.Module:
         split_rngs={"params": True},
         in_axes=None,
         axis_size=config.layers,
-    )(config.kv_heads, config.head_dim, config.cross_attention_rope, jnp.dtype(config.dtype))
+    )(config.attention(config.kv_heads), config.cross_attention_rope)
 
 
 def span_token(config: DiTConfig) -> nn.Module:

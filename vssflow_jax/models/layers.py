@@ -9,7 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vssflow_jax.models.matmul import Linear
+from vssflow_jax.models.matmul import Linear, LinearParameters
+from vssflow_jax.models.tpu_feed_forward import fits_swiglu, swiglu
+from vssflow_jax.models.tpu_kernels import runs_on_tpus
 
 NORM_EPSILON = 1e-5
 
@@ -85,17 +87,30 @@ class Pointwise(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: one Linear to value and gate (in that order), value * SiLU(gate), Linear."""
+    """SwiGLU: one Linear to value and gate (in that order), value * SiLU(gate), Linear.
+
+    Attributes:
+      mlp_ratio: hidden width over D.
+      dtype: of the computation.
+      tpu_kernels: on TPUs, where the size fits, compute it by kernels.
+    """
 
     mlp_ratio: int
     dtype: jnp.dtype = jnp.float32
+    tpu_kernels: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
-        width = x.shape[-1]
+        width, hidden = x.shape[-1], self.mlp_ratio * x.shape[-1]
 
-        def dense(features, name):
-            return Linear((features,), use_bias=True, dtype=self.dtype, name=name)
+        def dense(features, name, kind=Linear):
+            return kind((features,), use_bias=True, dtype=self.dtype, name=name)
 
-        value, gate = jnp.split(dense(2 * self.mlp_ratio * width, "in")(x), 2, axis=-1)
+        if self.tpu_kernels and runs_on_tpus(self.dtype) and fits_swiglu(width, hidden):
+            in_kernel, in_bias = dense(2 * hidden, "in", LinearParameters)(x)
+            out_kernel, out_bias = dense(width, "out", LinearParameters)(
+                jax.ShapeDtypeStruct((hidden,), self.dtype)
+            )
+            return swiglu(x, in_kernel, in_bias, out_kernel) + out_bias.astype(self.dtype)
+        value, gate = jnp.split(dense(2 * hidden, "in")(x), 2, axis=-1)
         return dense(width, "out")(value * nn.silu(gate))

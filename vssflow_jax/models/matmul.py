@@ -82,9 +82,8 @@ class Linear(nn.Module):
     dtype: jnp.dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        lead, inputs = x.shape[: -self.num_inputs], x.shape[-self.num_inputs :]
+    def parameters(self, inputs: tuple[int, ...]) -> tuple[jax.Array, jax.Array | None]:
+        """Kernel and bias, of an input whose summed axes have these sizes; no bias is None."""
         matrix_shape = (math.prod(inputs), math.prod(self.features))
 
         def init_kernel(key):
@@ -92,9 +91,24 @@ class Linear(nn.Module):
 
         # Stored in this shape: a reshaped copy would be kept for the backward pass.
         kernel = self.param("kernel", init_kernel)
+        zeros = nn.initializers.zeros
+        return kernel, self.param("bias", zeros, self.features) if self.use_bias else None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        lead, inputs = x.shape[: -self.num_inputs], x.shape[-self.num_inputs :]
+        kernel, bias = self.parameters(inputs)
         rows, inner, outer = "xyz"[: len(lead)], "abc"[: len(inputs)], "def"[: len(self.features)]
         y = einsum(f"{rows}{inner},{inner}{outer}->{rows}{outer}", x.astype(self.dtype), kernel)
         y = checkpoint_name(y, PRODUCT)
         if self.use_bias:
-            y += self.param("bias", nn.initializers.zeros, self.features).astype(self.dtype)
+            y += bias.astype(self.dtype)
         return y
+
+
+class LinearParameters(Linear):
+    """Kernel and bias of a `Linear` of this name, for what computes the product by itself."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        return self.parameters(x.shape[-self.num_inputs :])

@@ -123,6 +123,7 @@ def build_model(
             unroll=model.unroll,
             tensor_shards=tensor_shards,
             dtype=dtype,
+            tpu_kernels=model.tpu_kernels,
             student=is_student(config) if student is None else student,
         ),
     )

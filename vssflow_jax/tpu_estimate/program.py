@@ -201,6 +201,6 @@ def parse_out_of_memory(error: Exception) -> OutOfMemory | None:
 
 def count_model_flops(config, shapes, mesh) -> int:
     """FLOPs of the step's matrix products over all devices, with nothing recomputed."""
-    plain = with_fields(config, {"model.remat": "none"})
+    plain = with_fields(config, {"model.remat": "none", "model.tpu_kernels": False})
     model = step_arguments(plain, mesh)[0]
     return count_traced_flops(flow_step.make_flow_train_step(model, plain, mesh), *shapes)

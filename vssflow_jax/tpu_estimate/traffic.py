@@ -11,7 +11,7 @@ from vssflow_jax.training.chips import GIB
 
 # What JAX adds to a path besides the names of modules: transformations, loops, branches.
 _ADDED = re.compile(
-    r".*\(.*|while|body|cond|closed_call|checkpoint|rematted_computation|branch_\d+_fun|shard_map"
+    r".*\(.*|while|body|cond|closed_call|checkpoint|rematted_computation|branch_\d+_fun|shard_map|.*->.*"
 )
 PARTS = 3  # names of modules that a part of the network is told apart by
 PASSES = ("forward", "recomputed", "backward", "update")

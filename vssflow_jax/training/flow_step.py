@@ -169,6 +169,11 @@ def accumulate_gradient(loss: Callable, params, batch, draws, config, mesh=None)
       config: the run's.
       mesh: where activations lie; None: wherever the compiler puts them.
     """
+    with sharding.name_tpu_mesh(mesh):
+        return _accumulate_gradient(loss, params, batch, draws, config, mesh)
+
+
+def _accumulate_gradient(loss, params, batch, draws, config, mesh):
     parts = config.train.grad_accumulation
 
     def weighted_loss(params, batch, draws, weight=1.0):
@@ -203,7 +208,7 @@ def make_validation_loss(model, config, mesh=None) -> Callable:
         batch = sharding.constrain(batch, mesh)
         draws = sample_noise_and_masks(codec, batch, jax.random.fold_in(key, number), config)
         draws = sharding.constrain({**draws, "keep": batch["present"]}, mesh)
-        with sharding.constrain_activations(mesh):
+        with sharding.name_tpu_mesh(mesh), sharding.constrain_activations(mesh):
             return flow_loss(model, params, codec, batch, draws, config)
 
     return validation_loss

@@ -198,10 +198,11 @@ class Run:
 
     def _count_flops(self, traced: jax.stages.Traced) -> int:
         """FLOPs of a step's matrix products over all devices, with nothing recomputed."""
-        if self.config.model.remat == "none":
+        on_tpus = self.mesh.devices.flat[0].platform == "tpu"  # kernels compute things again, too
+        if self.config.model.remat == "none" and not on_tpus:
             return count_flops(traced.jaxpr.jaxpr)
         config = self.config.copy_and_resolve_references()
-        config.model.remat = "none"
+        config.model.remat, config.model.tpu_kernels = "none", False
         step, batch = self._make_task(config).train_step, self._feed.peek().placed
         return count_traced_flops(step, self.state, self.frozen, batch)
 

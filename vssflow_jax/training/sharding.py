@@ -209,6 +209,16 @@ def constrain_activations(mesh: Mesh | None):
     return nn.intercept_methods(intercept)
 
 
+def name_tpu_mesh(mesh: Mesh | None):
+    """A context in which what is traced knows the mesh, if it is one of TPUs.
+
+    Kernels for TPUs need it: the compiler cannot split them over devices.
+    """
+    if mesh is None or mesh.devices.flat[0].platform != "tpu":
+        return contextlib.nullcontext()
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
 def local_rows(batch_size: int, mesh: Mesh) -> list[int]:
     """Which rows of a batch this process reads: those that its devices hold, in order."""
     return merge_rows(_device_rows(batch_size, mesh).values())
