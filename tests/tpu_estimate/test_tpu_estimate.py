@@ -181,8 +181,9 @@ HloModule jit_step, is_scheduled=true
 ENTRY %main (x: bf16[64,128], w: bf16[128,128]) -> bf16[64,128] {
   %x = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(0)
   %w = bf16[128,128]{1,0:T(8,128)(2,1)} parameter(1)
+  %w.again = bf16[128,128]{1,0:T(8,128)(2,1)} bitcast(%w)
   %buffer = bf16[64,128]{1,0:T(8,128)(2,1)} custom-call(), custom_call_target="AllocateBuffer"
-  ROOT %y = bf16[64,128]{1,0:T(8,128)(2,1)} custom-call(%x, %w, %w), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/jvp(Net)/dit/blocks/while/body/feed_forward/shard_map/feed_forward"}, backend_config={"custom_call_config":{"body":"TUzv",COST"serialization_format":"1"}}
+  ROOT %y = bf16[64,128]{1,0:T(8,128)(2,1)} custom-call(%x, %w, %w.again), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/jvp(Net)/dit/blocks/while/body/feed_forward/shard_map/feed_forward"}, backend_config={"custom_call_config":{"body":"TUzv",COST"serialization_format":"1"}}
 }
 """  # noqa: E501
 
@@ -203,7 +204,10 @@ def test_a_kernel_moves_what_it_declares_and_at_least_its_operands_and_results(c
     assert (transfer.name, transfer.kind, transfer.bytes) == ("y", "kernel", moved)
     assert costs.count_flops(module) == flops
     assert traffic.find_part(transfer.path) == "dit/blocks/feed_forward"
-    fast = hlo.parse_hlo(KERNEL.replace("COST", cost).replace("(2,1)} param", "(2,1)S(1)} param"))
+    text = KERNEL.replace("COST", cost)
+    for op in ("parameter", "bitcast"):
+        text = text.replace(f"(2,1)}} {op}", f"(2,1)S(1)}} {op}")
+    fast = hlo.parse_hlo(text)
     operands = (64 + 128) * 128 * 2
     assert costs.count_bytes(costs.list_transfers(fast)) == moved - operands
 
@@ -225,13 +229,46 @@ def test_transfers_are_grouped_by_part_pass_and_kind_and_their_sum_is_the_total(
         ("dit/blocks/attention", "backward", "copy"),
         ("dit/blocks/attention", "recomputed", "fusion"),
         ("-", "update", "fusion"),
+        ("-", "-", "fusion"),
     ]
-    assert [len(group) for group in groups.values()] == [2, 1, 1, 2]
+    assert [len(group) for group in groups.values()] == [2, 1, 1, 1, 1]
     assert sum(map(costs.count_bytes, groups.values())) == costs.count_bytes(transfers)
     first, *rows, last = traffic.describe_traffic(transfers).splitlines()
     assert first.split()[0] == "GiB" and len(rows) == len(groups)
     assert sum(float(row.split()[0]) for row in rows) == pytest.approx(8.875, abs=0.002)
     assert last.split()[:2] == ["8.875", "sum"]
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("jit(f)/jvp(VSSFlow)/VSSFlow.velocity/dit/while/body/closed_call/blocks/cross/out/cond/"
+         "branch_0_fun/xyab,abc->xyc/dot_general", "dit/blocks/cross"),
+        ("jit(f)/transpose(jvp(VSSFlow))/VSSFlow.condition/dit.context_kv/key/add",
+         "dit.context_kv/key"),
+        ("jit(f)/make_step.<locals>.step/xor", "-"),
+        ("state.params['dit']['kernel']", "-"),
+        ("", "-"),
+    ],
+)  # fmt: skip
+def test_a_part_of_the_network_is_named_by_its_modules(path, part):
+    assert traffic.find_part(path) == part
+
+
+def test_a_copy_belongs_to_what_it_is_made_for():
+    text = """
+HloModule jit_step, is_scheduled=true
+
+ENTRY %main (x: bf16[64,128]) -> bf16[64,128] {
+  %x = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %move = (bf16[64,128]{1,0:T(8,128)(2,1)S(1)}, bf16[64,128]{1,0:T(8,128)(2,1)}, u32[]{:S(2)}) copy-start(%x)
+  %moved = bf16[64,128]{1,0:T(8,128)(2,1)S(1)} copy-done(%move)
+  ROOT %y = bf16[64,128]{1,0:T(8,128)(2,1)} negate(%moved), metadata={op_name="jit(step)/jvp(Net)/dit/neg"}
+}
+"""  # noqa: E501
+    listed = {one.name: one for one in costs.list_transfers(hlo.parse_hlo(text))}
+    assert listed["move"].kind == "copy" and listed["move"].bytes == 64 * 128 * 2
+    assert listed["move"].path == listed["y"].path == "jit(step)/jvp(Net)/dit/neg"
 
 
 def test_what_moves_bytes_in_a_loop_is_listed_with_its_runs(loop):

@@ -25,6 +25,7 @@ FREE = (
     *("partition-id", "replica-id"),
 )
 SLICES = ("dynamic-slice", "slice", "gather")
+HOPS = 12  # instructions from one without a path to one that has one: transfers are made in parts
 KERNEL = "tpu_custom_call"  # the compiler's own custom calls name buffers and wait for transfers
 
 
@@ -115,7 +116,7 @@ class Transfer:
 
     Attributes:
       name: of the instruction.
-      path: of what it computes, in the traced step; empty: the compiler's own.
+      path: of what it computes, or what it is moved for, in the traced step; empty: not known.
       kind: fusion, kernel, collective, copy, or the name of another operation.
       bytes: in all its runs.
       times: runs in one call of the program.
@@ -134,12 +135,13 @@ def list_transfers(module: Module) -> list[Transfer]:
     for name, times in module.times.items():
         if times and name not in module.fused:
             computation = module.computations[name]
+            users = _users(computation)
             for instruction in computation.values():
                 if moved := times * _moved(instruction, computation, module):
                     transfers.append(
                         Transfer(
                             name=instruction.name,
-                            path=_path(instruction, computation, module),
+                            path=_path(instruction, users, computation, module),
                             kind=_kind(instruction),
                             bytes=moved,
                             times=times,
@@ -162,21 +164,46 @@ def _kind(instruction: Instruction) -> str:
     return "copy" if op in ("copy", *SLICES, "dynamic-update-slice") else op
 
 
-def _path(instruction: Instruction, computation: Computation, module: Module) -> str:
-    """The path of an instruction; of one without, that of what it does, or of its first operand."""
-    for one in _explanations(instruction, computation, module):
-        if name := re.search(r'op_name="([^"]*)"', one.attributes):
-            return name[1]
+def _users(computation: Computation) -> dict[str, list[Instruction]]:
+    """The instructions that take the result of each."""
+    users: dict[str, list[Instruction]] = {name: [] for name in computation}
+    for instruction in computation.values():
+        if instruction.op not in ("parameter", "constant"):
+            for name in instruction.operands:
+                if name in users:
+                    users[name].append(instruction)
+    return users
+
+
+def _path(
+    instruction: Instruction,
+    users: dict[str, list[Instruction]],
+    computation: Computation,
+    module: Module,
+) -> str:
+    """The path of an instruction; of one without, that of what takes its result, or made it."""
+
+    def makers(name):
+        return [computation[operand] for operand in computation[name].operands[:1]]
+
+    for neighbors in (users.__getitem__, makers):
+        current = instruction
+        for _ in range(HOPS):
+            if path := _own_path(current, module):
+                return path
+            if current.op == "parameter" or not neighbors(current.name):
+                break
+            current = neighbors(current.name)[0]
     return ""
 
 
-def _explanations(instruction: Instruction, computation: Computation, module: Module):
-    yield instruction
-    if instruction.op == "fusion":
-        yield from reversed(module.computations[instruction.called("calls")].values())
-    for name in instruction.operands:
-        if name in computation:
-            yield computation[name]
+def _own_path(instruction: Instruction, module: Module) -> str:
+    """The path of an instruction, or that of the last one inside a fusion that has one."""
+    fused = instruction.called("calls") if instruction.op == "fusion" else None
+    for one in (instruction, *reversed(module.computations.get(fused, {}).values())):
+        if name := re.search(r'op_name="([^"]*)"', one.attributes):
+            return name[1]
+    return ""
 
 
 def _slow(shapes) -> int:
@@ -189,7 +216,7 @@ def _moved(instruction: Instruction, computation: Computation, module: Module) -
     op = instruction.op
     operands = [computation[name] for name in instruction.operands if name in computation]
     if is_kernel(instruction):
-        return _kernel(instruction, operands)
+        return _kernel(instruction, computation)
     if op in (*FREE, "custom-call") or op.endswith(("-done", "-update")):
         return 0
     if op in ("copy-start", "slice-start"):
@@ -207,9 +234,17 @@ def _moved(instruction: Instruction, computation: Computation, module: Module) -
     return _slow(instruction.shapes) + sum(_slow(operand.shapes) for operand in operands)
 
 
-def _kernel(instruction: Instruction, operands: list[Instruction]) -> int:
-    """Each operand and result in the main memory once, and what is declared beyond all of them."""
-    arrays = {operand.name: operand.shapes for operand in operands}
+def _kernel(instruction: Instruction, computation: Computation) -> int:
+    """Each operand and result in the main memory once, and what is declared beyond all of them.
+
+    An array that is given twice, or under two names, counts once.
+    """
+    arrays = {}
+    for name in instruction.operands:
+        operand = source = computation[name]
+        while source.op == "bitcast":
+            source = computation[source.operands[0]]
+        arrays[source.name] = operand.shapes
     shapes = [*instruction.shapes, *(shape for shapes in arrays.values() for shape in shapes)]
     again = _declared(instruction, "bytes_accessed") - sum(shape.bytes for shape in shapes)
     return _slow(shapes) + max(again, 0)
@@ -218,11 +253,7 @@ def _kernel(instruction: Instruction, operands: list[Instruction]) -> int:
 def _fusion(instruction: Instruction, operands: list[Instruction], module: Module) -> int:
     """Reads and writes of a fusion: of what it only cuts from or writes into, that part."""
     inside = module.computations[instruction.called("calls")]
-    users: dict[str, list[Instruction]] = {name: [] for name in inside}
-    for inner in inside.values():
-        if inner.op not in ("parameter", "constant"):
-            for name in inner.operands:
-                users[name].append(inner)
+    users = _users(inside)
     total = 0
     for inner in inside.values():
         if inner.op == "parameter":

@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from vssflow_jax.tpu_estimate.costs import Transfer, count_bytes
 from vssflow_jax.training.chips import GIB
 
-# What JAX adds to a path besides the names of modules: transformations, loops, branches.
+# What JAX adds to a path besides the names of modules: transformations, loops, branches, methods,
+# specifications of products, arguments.
 _ADDED = re.compile(
-    r".*\(.*|while|body|cond|closed_call|checkpoint|rematted_computation|branch_\d+_fun|shard_map|.*->.*"
+    r".*\(.*|while|body|cond|closed_call|checkpoint|rematted_computation|branch_\d+_fun|shard_map"
+    r"|.*->.*|[A-Z]\w*\.\w+|.*<.*|.*\[.*"
 )
 PARTS = 3  # names of modules that a part of the network is told apart by
-PASSES = ("forward", "recomputed", "backward", "update")
+PASSES = ("forward", "recomputed", "backward", "update", "-")
 COLUMNS = ("GiB", "share", "part of the network", "pass", "kind", "instructions", "runs")
 
 
 def find_pass(path: str) -> str:
-    """The pass of a training step that a path is of, one of PASSES; update: no network's."""
+    """The pass of a training step that a path is of, one of PASSES; "-": there is no path."""
+    if not path:
+        return "-"
     if "rematted_computation" in path:
         return "recomputed"
     if "transpose(" in path:
