@@ -15,7 +15,7 @@ from einops import rearrange
 
 from vssflow_jax.models.matmul import Linear, einsum
 from vssflow_jax.models.rotary import apply_rotary
-from vssflow_jax.models.tpu_attention import Heads, attend_packed
+from vssflow_jax.models.tpu_attention import Heads, attend_packed, fits_attention
 from vssflow_jax.models.tpu_kernels import runs_on_tpus
 
 AMPERE, HOPPER = (8, 0), (9, 0)  # compute capabilities
@@ -110,10 +110,13 @@ class AttentionConfig:
     dtype: jnp.dtype = jnp.float32
     tpu_kernels: bool = False
 
-    def uses_tpu_kernels(self) -> bool:
-        """Whether what is traced now attends by kernels, which take heads side by side."""
-        split = all(count % self.tensor_shards == 0 for count in (self.heads, self.kv_heads))
-        return self.tpu_kernels and split and self.head_dim % 4 == 0 and runs_on_tpus(self.dtype)
+    def uses_tpu_kernels(self, rows: int) -> bool:
+        """Whether what is traced now attends to so many rows by kernels; heads lie side by side."""
+        if any(count % self.tensor_shards for count in (self.heads, self.kv_heads)):
+            return False
+        local_heads = self.kv_heads // self.tensor_shards
+        fits = fits_attention(local_heads, self.head_dim, rows)
+        return self.tpu_kernels and fits and runs_on_tpus(self.dtype)
 
     def project(self, x: jax.Array, heads: int, name: str) -> jax.Array:
         """Projects to heads, [B, T, F] -> [B, T, heads, h]."""
@@ -151,7 +154,7 @@ class SelfAttention(nn.Module):
         config = self.config
         counts = {"query": config.heads, "key": config.kv_heads, "value": config.kv_heads}
         projected = [config.project(x, count, name) for name, count in counts.items()]
-        if config.uses_tpu_kernels():
+        if config.uses_tpu_kernels(x.shape[1]):
             mixed = config.attend_by_kernel(*map(heads_packed, projected), rotate_key=True)
         else:
             query, key, value = map(heads_first, projected)  # [B, H, T, h], 2 x [B, K, T, h]
@@ -176,7 +179,7 @@ class ContextKV(nn.Module):
             heads_first(config.project(context, config.kv_heads, name)) for name in ("key", "value")
         )
         key = apply_rotary(key) if self.rotary else key
-        if config.uses_tpu_kernels():
+        if config.uses_tpu_kernels(context.shape[1]):
             return tuple(heads_packed(heads_first(x)) for x in (key, value))
         return key, value
 
@@ -190,7 +193,7 @@ class CrossAttention(nn.Module):
     def __call__(self, x: jax.Array, context_kv: tuple[jax.Array, jax.Array]) -> jax.Array:
         config = self.config
         query = config.project(x, config.heads, "query")
-        if config.uses_tpu_kernels():
+        if context_kv[0].ndim == 3:  # laid out for kernels
             mixed = config.attend_by_kernel(heads_packed(query), *context_kv, rotate_key=False)
         else:
             query = apply_rotary(heads_first(query))

@@ -106,7 +106,7 @@ class FeedForward(nn.Module):
         def dense(features, name, kind=Linear):
             return kind((features,), use_bias=True, dtype=self.dtype, name=name)
 
-        if self.tpu_kernels and runs_on_tpus(self.dtype) and fits_swiglu(width, hidden):
+        if self.tpu_kernels and runs_on_tpus(self.dtype) and fits_swiglu(*x.shape[1:], hidden):
             in_kernel, in_bias = dense(2 * hidden, "in", LinearParameters)(x)
             out_kernel, out_bias = dense(width, "out", LinearParameters)(
                 jax.ShapeDtypeStruct((hidden,), self.dtype)

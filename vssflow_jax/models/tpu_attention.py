@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterator
 
 import jax
@@ -23,9 +22,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from vssflow_jax.models.rotary import rotary_table
-from vssflow_jax.models.tpu_kernels import LANES, call_kernel, dot, run_on_shards
+from vssflow_jax.models.tpu_kernels import LANES, MAX_TOKENS, call_kernel, dot, run_on_shards
 
-MAX_ROWS = 1024  # the scores of a head lie in fast memory: float32 [T, M]
 SPEC = jax.P(("data", "fsdp"), None, "tensor")  # of queries, keys, values and results
 
 
@@ -43,10 +41,22 @@ class Heads:
     rotate_query: bool = True
     rotate_key: bool = True
 
-    def in_block(self, count: int) -> int:
-        """Key/value heads of a program, of `count`: as few as fill whole vectors, or all."""
-        block = math.lcm(self.dim, LANES) // self.dim
-        return block if count % block == 0 else count
+    @property
+    def in_block(self) -> int:
+        """Key/value heads of a program: as few as fill whole vectors."""
+        return max(LANES // self.dim, 1)
+
+
+def fits_attention(kv_heads: int, dim: int, rows: int) -> bool:
+    """Whether the kernels take heads of this number and size: in whole vectors.
+
+    Args:
+      kv_heads: key/value heads of a device.
+      dim: h.
+      rows: tokens, of which a kernel holds all.
+    """
+    whole = dim % LANES == 0 or (LANES % dim == 0 and dim >= 32)
+    return whole and kv_heads * dim % LANES == 0 and rows <= MAX_TOKENS
 
 
 def rotation_tables(length: int, heads: int, dim: int) -> np.ndarray:
@@ -147,7 +157,7 @@ def _run(kernel, heads: Heads, outputs: int, products: int, *inputs):
     """
     query, key = inputs[:2]
     clips, rows, kv_heads = len(query), key.shape[1], key.shape[2] // heads.dim
-    parts = kv_heads // heads.in_block(kv_heads)
+    parts = kv_heads // heads.in_block
 
     def block(array) -> tuple[int, int, int]:
         return 1, array.shape[1], array.shape[2] // parts

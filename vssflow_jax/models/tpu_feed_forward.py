@@ -16,16 +16,16 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from vssflow_jax.models.matmul import einsum
-from vssflow_jax.models.tpu_kernels import LANES, call_kernel, dot, run_on_shards
+from vssflow_jax.models.tpu_kernels import LANES, MAX_TOKENS, call_kernel, dot, run_on_shards
 
 BLOCK = 2 * LANES  # hidden channels of a program
 RESIDENT = 13 * 2**20  # bytes of the tokens that stay in fast memory for all hidden channels
 BATCH = jax.P(("data", "fsdp"))
 
 
-def fits_swiglu(width: int, hidden: int) -> bool:
-    """Whether widths are multiples of what the kernels take."""
-    return width % LANES == 0 and hidden % BLOCK == 0
+def fits_swiglu(tokens: int, width: int, hidden: int) -> bool:
+    """Whether the kernels take T, D and F of these sizes: widths in whole vectors."""
+    return tokens <= MAX_TOKENS and width % LANES == 0 and hidden % BLOCK == 0
 
 
 def _resident_clips(x: jax.Array) -> int:

@@ -13,16 +13,24 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 LANES = 128  # numbers in a row of a vector register
-VMEM_LIMIT = 60 * 2**20  # bytes of fast memory that a kernel may use: v5p has the least, 64 MiB
+# Starts of JAX's names of devices with enough fast memory: v5p has 64 MiB, v4 has 16.
+DEVICE_KINDS = ("TPU v5", "TPU v6", "TPU7")
+VMEM_LIMIT = 60 * 2**20  # bytes of fast memory that a kernel may use
+MAX_TOKENS = 1024  # of a clip: kernels hold all of them, attention also their scores
 
 
 def runs_on_tpus(dtype: jnp.dtype = jnp.bfloat16) -> bool:
-    """Whether what is traced now is a computation in bfloat16 on a mesh of TPUs.
+    """Whether what is traced now is a computation in bfloat16 on a mesh of TPUs that have room.
 
     The training step names the mesh (`training.sharding.name_tpu_mesh`).
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
-    return dtype == jnp.bfloat16 and device is not None and device.platform == "tpu"
+    return dtype == jnp.bfloat16 and device is not None and is_large_tpu(device)
+
+
+def is_large_tpu(device) -> bool:
+    """Whether a device is a TPU with the fast memory that kernels take."""
+    return device.platform == "tpu" and device.device_kind.startswith(DEVICE_KINDS)
 
 
 def run_on_shards(kernel: Callable, inputs: Sequence[jax.Array], in_specs, out_specs):
