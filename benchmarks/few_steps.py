@@ -48,7 +48,7 @@ VARIANTS = {  # of guidance
 }
 VARIANT_STEPS = (4, 8, 25)
 EFFECTS = {"sync": ("sound", "onset_f1"), "phonemes": ("speech", "wer")}  # task and score
-SMALLER_IS_BETTER = ("wer", "onset_mae_ms", "mcd", "kl", "frechet")
+SMALLER_IS_BETTER = ("wer", "onset_mae_ms", "mcd", "kl", "frechet")  # and what starts so
 Scales = tuple[float, float]
 PICTURE_SCORES = {"speech": "wer", "sound": "onset_f1", "joint": "wer", "text": "wer"}
 
@@ -153,8 +153,9 @@ def measure_loss(scores: Mapping, reference: Mapping, name: str) -> float:
     """
     low, high = reference[f"{name}_ci95"]
     change = scores[name] - reference[name]
-    worse = change if name in SMALLER_IS_BETTER else -change
-    half = high - reference[name] if name in SMALLER_IS_BETTER else reference[name] - low
+    is_smaller_better = name.startswith(SMALLER_IS_BETTER)
+    worse = change if is_smaller_better else -change
+    half = high - reference[name] if is_smaller_better else reference[name] - low
     return 0.0 if worse <= 0 else worse / half if half > 0 else float("inf")
 
 

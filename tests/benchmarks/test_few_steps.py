@@ -49,6 +49,11 @@ def test_a_score_is_compared_with_the_half_of_the_interval_that_it_is_in():
     assert few_steps.measure_loss({"wer": 0.01}, reference, "wer") == 0
     assert few_steps.measure_loss({"onset_f1": 0.6}, reference, "onset_f1") == pytest.approx(2)
     assert few_steps.measure_loss({"onset_f1": 0.9}, reference, "onset_f1") == 0
+    homophones = {"wer_homophones_equal": 0.1, "wer_homophones_equal_ci95": [0.05, 0.15]}
+    assert (
+        few_steps.measure_loss({"wer_homophones_equal": 0.01}, homophones, "wer_homophones_equal")
+        == 0
+    )
 
 
 def test_scores_outside_of_the_interval_are_bold():

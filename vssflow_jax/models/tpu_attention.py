@@ -55,8 +55,8 @@ def fits_attention(kv_heads: int, dim: int, rows: int) -> bool:
       dim: h.
       rows: tokens, of which a kernel holds all.
     """
-    whole = dim % LANES == 0 or (LANES % dim == 0 and dim >= 32)
-    return whole and kv_heads * dim % LANES == 0 and rows <= MAX_TOKENS
+    fills_vectors = dim % LANES == 0 or (LANES % dim == 0 and dim >= 32)
+    return fills_vectors and kv_heads * dim % LANES == 0 and rows <= MAX_TOKENS
 
 
 def rotation_tables(length: int, heads: int, dim: int) -> np.ndarray:
