@@ -600,14 +600,13 @@ def test_a_narrow_step_compiles_for_a_tpu():
 
 @pytest.mark.slow
 @needs_libtpu
-@pytest.mark.parametrize(("chip", "kernels"), [("v5e:2x2", True), ("v4:2x2x1", False)])
-def test_a_step_compiles_with_kernels_where_there_is_room_for_them(chip, kernels):
+def test_a_step_compiles_with_kernels_for_a_tpu():
     flags = (
         "--config.model.kv_heads=2",
         "--config.model.head_dim=64",
         "--config.precision.compute=bfloat16",
         "--config.mesh.fsdp=4",
-        f"--topology={chip}",
+        "--topology=v5e:2x2",
         "--clips=2",
         "--nolargest",
         "--traffic",
@@ -615,7 +614,7 @@ def test_a_step_compiles_with_kernels_where_there_is_room_for_them(chip, kernels
     done = tiny_configs.run("compile", *NARROW, *flags, timeout=2400)
     assert done.returncode == 0 and done.stderr == ""
     rows = [line.split() for line in done.stdout.splitlines() if " dit/blocks/" in line]
-    assert rows and any(row[3:5] == ["backward", "kernel"] for row in rows) is kernels
+    assert any(row[3:5] == ["backward", "kernel"] for row in rows)
 
 
 @needs_libtpu
