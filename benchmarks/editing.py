@@ -262,7 +262,9 @@ def measure_extension(
     print_seams("extend", seams)
 
 
-def measure_loops(generator: Generator, videos: list[Path], folder: Path) -> None:
+def measure_loops(
+    generator: Generator, videos: list[Path], folder: Path, *, is_shifted: bool
+) -> None:
     """Prints changes at the join of loops, and of what else the same pictures are in.
 
     That is the best of several loops by the rank of its join, the end and the start of a clip
@@ -272,7 +274,8 @@ def measure_loops(generator: Generator, videos: list[Path], folder: Path) -> Non
     table = []
     for number, video in enumerate(videos):
         frames = media.read_video(video, 25.0).frames
-        shift, half = int(np.random.default_rng(number).integers(len(frames))), len(frames) // 2
+        shift = int(np.random.default_rng(number).integers(len(frames))) if is_shifted else 0
+        half = len(frames) // 2
         waves = []
         for loop, extra, count in ((True, 0, CANDIDATES), (False, 0, 1), (False, half, 1)):
             media.write_video(folder / "in.mp4", np.roll(frames, shift + extra, axis=0), 25)
@@ -336,7 +339,7 @@ def main() -> None:
         if "extend" in parts:
             measure_extension(generator, scripts, clips, folder)
         if "loop" in parts:
-            measure_loops(generator, events[:clips], folder)
+            measure_loops(generator, events[:clips], folder, is_shifted=flags.FLAGS.shift)
 
 
 def define_flags() -> None:
@@ -349,6 +352,7 @@ def define_flags() -> None:
     command_line.define_path("speaker", None, "Voice of sentences whose words are said anew.")
     flags.DEFINE_enum("sentences", "grid", ("grid", "test"), "GRID's, or those of any words.")
     flags.DEFINE_string("recognizer", asr.DEFAULT, "Of the words that are said anew.")
+    flags.DEFINE_bool("shift", True, "Shift the pictures of loops round.")
     flags.DEFINE_list("parts", ["redo", "extend", "loop"], "What is measured.")
 
 
