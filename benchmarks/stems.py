@@ -28,6 +28,8 @@ def main() -> None:
     evaluator = Evaluator.from_shards(
         flags.FLAGS.shards, "test", flags.FLAGS.clips, generator.codec
     )
+    if not evaluator.training_data["clips"]:
+        raise InputError(f"{flags.FLAGS.shards}: found no training clips, expected some for onsets")
     records = evaluator.examples["joint"]
     parts = {"mix": records}
     parts |= {name: [select_stem(r, names) for r in records] for name, names in STEMS.items()}

@@ -147,6 +147,31 @@ def test_a_text_that_does_not_fit_is_skipped_and_the_rest_is_scored():
     assert generated.skipped == [{"id": "long", "reason": "too long"}]
 
 
+def test_shards_without_training_clips_have_a_line_about_scores_that_are_absent(
+    evaluated, tmp_path
+):
+    """Those by models that are fitted to training clips; the others are as before."""
+    workdir, scored = evaluated
+    shutil.copytree(workdir / "shards", tmp_path / "shards")
+    path = tmp_path / "shards" / "dataset.json"
+    info = json.loads(path.read_text())
+    train = info["splits"]["train"]
+    train |= {"files": [], "bytes": [], "sha256": [], "clips": 0, "rows": {}, "tasks": {}}
+    path.write_text(json.dumps(info))
+    options = EvaluationOptions(
+        shards=tmp_path / "shards",
+        generated=workdir / "eval/generated/speech",
+        out=tmp_path,
+        clips=1,
+    )
+    metrics = evaluate(options)
+    (line,) = metrics["run"]["warnings"]
+    assert "shards: found no training clips with sound" in line
+    assert metrics["speech"]["wer"] == scored["speech"]["wer"]
+    assert "speaker_accuracy" not in metrics["speech"]
+    assert "warnings" not in scored["run"]
+
+
 def test_an_unknown_split_or_solver_is_an_error(tiny_run):
     with pytest.raises(InputError, match="split"):
         evaluate(EvaluationOptions(workdir=tiny_run, split="tets"))

@@ -33,6 +33,10 @@ from vssflow_jax.evaluation.metrics.suite import COLUMNS
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.generation.sampling import SamplingOptions
 
+NO_TRAINING = (
+    "{folder}: found no training clips with sound, to which the models of onsets, kinds of event "
+    "and voices are fitted: scores by them are absent"
+)
 PERIODIC_EXAMPLES = 8  # a task that are scored while training
 
 
@@ -219,6 +223,8 @@ def evaluate(options: EvaluationOptions) -> dict:
         videos=options.videos,
     )
     facts["dataset"] = evaluator.dataset
+    if not evaluator.training_data["clips"]:
+        facts["warnings"] = [*facts.get("warnings", ()), NO_TRAINING.format(folder=folder)]
     saved = None if generator is None else out
     scores, metrics = score_tasks(evaluator, system, saved)
     if evaluator.reconstructions:
