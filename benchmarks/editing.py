@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.claims.tables import format_markdown
-from benchmarks.long_clips import NEAR, SENTENCES
+from benchmarks.long_clips import SENTENCES, find_largest
 from vssflow_jax import Generator, bundled, media
 from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE
@@ -33,7 +33,12 @@ from vssflow_jax.config import command_line
 from vssflow_jax.corpus.sentences import list_test_sentences
 from vssflow_jax.evaluation.metrics import asr, word_errors
 from vssflow_jax.evaluation.metrics.common import FRAME_RATE, Values
-from vssflow_jax.evaluation.metrics.loops import measure_change, rank_change, rank_join
+from vssflow_jax.evaluation.metrics.loops import (
+    measure_change,
+    measure_turn,
+    rank_change,
+    rank_join,
+)
 from vssflow_jax.generation.request import Request
 
 FIRST, LAST = 3, 4  # words of a GRID sentence that are replaced: letter and digit
@@ -70,11 +75,6 @@ EXTENDED = 12.0  # seconds
 CANDIDATES = 4  # loops of which one is chosen
 MAX_WORDS = 9  # of a sentence
 AWAY = 20  # log-mel frames around a border that are not elsewhere
-
-
-def find_largest(change: np.ndarray) -> np.ndarray:
-    """The largest change within two frames of each."""
-    return np.array([change[max(k - NEAR, 0) : k + NEAR + 1].max() for k in range(len(change))])
 
 
 class Seams:
@@ -302,9 +302,8 @@ def measure_loops(
 
 def measure_join(wave: np.ndarray, frame: int | None) -> list[float]:
     """The change at a log-mel frame (None: the end), the largest near, the median, and the rank."""
-    changes = measure_change(np.tile(wave, 2))
-    period = len(changes) // 2 + 1
-    place, others = (period if frame is None else frame) - 1, changes[: period - 1]
+    changes, join = measure_turn(wave)
+    place, others = join if frame is None else frame - 1, changes[:join]
     largest = find_largest(changes)[place]
     return [changes[place], largest, np.median(others), rank_change(changes[place], others)]
 

@@ -21,7 +21,8 @@ from absl import flags
 from benchmarks import measuring
 from vssflow_jax import Generator, bundled, conditions, media
 from vssflow_jax.config import command_line
-from vssflow_jax.evaluation.metrics.common import FRAME_RATE, log_mels
+from vssflow_jax.evaluation.metrics.common import FRAME_RATE
+from vssflow_jax.evaluation.metrics.loops import measure_change
 from vssflow_jax.flow import windows
 from vssflow_jax.generation.synthesis import OVERLAP
 
@@ -54,11 +55,15 @@ def window_borders(generator: Generator, seconds: float) -> np.ndarray:
     return edges[edges < length] / conditions.LATENT_RATE
 
 
+def find_largest(change: np.ndarray) -> np.ndarray:
+    """The largest change within two frames of each."""
+    return np.array([change[max(k - NEAR, 0) : k + NEAR + 1].max() for k in range(len(change))])
+
+
 def measure_seams(wave: np.ndarray, times: np.ndarray) -> dict[str, float]:
     """The change of the log-mel (mean over bands, nepers a frame) at borders and elsewhere."""
-    mel = log_mels([wave])[0]
-    change = np.abs(np.diff(mel, axis=0)).mean(1)
-    largest = np.array([change[max(k - NEAR, 0) : k + NEAR + 1].max() for k in range(len(change))])
+    change = measure_change(wave)
+    largest = find_largest(change)
     border_frames = np.round(times * FRAME_RATE).astype(int)
     elsewhere = np.ones(len(change), bool)
     for frame in border_frames:

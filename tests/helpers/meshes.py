@@ -11,6 +11,19 @@ from helpers import tiny_configs
 from helpers.paths import ROOT
 
 
+def run_code(code):
+    """What a program prints on eight simulated devices, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def on_devices(cases, steps=10):
     """The losses of some steps on eight simulated devices, by case, in a process of its own.
 

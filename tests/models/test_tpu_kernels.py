@@ -1,14 +1,13 @@
 """Kernels for TPUs, run as plain JAX: values and gradients are those of the plain computation."""
 
 import functools
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from einops import rearrange
+from helpers import meshes
 from jax.experimental import pallas as pl
 
 from vssflow_jax.models import attention, dit, layers, rotary, tpu_attention, tpu_feed_forward
@@ -216,11 +215,4 @@ print("equal")
 
 @pytest.mark.slow
 def test_on_eight_devices_each_computes_its_part():
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-    )
-    assert done.stdout == "equal\n", done.stderr
+    assert meshes.run_code(SHARDED) == "equal\n"

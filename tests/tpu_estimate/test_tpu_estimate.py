@@ -2,13 +2,11 @@
 
 import importlib.util
 import math
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import in_process, tiny_configs
+from helpers import in_process, meshes, tiny_configs
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import load_recipe
@@ -382,14 +380,7 @@ print(jax.jit(f).lower(*shapes).compile().as_text())
 
 def test_a_program_of_eight_simulated_devices():
     """Six layers: six gatherings of a layer's weights, six products of an eighth of the rows."""
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-    )
-    module = hlo.parse_hlo(done.stdout)
+    module = hlo.parse_hlo(meshes.run_code(SHARDED))
     assert costs.count_flops(module) == 6 * 2 * 4 * 16 * 16
     table = collectives.sum_by_kind(collectives.list_collectives(module))
     assert table["all-gather"][:2] == (6, 6 * 16 * 16 * 4)

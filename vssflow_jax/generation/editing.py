@@ -168,12 +168,9 @@ class KeptSound:
 
     def cut_speech(self, utterances: Sequence[Span]) -> np.ndarray:
         """What is kept of these spans of speech, one after another, float32 [n] at 16 kHz."""
-        rate, is_speech = self.audio.sample_rate, np.zeros(len(self.wave), bool)
-        for start, end in utterances:
-            is_speech[round(start * rate) : round(end * rate)] = True
-        for start, end in self.spans:
-            is_speech[round(start * rate) : round(end * rate)] = False
-        return to_mono(self.wave[is_speech], rate, SAMPLE_RATE)
+        rate, length = self.audio.sample_rate, len(self.wave)
+        is_kept = _mask_spans(utterances, length, rate) & ~_mask_spans(self.spans, length, rate)
+        return to_mono(self.wave[is_kept], rate, SAMPLE_RATE)
 
     def pad(self, num_frames: int) -> np.ndarray:
         """The wave with silence up to the end of the latent."""
@@ -214,13 +211,19 @@ class KeptSound:
         Some codecs normalize the level. 1 where nothing audible is kept.
         """
         is_known = np.arange(len(generated)) < len(self.wave)
-        for start, end in self.spans:
-            first, last = (round(second * self.audio.sample_rate) for second in (start, end))
-            is_known[first:last] = False
+        is_known &= ~_mask_spans(self.spans, len(generated), self.audio.sample_rate)
         kept, coded = cut_or_pad(self.wave, len(generated))[is_known], generated[is_known]
         if not (media.is_audible(kept) and media.is_audible(coded)):
             return 1.0
         return float(np.linalg.norm(kept) / np.linalg.norm(coded))
+
+
+def _mask_spans(spans: Sequence[Span], length: int, sample_rate: int) -> np.ndarray:
+    """Which of so many samples are in one of the spans, bool [length]."""
+    mask = np.zeros(length, bool)
+    for start, end in spans:
+        mask[round(start * sample_rate) : round(end * sample_rate)] = True
+    return mask
 
 
 def _describe_conversion(path: Path, audio: AudioFormat) -> list[str]:

@@ -245,9 +245,13 @@ class Generator:
             fitted = [self._fit_duration(wave, encoded) for wave in parts]
             fitted = fitted if known is None else [known.mix(wave) for wave in fitted]
             separate = dict(zip(records, fitted, strict=True))
-            level, level_notes = {}, []
+            facts, level_notes = {}, []
             if is_apart:
                 separate, level, level_notes = self._add_stems(joint, **separate)
+                heard = audibility.measure_audibility(
+                    separate["speech"], separate["sound"], self.codec.sample_rate
+                )
+                facts = {"sound_level": round(level, 1), "speech_heard": round(heard, 2)}
             mix = separate.pop("mix")
             if stems and not separate:  # one kind of sound is its own stem
                 separate = {"speech" if request.script else "sound": mix}
@@ -256,7 +260,7 @@ class Generator:
                     wave=mix,
                     sample_rate=self.codec.sample_rate,
                     report=report
-                    | level
+                    | facts
                     | {"seed": seed, "warnings": [*report["warnings"], *level_notes]},
                     video=request.video,
                     stems=separate if stems else {},
@@ -267,11 +271,8 @@ class Generator:
 
     def _add_stems(
         self, joint: JointSampling, speech: np.ndarray, sound: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], dict[str, float], list[str]]:
-        """The mix and its stems, facts for the report, and a line where a sound is lowered.
-
-        The facts are the level of the other sound and the share of the speech that is heard.
-        """
+    ) -> tuple[dict[str, np.ndarray], float, list[str]]:
+        """The mix and its stems, the level of the other sound, and a line where it is lowered."""
         level = joint.find_level(speech, sound, self.codec.sample_rate)
         notes = []
         if level < joint.sound_level:
@@ -279,11 +280,7 @@ class Generator:
                 f"other sound is {joint.sound_level - level:.0f} dB softer, so that the speech is "
                 f"heard (--speech_audibility={joint.speech_audibility:g})"
             ]
-        stems = joint.add(speech, sound, level)
-        heard = audibility.measure_audibility(
-            stems["speech"], stems["sound"], self.codec.sample_rate
-        )
-        return stems, {"sound_level": round(level, 1), "speech_heard": round(heard, 2)}, notes
+        return joint.add(speech, sound, level), level, notes
 
     def _choose_joint(
         self, options: SamplingOptions | None, known: KeptSound | EncodedPrompt | None
