@@ -35,6 +35,7 @@ from vssflow_jax.training import (
     sharding,
     state,
 )
+from vssflow_jax.training.hook_runner import Hook
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -158,7 +159,7 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     sys.stdout.flush()
 
 
-def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> loop.Hook:
+def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> Hook:
     """The hook that generates samples and scores them while training."""
     tasks = (
         hooks.sampling_task(run.workdir, run.config, dataset.validation),

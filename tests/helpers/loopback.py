@@ -16,7 +16,10 @@ def free_port():
         return free.getsockname()[1]
 
 
-def start(workdir, devices, logs, *flags):
+TRAIN = ("-m", "vssflow_jax.train")
+
+
+def start(workdir, devices, logs, *flags, command=TRAIN):
     """Starts the training command with some simulated devices; its process, which logs into a file.
 
     Args:
@@ -24,11 +27,12 @@ def start(workdir, devices, logs, *flags):
       devices: how many.
       logs: a folder of this machine.
       *flags: further flags.
+      command: arguments of Python that start it.
     """
     log = (logs / f"log{time.monotonic_ns()}.txt").open("w+")
-    command = [sys.executable, "-m", "vssflow_jax.train", *tiny_configs.FLAGS]
+    flags = ("--config.data.batch_size=8", f"--workdir={workdir}", *flags)
     process = subprocess.Popen(
-        [*command, "--config.data.batch_size=8", f"--workdir={workdir}", *flags],
+        [sys.executable, *map(str, command), *tiny_configs.FLAGS, *flags],
         cwd=tiny_configs.ROOT,
         stdout=log,
         stderr=log,
@@ -42,11 +46,14 @@ def start(workdir, devices, logs, *flags):
     return process
 
 
-def start_pair(workdir, logs, *flags):
+def start_pair(workdir, logs, *flags, command=TRAIN):
     """Starts two processes of four devices each as one run."""
     common = (f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2")
     common += ("--heartbeat_seconds=5", *flags)
-    return [start(workdir, 4, logs, *common, f"--process_id={number}") for number in range(2)]
+    return [
+        start(workdir, 4, logs, *common, f"--process_id={number}", command=command)
+        for number in range(2)
+    ]
 
 
 def read_log(process):

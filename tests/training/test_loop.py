@@ -105,7 +105,8 @@ def test_sight_before_the_first_step_and_in_the_log(tmp_path, monkeypatch, capsy
     )
     run.config.train.checkpoint_every = 7
     sounds = {"samples/a": log.Sound(wave=np.sin(np.arange(8000) / 9), sample_rate=16_000)}
-    run.train(lambda step, state: sounds if step == 4 else {"score": 1.0} if step == 6 else None)
+    jobs = {4: lambda: sounds, 6: lambda: {"score": 1.0}}
+    run.train(lambda step, state: jobs.get(step))
     printed = capsys.readouterr().out
     assert "memory of a step on a device: 0." in printed and "would fit: about" in printed
     assert f"profile of steps 4 to 5: {tmp_path / 'profile'}" in printed

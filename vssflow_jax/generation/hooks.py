@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.training import distributed, loop, state
+from vssflow_jax.training import distributed, state
+from vssflow_jax.training.hook_runner import Hook, Job, Results
 from vssflow_jax.training.log import Sound
 
 SAMPLES = 3  # examples that are generated while training
@@ -29,7 +31,7 @@ class PeriodicTask:
     """
 
     every: int
-    run: Callable[[Generator], Mapping[str, float | Sound]]
+    run: Callable[[Generator], Results]
 
 
 class RunGenerator:
@@ -46,15 +48,8 @@ class RunGenerator:
         self._config, self._generator = config, None
 
     @contextlib.contextmanager
-    def use(self, step: int, current: state.TrainState) -> Iterator[Generator | None]:
-        """A block with a state's weights; None in all processes but the main one.
-
-        A collective call. Between blocks the generator holds no weights.
-        """
-        weights = distributed.gather_to_host(current.weights)
-        if not distributed.is_main_process():
-            yield None
-            return
+    def use(self, step: int, weights) -> Iterator[Generator]:
+        """A block with the weights of a step; between blocks the generator holds none."""
         if self._generator is None:
             self._generator = Generator(self._config, weights, *self._arguments, step)
         else:
@@ -65,18 +60,26 @@ class RunGenerator:
             self._generator.release_weights()
 
 
-def make_hook(config, codec, statistics: Mapping, tasks: Sequence[PeriodicTask]) -> loop.Hook:
-    """The hook that runs periodic tasks, all of a step with one copy of its weights."""
+def make_hook(config, codec, statistics: Mapping, tasks: Sequence[PeriodicTask]) -> Hook:
+    """The hook that runs periodic tasks, all of a step with one copy of its weights.
+
+    Its jobs are the main process's; the others hand over their parts of the weights.
+    """
     run_generator = RunGenerator(config, codec, statistics)
 
-    def hook(step: int, current: state.TrainState) -> dict[str, float | Sound]:
-        due = [task for task in tasks if task.every and step % task.every == 0]
+    def run(due: Sequence[PeriodicTask], step: int, weights) -> Results:
         results: dict[str, float | Sound] = {}
-        if due:
-            with run_generator.use(step, current) as generator:
-                for task in due if generator else ():
-                    results |= task.run(generator)
+        with run_generator.use(step, weights) as generator:
+            for task in due:
+                results |= task.run(generator)
         return results
+
+    def hook(step: int, current: state.TrainState) -> Job | None:
+        due = [task for task in tasks if task.every and step % task.every == 0]
+        if not due:
+            return None
+        weights = distributed.gather_to_host(current.weights)
+        return functools.partial(run, due, step, weights) if distributed.is_main_process() else None
 
     return hook
 

@@ -133,14 +133,18 @@ def read_optional_json(path: Path) -> dict:
 
 
 def read_log(path: Path) -> list[dict]:
-    """The lines of metrics.jsonl, without one that was cut short."""
+    """The lines of metrics.jsonl by step, without one that was cut short.
+
+    Scores may follow lines of later steps there.
+    """
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             rows.append(json.loads(line))
         except (ValueError, RecursionError):
             continue
-    return [row for row in rows if isinstance(row, dict) and "step" in row]
+    rows = [row for row in rows if isinstance(row, dict) and "step" in row]
+    return sorted(rows, key=lambda row: row["step"])
 
 
 def count_parameters(workdir: Path) -> int | None:

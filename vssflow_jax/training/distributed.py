@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
+from vssflow_jax.training import preemption
 
 AUTO = "auto"
 LOST_PROCESS = (
@@ -97,8 +98,11 @@ def crash_guard() -> Iterator[None]:
     except Exception as error:
         status = _report_error(error)
         witness.communicate("farewell\n")
-        sys.stdout.flush()
-        os._exit(status)  # the usual way out waits for the others, who wait for this one
+        preemption.exit_at_once(status)  # the usual way out waits for the others, who wait for us
+    except SystemExit as end:
+        witness.communicate("farewell\n")
+        jax.distributed.shutdown()
+        preemption.exit_at_once(end.code)  # the usual way out waits for the hook's thread
     finally:
         if witness.poll() is None:
             witness.communicate("farewell\n")

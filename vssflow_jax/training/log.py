@@ -52,7 +52,7 @@ class MetricsWriter:
         kept = [(line, values) for line, values in parsed if values.get("step", step + 1) <= step]
         self._text = "".join(f"{line}\n" for line, _ in kept)
         write_text(self._path, self._text)
-        self.logged_seconds = kept[-1][1].get("seconds", 0.0) if kept else 0.0
+        self.logged_seconds = max((values.get("seconds", 0.0) for _, values in kept), default=0.0)
         self._folder = UploadedFolder(workdir / "tb")
         self._board = SummaryWriter(str(self._folder.path), purge_step=step + 1)
 

@@ -25,14 +25,14 @@ from vssflow_jax.training import (
 from vssflow_jax.training.feed import DeviceFeed
 from vssflow_jax.training.flops import count_flops, count_traced_flops
 from vssflow_jax.training.flow_step import flow_task
+from vssflow_jax.training.hook_runner import Hook, HookRunner
 from vssflow_jax.training.init_from import init_from_weights
-from vssflow_jax.training.log import MetricsWriter, NullWriter, Sound
+from vssflow_jax.training.log import MetricsWriter, NullWriter
 from vssflow_jax.training.nan_guard import NanGuard
 from vssflow_jax.training.state import TrainState
 from vssflow_jax.training.step import Task
 
 RUN_KEY = "run"  # beside the data iterator's position: what else a run resumes with
-Hook = Callable[[int, TrainState], Mapping[str, float | Sound] | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,10 +142,12 @@ class Run:
         """Steps to the end, logging and saving on the way, or until a signal.
 
         Args:
-          hook: called after each step; what it returns goes into the log as a line of its own.
+          hook: called after each step. The results of a job that it returns go into the log as a
+            line of their own. Of several processes, the main one does it while all go on.
         """
         main = distributed.is_main_process()
         log = MetricsWriter(self.workdir, self.step) if main else NullWriter()
+        hook_runner = HookRunner(hook, log, in_background=jax.process_count() > 1)
         bar = tqdm(total=self.config.train.steps, initial=self.step, unit="step", desc="train")
         bar.disable = bar.disable or not main
         with preemption.watch_signals() as stop_signal, contextlib.closing(log), bar:
@@ -155,13 +157,17 @@ class Run:
                     self.workdir, self.step, self.config.train.profile_steps
                 ) as profile,
             ):
-                self._take_steps(hook, stop_signal, log, bar, profile)
+                self._take_steps(hook_runner, stop_signal, log, bar, profile)
                 self.nan_guard.check_pending()
             number = stop_signal(self.step)
+            if not number:
+                hook_runner.finish()
+            unfinished = hook_runner.write_finished()
         if number:
-            preemption.exit_for_restart(number, f"step {self.step} is saved")
+            left_out = f", samples or scores of step {unfinished} are not" if unfinished else ""
+            preemption.exit_for_restart(number, f"step {self.step} is saved{left_out}")
 
-    def _take_steps(self, hook: Hook, stop_signal, log, bar, profile) -> None:
+    def _take_steps(self, hook_runner: HookRunner, stop_signal, log, bar, profile) -> None:
         """Steps until the last, or until `stop_signal` says to stop."""
         train = self.config.train
         if self.step >= train.steps:
@@ -182,7 +188,8 @@ class Run:
                 self.save()
             if stops:
                 return
-            self._write_results(hook(self.step, self.state) or {}, timer, log)
+            with timer.paused():
+                hook_runner.call(self.step, self.state, timer.seconds)
 
     def _compile_step(self) -> jax.stages.Traced:
         """Compiles the step and says what memory it needs; its trace."""
@@ -227,17 +234,6 @@ class Run:
         jax.block_until_ready(self._in_flight)
         self._in_flight = metrics["loss"]
         return metrics
-
-    def _write_results(self, results: Mapping, timer: StepTimer, log) -> None:
-        """Writes what a hook returned."""
-        sounds = {name: value for name, value in results.items() if isinstance(value, Sound)}
-        scores = {name: value for name, value in results.items() if name not in sounds}
-        if sounds:
-            log.write_sounds(self.step, sounds)
-        if scores:
-            log.write(self.step, {**scores, "seconds": timer.seconds})
-        if results:
-            timer.restart()
 
     def _validates(self, last: bool) -> bool:
         """Whether the validation loss is due after this step."""
@@ -311,6 +307,13 @@ class StepTimer:
         start = time.perf_counter()
         yield
         self._waited += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """A block whose time does not count."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
 
     def measure(self) -> dict[str, float]:
         """Rates since the last line; starts anew."""

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import jax
 from jax.experimental import multihost_utils
@@ -30,13 +31,18 @@ def exit_on_signals() -> None:
 
     def leave(number, _):
         _print_exit(number, "nothing to save")
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        sys.stdout.flush()
-        os._exit(STATUS)  # an exception might come up where none is let through
+        exit_at_once(STATUS)  # an exception might come up where none is let through
 
     for number in SIGNALS:
         signal.signal(number, leave)
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """Ends the process and its workers, without waiting for threads or other processes."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _print_exit(number: int, saved: str) -> None:
