@@ -140,7 +140,7 @@ def print_scores(scores: Sequence[CueScores], recognizer) -> None:
     aligned = [score.starts for score in scores if score.starts]
     onsets = np.abs([starts[0] for starts in aligned])
     starts = np.abs(np.concatenate(aligned))
-    sounds = np.abs([score.sound for score in scores])
+    sounds = np.abs([score.sound for score in scores]).round(3)  # of blocks of 10 ms
     own, other = (np.array([getattr(s, name) for s in scores]) for name in ("own", "other"))
     rows = {
         "cues": len(scores),

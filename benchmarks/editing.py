@@ -8,7 +8,8 @@ English sentences, so that the new ones make sense as well, without a video; of 
 letter and digit, for videos of events of MiniAV. `--speaker` is the voice of it all. It extends
 four seconds of a script of three sentences, cut within one of them, to twelve. It loops videos
 whose frames are shifted round, so that an event may be at the join, and compares the join with that
-of the clip without `--loop`. Changes are those of `benchmarks.long_clips`: of the log-mel, mean
+of the clip without `--loop`; `--draws` are numbers of seeds of which the loop that `sample --loop`
+would keep is measured. Changes are those of `benchmarks.long_clips`: of the log-mel, mean
 over bands, in nepers a frame.
 """
 
@@ -37,9 +38,9 @@ from vssflow_jax.evaluation.metrics.loops import (
     measure_change,
     measure_turn,
     rank_change,
-    rank_join,
 )
 from vssflow_jax.generation.request import Request
+from vssflow_jax.generation.reranking import LOOP_DRAWS, choose_loop
 
 FIRST, LAST = 3, 4  # words of a GRID sentence that are replaced: letter and digit
 LETTERS = "abcdefghijklmnopqrstuvxyz"
@@ -72,7 +73,6 @@ REPLACEMENTS = (
     ("She speaks", "three languages and reads", "Spanish well and studies", "a fourth."),
 )
 EXTENDED = 12.0  # seconds
-CANDIDATES = 4  # loops of which one is chosen
 MAX_WORDS = 9  # of a sentence
 AWAY = 20  # log-mel frames around a border that are not elsewhere
 
@@ -263,34 +263,45 @@ def measure_extension(
 
 
 def measure_loops(
-    generator: Generator, videos: list[Path], folder: Path, *, is_shifted: bool
+    generator: Generator,
+    videos: list[Path],
+    draws: Sequence[int],
+    folder: Path,
+    *,
+    is_shifted: bool,
 ) -> None:
     """Prints changes at the join of loops, and of what else the same pictures are in.
 
-    That is the best of several loops by the rank of its join, the end and the start of a clip
-    without `--loop`, and the middle of another one. The rank of a change is the share of the clip's
-    changes that are smaller: 0.5 is the median.
+    That is the end and the start of a clip without `--loop`, and the middle of another one. The
+    rank of a change is the share of the clip's changes that are smaller: 0.5 is the median.
+
+    Args:
+      generator: of the sounds.
+      videos: with events.
+      draws: of how many seeds, the first ones, a loop is the best.
+      folder: for files.
+      is_shifted: whether the pictures are shifted round.
     """
     table = []
     for number, video in enumerate(videos):
         frames = media.read_video(video, 25.0).frames
         shift = int(np.random.default_rng(number).integers(len(frames))) if is_shifted else 0
         half = len(frames) // 2
-        waves = []
-        for loop, extra, count in ((True, 0, CANDIDATES), (False, 0, 1), (False, half, 1)):
+        outputs = []
+        for loop, extra, count in ((True, 0, max(draws)), (False, 0, 1), (False, half, 1)):
             media.write_video(folder / "in.mp4", np.roll(frames, shift + extra, axis=0), 25)
             request = Request.parse(folder / "in.mp4", loop=loop)
-            outputs = generator.generate_candidates(request, range(count))
-            waves.append([output.wave for output in outputs])
-        loops, (ends,), (middle,) = waves
-        end, middle_frame = None, round(half / 25 * FRAME_RATE)
-        cases = [(loops[0], end), (min(loops, key=rank_join), end), (ends, end)]
-        table.append([measure_join(*case) for case in [*cases, (middle, middle_frame)]])
+            outputs.append(generator.generate_candidates(request, range(count)))
+        loops, (ends,), (middle,) = outputs
+        waves = [choose_loop(loops[:count]).wave for count in draws]
+        cases = [(wave, None) for wave in (*waves, ends.wave)]
+        cases.append((middle.wave, round(half / 25 * FRAME_RATE)))
+        table.append([measure_join(*case) for case in cases])
     columns = np.array(table).transpose(1, 2, 0)  # [kinds, numbers, clips]
     head = [f"mean (median) of {len(videos)} clips", "change", "largest within 2 frames"]
     head += ["median of the clip", "rank: mean and interval", "at most the median"]
-    best = f"the best of {CANDIDATES} loops"
-    names = ("join of a loop", best, "end and start without --loop", "the same in the middle")
+    names = [f"join of a loop, the best of {count}" for count in draws]
+    names += ["end and start without --loop", "the same in the middle"]
     rows = []
     for name, (*numbers, ranks) in zip(names, columns, strict=True):
         low, high = Values.of(ranks.tolist()).interval()
@@ -338,7 +349,8 @@ def main() -> None:
         if "extend" in parts:
             measure_extension(generator, scripts, clips, folder)
         if "loop" in parts:
-            measure_loops(generator, events[:clips], folder, is_shifted=flags.FLAGS.shift)
+            draws = [int(count) for count in flags.FLAGS.draws]
+            measure_loops(generator, events[:clips], draws, folder, is_shifted=flags.FLAGS.shift)
 
 
 def define_flags() -> None:
@@ -351,6 +363,7 @@ def define_flags() -> None:
     command_line.define_path("speaker", None, "Voice of sentences whose words are said anew.")
     flags.DEFINE_enum("sentences", "grid", ("grid", "test"), "GRID's, or those of any words.")
     flags.DEFINE_string("recognizer", asr.DEFAULT, "Of the words that are said anew.")
+    flags.DEFINE_list("draws", [1, LOOP_DRAWS], "Of how many seeds loops are the best.")
     flags.DEFINE_bool("shift", True, "Shift the pictures of loops round.")
     flags.DEFINE_list("parts", ["redo", "extend", "loop"], "What is measured.")
 

@@ -23,6 +23,7 @@ from vssflow_jax.common.files import check_writable, resolve, to_path, write_tex
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
+from vssflow_jax.generation.conditioning import KEPT_VOICE
 from vssflow_jax.generation.content_credentials import (
     Credentials,
     check_signable,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vssflow_jax.generation.generator import Generator
+    from vssflow_jax.generation.synthesis import Progress
 
 CHUNK = 64  # examples that are read and generated at a time
 SINGLE_CLIP = (
@@ -99,11 +101,14 @@ def sample_one(generator: Generator, out: Path) -> None:
         from vssflow_jax.generation.reranking import load_recognizer, rerank
 
         recognizer = load_recognizer(flags.FLAGS.recognizer)  # before the generation
-    running = BackgroundGeneration(
-        lambda report: generator.generate_candidates(
-            request, seeds, options, stems=flags.FLAGS.stems, progress=report
-        )
-    )
+
+    def generate(report: Progress) -> list[Output]:
+        arguments = {"options": options, "stems": flags.FLAGS.stems, "progress": report}
+        if flags.FLAGS["candidates"].present or flags.FLAGS.seeds:
+            return generator.generate_candidates(request, seeds, **arguments)
+        return [generator.generate(request, flags.FLAGS.seed, **arguments)]
+
+    running = BackgroundGeneration(generate)
     with tqdm(total=1.0, desc="sample", bar_format="{l_bar}{bar}", disable=None) as bar:
         outputs = running.wait(lambda fraction: bar.update(fraction - bar.n))
     if recognizer is not None:
@@ -239,8 +244,11 @@ def describe(report: Mapping) -> str:
     scores = ", ".join(f"{name} {value:.2f}" for name, value in report.get("scores", {}).items())
     parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"missing: {missing}"]
     parts += [f"phoneme times: {report['times']}"] if report["times"] else []
+    parts += ["voice: that of the kept words"] if report.get("voice") == KEPT_VOICE else []
     spans = ", ".join(f"{start:.2f} to {end:.2f} s" for start, end in report.get("generated", ()))
     parts += [f"generated anew: {spans or 'nothing'}"] if "generated" in report else []
+    if "draws" in report:
+        parts += [f"best of {report['draws']} loops drawn (--candidates=1 draws one)"]
     if "scores" in report:
         parts += [f"seed {report['seed']}", f"ranked by: {scores or 'nothing that applies'}"]
         parts += [f"heard: {text!r}" for text in report["transcripts"]]

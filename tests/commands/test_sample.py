@@ -142,6 +142,29 @@ def test_a_span_is_generated_anew_and_the_rest_of_the_file_stays(tiny_run, tmp_p
     assert "generated anew: 0.20 to 0.60 s, 1.00 to 1.25 s" in done.stdout
 
 
+def test_a_loop_is_one_file_and_a_line_says_of_how_many_it_is_the_best(tiny_run, tmp_path):
+    flags = ("--text=set blue", "--duration=1.2", "--loop")
+    done = sample(tiny_run, tmp_path / "out.wav", *flags, "--seed=3")
+    assert done.returncode == 0, done.stderr
+    assert "best of 8 loops drawn (--candidates=1 draws one); seed " in done.stdout
+    assert "ranked by: loop_join 0." in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
+    for choice in ("--candidates=1", "--seeds=3"):
+        done = sample(tiny_run, tmp_path / "one.wav", *flags, choice)
+        assert done.returncode == 0 and "loops drawn" not in done.stdout
+
+
+def test_the_voice_of_kept_words_is_named(tiny_run, tmp_path):
+    flags = ("--text=set blue at g nine now", "--duration=4")
+    first = tmp_path / "first.wav"
+    assert sample(tiny_run, first, *flags).returncode == 0
+    edit = (f"--keep={first}", "--redo=3.5:", *flags)
+    done = sample(tiny_run, tmp_path / "out.wav", *edit)
+    assert "voice: that of the kept words" in done.stdout
+    done = sample(tiny_run, tmp_path / "out.wav", *edit, f"--speaker={first}")
+    assert done.returncode == 0 and "kept words" not in done.stdout
+
+
 def test_a_voice_prompt_is_recognized(tiny_run, tmp_path):
     media.write_wav(tmp_path / "ada.wav", reference_voice("ada"))
     flags = (f"--prompt_audio={tmp_path / 'ada.wav'}", "--recognizer=pocketsphinx")

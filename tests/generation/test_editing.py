@@ -11,10 +11,11 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import MONO_16K, AudioFormat
 from vssflow_jax.features.registry import encode_example
 from vssflow_jax.generation import synthesis
-from vssflow_jax.generation.conditioning import encode_request, read_voice
+from vssflow_jax.generation.conditioning import KEPT_VOICE, encode_request, read_voice
 from vssflow_jax.generation.editing import FADE, Edit, KeptSound, join_loop, merge_spans
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.sampling import SamplingOptions
+from vssflow_jax.generation.reranking import LOOP_DRAWS, score_join
+from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions
 from vssflow_jax.generation.synthesis import Job
 
 RATE, TEXT = 16_000, "set blue at g nine now"
@@ -135,9 +136,12 @@ def test_new_words_have_the_voice_that_is_kept(generator, first):
     kept = KeptSound.read(request.edit, 4.0, MONO_16K)
 
     def embed(request, kept):
-        return encode_request(
+        encoded = encode_request(
             request, generator.durations, generator.encoder_set, generator.statistics, kept
-        ).record.get("speaker")
+        )
+        is_kept = encoded.describe().get("voice") == KEPT_VOICE
+        assert is_kept == (request.speaker is None and "speaker" in encoded.record)
+        return encoded.record.get("speaker")
 
     speech = media.read_audio(first)[inside(kept.wave, (base[0].start, base[0].end))
                                      & ~inside(kept.wave, cut)]  # fmt: skip
@@ -279,6 +283,25 @@ def test_the_end_of_a_loop_goes_on_at_its_start(generator):
     assert steps[-1] <= max(steps[-200:-1].max(), steps[:200].max())
     assert len(output.wave) == 3.04 * RATE and output.report["loop"] is True
     assert "--loop: found a --duration of 3.03 s, which is 3.04 s" in output.report["warnings"][0]
+
+
+def test_a_loop_is_the_best_of_several_and_its_seed_gives_it_again(generator):
+    """Seeds count on from the first one, and beyond the last one there is from 0."""
+    first = NUM_SEEDS - 2
+    output = generator(text=TEXT, duration=2.0, loop=True, seed=first, **QUICK)
+    request = Request.parse(text=TEXT, duration=2.0, loop=True)
+    seeds = [(first + number) % NUM_SEEDS for number in range(LOOP_DRAWS)]
+    draws = generator.generate_candidates(request, seeds, SamplingOptions(**QUICK))
+    joins = [score_join(draw) for draw in draws]
+    best = joins.index(min(joins))
+    assert output.report["scores"] == {"loop_join": joins[best]} and len(set(joins)) > 1
+    assert (output.report["seed"], output.report["draws"]) == (seeds[best], LOOP_DRAWS)
+    np.testing.assert_array_equal(output.wave, draws[best].wave)
+    (alone,) = generator.generate_candidates(request, [seeds[best]], SamplingOptions(**QUICK))
+    assert "draws" not in alone.report
+    assert np.corrcoef(alone.wave, output.wave)[0, 1] > 0.98
+    with pytest.raises(InputError, match="--seed: found -1"):
+        generator(text=TEXT, loop=True, seed=-1)
 
 
 def test_the_start_of_a_loop_is_what_goes_on_behind_its_end():

@@ -7,7 +7,12 @@ from helpers.synthetic_audio import reference_voice
 from vssflow_jax import media
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.reranking import list_utterances, load_recognizer, rerank
+from vssflow_jax.generation.reranking import (
+    choose_loop,
+    list_utterances,
+    load_recognizer,
+    rerank,
+)
 
 RATE = 16_000
 
@@ -48,6 +53,15 @@ def test_loops_are_ranked_by_their_joins():
     assert best < 0.9 < worst
     ranked = rerank(outputs, Request.parse(**video), "built-in", load_recognizer())
     assert ranked == outputs and outputs[0].report["scores"] == {}
+
+
+def test_the_loop_that_is_chosen_changes_least_at_its_join():
+    noise = np.float32(0.2 * np.random.default_rng(0).standard_normal(2 * RATE))
+    silent_end = np.where(np.arange(2 * RATE) < RATE, noise, 0)
+    outputs = [Output(wave, RATE, {"seed": 5}) for wave in (silent_end, noise, silent_end)]
+    chosen = choose_loop(outputs)
+    assert chosen.wave is noise and chosen.report["draws"] == 3 and chosen.report["seed"] == 5
+    assert chosen.report["scores"]["loop_join"] < 0.9 and outputs[1].report == {"seed": 5}
 
 
 def test_an_open_recognizer_ranks_any_text():

@@ -40,6 +40,10 @@ class NoiseGenerator:
         self.steps, self.may_step = steps, threading.Event()
         self.may_step.set()
 
+    def generate(self, request, seed, options, *, stems, progress):
+        """As that of the real one."""
+        return self.generate_candidates(request, [seed], options, stems=stems, progress=progress)[0]
+
     def generate_candidates(self, request, seeds, options, *, stems, progress):
         """As that of the real one."""
         self.requests.append(request)

@@ -227,6 +227,14 @@ def test_a_cancelled_request_makes_room_for_the_next(page, generator):
     assert len(generator.requests) == count + 2
 
 
+def test_a_result_that_came_before_the_cancel_is_done(page):
+    client = page_client.PageClient(page)
+    client.fill(text="set blue")
+    assert client.generate() == "Done."
+    client.press_cancel()
+    assert client.read("status") == "Done."
+
+
 def test_a_file_that_is_no_upload_is_neither_read_nor_deleted(page, media_folder, tmp_path):
     """Clients say themselves where an upload is."""
     other = fixtures.write_video(tmp_path / "private.mp4")

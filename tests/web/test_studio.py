@@ -13,7 +13,9 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation import synthesis
 from vssflow_jax.generation.background import Stopped
+from vssflow_jax.generation.conditioning import KEPT_VOICE
 from vssflow_jax.generation.mixing import MixOptions
+from vssflow_jax.generation.output import Output
 from vssflow_jax.reports import plots
 from vssflow_jax.text.word_times import TimedUtterance, TimedWord
 from vssflow_jax.web import results
@@ -82,10 +84,18 @@ def test_candidates_are_ranked_by_the_servers_recognizer(out, monkeypatch):
     monkeypatch.setattr(studio_module, "load_recognizer", lambda name: {"whisper:x": Ears()}[name])
     server = Studio(NoiseGenerator(), recognizer="whisper:x")
     *_, result = server.generate(Form(text="good evening", candidates=2), out)
-    assert [describe_scores(c) for c in result.candidates] == [
+    assert [describe_scores(c.report) for c in result.candidates] == [
         "seed 0, word errors 0.50",
         "seed 1, word errors 0.50",
     ]
+
+
+def test_a_summary_has_the_seed_of_the_best_loop_and_the_voice_of_kept_words():
+    report = {"duration": 2.0, "used": ["clip"], "missing": [], "seed": 5, "voice": KEPT_VOICE}
+    report |= {"draws": 8, "scores": {"loop_join": 0.25}}
+    summary = results.summarize(Output(np.zeros(1), 1, report))
+    assert "Best of 8 loops drawn: seed 5, change at the join 0.25." in summary
+    assert "The voice is that of the kept words." in summary
 
 
 def test_a_video_that_is_encoded_again_is_a_note(studio, out, tmp_path):

@@ -27,6 +27,7 @@ from vssflow_jax.text.word_times import TimedUtterance, time_words
 # Where phoneme times come from: the request's start or end, the mouth, or expected durations.
 REQUESTED, FROM_LIPS, PREDICTED = "requested", "lips", "predicted"
 MIN_VOICE = 1.0  # seconds of kept speech that tell its voice
+KEPT_VOICE = "kept"  # the report's voice where it is that of the kept sound
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class RequestConditions:
       warnings: about text that is not spoken, the speaking rate, a face that was not found, or
         a voice's sound.
       voices: None with one voice or none.
+      has_kept_voice: whether the voice is that of the kept sound.
     """
 
     record: dict
@@ -68,6 +70,7 @@ class RequestConditions:
     times: str
     warnings: list[str]
     voices: Voices | None = None
+    has_kept_voice: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -82,7 +85,8 @@ class RequestConditions:
 
     def describe(self) -> dict:
         """The report of an output, as JSON: times, conditions, warnings."""
-        return {
+        voice = {"voice": KEPT_VOICE} if self.has_kept_voice else {}
+        return voice | {
             "duration": self.duration,
             "used": self.used,
             "missing": [name for name in conditions.NAMES if name not in self.used],
@@ -145,8 +149,9 @@ def encode_request(
             followed = follow_lips(timed, request.script, video.lips, voiced, request.text_policy)
             times, timed = (FROM_LIPS, followed) if followed else (times, timed)
     utterances = time_words(request.script, timed.intervals, durations, request.text_policy)
+    kept_voice = None
     if kept is not None and not any([*request.speakers, request.speaker]):
-        embeddings[None] = embed_kept_voice(kept, utterances, encoder_set)
+        kept_voice = embeddings[None] = embed_kept_voice(kept, utterances, encoder_set)
     if request.edit.redo_text is not None:
         voiced, times = durations.with_voice(embeddings[request.speaker]), REQUESTED
         utterances, redo_notes = say_redo_text(utterances, request, duration, voiced)
@@ -170,6 +175,7 @@ def encode_request(
         times=times,
         warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,
+        has_kept_voice=kept_voice is not None,
     )
 
 

@@ -32,7 +32,8 @@ from vssflow_jax.generation.precision import resolve_precision
 from vssflow_jax.generation.prompting import EncodedPrompt, encode_prompt
 from vssflow_jax.generation.provenance import MODEL
 from vssflow_jax.generation.request import Request
-from vssflow_jax.generation.sampling import SamplingOptions, check_seed
+from vssflow_jax.generation.reranking import LOOP_DRAWS, choose_loop
+from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions, check_seed
 from vssflow_jax.generation.stems import TOGETHER, JointSampling, split_stems
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
 from vssflow_jax.media import audibility
@@ -183,7 +184,7 @@ class Generator:
         Args:
           video: a media file; its own sound is not used.
           text: what is said.
-          seed: of the noise.
+          seed: of the noise; of a loop, the first of several, as `generate` says.
           stems: whether to generate speech and other sound separately as well, from the same
             noise.
           progress: is called with the progress of the solver, from 0 to 1, before each of its
@@ -197,13 +198,33 @@ class Generator:
           TypeError: an unknown option.
         """
         sampling = {name: options.pop(name) for name in SAMPLING_FIELDS & options.keys()}
-        return self.generate_candidates(
+        return self.generate(
             Request.parse(video, text, **options),
-            [seed],
+            seed,
             SamplingOptions(**sampling),
             stems=stems,
             progress=progress,
-        )[0]
+        )
+
+    def generate(
+        self,
+        request: Request,
+        seed: int = 0,
+        options: SamplingOptions | None = None,
+        *,
+        stems: bool = False,
+        progress: Progress | None = None,
+    ) -> Output:
+        """The output of a request; see `__call__`.
+
+        A loop is the best of LOOP_DRAWS, of this seed and those that follow; its report has the
+        seed that was kept. `generate_candidates` with one seed draws one loop alone.
+        """
+        check_seed(seed)
+        draws = LOOP_DRAWS if request.edit.loop else 1
+        seeds = [(seed + number) % NUM_SEEDS for number in range(draws)]
+        outputs = self.generate_candidates(request, seeds, options, stems=stems, progress=progress)
+        return choose_loop(outputs) if request.edit.loop else outputs[0]
 
     def generate_candidates(
         self,

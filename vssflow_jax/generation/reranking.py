@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE
+from vssflow_jax.evaluation.metrics.loops import rank_join
 from vssflow_jax.generation.conditioning import read_voices
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from vssflow_jax.evaluation.metrics.asr import Recognizer
 
 MARGIN = 0.25  # seconds around an utterance that are scored with it
+LOOP_DRAWS = 8  # seeds of which a loop is the best; docs/editing.md has joins of others
 
 
 def load_recognizer(spec: str | None = None) -> Recognizer:
@@ -64,11 +67,30 @@ def rerank(
     return [outputs[number] for number in order]
 
 
+def choose_loop(outputs: Sequence[Output]) -> Output:
+    """Of loops with different seeds, the one whose sound changes least at its join.
+
+    Its report gets this score, and the number of `draws` of which it is the best.
+
+    Args:
+      outputs: at least one.
+    """
+    joins = [score_join(output) for output in outputs]
+    best = int(np.argmin(joins))
+    choice = {"scores": {"loop_join": joins[best]}, "transcripts": [], "draws": len(outputs)}
+    return dataclasses.replace(outputs[best], report=outputs[best].report | choice)
+
+
+def score_join(output: Output) -> float:
+    """The share of a loop's changes that are smaller than that at its join."""
+    return rank_join(to_mono(output.wave, output.sample_rate, SAMPLE_RATE))
+
+
 def _score(
     output: Output, request: Request, voices: Mapping, encoder_set: str, recognizer: Recognizer
 ) -> tuple[dict[str, float], list[str]]:
     """The scores of an output that apply, and what was recognized of each utterance."""
-    from vssflow_jax.evaluation.metrics import loops, speaker, word_errors
+    from vssflow_jax.evaluation.metrics import speaker, word_errors
 
     errors, similarities, transcripts = [], [], []
     for text, file, wave in list_utterances(output, request):
@@ -84,7 +106,7 @@ def _score(
     if similarities:
         scores["speaker_similarity"] = float(np.mean(similarities))
     if request.edit.loop:
-        scores["loop_join"] = loops.rank_join(to_mono(output.wave, output.sample_rate, SAMPLE_RATE))
+        scores["loop_join"] = score_join(output)
     return scores, transcripts
 
 

@@ -49,7 +49,7 @@ LEVELS = {  # of the mix
     "duck_level": "The level during speech",
     "loudness": "The loudness",
 }
-CANCELLED = "Cancelled."
+DONE, CANCELLED = "Done.", "Cancelled."
 MAX_LINK_TEXT = 5000  # characters of a field in a link; the form has limits of its own
 LOG = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def render_candidates(candidates: Sequence[Candidate]) -> str:
     """Players of candidates side by side with their scores, where there are several."""
     cards = [
         {
-            "scores": describe_scores(candidate),
+            "scores": describe_scores(candidate.report),
             "transcripts": candidate.report.get("transcripts", ()),
             "address": f"{API_PREFIX[1:]}/file={quote(str(candidate.sounds[BOTH]))}",
         }
@@ -249,7 +249,7 @@ def run_form(
                     files.show_result(visitor, folder, step)
                     is_shown = True
                     yield [
-                        render_status("Done."),
+                        render_status(DONE),
                         render_summary(step, notes, link),
                         form.seed,
                         *show_result(step),
@@ -267,6 +267,19 @@ def run_form(
                 delete(folder)
 
 
+def cancel(studio: Studio, visitor: str, status: str) -> list:
+    """Stops a visitor's request; updates of the status, unless a result came first, and the button.
+
+    Args:
+      studio: that generates.
+      visitor: whose request it is.
+      status: that the page shows.
+    """
+    studio.cancel(visitor)
+    is_done = status == render_status(DONE)
+    return [gr.skip() if is_done else render_status(CANCELLED), gr.update(interactive=False)]
+
+
 def choose_candidate(files: VisitorFiles, visitor: str, number: int) -> list:
     """The status, and the values of the components that show one candidate."""
     try:
@@ -282,7 +295,7 @@ def show_result(result: Result) -> list:
     """The values of the components that show a result, behind its summary and seed."""
     candidates = result.candidates
     choices = [
-        (f"{number}: {describe_scores(candidate)}", number)
+        (f"{number}: {describe_scores(candidate.report)}", number)
         for number, candidate in enumerate(candidates, 1)
     ]
     return [

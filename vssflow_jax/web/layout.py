@@ -350,9 +350,8 @@ def _connect_buttons(studio: Studio, files: VisitorFiles, starts, cancel, fields
 
         return run
 
-    def stop(request: gr.Request):
-        studio.cancel(request.session_hash)
-        return render_status(handlers.CANCELLED), gr.update(interactive=False)
+    def stop(shown: str, request: gr.Request):
+        return handlers.cancel(studio, request.session_hash, shown)
 
     requests = []
     for button, action in starts.items():
@@ -370,4 +369,4 @@ def _connect_buttons(studio: Studio, files: VisitorFiles, starts, cancel, fields
         running.then(lambda: gr.update(interactive=False), None, [cancel], **options)
         requests.append(running)
     # The studio stops a request that runs; Gradio drops one that waits in its queue.
-    cancel.click(stop, None, [status, cancel], cancels=requests, **options)
+    cancel.click(stop, [status], [status, cancel], cancels=requests, **options)

@@ -13,6 +13,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.evaluation.metrics.common import log_mels
+from vssflow_jax.generation.conditioning import KEPT_VOICE
 from vssflow_jax.generation.mixing import MixOptions, mix_output
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.provenance import describe_origin
@@ -255,12 +256,14 @@ def summarize(output: Output) -> str:
     parts = [f"{report['duration']:.2f} s. Conditions used: {used}; missing: {missing}."]
     spans = [f"{start:.2f} to {end:.2f} s" for start, end in report.get("generated", ())]
     parts += [f"Generated anew: {', '.join(spans)}."] if spans else []
+    parts += ["The voice is that of the kept words."] if report.get("voice") == KEPT_VOICE else []
+    if "draws" in report:
+        parts.append(f"Best of {report['draws']} loops drawn: {describe_scores(report)}.")
     return " ".join(parts)
 
 
-def describe_scores(candidate: Candidate) -> str:
-    """Seed and scores of a candidate."""
-    report = candidate.report
+def describe_scores(report: Mapping) -> str:
+    """Seed and scores of a candidate's report."""
     scores = report.get("scores", {}).items()
     scores = [f"{SCORES.get(name, name)} {value:.2f}" for name, value in scores]
     return ", ".join([f"seed {report['seed']}", *(scores or ["no score applies"])])

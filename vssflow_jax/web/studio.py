@@ -154,9 +154,10 @@ class Studio:
     def _generate_outputs(self, request: Request, form: Form, report: Progress) -> list[Output]:
         """Outputs, best first; they wait until the request before has ended."""
         with self._lock:
+            arguments = {"stems": can_have_stems(request), "progress": report}
+            if form.candidates == 1:
+                return [self.generator.generate(request, form.seed, form.sampling, **arguments)]
             outputs = self.generator.generate_candidates(
-                request, form.seeds, form.sampling, stems=can_have_stems(request), progress=report
+                request, form.seeds, form.sampling, **arguments
             )
-            if len(outputs) > 1:
-                outputs = rerank(outputs, request, self.generator.encoder_set, self.recognizer)
-        return outputs
+            return rerank(outputs, request, self.generator.encoder_set, self.recognizer)
