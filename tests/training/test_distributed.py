@@ -236,23 +236,50 @@ distributed.shutdown()
 """
 
 
-@pytest.mark.slow
-@pytest.mark.multihost
-def test_rows_reach_their_devices_where_two_processes_alternate_on_the_mesh(tmp_path):
-    port = loopback.free_port()
-    flags = tiny_configs.simulate_devices(4)
+def run_both(code):
+    """Runs code in two processes of four devices each; what each prints."""
+    address = f"127.0.0.1:{loopback.free_port()}"
     both = [
         subprocess.Popen(
-            [sys.executable, "-c", INTERLEAVED, f"127.0.0.1:{port}", str(process)],
+            [sys.executable, "-c", code, address, str(process)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **flags},
+            env={**os.environ, **tiny_configs.simulate_devices(4)},
         )
         for process in range(2)
     ]
-    said_rows = [process.communicate(timeout=300)[0] for process in both]
+    printed = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert said_rows[0] != said_rows[1]
+    return printed
+
+
+@pytest.mark.slow
+@pytest.mark.multihost
+def test_rows_reach_their_devices_where_two_processes_alternate_on_the_mesh():
+    rows = run_both(INTERLEAVED)
+    assert rows[0] != rows[1]
+
+
+LATE = """
+import sys, time
+from vssflow_jax.training import distributed
+address, process = sys.argv[1:]
+distributed.connect(address, 2, int(process), 5)
+with distributed.crash_guard():
+    for name in ("shards", "codec", "codec"):
+        with distributed.main_process_first(name):
+            if distributed.is_main_process() and name == "shards":
+                time.sleep(35)
+            print(name)
+    distributed.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.multihost
+def test_a_process_waits_for_longer_than_a_collective_operation_would():
+    """JAX gives up connecting devices of CPUs after 30 seconds, and heartbeats here after 5."""
+    assert run_both(LATE) == ["shards\ncodec\ncodec\n"] * 2
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+from jax import lax
 
 BATCH_EPSILON = 1e-5
 Activation = Callable[[jax.Array], jax.Array]
@@ -25,6 +26,24 @@ def gelu(x: jax.Array) -> jax.Array:
 def quick_gelu(x: jax.Array) -> jax.Array:
     """CLIP's approximation of the GELU, x sigmoid(1.702 x)."""
     return x * nn.sigmoid(1.702 * x)
+
+
+def multiply(a: jax.Array, b: jax.Array, dimensions, precision=None, **_) -> jax.Array:
+    """`lax.dot_general` of two arrays of one type, in this type.
+
+    On CPUs by way of a float32 result, since XLA would otherwise widen the operands.
+    """
+
+    def product(dtype):
+        return lambda a, b: lax.dot_general(a, b, dimensions, precision, dtype).astype(a.dtype)
+
+    if a.dtype == jnp.float32:
+        return product(jnp.float32)(a, b)
+    return lax.platform_dependent(a, b, cpu=product(jnp.float32), default=product(a.dtype))
+
+
+Dense = functools.partial(nn.Dense, dot_general=multiply)
+DenseGeneral = functools.partial(nn.DenseGeneral, dot_general=multiply)
 
 
 def attend(
@@ -49,7 +68,7 @@ def attend(
       bias: [B or 1, H or 1, T or 1, M], added to the scores.
     """
     by_head = tuple(jnp.swapaxes(x, 1, 2) for x in (query, key, value))
-    query, key, value = jax.lax.optimization_barrier(by_head)  # [B, H, .., h]
+    query, key, value = lax.optimization_barrier(by_head)  # [B, H, .., h]
     product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
     scores = product("bntd,bnmd->bntm", query, key) * query.shape[-1] ** -0.5
     if bias is not None:
@@ -72,7 +91,7 @@ class Heads(nn.Module):
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         shape = (self.heads, x.shape[-1] // self.heads)
         return tuple(
-            nn.DenseGeneral(shape, dtype=self.dtype, name=name)(x)
+            DenseGeneral(shape, dtype=self.dtype, name=name)(x)
             for name in ("query", "key", "value")
         )
 
@@ -89,7 +108,7 @@ class Attention(nn.Module):
         mask = None if mask is None else mask[:, None, None]  # [B, 1, 1, T]
         mixed = attend(query, key, value, mask=mask)
         mixed = rearrange(mixed, "b t n h -> b t (n h)")
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed)
+        return Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed)
 
 
 class FeedForward(nn.Module):
@@ -101,8 +120,8 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # [.., D]
-        hidden = self.activation(nn.Dense(self.hidden, dtype=self.dtype, name="in")(x))
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(hidden)
+        hidden = self.activation(Dense(self.hidden, dtype=self.dtype, name="in")(x))
+        return Dense(x.shape[-1], dtype=self.dtype, name="out")(hidden)
 
 
 class Block(nn.Module):
@@ -145,5 +164,5 @@ class BatchNorm(nn.Module):
         ones, zeros, shape = nn.initializers.ones, nn.initializers.zeros, (x.shape[-1],)
         scale, bias = self.param("scale", ones, shape), self.param("bias", zeros, shape)
         mean, variance = self.param("mean", zeros, shape), self.param("variance", ones, shape)
-        gain = scale * jax.lax.rsqrt(variance + BATCH_EPSILON)
+        gain = scale * lax.rsqrt(variance + BATCH_EPSILON)
         return x * gain.astype(self.dtype) + (bias - mean * gain).astype(self.dtype)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vssflow_jax.conditions import SAMPLE_RATE
-from vssflow_jax.encoders.layers import BatchNorm
+from vssflow_jax.encoders.layers import BatchNorm, Dense
 
 WINDOW = 3 * SAMPLE_RATE  # samples, as in its training
 COUNT = 10  # windows of an utterance
@@ -122,7 +122,7 @@ class Bottleneck(nn.Module):
             return BatchNorm(self.dtype, name=name)(nn.relu(x))
 
         def dense(x, name, bias=True):
-            return nn.Dense(self.channels, use_bias=bias, dtype=self.dtype, name=name)(x)
+            return Dense(self.channels, use_bias=bias, dtype=self.dtype, name=name)(x)
 
         width = self.channels // self.slices
         *parts, last = jnp.split(normed(dense(x, "in"), "norm_in"), self.slices, axis=-1)
@@ -166,9 +166,9 @@ class Rawnet3(nn.Module):
         x2 = two(x1)
         x1 = nn.max_pool(x1, (POOLS[1],), (POOLS[1],))
         x = jnp.concatenate([x1, x2, three(x1 + x2)], axis=-1)
-        x = nn.relu(nn.Dense(self.config.pooled, dtype=self.dtype, name="join")(x))
+        x = nn.relu(Dense(self.config.pooled, dtype=self.dtype, name="join")(x))
         x = BatchNorm(name="norm_out")(self.statistics(x))
-        return nn.Dense(self.config.width, name="out")(x)
+        return Dense(self.config.width, name="out")(x)
 
     @nn.nowrap
     def front(self, wave: jax.Array) -> jax.Array:
@@ -193,11 +193,9 @@ class Rawnet3(nn.Module):
         )
         statistics = (jnp.broadcast_to(y, x.shape) for y in (x.mean(1, keepdims=True), spread))
         context = jnp.concatenate([x, *statistics], axis=-1)
-        hidden = nn.relu(
-            nn.Dense(self.config.attention, dtype=self.dtype, name="attend_in")(context)
-        )
+        hidden = nn.relu(Dense(self.config.attention, dtype=self.dtype, name="attend_in")(context))
         hidden = BatchNorm(self.dtype, name="attend_norm")(hidden)
-        scores = nn.Dense(x.shape[-1], dtype=self.dtype, name="attend_out")(hidden)
+        scores = Dense(x.shape[-1], dtype=self.dtype, name="attend_out")(hidden)
         weights = nn.softmax(scores.astype(jnp.float32), axis=1)
         mean = (weights * x).sum(1)
         variance = jnp.clip((weights * x**2).sum(1) - mean**2, MIN_VARIANCE, MAX_VARIANCE)

@@ -19,7 +19,7 @@ import numpy as np
 from einops import rearrange, repeat
 
 from vssflow_jax.conditions import SYNC_HOP, SYNC_SEGMENT, SYNC_TUBE
-from vssflow_jax.encoders.layers import Block, FeedForward, Heads, attend, gelu, scan_layers
+from vssflow_jax.encoders.layers import Block, Dense, FeedForward, Heads, attend, gelu, scan_layers
 
 EPSILON = 1e-6
 EXPANSION = 4  # of the feed-forward
@@ -87,7 +87,7 @@ class DividedAttention(nn.Module):
         inner = "(b s) t n h -> b (t s) n h" if self.along_time else "(b t) s n h -> b (t s) n h"
         mixed = jnp.concatenate([first, rearrange(mixed, inner, b=len(x))], axis=1)
         mixed = rearrange(mixed, "b t n h -> b t (n h)")
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed)
+        return Dense(x.shape[-1], dtype=self.dtype, name="out")(mixed)
 
 
 class DividedBlock(nn.Module):

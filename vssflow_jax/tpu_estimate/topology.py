@@ -15,6 +15,9 @@ from vssflow_jax.training import chips
 # For libtpu: ask nobody what TPU this machine has, and mind no other process that uses it.
 ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 
+# Of the descriptions: the two cores of a v4 chip are one device, as JAX has them there.
+OPTIONS = {"v4": {"chip_config_name": "megacore"}}
+
 
 def require_compiler() -> None:
     """Raises an `InputError` if libtpu, which holds the compiler for TPUs, is not installed."""
@@ -37,7 +40,7 @@ def describe_devices(topology: str) -> tuple[list, chips.Chip]:
     try:
         with capture_stderr(jax.errors.JaxRuntimeError):
             tpu_devices = topologies.get_topology_desc(
-                platform="tpu", topology_name=topology
+                platform="tpu", topology_name=topology, **OPTIONS.get(name, {})
             ).devices
     except jax.errors.JaxRuntimeError as error:
         raise InputError(f"--topology: found {topology!r}, which cannot be: {error}") from None

@@ -15,19 +15,21 @@ from collections.abc import Iterator, Mapping
 
 import jax
 from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.training import preemption
 
 AUTO = "auto"
+MAX_WAIT_HOURS = 24  # for the other processes at a barrier
 LOST_PROCESS = (
     "error: a process of this run died or cannot be reached, so all of them end; run the same "
     "command to resume from the newest checkpoint"
 )
 
 # Words in the error of a collective operation that lost a process.
-LOST_PROCESS_WORDS = ("Gloo", "UNAVAILABLE", "closed by peer")
+LOST_PROCESS_WORDS = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED", "closed by peer")
 
 
 def has_several_processes(environment: Mapping[str, str]) -> bool:
@@ -132,9 +134,13 @@ def is_main_process() -> bool:
 
 
 def barrier(name: str) -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes are here.
+
+    At a barrier of the coordination service: one of the devices would end a process of CPUs after
+    30 seconds.
+    """
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        multihost.get_barrier_sync_fn()(key=name, timeout_ms=MAX_WAIT_HOURS * 3600 * 1000)
 
 
 @contextlib.contextmanager

@@ -173,6 +173,7 @@ class Run:
         if self.step >= train.steps:
             return
         traced = self._compile_step()
+        distributed.barrier("compiled")  # devices wait for each other for less long
         usage = DeviceUsage(flops=self._count_flops(traced), peak=self._peak_flops())
         timer = StepTimer(self.config.data.batch_size, log.logged_seconds, usage)
         while self.step < train.steps:
