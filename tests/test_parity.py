@@ -47,6 +47,7 @@ def dit_config(sizes) -> DiTConfig:
     """Our config of an official network."""
     return DiTConfig(
         channels=sizes["in_channels"],
+        latent_channels=sizes["in_channels"],
         context_width=sizes.get("cross_attention_dim", 0),
         layers=sizes["num_layers"],
         heads=sizes["num_attention_heads"],

@@ -23,17 +23,19 @@ def teacher(generator):
 
 
 def make_student(teacher, scale):
-    """A student with the teacher's weights, and random tokens of span and scales of some size."""
+    """A student with the teacher's weights, and parts of its own at random, of some size."""
     config = teacher.config.copy_and_resolve_references()
     config.train.task = "distill"
     size = vssflow.build_model(config, teacher.codec.channels).dit_config
-    tokens = {
+    parts = {
         "span": dit.span_token(size).init(jax.random.key(0), jnp.zeros(1)),
         "scales": layers.ScaleToken(size.width).init(
             jax.random.key(0), jnp.ones((1, len(conditions.NAMES)))
         ),
+        "guidance": dit.guidance_heads(size).init(jax.random.key(0), jnp.zeros((1, 1, size.width))),
     }
-    own = randomize({name: variables["params"] for name, variables in tokens.items()})
+    own = randomize({name: variables["params"] for name, variables in parts.items()})
+    own["guidance"] = jax.tree.map(lambda leaf: 0.02 * leaf, own["guidance"])  # adds to the output
     own = jax.tree.map(lambda leaf: scale * leaf, own)
     params = {**teacher.params, "dit": {**teacher.params["dit"], **own}}
     return Generator(config, params, teacher.codec, teacher.statistics)

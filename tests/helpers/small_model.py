@@ -30,6 +30,7 @@ def make_model(
         ),
         DiTConfig(
             channels=route.input_width(LATENT, WIDTHS),
+            latent_channels=LATENT,
             context_width=route.context_width(WIDTHS),
             **{**sizes, **dit_fields},
         ),

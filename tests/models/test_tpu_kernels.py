@@ -154,7 +154,12 @@ def test_a_block_with_kernels_is_the_plain_one(monkeypatch):
 
     def make(dtype, kernels=False):
         config = dit.DiTConfig(
-            context_width=32, time_features=8, dtype=dtype, tpu_kernels=kernels, **size
+            latent_channels=8,
+            context_width=32,
+            time_features=8,
+            dtype=dtype,
+            tpu_kernels=kernels,
+            **size,
         )
         return dit.Block(config), dit.stacked_context_kv(config)
 

@@ -13,6 +13,7 @@ from helpers.small_model import BATCH, LENGTH, draw_features, draw_latent, keep_
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.flow import guidance, solvers
+from vssflow_jax.models.dit import STUDENT_PARTS
 from vssflow_jax.training import checkpoint, distill_step, init_from, sharding
 
 CONFIG = {**small_runs.PLAIN, "model__duration_width": 8, "optim__learning_rate": 3e-3}
@@ -46,7 +47,7 @@ def start(teacher, **changes):
 
 @pytest.mark.parametrize("route", ["joint", "all_concat"])
 def test_the_first_student_equals_its_teacher(route):
-    """At any span and scales, since the tokens of both are zero."""
+    """At any span and scales, since what a student adds to its teacher is zero."""
     _, params, teacher = setup(route)
     student, first, _ = setup(route, student=True)
     x, t = draw_latent()
@@ -54,7 +55,7 @@ def test_the_first_student_equals_its_teacher(route):
     @jax.jit
     def init_own_params():
         fresh = student.init(jax.random.key(1), x, t, draw_features(), keep_all())["params"]["dit"]
-        return {name: fresh[name] for name in ("span", "scales")}
+        return {name: fresh[name] for name in STUDENT_PARTS}
 
     own = init_own_params()
     assert {*first["dit"]} - {*params["dit"]} == {*own}
@@ -94,6 +95,7 @@ def test_the_step_zero_of_a_run_has_the_teachers_weights(teacher):
         )
     assert not np.any(state.params["dit"]["span"]["out"]["kernel"])
     assert not np.any(state.params["dit"]["scales"]["out"]["kernel"])
+    assert not np.any(state.params["dit"]["guidance"]["kernel"])
     jax.tree.map(np.testing.assert_array_equal, frozen.teacher["dit"], weights["dit"])
 
 
@@ -218,6 +220,32 @@ def test_the_rollout_target_agrees_with_a_direct_computation(solver):
                 end = end + span / 3 * slope
             direct = (end - x[row : row + 1]) / span
         np.testing.assert_allclose(target[row], direct[0], atol=2e-4)
+
+
+def test_the_meanflow_target_of_an_exact_student_is_the_student():
+    """Of dx/dt = a x + b t, whose mean velocity over a span is known in closed form."""
+    a, b = 0.7, 1.3
+    x, draws = draw_latent()[0], make_draws()
+
+    def velocity(x, t, span):
+        del span
+        return a * x + b * t[:, None, None]
+
+    def mean_velocity(x, t, span):
+        t, safe = t[:, None, None], jnp.where(span > 0, span, 1.0)[:, None, None]
+        end = (x + b * (t / a + 1 / a**2)) * jnp.exp(a * safe) - b * ((t + safe) / a + 1 / a**2)
+        return jnp.where(span[:, None, None] > 0, (end - x) / safe, a * x + b * t)
+
+    def make_target(student):
+        return distill_step.meanflow_target(
+            lambda *_: velocity, lambda *_: student, x, {"features": draw_features()}, draws
+        )
+
+    exact = mean_velocity(x, draws["t"], draws["span"])
+    np.testing.assert_allclose(make_target(mean_velocity), exact, atol=1e-5)
+    other = make_target(velocity)
+    assert jnp.abs(other - exact)[BATCH // 2 :].max() > 1e-2
+    np.testing.assert_allclose(other[: BATCH // 2], exact[: BATCH // 2], atol=1e-5)
 
 
 def test_a_student_as_teacher_steps_over_its_own_spans():

@@ -28,7 +28,7 @@ REMAT = {
     "layer": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
 }
-STUDENT_INPUTS = ("span", "scales")  # parts that a student has besides its teacher's
+STUDENT_PARTS = ("span", "scales", "guidance")  # that a student has besides its teacher's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class DiTConfig:
 
     Attributes:
       channels: C, latent and concatenated conditions; also the output's.
+      latent_channels: c, the first of them: those of the audio latent.
       context_width: Dc; 0: no cross-attention, the second attention is a self-attention.
       layers: transformer blocks.
       heads: query heads.
@@ -55,6 +56,7 @@ class DiTConfig:
     """
 
     channels: int
+    latent_channels: int
     context_width: int
     layers: int
     heads: int
@@ -144,6 +146,26 @@ def span_token(config: DiTConfig) -> nn.Module:
     )
 
 
+def guidance_heads(config: DiTConfig) -> nn.Module:
+    """The module of what a student adds for each condition's guidance, zero before training."""
+    return Linear(
+        (len(NAMES), config.latent_channels),
+        dtype=jnp.dtype(config.dtype),
+        kernel_init=nn.initializers.zeros,
+    )
+
+
+def add_guidance(velocity: jax.Array, heads: jax.Array, scales: jax.Array) -> jax.Array:
+    """velocity + sum_n (w_n - 1) heads_n, as guidance is linear in its scales.
+
+    Args:
+      velocity: with scales of 1, [B, L, c].
+      heads: of `guidance_heads`, [B, L, N, c].
+      scales: w, [B, N].
+    """
+    return velocity + jnp.einsum("blnc,bn->blc", heads, (scales - 1).astype(heads.dtype))
+
+
 class DiT(nn.Module):
     """Velocity of the latent at time t, given the concatenated and the attended conditions.
 
@@ -160,6 +182,7 @@ class DiT(nn.Module):
         if config.student:
             self.span = span_token(config)
             self.scales = layers.ScaleToken(config.width, dtype)
+            self.guidance = guidance_heads(config)
         self.before = layers.Pointwise(dtype)
         self.embed = Linear((config.width,), dtype=dtype)
         self.unembed = Linear((config.channels,), dtype=dtype, kernel_init=nn.initializers.zeros)
@@ -209,11 +232,15 @@ class DiT(nn.Module):
             token += self.added(added)
         if self.config.student:
             token += self.span(jnp.zeros_like(t) if span is None else span)
-            token += self.scales(jnp.ones((len(t), len(NAMES))) if scales is None else scales)
+            scales = jnp.ones((len(t), len(NAMES))) if scales is None else scales
+            token += self.scales(scales)
         x = self.embed(self.before(x))  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         x, _ = self.blocks(x, context_kv)
-        return self._output(x[:, 1:], channels)
+        velocity = self._output(x[:, 1:], channels)
+        if self.config.student:
+            velocity = add_guidance(velocity, self.guidance(x[:, 1:]), scales)
+        return velocity
 
     def _output(self, x: jax.Array, channels: int | None) -> jax.Array:  # [B, L, D]
         """x U (1 + A), computing only the first columns of U (1 + A) = U + U A."""

@@ -21,11 +21,18 @@ import numpy as np
 from vssflow_jax import conditions
 from vssflow_jax.models import layers
 from vssflow_jax.models.conditioner import Conditioner, ConditionerConfig
-from vssflow_jax.models.dit import Block, DiTConfig, span_token, stacked_context_kv
+from vssflow_jax.models.dit import (
+    Block,
+    DiTConfig,
+    add_guidance,
+    guidance_heads,
+    span_token,
+    stacked_context_kv,
+)
 from vssflow_jax.models.matmul import Linear
 from vssflow_jax.models.vssflow import VSSFlow, mask_scales
 
-COPIED = ("time", "added", "span", "scales", "context")  # parts that stay as they are
+COPIED = ("time", "added", "span", "scales", "guidance", "context")  # parts that stay as they are
 
 
 class FoldedNetwork(nn.Module):
@@ -43,10 +50,11 @@ class FoldedNetwork(nn.Module):
         if config.student:
             self.span = span_token(config)
             self.scales = layers.ScaleToken(config.width, dtype)
+            self.guidance = guidance_heads(config)
         zeros = nn.initializers.zeros  # works for a route without concatenated conditions
         self.start = Linear((config.width,), dtype=dtype, kernel_init=zeros)
         self.embed = Linear((config.width,), dtype=dtype)
-        self.unembed = Linear((count_latent_channels(self),), dtype=dtype)
+        self.unembed = Linear((config.latent_channels,), dtype=dtype)
         self.context = stacked_context_kv(config)
         self.blocks = [Block(config, name=f"block_{i}") for i in range(config.layers)]
 
@@ -58,9 +66,10 @@ class FoldedNetwork(nn.Module):
         num_unconditional: int = 0,
         scales: jax.Array | None = None,
     ):
-        """Raw conditions -> (input share [B, L, D], context keys and values, added [B, D]).
+        """Raw conditions -> (input share [B, L, D], context keys and values, added [B, D], scales).
 
-        Of a student, the token of its guidance scales is part of `added`.
+        Of a student, the token of its guidance scales is part of `added`; scales of a flow model
+        are None.
 
         Args:
           features: raw conditions.
@@ -76,9 +85,10 @@ class FoldedNetwork(nn.Module):
             context_kv = self.context(routed.context[num_unconditional:])
         added = None if routed.added is None else self.added(routed.added)
         if self.dit_config.student:
-            token = self.scales(mask_scales(scales, keep))
+            scales = mask_scales(scales, keep)
+            token = self.scales(scales)
             added = token if added is None else added + token
-        return self.start(routed.concat), context_kv, added
+        return self.start(routed.concat), context_kv, added, scales
 
     def velocity(
         self, x: jax.Array, t: jax.Array, conditioned, span: jax.Array | None = None
@@ -87,7 +97,7 @@ class FoldedNetwork(nn.Module):
 
         A student's is the mean one over a span [B].
         """
-        start, context_kv, added = conditioned
+        start, context_kv, added, scales = conditioned
         token = self.time(t)  # [B, D]
         if added is not None:
             token += added
@@ -97,13 +107,10 @@ class FoldedNetwork(nn.Module):
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         for layer, block in enumerate(self.blocks):
             x, _ = block(x, jax.tree.map(lambda array, layer=layer: array[layer], context_kv))
-        return self.unembed(x[:, 1:]).astype(jnp.float32)
-
-
-def count_latent_channels(model: VSSFlow | FoldedNetwork) -> int:
-    """c: input channels that are not a condition's."""
-    config = model.conditioner_config
-    return model.dit_config.channels - config.route.input_width(0, dict(config.widths))
+        velocity = self.unembed(x[:, 1:])
+        if self.dit_config.student:
+            velocity = add_guidance(velocity, self.guidance(x[:, 1:]), scales)
+        return velocity.astype(jnp.float32)
 
 
 def folded_network(model: VSSFlow) -> FoldedNetwork:
@@ -131,7 +138,7 @@ def fold_params(model: VSSFlow, params: Mapping) -> dict:
     the layers are views of the stacked arrays: no second copy of the weights is made.
     """
     config = model.dit_config
-    dit, channels = params["dit"], count_latent_channels(model)
+    dit, channels = params["dit"], config.latent_channels
     before, after = (dit[name]["conv"]["kernel"] for name in ("before", "after"))
     embed, unembed = dit["embed"]["kernel"], dit["unembed"]["kernel"]
 
@@ -145,6 +152,9 @@ def fold_params(model: VSSFlow, params: Mapping) -> dict:
         "start": inputs(slice(channels, None)),
         "unembed": {"kernel": jnp.asarray(unembed[:, :channels] + unembed @ after[:, :channels])},
     }
+    if config.student and "guidance" not in dit:  # a checkpoint of before 2026-11-27
+        shape = (config.width, len(conditions.NAMES), channels)
+        folded["guidance"] = {"kernel": jnp.zeros(shape)}
     dtype, stacked = jnp.dtype(config.dtype), jax.tree.map(_sliceable, dit["blocks"])
     for layer in range(config.layers):
         folded[f"block_{layer}"] = jax.tree_util.tree_map_with_path(

@@ -111,6 +111,7 @@ def build_model(
         ),
         dit_config=DiTConfig(
             channels=route.input_width(latent_channels, widths),
+            latent_channels=latent_channels,
             context_width=route.context_width(widths),
             layers=model.layers,
             heads=model.heads,

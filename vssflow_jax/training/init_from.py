@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.models import duration_model
-from vssflow_jax.models.dit import STUDENT_INPUTS
+from vssflow_jax.models.dit import STUDENT_PARTS
 from vssflow_jax.training import checkpoint
 from vssflow_jax.training.state import TrainState
 
@@ -19,7 +19,7 @@ def init_from_weights(state: TrainState, folder: str, codec: str) -> TrainState:
     Args:
       state: the first state from the config's seed.
       folder: of the run, whose averaged weights are taken, or of a conversion or bundle. What it
-        does not have of a duration model and of a student's own inputs keeps its first weights.
+        does not have of a duration model and of a student's own parts keeps its first weights.
       codec: hash of this run's codec, which must be that run's.
 
     Raises:
@@ -32,7 +32,7 @@ def init_from_weights(state: TrainState, folder: str, codec: str) -> TrainState:
     if identity:  # published weights do not say what codec is theirs
         where = f"train.init_from={folder}: checkpoint {step}"
         checkpoint.check_identity(identity, {"codec": codec}, where)
-    weights = _add_student_inputs(_match_duration_model(weights, state.params), state.params)
+    weights = _add_student_parts(_match_duration_model(weights, state.params), state.params)
     check_shapes(weights, state.params, folder)
     params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), weights, state.params)
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
@@ -46,9 +46,9 @@ def _match_duration_model(weights: dict, params: dict) -> dict:
     return others | ({name: weights.get(name, params[name])} if name in params else {})
 
 
-def _add_student_inputs(weights: dict, params: dict) -> dict:
-    """`weights`, where `params` are a student's, with its tokens of span and scales."""
-    first = {name: params["dit"][name] for name in STUDENT_INPUTS if name in params["dit"]}
+def _add_student_parts(weights: dict, params: dict) -> dict:
+    """`weights`, where `params` are a student's, with what only a student has."""
+    first = {name: params["dit"][name] for name in STUDENT_PARTS if name in params["dit"]}
     return weights | {"dit": first | weights["dit"]} if "dit" in weights else weights
 
 
