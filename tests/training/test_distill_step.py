@@ -362,5 +362,5 @@ def test_a_flow_model_does_not_start_from_a_student(teacher, tmp_path):
     state, *_ = start(teacher)
     flow = train_steps.small(**CONFIG)
     other = train_steps.start(flow, train_steps.one_device())[0]
-    with pytest.raises(InputError, match=r"dit/scales/.*, expected none"):
+    with pytest.raises(InputError, match=r"dit/guidance/.*, expected none"):
         init_from.check_shapes(state.params, other.params, "student")
