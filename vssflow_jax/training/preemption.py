@@ -54,23 +54,27 @@ def _print_exit(number: int, saved: str) -> None:
 def watch_signals() -> Iterator[Callable[[int], int]]:
     """While steps are taken: yields a function of the step, the signal to stop for, or 0.
 
-    A second Ctrl-C does not wait. Among several processes, JAX makes one's SIGTERM known to all
-    and agrees on the step.
+    A second Ctrl-C does not wait. Among several processes, JAX makes one's SIGTERM, which a Ctrl-C
+    becomes, known to all and agrees on the step.
     """
-    if jax.process_count() > 1:
-        agreed = multihost_utils.reached_preemption_sync_point
-        yield lambda step: signal.SIGTERM if agreed(step) else 0
-        return
-    received = []
+    is_shared, received = jax.process_count() > 1, []
 
     def receive(number, _):
         received.append(number)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            if is_shared:
+                signal.raise_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, receive) for number in SIGNALS}
+    def find_signal(step: int) -> int:
+        if is_shared and not multihost_utils.reached_preemption_sync_point(step):
+            return 0
+        return next(iter(received), signal.SIGTERM if is_shared else 0)
+
+    watched = (signal.SIGINT,) if is_shared else SIGNALS  # JAX's own handler of SIGTERM stays
+    before = {number: signal.signal(number, receive) for number in watched}
     try:
-        yield lambda step: received[0] if received else 0
+        yield find_signal
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
