@@ -222,32 +222,6 @@ def test_the_rollout_target_agrees_with_a_direct_computation(solver):
         np.testing.assert_allclose(target[row], direct[0], atol=2e-4)
 
 
-def test_the_meanflow_target_of_an_exact_student_is_the_student():
-    """Of dx/dt = a x + b t, whose mean velocity over a span is known in closed form."""
-    a, b = 0.7, 1.3
-    x, draws = draw_latent()[0], make_draws()
-
-    def velocity(x, t, span):
-        del span
-        return a * x + b * t[:, None, None]
-
-    def mean_velocity(x, t, span):
-        t, safe = t[:, None, None], jnp.where(span > 0, span, 1.0)[:, None, None]
-        end = (x + b * (t / a + 1 / a**2)) * jnp.exp(a * safe) - b * ((t + safe) / a + 1 / a**2)
-        return jnp.where(span[:, None, None] > 0, (end - x) / safe, a * x + b * t)
-
-    def make_target(student):
-        return distill_step.meanflow_target(
-            lambda *_: velocity, lambda *_: student, x, {"features": draw_features()}, draws
-        )
-
-    exact = mean_velocity(x, draws["t"], draws["span"])
-    np.testing.assert_allclose(make_target(mean_velocity), exact, atol=1e-5)
-    other = make_target(velocity)
-    assert jnp.abs(other - exact)[BATCH // 2 :].max() > 1e-2
-    np.testing.assert_allclose(other[: BATCH // 2], exact[: BATCH // 2], atol=1e-5)
-
-
 def test_a_student_as_teacher_steps_over_its_own_spans():
     distill = train_steps.small(distill__steps=2, distill__teacher="average").distill
     model, params, _ = setup(student=True)

@@ -238,10 +238,6 @@ FIELDS = (
     Field("distill.teacher", str, "guided",
           "the run of train.init_from with guidance, or the average of the student's own weights",
           allowed=one_of("guided", "average")),
-    Field("distill.target", str, "rollout",
-          "mean velocity that is learned: of the teacher's steps over a span (rollout), or by the "
-          "student's own derivative (meanflow)",
-          allowed=one_of("rollout", "meanflow")),
     Field("distill.steps", int, 4, "steps of the teacher over a span", allowed=at_least(1),
           unit="steps"),
     Field("distill.solver", str, "euler", "solver of these steps",

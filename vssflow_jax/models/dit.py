@@ -155,6 +155,13 @@ def guidance_heads(config: DiTConfig) -> nn.Module:
     )
 
 
+def has_guidance_heads(network: nn.Module) -> bool:
+    """Whether a network has `guidance_heads`: a student's, but not of before 2026-11-27."""
+    if network.is_initializing():
+        return hasattr(network, "guidance")
+    return network.has_variable("params", "guidance")
+
+
 def add_guidance(velocity: jax.Array, heads: jax.Array, scales: jax.Array) -> jax.Array:
     """velocity + sum_n (w_n - 1) heads_n, as guidance is linear in its scales.
 
@@ -238,7 +245,7 @@ class DiT(nn.Module):
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
         x, _ = self.blocks(x, context_kv)
         velocity = self._output(x[:, 1:], channels)
-        if self.config.student:
+        if has_guidance_heads(self):
             velocity = add_guidance(velocity, self.guidance(x[:, 1:]), scales)
         return velocity
 

@@ -26,6 +26,7 @@ from vssflow_jax.models.dit import (
     DiTConfig,
     add_guidance,
     guidance_heads,
+    has_guidance_heads,
     span_token,
     stacked_context_kv,
 )
@@ -108,7 +109,7 @@ class FoldedNetwork(nn.Module):
         for layer, block in enumerate(self.blocks):
             x, _ = block(x, jax.tree.map(lambda array, layer=layer: array[layer], context_kv))
         velocity = self.unembed(x[:, 1:])
-        if self.dit_config.student:
+        if has_guidance_heads(self):
             velocity = add_guidance(velocity, self.guidance(x[:, 1:]), scales)
         return velocity.astype(jnp.float32)
 
@@ -152,9 +153,6 @@ def fold_params(model: VSSFlow, params: Mapping) -> dict:
         "start": inputs(slice(channels, None)),
         "unembed": {"kernel": jnp.asarray(unembed[:, :channels] + unembed @ after[:, :channels])},
     }
-    if config.student and "guidance" not in dit:  # a checkpoint of before 2026-11-27
-        shape = (config.width, len(conditions.NAMES), channels)
-        folded["guidance"] = {"kernel": jnp.zeros(shape)}
     dtype, stacked = jnp.dtype(config.dtype), jax.tree.map(_sliceable, dit["blocks"])
     for layer in range(config.layers):
         folded[f"block_{layer}"] = jax.tree_util.tree_map_with_path(

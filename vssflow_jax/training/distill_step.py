@@ -4,16 +4,12 @@
     u* = (x_r - x_t) / (r - t),   x_r: K solver steps of the teacher from (x_t, t) to r
     loss = mean (u(x_t, t, r - t, w) - stop_gradient(u*))^2
 
-MeanFlow's target in its place needs no roll-out, but a derivative of the student along the
-teacher's flow: u* = v + (r - t) d/dt u(x_t, t, r - t), with dx/dt = v and r fixed.
-
 The student u takes the span and the guidance scale w of each condition as inputs, and starts as
 the teacher. Half of the examples have a span of 0, where u* is the teacher's guided velocity.
 The teacher is the frozen run of `train.init_from` with guidance or, in a second stage, the
 average of the student's own weights, which needs no guidance.
 
-Sources: IntMeanFlow (arXiv 2510.07979); MeanFlow (arXiv 2505.13447); ZipVoice (arXiv 2506.13053)
-for the second stage.
+Sources: IntMeanFlow (arXiv 2510.07979); ZipVoice (arXiv 2506.13053) for the second stage.
 
 Legend: B examples, N conditions, G guidance groups, L latent frames, C latent channels.
 """
@@ -269,29 +265,6 @@ def rollout_target(make_velocity: Callable, x: jax.Array, batch, draws, distill)
     return jnp.concatenate([without_span, with_span])
 
 
-def meanflow_target(
-    make_velocity: Callable, make_student: Callable, x: jax.Array, batch, draws
-) -> jax.Array:
-    """u* of MeanFlow (arXiv 2505.13447, equation 6, time from noise to data), [B, L, C].
-
-    Args:
-      make_velocity: as that of `rollout_target`; it is evaluated with spans of 0.
-      make_student: (batch, draws) -> the student's (x, t, span) -> mean velocity.
-      x: x_t, [B, L, C].
-      batch: examples.
-      draws: of `sample_draws`.
-    """
-    times = draws["t"]
-    velocity = make_velocity(batch, draws)(x, times, jnp.zeros_like(times))
-    half = len(x) // 2
-    x, batch, draws, tangent = jax.tree.map(lambda a: a[half:], (x, batch, draws, velocity))
-    ones = jnp.ones(len(x))
-    _, slope = jax.jvp(
-        make_student(batch, draws), (x, draws["t"], draws["span"]), (tangent, ones, -ones)
-    )
-    return velocity.at[half:].add(draws["span"][:, None, None] * slope)
-
-
 def distillation_loss(student, teacher, params, frozen: Frozen, batch, draws, config) -> jax.Array:
     """The loss of a batch, by the equations above.
 
@@ -308,11 +281,7 @@ def distillation_loss(student, teacher, params, frozen: Frozen, batch, draws, co
     x, length = path.interpolate(draws["x0"], x1, draws["t"]), x1.shape[1]
     make = student_teacher if teacher.dit_config.student else guided_teacher
     make_velocity = functools.partial(make, teacher, frozen.teacher, length=length)
-    if config.distill.target == "meanflow":
-        make_student = functools.partial(student_teacher, student, params, length=length)
-        target = meanflow_target(make_velocity, make_student, x, batch, draws)
-    else:
-        target = rollout_target(make_velocity, x, batch, draws, config.distill)
+    target = rollout_target(make_velocity, x, batch, draws, config.distill)
     scales = scales_by_condition(draws, used_conditions(student.conditioner_config.route))
     velocity = student.apply(
         {"params": params}, x, draws["t"], batch["features"], draws["keep"], draws["span"], scales
