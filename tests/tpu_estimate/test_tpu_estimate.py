@@ -422,27 +422,79 @@ def one_device():
 
 
 def test_the_paper_sized_step_has_shapes_alone():
-    _, state, codec, batch = program.step_arguments(load_recipe("joint"), one_device())
+    state, codec, batch = program.describe_step(load_recipe("joint"), one_device())[1]
     leaves = jax.tree.leaves((state, codec, batch))
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) == 463_565_184
     assert batch["wave"].shape == (72, 160_000) and batch["features"]["sync"].shape[:2] == (72, 240)
     held, gradient = program.count_fixed_bytes(load_recipe("joint"), one_device())
-    assert gradient == 4 * 463_565_184 and held == pytest.approx(3 * gradient, rel=1e-6)
+    codec_bytes = count_bytes(codec)
+    assert gradient == 4 * 463_565_184
+    assert held == pytest.approx(3 * gradient + codec_bytes, rel=1e-6)
+
+
+def count_bytes(shapes):
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+STUDENT = {"train.task": "distill", "dropout.all": 0.0, "optim.ema_decay": 0.99}
+
+
+@pytest.mark.parametrize("stage", ["guided", "average"])
+def test_a_student_is_described_with_its_teacher_whose_folder_need_not_be_there(stage):
+    config = narrow(**STUDENT, **{"distill.teacher": stage})
+    (state, frozen, batch), mesh = program.describe_step(config, one_device())[1], one_device()
+    leaves = jax.tree.leaves((state, frozen, batch))
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
+    assert "guidance" in state.params["dit"]
+    flow = program.describe_step(narrow(), mesh)[1][0].params
+    expected = {name: flow[name] for name in ("conditioner", "dit")} if stage == "guided" else None
+    assert jax.tree.map(lambda leaf: leaf.shape, frozen.teacher) == jax.tree.map(
+        lambda leaf: leaf.shape, expected
+    )
+    held, gradient = program.count_fixed_bytes(config, mesh)
+    assert gradient == count_bytes(state.params)
+    assert held == count_bytes(state) + count_bytes(frozen)
+
+
+def test_a_student_needs_the_flops_of_each_evaluation_of_its_teacher():
+    """By steps and stages of the solver, and by branches, one more than there are scales."""
+    mesh = one_device()
+
+    def count(steps, solver="euler", groups=1):
+        sizes = {"distill.steps": steps, "distill.solver": solver, "distill.scale_groups": groups}
+        config = narrow(**STUDENT, **sizes)
+        return program.count_model_flops(config, program.describe_step(config, mesh)[1], mesh)
+
+    evaluation = count(2) - count(1)
+    assert evaluation > 0 and count(4) == count(1) + 3 * evaluation
+    assert count(2, "heun") == count(4)
+    branches = (count(2, groups=2) - count(1, groups=2)) / evaluation
+    assert branches == pytest.approx(3 / 2, rel=0.01)
+
+
+def test_halves_of_a_students_batch_are_whole():
+    config = narrow(**STUDENT, **{"data.batch_size": 3})
+    with pytest.raises(InputError, match=r"data.batch_size: found 3, expected a multiple of 2"):
+        program.compile_step(config, one_device())
+    assert program.clip_multiple(config) == 2 and program.clip_multiple(narrow()) == 1
 
 
 @pytest.mark.slow
-def test_a_step_compiles_and_its_figures_agree_with_the_model():
-    result = program.compile_step(narrow(), one_device())
+@pytest.mark.parametrize("fields", [{}, STUDENT])
+def test_a_step_compiles_and_its_figures_agree_with_the_model(fields):
+    result = program.compile_step(narrow(**fields), one_device())
     assert result.collectives == [] and result.memory > 0 and result.traffic > 0
     assert result.flops == pytest.approx(result.model_flops, rel=0.02)
 
 
 def test_values_that_make_no_model_are_named():
     with pytest.raises(InputError, match=r"model.route: found 'joined', expected one of"):
-        program.step_arguments(with_fields(narrow(), {"model.route": "joined"}), one_device())
+        program.describe_step(with_fields(narrow(), {"model.route": "joined"}), one_device())
     with pytest.raises(InputError, match="remat"):
-        program.step_arguments(with_fields(narrow(), {"model.remat": "some"}), one_device())
+        program.describe_step(with_fields(narrow(), {"model.remat": "some"}), one_device())
+    with pytest.raises(InputError, match=r"train.task: found 'codec', expected one of"):
+        program.describe_step(narrow(**{"train.task": "codec"}), one_device())
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class Case:
             self.compile,
             fixed=fixed,
             limit=limits[0] if limits else fit.USABLE * self.chip.memory,
-            unit=self.config.train.grad_accumulation,
+            unit=program.clip_multiple(self.config),
             compiles=compiles,
         )
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,12 @@ from vssflow_jax.codecs.pca import STACK, PcaCodec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.stderr import capture_stderr
 from vssflow_jax.data import pipeline
-from vssflow_jax.models import vssflow
 from vssflow_jax.tpu_estimate import collectives, costs, hlo
-from vssflow_jax.training import checkpoint, flow_step, sharding
+from vssflow_jax.training import checkpoint, distill_step, flow_step, sharding
 from vssflow_jax.training.flops import count_traced_flops
 from vssflow_jax.weights.oobleck import oobleck_shapes
 
+TASKS = {"flow": flow_step.flow_task, "distill": distill_step.abstract_task}
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -88,15 +88,39 @@ def load_codec_shapes(config):
     )
 
 
-def step_arguments(config, mesh) -> tuple:
-    """The model, and the shapes and places of the step's arguments: state, codec, batch."""
-    if config.train.task != "flow":
-        raise InputError(f"train.task: found {config.train.task!r}, expected 'flow'")
+def describe_step(config, mesh) -> tuple[Callable, tuple]:
+    """The training step, and the shapes and places of its arguments: state, frozen, batch.
+
+    Raises:
+      InputError: the config's fields make no model, or it is the step of another task.
+    """
+    if config.train.task not in TASKS:
+        raise InputError(f"train.task: found {config.train.task!r}, expected one of {list(TASKS)}")
     if config.model.route not in conditions.ROUTES:
         raise InputError(
             f"model.route: found {config.model.route!r}, expected one of {list(conditions.ROUTES)}"
         )
     codec = load_codec_shapes(config)
+    spec = make_batch_spec(config, codec)
+    codec = place_shapes(codec, mesh, jax.P())
+    try:
+        task = TASKS[config.train.task](config, spec, codec, mesh)
+        state = jax.eval_shape(task.init_state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--config: found a value that makes no model: {error}") from None
+    example = pipeline.make_example({}, spec)
+    example = {name: array for name, array in example.items() if name not in pipeline.HOST_KEYS}
+    batch = place_shapes(example, mesh, sharding.BATCH_SPEC, (config.data.batch_size,))
+    state = checkpoint.abstract_arrays(state, sharding.make_shardings(state, mesh))
+    return task.train_step, (state, codec if task.frozen is None else task.frozen, batch)
+
+
+def make_batch_spec(config, codec) -> pipeline.BatchSpec:
+    """The shapes of a batch.
+
+    Raises:
+      InputError: the codec's sound has another format than the config's.
+    """
     rates = {condition.name: condition.rate for condition in conditions.CONDITIONS}
     audio = conditions.AudioFormat(config.data.sample_rate, config.data.audio_channels)
     if audio != audio_format(codec):
@@ -107,24 +131,15 @@ def step_arguments(config, mesh) -> tuple:
     spec = pipeline.BatchSpec.from_duration(config.data.duration, rates, audio=audio)
     if config.data.latents:
         spec = dataclasses.replace(spec, latent_channels=codec.channels)
-    try:
-        model = vssflow.build_model(config, codec.channels, mesh.shape["tensor"])
-        make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)
-        state = jax.eval_shape(make)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"--config: found a value that makes no model: {error}") from None
+    return spec
 
-    def everywhere(tree, spec, lead=()):
-        place = jax.NamedSharding(mesh, spec)
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=place), tree
-        )
 
-    example = pipeline.make_example({}, spec)
-    example = {name: array for name, array in example.items() if name not in pipeline.HOST_KEYS}
-    batch = everywhere(example, sharding.BATCH_SPEC, (config.data.batch_size,))
-    state = checkpoint.abstract_arrays(state, sharding.make_shardings(state, mesh))
-    return model, state, everywhere(codec, jax.P()), batch
+def place_shapes(tree, mesh, spec, lead: tuple[int, ...] = ()):
+    """The shapes of a tree's arrays behind axes `lead`, all placed alike."""
+    place = jax.NamedSharding(mesh, spec)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=place), tree
+    )
 
 
 def compile_step(config, mesh) -> Program:
@@ -135,12 +150,14 @@ def compile_step(config, mesh) -> Program:
       InputError: the config's batch or model cannot be.
     """
     sharding.check_config(config, mesh)
-    model, *shapes = step_arguments(config, mesh)
+    if config.train.task == "distill":
+        distill_step.check_fields(config)
+    train_step, shapes = describe_step(config, mesh)
     began = time.perf_counter()
     with jax.default_matmul_precision(config.precision.matmul):
         places = jax.tree.map(lambda leaf: leaf.sharding, shapes[0])
         jitted = jax.jit(
-            flow_step.make_flow_train_step(model, config, mesh),
+            train_step,
             donate_argnums=0,
             out_shardings=(places, jax.NamedSharding(mesh, jax.P())),
         )
@@ -170,8 +187,8 @@ def compile_step(config, mesh) -> Program:
 
 
 def count_fixed_bytes(config, mesh) -> tuple[int, int]:
-    """Bytes on a device that do not grow with the batch: of the state, and of the gradient."""
-    state = step_arguments(config, mesh)[1]
+    """Bytes on a device that do not grow with the batch: of the arguments, and of the gradient."""
+    state, frozen, _ = describe_step(config, mesh)[1]
 
     def local(tree):
         return sum(
@@ -179,7 +196,14 @@ def count_fixed_bytes(config, mesh) -> tuple[int, int]:
             for leaf in jax.tree.leaves(tree)
         )
 
-    return local(state), local(state.params)
+    return local((state, frozen)), local(state.params)
+
+
+def clip_multiple(config) -> int:
+    """What the clips a device are a multiple of, on any number of devices."""
+    if config.train.task == "distill":
+        return distill_step.batch_multiple(config)
+    return config.train.grad_accumulation
 
 
 def parse_out_of_memory(error: Exception) -> OutOfMemory | None:
@@ -202,5 +226,4 @@ def parse_out_of_memory(error: Exception) -> OutOfMemory | None:
 def count_model_flops(config, shapes, mesh) -> int:
     """FLOPs of the step's matrix products over all devices, with nothing recomputed."""
     plain = with_fields(config, {"model.remat": "none", "model.tpu_kernels": False})
-    model = step_arguments(plain, mesh)[0]
-    return count_traced_flops(flow_step.make_flow_train_step(model, plain, mesh), *shapes)
+    return count_traced_flops(describe_step(plain, mesh)[0], *shapes)

@@ -16,6 +16,7 @@ Legend: B examples, N conditions, G guidance groups, L latent frames, C latent c
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 
@@ -48,10 +49,20 @@ class Frozen:
 
 def check_config(config) -> None:
     """Raises an InputError if the config's fields do not fit each other or the teacher."""
-    distill, train = config.distill, config.train
-    if not train.init_from:
+    if not config.train.init_from:
         raise InputError("train.init_from: found nothing, expected the teacher's folder")
-    parts = 2 * train.grad_accumulation
+    check_fields(config)
+    _check_teacher(config, checkpoint.read_config(config.train.init_from))
+
+
+def batch_multiple(config) -> int:
+    """What a batch is a multiple of: half of each part has spans of 0."""
+    return 2 * config.train.grad_accumulation
+
+
+def check_fields(config) -> None:
+    """Raises an InputError if the config's fields do not fit each other."""
+    distill, parts = config.distill, batch_multiple(config)
     if config.data.batch_size % parts:
         raise InputError(
             f"data.batch_size: found {config.data.batch_size}, expected a multiple of {parts} "
@@ -70,7 +81,6 @@ def check_config(config) -> None:
                 f"distill.solver: found {distill.solver!r}, expected 'euler' where distill.teacher "
                 f"is {AVERAGE!r}"
             )
-    _check_teacher(config, checkpoint.read_config(train.init_from))
 
 
 def _check_teacher(config, teacher) -> None:
@@ -327,57 +337,61 @@ def make_validation_loss(student, teacher, config, mesh=None) -> Callable:
     return validation_loss
 
 
-def load_teacher(model, config, spec, codec, mesh) -> tuple[dict, str]:
+def load_teacher(shapes: Mapping, folder: str) -> tuple[dict, str]:
     """The teacher's parameters, in their places on the mesh, and their hash.
 
     Args:
-      model: the teacher.
-      config: the run's.
-      spec: shapes of a batch.
-      codec: the run's.
-      mesh: the devices.
+      shapes: of the parameters, with their places.
+      folder: the config's `train.init_from`.
 
     Raises:
-      InputError: no weights in `train.init_from`, or of another shape.
+      InputError: no weights there, or of another shape.
     """
-    folder = config.train.init_from
     try:
         weights = checkpoint.load_weights(folder)[0]
     except InputError as error:
         raise InputError(f"train.init_from: {error}") from None
-    weights = {name: weights[name] for name in ("conditioner", "dit") if name in weights}
-    make = flow_step.make_init_state(model, config, spec, codec.channels, mesh)
-    params = jax.eval_shape(make).params
-    shapes = {name: params[name] for name in ("conditioner", "dit")}
+    weights = {name: weights[name] for name in shapes if name in weights}
     check_shapes(weights, shapes, folder)
-    return jax.device_put(weights, sharding.make_shardings(shapes, mesh)), checkpoint.hash_params(
-        weights
-    )
+    places = jax.tree.map(lambda leaf: leaf.sharding, shapes)
+    return jax.device_put(weights, places), checkpoint.hash_params(weights)
 
 
-def distill_task(config, spec, codec, mesh) -> Task:
-    """The task of a run that trains a student.
+def abstract_task(config, spec, codec, mesh) -> Task:
+    """The task of a run that trains a student, the teacher's parameters as shapes with places.
 
     Args:
       config: the run's.
       spec: shapes of a batch.
       codec: waveform to latent.
       mesh: the devices.
-
-    Raises:
-      InputError: the teacher's weights cannot be used.
     """
     shards = mesh.shape["tensor"]
     student = vssflow.build_model(config, codec.channels, shards)
-    params, identity, teacher = None, {}, student
+    shapes, teacher = None, student
     if config.distill.teacher != AVERAGE:
         teacher = vssflow.build_model(config, codec.channels, shards, student=False)
-        params, digest = load_teacher(teacher, config, spec, codec, mesh)
-        identity = {"teacher": digest}
+        make = flow_step.make_init_state(teacher, config, spec, codec.channels, mesh)
+        params = jax.eval_shape(make).params
+        params = {name: params[name] for name in ("conditioner", "dit")}
+        shapes = checkpoint.abstract_arrays(params, sharding.make_shardings(params, mesh))
     return Task(
         init_state=flow_step.make_init_state(student, config, spec, codec.channels, mesh),
         train_step=make_distill_train_step(student, teacher, config, mesh),
         validation_loss=make_validation_loss(student, teacher, config, mesh),
-        frozen=Frozen(codec=codec, teacher=params),
-        identity=identity,
+        frozen=Frozen(codec=codec, teacher=shapes),
     )
+
+
+def distill_task(config, spec, codec, mesh) -> Task:
+    """The task of a run that trains a student; arguments as of `abstract_task`.
+
+    Raises:
+      InputError: the teacher's weights cannot be used.
+    """
+    task = abstract_task(config, spec, codec, mesh)
+    if task.frozen.teacher is None:
+        return task
+    params, digest = load_teacher(task.frozen.teacher, config.train.init_from)
+    frozen = task.frozen.replace(teacher=params)
+    return dataclasses.replace(task, frozen=frozen, identity={"teacher": digest})
