@@ -26,7 +26,8 @@ from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.config import command_line
 from vssflow_jax.corpus.sentences import list_test_sentences
 from vssflow_jax.evaluation.metrics import asr, speaker, word_errors
-from vssflow_jax.generation.mixing import SPEECH_MARGINS, MixOptions, mix_output
+from vssflow_jax.generation.cue_onsets import measure_delay
+from vssflow_jax.generation.mixing import MixOptions, mix_output
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.sampling import SamplingOptions
@@ -38,8 +39,6 @@ EVERY = 4.5  # seconds between cues
 SHORT = 5  # every which cue is too short for its text
 CUE_SECONDS, SHORT_SECONDS = 4.0, 0.8
 MARGIN = 0.3  # seconds around an utterance in which its words are looked for
-BLOCK = 160  # samples, 10 ms
-AUDIBLE = 30.0  # dB below the loudest block at which speech begins
 NEAR = 0.08  # seconds that a cue may begin early or late
 MAX_WORDS = 9  # of a sentence
 AMBIENCE = 0.02  # amplitude of the noise that is the video's own sound
@@ -92,28 +91,19 @@ def score_cue(
     wave: np.ndarray, line: TimedUtterance, start: float, voices: Mapping, recognizer
 ) -> CueScores:
     """Scores of one utterance in a wave at 16 kHz."""
-    first, heard = (max(line.start - margin, 0.0) for margin in (MARGIN, SPEECH_MARGINS[0]))
+    first = max(line.start - MARGIN, 0.0)
     part = wave[round(first * SAMPLE_RATE) : round((line.end + MARGIN) * SAMPLE_RATE)]
     embedding = speaker.embed_voice(part)
     similarities = {name: speaker.cosine(embedding, voices[name]) for name in voices}
     own = similarities.pop(line.speaker)
     return CueScores(
-        sound=heard
-        + find_onset(wave[round(heard * SAMPLE_RATE) : round(line.end * SAMPLE_RATE)])
-        - start,
+        sound=line.start + measure_delay(wave, line.start, line.end) - start,
         starts=find_word_starts(part, first, line),
         own=own,
         other=max(similarities.values()),
         text=line.text,
         transcript=recognizer.transcribe([part])[0] if recognizer else "",
     )
-
-
-def find_onset(part: np.ndarray) -> float:
-    """Seconds to the first block of speech that is less than AUDIBLE decibels below the loudest."""
-    blocks = part[: len(part) // BLOCK * BLOCK].reshape(-1, BLOCK)
-    power = np.square(blocks).mean(1)
-    return float(np.argmax(power > power.max() * 10 ** (-AUDIBLE / 10)) * BLOCK / SAMPLE_RATE)
 
 
 def find_word_starts(part: np.ndarray, first: float, line: TimedUtterance) -> list[float]:

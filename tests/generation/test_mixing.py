@@ -108,6 +108,18 @@ def test_loudness_and_true_peak_are_as_asked(video, mode):
     assert mixed.report["loudness"] == pytest.approx(-20.0, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.webm"])
+def test_the_encoded_sound_has_the_loudness_and_true_peak(tmp_path, name):
+    """Codecs make noise softer: Opus by 0.8 LU here."""
+    write_original(tmp_path / "in.mkv", 2, 48_000)
+    mixed = mix_output(make_output(tmp_path / "in.mkv"), MixOptions(mode="add", loudness=-23.0))
+    mixed.save(tmp_path / name)
+    sound = media.read_sound(tmp_path / name, None, channels=None)
+    reached, peak = ebur128.measure(sound.wave, sound.sample_rate)
+    assert reached == pytest.approx(-23.0, abs=0.5) and peak <= -1.0
+    assert not [line for line in mixed.report["warnings"] if "LUFS" in line]
+
+
 def test_peaks_are_limited_where_speech_is_added_and_only_there(video):
     path, noise = video
     mixed = mix_output(make_output(path), MixOptions(mode="add", generated_level=20.0))

@@ -22,7 +22,7 @@ VALUES = {
     "subtitles": {"path": "c.srt"}, "speaker 2": {"path": "d.wav"}, "seed": 3.0,
     "candidates": 2, "guidance": 2.5, "steps": None, "duration": "", "lines": "", "skips": True,
     "audio_track": " 2", "mix": "duck", "loudness": "-23", "duck_level": "", "loop": True,
-    "redo": "", "said": "", "extend": "", "prompt_text": "",
+    "one_draw": True, "redo": "", "said": "", "extend": "", "prompt_text": "",
     "solver": "heun", "grid": "sway", "format": "mkv",
     "clip": "", "sync": "0", "phonemes": " 1,5 ",
 }  # fmt: skip
@@ -45,7 +45,7 @@ def test_an_empty_field_is_the_default_and_0_is_0():
     assert (form.seed, form.candidates, form.guidance) == (3, 2, 2.5)
     assert form.video == "a.mp4" and form.voices == [None, "b.wav", None]
     assert (form.audio_track, form.solver, form.grid, form.format) == (2, "heun", "sway", "mkv")
-    assert form.text_policy == "skip" and form.loop
+    assert form.text_policy == "skip" and form.loop and form.one_draw
     assert form.mix == MixOptions(mode="duck", loudness=-23.0)
     assert form.subtitles == "c.srt" and form.speakers == [None, "d.wav", *[None] * 4]
     assert handlers.make_form(VALUES | {"skips": False}, FILES).text_policy == "refuse"

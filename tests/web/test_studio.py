@@ -90,6 +90,22 @@ def test_candidates_are_ranked_by_the_servers_recognizer(out, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(("one_draw", "calls"), [(False, ["best"]), (True, ["one"])])
+def test_a_loop_is_the_best_of_several_or_of_its_seed(studio, out, monkeypatch, one_draw, calls):
+    generator, called = studio.generator, []
+    for name, method in (("best", "generate"), ("one", "generate_candidates")):
+        kept = getattr(generator, method)
+
+        def call(*args, name=name, kept=kept, **arguments):
+            called.append(name)
+            return kept(*args, **arguments)
+
+        monkeypatch.setattr(generator, method, call)
+    form = Form(text="set blue", loop=True, one_draw=one_draw, seed=5)
+    *_, result = studio.generate(form, out)
+    assert called[:1] == calls and result.candidates[0].report["seed"] == 5
+
+
 def test_a_summary_has_the_seed_of_the_best_loop_and_the_voice_of_kept_words():
     report = {"duration": 2.0, "used": ["clip"], "missing": [], "seed": 5, "voice": KEPT_VOICE}
     report |= {"draws": 8, "scores": {"loop_join": 0.25}}

@@ -54,6 +54,7 @@ class RequestConditions:
       intervals: the phonemes' times.
       spans: first and last second of each utterance.
       utterances: with the times of their words.
+      cues: the number of each utterance's subtitle; None: of none.
       times: where those come from: REQUESTED, FROM_LIPS, PREDICTED, or empty without speech.
       warnings: about text that is not spoken, the speaking rate, a face that was not found, or
         a voice's sound.
@@ -67,6 +68,7 @@ class RequestConditions:
     intervals: list[Interval]
     spans: list[tuple[float, float]]
     utterances: list[TimedUtterance]
+    cues: list[int | None]
     times: str
     warnings: list[str]
     voices: Voices | None = None
@@ -172,6 +174,7 @@ def encode_request(
         intervals=intervals,
         spans=timed.spans,
         utterances=utterances,
+        cues=[line.cue for line in request.script],
         times=times,
         warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,

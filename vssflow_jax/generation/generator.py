@@ -25,6 +25,7 @@ from vssflow_jax.generation.conditioning import (
     encode_request,
     find_duration,
 )
+from vssflow_jax.generation.cue_onsets import move_cues
 from vssflow_jax.generation.durations import build_duration_model
 from vssflow_jax.generation.editing import KeptSound
 from vssflow_jax.generation.output import Output
@@ -34,11 +35,12 @@ from vssflow_jax.generation.provenance import MODEL
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.reranking import LOOP_DRAWS, choose_loop
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions, check_seed
-from vssflow_jax.generation.stems import TOGETHER, JointSampling, split_stems
+from vssflow_jax.generation.stems import STEMS, TOGETHER, JointSampling, split_stems
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
 from vssflow_jax.media import audibility
 from vssflow_jax.text.alignment import predict_alignment
 from vssflow_jax.text.grid import phonemes_to_frames
+from vssflow_jax.text.word_times import TimedUtterance, describe_times
 from vssflow_jax.training import checkpoint
 
 SAMPLING_FIELDS = {field.name for field in dataclasses.fields(SamplingOptions)}
@@ -266,13 +268,15 @@ class Generator:
             fitted = [self._fit_duration(wave, encoded) for wave in parts]
             fitted = fitted if known is None else [known.mix(wave) for wave in fitted]
             separate = dict(zip(records, fitted, strict=True))
-            facts, level_notes = {}, []
+            separate, utterances, cue_notes = self._move_cues(separate, encoded, known)
+            facts = describe_times(utterances) if cue_notes else {}
+            level_notes = []
             if is_apart:
                 separate, level, level_notes = self._add_stems(joint, **separate)
                 heard = audibility.measure_audibility(
                     separate["speech"], separate["sound"], self.codec.sample_rate
                 )
-                facts = {"sound_level": round(level, 1), "speech_heard": round(heard, 2)}
+                facts |= {"sound_level": round(level, 1), "speech_heard": round(heard, 2)}
             mix = separate.pop("mix")
             if stems and not separate:  # one kind of sound is its own stem
                 separate = {"speech" if request.script else "sound": mix}
@@ -282,13 +286,33 @@ class Generator:
                     sample_rate=self.codec.sample_rate,
                     report=report
                     | facts
-                    | {"seed": seed, "warnings": [*report["warnings"], *level_notes]},
+                    | {"seed": seed}
+                    | {"warnings": [*report["warnings"], *cue_notes, *level_notes]},
                     video=request.video,
                     stems=separate if stems else {},
-                    utterances=encoded.utterances,
+                    utterances=utterances,
                 )
             )
         return outputs
+
+    def _move_cues(
+        self,
+        separate: Mapping[str, np.ndarray],
+        encoded: RequestConditions,
+        known: KeptSound | EncodedPrompt | None,
+    ) -> tuple[dict[str, np.ndarray], list[TimedUtterance], list[str]]:
+        """The waves, with cues at their starts where speech is alone; utterances; lines.
+
+        Speech that is generated together with other sound stays, and so does a kept sound.
+        """
+        name = "mix" if "mix" in separate else "speech"
+        has_sound = name == "mix" and encoded.record.keys() & {*STEMS["sound"]}
+        if has_sound or known is not None or not any(encoded.cues):
+            return dict(separate), encoded.utterances, []
+        wave, utterances, notes = move_cues(
+            separate[name], self.codec.sample_rate, encoded.utterances, encoded.cues
+        )
+        return {**separate, name: wave}, utterances, notes
 
     def _add_stems(
         self, joint: JointSampling, speech: np.ndarray, sound: np.ndarray

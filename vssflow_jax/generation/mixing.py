@@ -11,6 +11,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.waves import cut_or_pad, resample
+from vssflow_jax.generation.cue_onsets import SPEECH_FADE, SPEECH_MARGINS
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.stems import MAX_LEVEL, STEMS
@@ -20,8 +21,7 @@ REPLACE, ADD, DUCK = "replace", "add", "duck"
 MIXES = (REPLACE, ADD, DUCK)
 ORIGINAL = "original"  # the stem with the video's own sound
 MIN_LOUDNESS, MAX_LOUDNESS = -60.0, -5.0  # LUFS
-# Seconds before and behind speech in which it is heard, and in which the original is quieter.
-SPEECH_MARGINS, SPEECH_FADE = (0.1, 0.25), 0.02
+# Seconds before and behind speech in which the original is quieter.
 DUCK_MARGINS, DUCK_FADE = (0.15, 0.4), 0.15
 
 

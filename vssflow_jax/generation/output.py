@@ -13,6 +13,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import to_path, write_text
 from vssflow_jax.generation.content_credentials import Credentials, check_signable
 from vssflow_jax.generation.provenance import describe_origin
+from vssflow_jax.media import loudness
 from vssflow_jax.text.word_times import (
     TimedUtterance,
     format_json,
@@ -111,7 +112,7 @@ class Output:
             metadata = media.Metadata(
                 comment=comment, subtitles=subtitles if TRACK in times else ()
             )
-            notes = media.mux(self.video, self.wave, self.sample_rate, path, metadata=metadata)
+            notes = self._mux(path, metadata)
             warnings = self.report.setdefault("warnings", [])
             warnings += [note for note in notes if note not in warnings]
             media.write_wav(path.with_suffix(WAV), self.wave, self.sample_rate, comment)
@@ -125,6 +126,29 @@ class Output:
         for form in formats:
             self._write_times(path, form)
         return list_files(path, self.stems, formats)
+
+    def _mux(self, path: Path, metadata: media.Metadata) -> tuple[str, ...]:
+        """Writes the video with the wave, and with its loudness if the report has one; notes.
+
+        What the codec of the sound takes from the loudness is made up for once, if that helps.
+        """
+
+        def write(wave: np.ndarray) -> float:
+            notes.extend(media.mux(self.video, wave, self.sample_rate, path, metadata=metadata))
+            return 0.0 if target is None else target - loudness.measure_file(path)
+
+        notes, target = [], self.report.get("loudness")
+        error = write(self.wave)
+        if loudness.TOLERANCE < abs(error) < loudness.MAX_GAIN:
+            louder = np.float32(loudness.to_factor(error)) * self.wave
+            gain = loudness.limit_peaks(louder, self.sample_rate)
+            corrected = write(loudness.apply_gain(louder, gain))
+            error = corrected if abs(corrected) < abs(error) else write(self.wave)
+        if abs(error) > loudness.MAX_ERROR:
+            notes.append(
+                f"{path}: found {target - error:.1f} LUFS as encoded, expected {target:.1f}"
+            )
+        return tuple(dict.fromkeys(notes))
 
     def _write_times(self, path: Path, form: str) -> None:
         """Writes the times of the words in one of TIME_FILES."""

@@ -6,11 +6,13 @@ SciPy and pyloudnorm are imported where they are used, since they take longer th
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.media.sound import read_sound
 
 MAX_TRUE_PEAK = -1.0  # dBTP, of EBU R 128
 MARGIN = 0.2  # dB below it: other meters interpolate otherwise, and files have 16 bits
@@ -22,6 +24,7 @@ MIN_SECONDS = 0.4  # of a block, the shortest sound whose loudness can be measur
 MAX_GAIN = 40.0  # dB that a quiet sound is raised at most
 MAX_MAKEUP = 6.0  # dB more, for what the limiter takes
 TOLERANCE = 0.1  # LU
+MAX_ERROR = 0.5  # LU, beyond which there is a line
 ROUNDS = 8  # of gain and limiter
 # Channels that are measured, in the order of pyloudnorm; that for low frequencies does not count.
 MEASURED = (("FL",), ("FR",), ("FC",), ("BL", "SL"), ("BR", "SR"))
@@ -76,6 +79,12 @@ def measure_loudness(wave: np.ndarray, sample_rate: int, names: Sequence[str] = 
         groups = (next((columns[n] for n in group if n in columns), silence) for group in MEASURED)
         wave = np.stack(list(groups), axis=1)
     return float(pyloudnorm.Meter(sample_rate).integrated_loudness(wave))
+
+
+def measure_file(path: str | os.PathLike) -> float:
+    """Integrated loudness of a media file's sound, in LUFS."""
+    sound = read_sound(path, None, channels=None)
+    return measure_loudness(sound.wave, sound.sample_rate, sound.channels)
 
 
 def find_peaks(wave: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -157,7 +166,7 @@ def level(wave: np.ndarray, sample_rate: int, target: float, names: Sequence[str
         if abs(target - loudness) < TOLERANCE or change == highest:
             break
     notes = ()
-    if abs(target - loudness) > 5 * TOLERANCE:
+    if abs(target - loudness) > MAX_ERROR:
         notes = (f"--loudness={target:g}: reached {loudness:.1f} LUFS: the sound is too quiet or "
                  "its peaks are too high",)  # fmt: skip
     return Leveling(gain=gain, loudness=loudness, notes=notes)

@@ -21,7 +21,8 @@ from vssflow_jax.common.files import replacing
 from vssflow_jax.conditions import SAMPLE_RATE
 from vssflow_jax.media.sound import LAYOUTS
 
-BIT_RATE = 96_000  # of a channel
+BIT_RATE = 160_000  # of a channel: at 96,000 AAC makes noise 0.4 LU softer
+MAX_SAMPLE_BITS = 6  # of AAC
 COMPRESSED = ("aac", "libopus")
 COMMON_RATE = 48_000  # of sound at a rate that its codec does not have
 COMMENT = "comment"  # the tag that all containers with tags have, under FFmpeg's name
@@ -218,7 +219,7 @@ def add_audio_stream(container, codec: str, sample_rate: int, wave: np.ndarray):
     channels = count_channels(wave)
     stream = container.add_stream(codec, rate=rate, layout=LAYOUTS[channels])
     if codec in COMPRESSED:
-        stream.bit_rate = BIT_RATE * channels
+        stream.bit_rate = min(BIT_RATE, MAX_SAMPLE_BITS * rate) * channels
     if codec == "aac":
         stream.codec_context.format = "fltp"
         stream.options = {"aac_coder": "fast"}  # a third of the time of the default search

@@ -76,6 +76,19 @@ def time_words(
     return utterances
 
 
+def shift_utterance(utterance: TimedUtterance, seconds: float) -> TimedUtterance:
+    """The utterance so much later, or earlier where `seconds` are below 0; no time is below 0."""
+
+    def shift(span):
+        return span._replace(start=max(span.start + seconds, 0.0), end=max(span.end + seconds, 0.0))
+
+    words = tuple(
+        shift(word)._replace(phonemes=tuple(shift(phoneme) for phoneme in word.phonemes))
+        for word in utterance.words
+    )
+    return dataclasses.replace(utterance, words=words)
+
+
 def _split_words(
     text: str, durations: Mapping[str, float], policy: str
 ) -> Iterator[tuple[str, int]]:
@@ -91,6 +104,15 @@ def _split_words(
     starts = [n for n, piece in enumerate(pieces) if n == 0 or piece.startswith(WORD_START)]
     for start, end in itertools.pairwise([*starts, len(pieces)]):
         yield "".join(pieces[start:end]).replace(WORD_START, ""), end - start
+
+
+def describe_times(utterances: Sequence[TimedUtterance]) -> dict[str, list]:
+    """The times of utterances in a report, as JSON: their phonemes and their spans."""
+    words = [word for line in utterances for word in line.words]
+    return {
+        "alignment": [list(phoneme) for word in words for phoneme in word.phonemes],
+        "spans": [[line.start, line.end] for line in utterances],
+    }
 
 
 # ---- files --------------------------------------------------------------------------------

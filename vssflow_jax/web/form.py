@@ -53,6 +53,7 @@ class Form:
       format: of the result's video, one of FORMATS.
       duration: seconds; None: the video's.
       loop: whether the end joins the start.
+      one_draw: whether a loop is that of its seed alone, and not the best of several.
       mix: how the sound becomes that of the video.
       keep: a sound that is kept but for `redo`, or that goes on up to `extend`; None: none.
       redo: spans of seconds, as those of `sample --redo`.
@@ -83,6 +84,7 @@ class Form:
     format: str = FORMATS[0]
     duration: float | None = None
     loop: bool = False
+    one_draw: bool = False
     mix: MixOptions = dataclasses.field(default_factory=MixOptions)
     keep: str | None = None
     redo: str = ""

@@ -140,6 +140,9 @@ def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
         fields["duration"] = _make_optional_number("Duration (s); empty: the video's")
         fields["format"] = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Format of the video")
     fields["loop"] = gr.Checkbox(label="Loop: the end joins the start", value=False)
+    fields["one_draw"] = gr.Checkbox(
+        label="Loop of this seed, not the best of several", value=False
+    )
     fields["skips"] = gr.Checkbox(label=SKIP_LABEL, value=studio.text_policy == SKIP)
     fields["lines"] = gr.Textbox(
         label=f"Several utterances instead, a line each: {LINE}",

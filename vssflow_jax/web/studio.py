@@ -155,9 +155,11 @@ class Studio:
         """Outputs, best first; they wait until the request before has ended."""
         with self._lock:
             arguments = {"stems": can_have_stems(request), "progress": report}
-            if form.candidates == 1:
+            if form.candidates == 1 and not form.one_draw:
                 return [self.generator.generate(request, form.seed, form.sampling, **arguments)]
             outputs = self.generator.generate_candidates(
                 request, form.seeds, form.sampling, **arguments
             )
+            if len(outputs) == 1:
+                return outputs
             return rerank(outputs, request, self.generator.encoder_set, self.recognizer)
