@@ -13,6 +13,7 @@ from helpers.small_model import BATCH, LENGTH, draw_features, draw_latent, keep_
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.flow import guidance, solvers
+from vssflow_jax.models import vssflow
 from vssflow_jax.models.dit import STUDENT_PARTS
 from vssflow_jax.training import checkpoint, distill_step, init_from, sharding
 
@@ -205,7 +206,7 @@ def test_the_rollout_target_agrees_with_a_direct_computation(solver):
 
     target = jax.jit(
         lambda x: distill_step.rollout_target(
-            make_velocity, x, {"features": draw_features()}, draws, distill
+            make_velocity, make_velocity, x, {"features": draw_features()}, draws, distill
         )
     )(x)
     for row in range(BATCH):
@@ -233,7 +234,7 @@ def test_a_student_as_teacher_steps_over_its_own_spans():
 
     target = jax.jit(
         lambda x: distill_step.rollout_target(
-            make_velocity, x, {"features": features}, draws, distill
+            make_velocity, make_velocity, x, {"features": features}, draws, distill
         )
     )(x)
     velocity = jax.jit(
@@ -246,6 +247,63 @@ def test_a_student_as_teacher_steps_over_its_own_spans():
     direct = (velocity(x, t, half) + velocity(middle, t + half, half)) / 2
     np.testing.assert_allclose(target[1:], direct[1:], atol=1e-4)
     np.testing.assert_allclose(target[:1], velocity(x, t, 0 * t)[:1], atol=1e-4)
+
+
+def test_a_shortcut_has_the_frozen_run_for_spans_of_0_and_its_own_average_for_others(teacher):
+    """Where only one half counts, its loss is that of this half's teacher alone."""
+    fields = {"distill__teacher": "shortcut", "flow__mask_padding": True}
+    config = train_steps.small(**distill_fields(teacher, **fields))
+    mesh = train_steps.one_device()
+    state, _, frozen = train_steps.start(config, mesh)
+    params = state.params | {"dit": jax.tree.map(lambda array: 1.1 * array, state.params["dit"])}
+    student, flow = (
+        vssflow.build_model(config, train_steps.CHANNELS, 1, student=each) for each in (True, False)
+    )
+    batch = sharding.place_batch(train_steps.batch(0), mesh)
+    draws = distill_step.sample_draws(frozen.codec, batch, jax.random.key(0), config)
+    first_half = np.arange(train_steps.BATCH) < train_steps.BATCH // 2
+
+    @jax.jit
+    def loss(counted, frozen):
+        part = batch | {"frames": batch["frames"] * counted}
+        return distill_step.distillation_loss(student, flow, params, frozen, part, draws, config)
+
+    guided, average = frozen.replace(average=None), frozen.replace(teacher=None, average=params)
+    both = frozen.replace(average=params)
+    for counted, alone, other in ((first_half, guided, average), (~first_half, average, guided)):
+        np.testing.assert_allclose(loss(counted, both), loss(counted, alone), rtol=1e-5)
+        assert abs(loss(counted, both) - loss(counted, other)) > 1e-3
+
+
+def test_the_contrast_weighs_the_difference_that_scales_make(teacher):
+    """By the two losses of single draws and of the mean: |a|^2, |b|^2 and |a + b|^2."""
+    fields = {"distill__contrast": 2.5, "flow__mask_padding": True}
+    config = train_steps.small(**distill_fields(teacher, **fields))
+    mesh = train_steps.one_device()
+    state, _, frozen = train_steps.start(config, mesh)
+    plain = train_steps.small(**distill_fields(teacher, flow__mask_padding=True))
+    student, flow = (
+        vssflow.build_model(config, train_steps.CHANNELS, 1, student=each) for each in (True, False)
+    )
+    batch = sharding.place_batch(train_steps.batch(0), mesh)
+    draws = distill_step.sample_draws(frozen.codec, batch, jax.random.key(0), config)
+    assert draws["group"].shape == (train_steps.BATCH, 2, len(NAMES))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss(contrast, draws):
+        run = config if contrast else plain
+        return distill_step.distillation_loss(
+            student, flow, state.params, frozen, batch, draws, run
+        )
+
+    def pick(rows):
+        return draws | {name: draws[name][:, rows] for name in ("group", "group_scales")}
+
+    first, second, both = (loss(False, pick(rows)) for rows in (slice(1), slice(1, 2), slice(2)))
+    np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-5)
+    same = pick(np.asarray([0, 0]))
+    np.testing.assert_allclose(loss(True, same), first, rtol=1e-5)
+    assert loss(True, draws) > both + 1e-4
 
 
 # ---- the run ------------------------------------------------------------------------------
@@ -264,12 +322,15 @@ def test_the_loss_falls_and_the_duration_model_stays(teacher):
     assert np.any(state.params["dit"]["scales"]["out"]["kernel"])
 
 
-@pytest.mark.parametrize("stage", ["guided", pytest.param("average", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stage",
+    ["guided"] + [pytest.param(each, marks=pytest.mark.slow) for each in ("average", "shortcut")],
+)
 def test_a_run_resumes_exactly(teacher, tmp_path, stage):
-    fields = student(distill_fields(teacher), 4)
+    fields = student(distill_fields(teacher, distill__teacher=stage), 4)
     if stage == "average":
-        write_student(tmp_path / "first", fields)
-        fields |= {"distill__teacher": "average", "train__init_from": str(tmp_path / "first")}
+        write_student(tmp_path / "first", fields | {"distill__teacher": "guided"})
+        fields |= {"train__init_from": str(tmp_path / "first")}
 
     def run(name):
         return small_runs.run(tmp_path / name, small_runs.Batches(good=99), **fields)

@@ -236,8 +236,9 @@ FIELDS = (
           allowed=DECAY),
 
     Field("distill.teacher", str, "guided",
-          "the run of train.init_from with guidance, or the average of the student's own weights",
-          allowed=one_of("guided", "average")),
+          "the run of train.init_from with guidance, or the average of the student's own weights; "
+          "shortcut: the first for spans of 0, the second for others",
+          allowed=one_of("guided", "average", "shortcut")),
     Field("distill.steps", int, 4, "steps of the teacher over a span", allowed=at_least(1),
           unit="steps"),
     Field("distill.solver", str, "euler", "solver of these steps",
@@ -249,6 +250,10 @@ FIELDS = (
           allowed=FINITE),
     Field("distill.max_scale", float, 4.0, "largest guidance scale that the student learns",
           allowed=FINITE),
+    Field("distill.contrast", float, 0.0,
+          "weight of the difference of two draws of scales for each example, which doubles the "
+          "computation; 0: one draw",
+          allowed=at_least(0)),
     Field("distill.evaluations", tuple, (1, 2, 4, 8),
           "evaluations that the student is meant for, named on its card and in reports",
           allowed=some(at_least(1))),

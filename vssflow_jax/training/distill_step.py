@@ -3,15 +3,22 @@
     x_t = (1 - t) x_0 + t x_1,    r = t + span
     u* = (x_r - x_t) / (r - t),   x_r: K solver steps of the teacher from (x_t, t) to r
     loss = mean (u(x_t, t, r - t, w) - stop_gradient(u*))^2
+           + contrast mean (u(w) - u(w') - stop_gradient(u*(w) - u*(w')))^2
 
 The student u takes the span and the guidance scale w of each condition as inputs, and starts as
-the teacher. Half of the examples have a span of 0, where u* is the teacher's guided velocity.
+the teacher. Half of the examples have a span of 0, where u* is the teacher's guided velocity. The
+second term, of two draws of the scales for each example, is there if it has a weight: it
+emphasizes what scales change, which is a small part of the velocity.
+
 The teacher is the frozen run of `train.init_from` with guidance or, in a second stage, the
-average of the student's own weights, which needs no guidance.
+average of the student's own weights, which needs no guidance. A shortcut model has the first for
+spans of 0 and the second for others, where K = 2 makes two half steps of it.
 
-Sources: IntMeanFlow (arXiv 2510.07979); ZipVoice (arXiv 2506.13053) for the second stage.
+Sources: IntMeanFlow (arXiv 2510.07979); ZipVoice (arXiv 2506.13053) for the second stage;
+shortcut models (arXiv 2410.12557).
 
-Legend: B examples, N conditions, G guidance groups, L latent frames, C latent channels.
+Legend: B examples, S draws of scales for each, N conditions, G guidance groups, L latent frames,
+C latent channels.
 """
 
 from __future__ import annotations
@@ -36,15 +43,21 @@ from vssflow_jax.training.step import VALIDATION_STREAM, Task, make_train_step
 
 DRAW_STREAM = 2**32 - 4  # of a step's own key: spans and scales
 AVERAGE = "average"  # value of distill.teacher: the student's own averaged weights
+SHORTCUT = "shortcut"  # value of distill.teacher: these for spans above 0, else the frozen run
 SHARED_WITH_TEACHER = "model."  # fields in which student and teacher are equal
 
 
 @struct.dataclass
 class Frozen:
-    """What a step reads and never changes: the codec, and the teacher's parameters."""
+    """What a step reads and never changes: the codec, and the parameters of the teachers.
+
+    A teacher that the run does not have is None. `average` is part of the state: a step puts it
+    in its place.
+    """
 
     codec: object
     teacher: dict | None
+    average: dict | None = None
 
 
 def check_config(config) -> None:
@@ -73,13 +86,13 @@ def check_fields(config) -> None:
             f"distill.min_scale: found {distill.min_scale:g}, expected at most "
             f"distill.max_scale, {distill.max_scale:g}"
         )
-    if distill.teacher == AVERAGE:
+    if distill.teacher in (AVERAGE, SHORTCUT):
         if not config.optim.ema_decay:
             raise InputError("optim.ema_decay: found 0, expected more: the average is the teacher")
         if distill.solver != "euler":
             raise InputError(
                 f"distill.solver: found {distill.solver!r}, expected 'euler' where distill.teacher "
-                f"is {AVERAGE!r}"
+                f"is {distill.teacher!r}"
             )
 
 
@@ -167,7 +180,10 @@ def used_conditions(route: conditions.Route) -> list[str]:
 
 
 def sample_draws(codec, batch, key: jax.Array, config) -> dict:
-    """All that is random about a step: as for the flow, and spans, groups and scales."""
+    """All that is random about a step: as for the flow, and spans, groups and scales.
+
+    Of groups and scales, [B, S, N] and [B, S, G], there are two draws if they are contrasted.
+    """
     draws = flow_step.sample_noise_and_masks(codec, batch, key, config)
     span_key, group_key = jax.random.split(jax.random.fold_in(key, DRAW_STREAM))
     size = len(draws["t"])
@@ -176,8 +192,12 @@ def sample_draws(codec, batch, key: jax.Array, config) -> dict:
     )
     names = used_conditions(conditions.ROUTES[config.model.route])
     groups = min(config.distill.scale_groups, len(names))
-    draws["group"], draws["group_scales"] = sample_scale_groups(
-        group_key, size, len(names), groups, config.distill
+    scale_draws = 2 if config.distill.contrast else 1
+    numbers_and_scales = sample_scale_groups(
+        group_key, size * scale_draws, len(names), groups, config.distill
+    )
+    draws["group"], draws["group_scales"] = (
+        rearrange(array, "(b s) n -> b s n", s=scale_draws) for array in numbers_and_scales
     )
     return draws
 
@@ -249,20 +269,23 @@ def student_teacher(model, params, batch, draws, *, length: int) -> Callable:
 # ---- loss ---------------------------------------------------------------------------------
 
 
-def rollout_target(make_velocity: Callable, x: jax.Array, batch, draws, distill) -> jax.Array:
+def rollout_target(
+    make_first: Callable, make_second: Callable, x: jax.Array, batch, draws, distill
+) -> jax.Array:
     """u*, the teacher's mean velocity over each example's span, [B, L, C].
 
     The first half, whose spans are 0, needs one evaluation.
 
     Args:
-      make_velocity: (batch, draws) -> the teacher's (x, t, span) -> velocity.
+      make_first: (batch, draws) -> the velocity (x, t, span) of the first half's teacher.
+      make_second: the same of the second half's.
       x: x_t, [B, L, C].
       batch: examples.
       draws: of `sample_draws`.
       distill: the config's group.
     """
 
-    def mean_velocity(rows: slice, solver: str, steps: int) -> jax.Array:
+    def mean_velocity(make_velocity, rows: slice, solver: str, steps: int) -> jax.Array:
         part_x, part_batch, part = jax.tree.map(lambda array: array[rows], (x, batch, draws))
         teacher, size = make_velocity(part_batch, part), part["span"] / steps
         return solvers.mean_velocity(
@@ -270,8 +293,8 @@ def rollout_target(make_velocity: Callable, x: jax.Array, batch, draws, distill)
         )
 
     half = len(x) // 2
-    without_span = mean_velocity(slice(half), "euler", 1)
-    with_span = mean_velocity(slice(half, None), distill.solver, distill.steps)
+    without_span = mean_velocity(make_first, slice(half), "euler", 1)
+    with_span = mean_velocity(make_second, slice(half, None), distill.solver, distill.steps)
     return jnp.concatenate([without_span, with_span])
 
 
@@ -280,31 +303,54 @@ def distillation_loss(student, teacher, params, frozen: Frozen, batch, draws, co
 
     Args:
       student: the network that learns.
-      teacher: the network of the frozen parameters, which may be the student's.
+      teacher: the network of `frozen.teacher`.
       params: of the student.
-      frozen: codec and teacher.
+      frozen: codec and teachers.
       batch: examples.
       draws: of `sample_draws`.
       config: the run's.
     """
     x1 = flow_step.draw_latent(frozen.codec, batch, draws)
     x, length = path.interpolate(draws["x0"], x1, draws["t"]), x1.shape[1]
-    make = student_teacher if teacher.dit_config.student else guided_teacher
-    make_velocity = functools.partial(make, teacher, frozen.teacher, length=length)
-    target = rollout_target(make_velocity, x, batch, draws, config.distill)
+    counted = flow_step.counted_frames(batch, length, config)
+    x, counted, batch, draws = _repeat_by_scales(x, counted, batch, draws)
+    guided = functools.partial(guided_teacher, teacher, frozen.teacher, length=length)
+    average = functools.partial(student_teacher, student, frozen.average, length=length)
+    make_first = average if frozen.teacher is None else guided
+    make_second = guided if frozen.average is None else average
+    target = rollout_target(make_first, make_second, x, batch, draws, config.distill)
     scales = scales_by_condition(draws, used_conditions(student.conditioner_config.route))
     velocity = student.apply(
         {"params": params}, x, draws["t"], batch["features"], draws["keep"], draws["span"], scales
     )
-    counted = flow_step.counted_frames(batch, length, config)
-    return path.flow_matching_loss(velocity, jax.lax.stop_gradient(target), counted)
+    error = velocity - jax.lax.stop_gradient(target)
+    loss = path.flow_matching_loss(error, 0.0, counted)
+    if config.distill.contrast:
+        counted = None if counted is None else counted[::2]
+        difference = path.flow_matching_loss(error[::2], error[1::2], counted)
+        loss += config.distill.contrast * difference
+    return loss
+
+
+def _repeat_by_scales(x, counted, batch, draws):
+    """An example for each of its draws of scales, neighbors: B -> B S rows."""
+    scale_draws = draws["group"].shape[1]
+    scaled = {
+        name: rearrange(draws[name], "b s n -> (b s) n") for name in ("group", "group_scales")
+    }
+    others = {name: draws[name] for name in ("t", "span", "keep")}
+    batch = {"features": batch["features"]}
+    x, counted, batch, others = jax.tree.map(
+        lambda array: jnp.repeat(array, scale_draws, axis=0), (x, counted, batch, others)
+    )
+    return x, counted, batch, others | scaled
 
 
 # ---- the task -----------------------------------------------------------------------------
 
 
 def make_distill_train_step(student, teacher, config, mesh=None) -> Callable:
-    """The training step; in the second stage the state's own average is the teacher."""
+    """The training step; where the state's own average is a teacher, it is what the step has."""
 
     def compute(params, frozen, batch, key):
         draws = sample_draws(frozen.codec, batch, key, config)
@@ -312,9 +358,9 @@ def make_distill_train_step(student, teacher, config, mesh=None) -> Callable:
         return flow_step.accumulate_gradient(loss, params, batch, draws, config, mesh)
 
     step = make_train_step(compute, config)
-    if config.distill.teacher != AVERAGE:
+    if config.distill.teacher not in (AVERAGE, SHORTCUT):
         return step
-    return lambda state, frozen, batch: step(state, frozen.replace(teacher=state.weights), batch)
+    return lambda state, frozen, batch: step(state, frozen.replace(average=state.weights), batch)
 
 
 def _loss(student, teacher, frozen, config, params, batch, draws):
@@ -329,8 +375,8 @@ def make_validation_loss(student, teacher, config, mesh=None) -> Callable:
         batch = sharding.constrain(batch, mesh)
         draws = sample_draws(frozen.codec, batch, jax.random.fold_in(key, number), config)
         draws = sharding.constrain({**draws, "keep": batch["present"]}, mesh)
-        if config.distill.teacher == AVERAGE:
-            frozen = frozen.replace(teacher=params)
+        if config.distill.teacher in (AVERAGE, SHORTCUT):
+            frozen = frozen.replace(average=params)
         with sharding.constrain_activations(mesh):
             return distillation_loss(student, teacher, params, frozen, batch, draws, config)
 
