@@ -64,6 +64,26 @@ def page(generator, folder):
         studio.close()
 
 
+def test_memory_does_not_grow_with_visitors_and_old_pages_go_on(
+    generator, media_folder, tmp_path, monkeypatch
+):
+    for name, value in app.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(server, "MAX_SESSIONS", 2)
+    studio = Studio(generator, Limits(seconds=5))
+    blocks = layout.build_page(studio, VisitorFiles(tmp_path))
+    with server.serve(blocks, server.ServerOptions()) as address:
+        clients = [page_client.PageClient(address) for _ in range(4)]
+        for client in [*clients, clients[0]]:
+            client.fill(text="set blue", candidates=2)
+            assert client.generate() == "Done."
+            assert len(blocks.state_holder.session_data) <= 2
+        client.upload("video", media_folder / "in.mp4")
+        assert "The video lasts 2.00 s." in client.read("status")
+    studio.close()
+
+
 def generate(client, media_folder):
     """A request with an upload; its messages in order, the status, and the result's bytes."""
     client.upload("video", media_folder / "in.mp4")

@@ -18,6 +18,7 @@ from vssflow_jax.common.errors import InputError, one_line
 from vssflow_jax.reports.html import render
 from vssflow_jax.web.layout import make_theme
 
+MAX_SESSIONS = 200  # visitors whose state Gradio keeps, 0.2 MB each, also after they have left
 ROOT_PATH = re.compile(r"(https?://[^/?#\s]+)?(/[\w.~!$&'()*+,;=:@-]+)*", re.ASCII)
 
 
@@ -73,6 +74,7 @@ def serve(blocks: gr.Blocks, options: ServerOptions) -> Iterator[str]:
             quiet=True,
             prevent_thread_lock=True,
             max_file_size=options.max_bytes,
+            state_session_capacity=MAX_SESSIONS,
             theme=make_theme(),
             css=render("app.css"),
             head=f"<script>{render('app.js')}</script>",
