@@ -140,6 +140,7 @@ def watch(process: subprocess.Popen, folder: Path, seconds: float) -> list[tuple
 def measure(address: str, process: subprocess.Popen, folder: Path, video: Path) -> None:
     """Runs all clients and prints what was measured."""
     load, minutes = Load(address, video), flags.FLAGS.minutes
+    start = read_memory(process)
     clients = [
         threading.Thread(target=load.run_client, args=(number,))
         for number in range(flags.FLAGS.clients)
@@ -163,7 +164,9 @@ def measure(address: str, process: subprocess.Popen, folder: Path, video: Path) 
         if chunk
     ]  # fmt: skip
     print(format_markdown(["", "largest memory, MB", "most files"], table))
-    print(f"files left: {len(left)}; memory at the end: {read_memory(process):.0f} MB", flush=True)
+    end, peak = read_memory(process), max(memory for memory, _ in rows)
+    print(f"memory: {start:.0f} MB at the start, {peak:.0f} MB at most, {end:.0f} MB at the end")
+    print(f"files left: {len(left)}", flush=True)
     for path in left[:5]:
         print(f"left: {path.relative_to(folder)}")
 
