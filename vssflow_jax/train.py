@@ -35,7 +35,6 @@ from vssflow_jax.training import (
     sharding,
     state,
 )
-from vssflow_jax.training.hook_runner import Hook
 
 
 def ensure_shards(config, workdir: Path) -> Path:
@@ -131,7 +130,10 @@ def train_task(config, workdir: Path, shards_folder: Path, mesh) -> None:
     )
     if distributed.is_main_process():  # the config fits what the run has made so far
         write_description(run, dataset)
-    run.train(make_hook(run, codec, dataset))
+    hook, missed = make_hook(run, codec, dataset), None
+    if distributed.is_main_process():
+        missed = hook.find_missed(workdir, run.step, run.checkpoints.steps())
+    run.train(hook, missed)
     if config.train.task == "codec":
         weights = distributed.gather_to_host(run.state.weights)
         if distributed.is_main_process():
@@ -159,13 +161,13 @@ def write_description(run: loop.Run, dataset: setup.Dataset) -> None:
     sys.stdout.flush()
 
 
-def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> Hook:
+def make_hook(run: loop.Run, codec, dataset: setup.Dataset) -> hooks.PeriodicHook:
     """The hook that generates samples and scores them while training."""
     tasks = (
         hooks.sampling_task(run.workdir, run.config, dataset.validation),
-        hooks.scoring_task(run.config, dataset.folder, codec),
+        hooks.scoring_task(run.workdir, run.config, dataset.folder, codec),
     )
-    return hooks.make_hook(run.config, codec, dataset.statistics, tasks)
+    return hooks.PeriodicHook(run.config, codec, dataset.statistics, tasks)
 
 
 def find_recognizer(config) -> Path | None:

@@ -6,6 +6,7 @@ A sample of step N touches FOLDER/begun-N. If there is a file FOLDER/hold, it th
 FOLDER/release; if there is a file FOLDER/fail, it raises an error. Each scores its step.
 """
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ def hold_samples(folder: Path) -> None:
                 raise InputError(f"samples of step {step}: found none")
             return {**task.run(generator), "score": float(step)}
 
-        return hooks.PeriodicTask(every=task.every, run=write_samples)
+        return dataclasses.replace(task, run=write_samples)
 
     hooks.sampling_task = sampling_task
 

@@ -1,5 +1,6 @@
 """The training command in several processes of this machine, with simulated devices each."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ def free_port():
         return free.getsockname()[1]
 
 
+PATIENCE = 3600  # seconds that tests wait for what a process does; shared machines may be slow
 TRAIN = ("-m", "vssflow_jax.train")
 
 
@@ -44,6 +46,18 @@ def start(workdir, devices, logs, *flags, command=TRAIN):
     )
     process.log = log
     return process
+
+
+@contextlib.contextmanager
+def running_pair(workdir, logs, *flags, command=TRAIN):
+    """A block with the processes of `start_pair`, none of which outlives it."""
+    pair = start_pair(workdir, logs, *flags, command=command)
+    try:
+        yield pair
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
 
 
 def start_pair(workdir, logs, *flags, command=TRAIN):

@@ -144,7 +144,7 @@ def kill_after_checkpoint(bucket, workdir, pair, draw, share):
     running = [process for process in victims if process.poll() is None]
     for process in running:
         process.send_signal(signal.SIGKILL)
-    statuses = [process.wait(timeout=120) for process in pair]
+    statuses = [process.wait(timeout=loopback.PATIENCE) for process in pair]
     return bool(running), statuses
 
 
@@ -160,13 +160,13 @@ def test_two_processes_killed_at_random_end_with_the_same_bits(tiny_run, bucket,
     for workdir, count in (("gs://fake/unbroken", 0), ("gs://fake/killed", kills)):
         upload_folder(tiny_run / "codec", f"{workdir}/codec")
         for number in range(count):
-            pair = loopback.start_pair(workdir, tmp_path, *flags)
             share = STEPS * number // (count + 1) // 2 * 2
-            ends.append(kill_after_checkpoint(bucket, workdir, pair, draw, share))
+            with loopback.running_pair(workdir, tmp_path, *flags) as pair:
+                ends.append(kill_after_checkpoint(bucket, workdir, pair, draw, share))
             assert newest_step(bucket, workdir) >= share
-        pair = loopback.start_pair(workdir, tmp_path, *flags)
-        for process in pair:
-            assert process.wait(timeout=900) == 0, loopback.read_log(process)
+        with loopback.running_pair(workdir, tmp_path, *flags) as pair:
+            for process in pair:
+                assert process.wait(timeout=loopback.PATIENCE) == 0, loopback.read_log(process)
     print(ends)
     assert all(killed for killed, _ in ends)
     assert all(0 not in statuses for _, statuses in ends)

@@ -136,23 +136,23 @@ def test_two_processes_that_die_are_stopped_and_go_on_elsewhere_make_one_devices
     until_checkpoint(shared, 4, (first, second))
     second.send_signal(signal.SIGKILL)
     since = time.monotonic()
-    assert first.wait(timeout=120) not in (0, 2, 75)
+    assert first.wait(timeout=loopback.PATIENCE) not in (0, 2, 75)
     assert time.monotonic() - since < 60
     assert loopback.read_log(first).splitlines()[-1] == distributed.LOST_PROCESS
 
     first, second = pair(shared, *mesh)
     until_checkpoint(shared, 12, (first, second))
     second.send_signal(signal.SIGTERM)
-    assert [p.wait(timeout=300) for p in (first, second)] == [75, 75], loopback.read_log(
-        first
-    ) + loopback.read_log(second)
+    assert [p.wait(timeout=loopback.PATIENCE) for p in (first, second)] == [75, 75], (
+        loopback.read_log(first) + loopback.read_log(second)
+    )
     assert "resuming from step" in loopback.read_log(first)
     assert "resuming from step" not in loopback.read_log(second)  # written once
 
     third = start(shared, 8, "--config.mesh.data=1", "--config.mesh.fsdp=8")
     until_checkpoint(shared, 30, (third,))
     third.send_signal(signal.SIGTERM)
-    assert third.wait(timeout=300) == 75, loopback.read_log(third)
+    assert third.wait(timeout=loopback.PATIENCE) == 75, loopback.read_log(third)
     wave = sound(shared)  # one device restores what eight have saved
     assert np.isfinite(wave).all() and np.abs(wave).max() > 0
     fourth = start(shared, 1)
@@ -248,7 +248,7 @@ def run_both(code):
         )
         for process in range(2)
     ]
-    printed = [process.communicate(timeout=300)[0] for process in both]
+    printed = [process.communicate(timeout=loopback.PATIENCE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     return printed
 
@@ -287,6 +287,6 @@ def test_a_process_waits_for_longer_than_a_collective_operation_would():
 def test_a_mistake_ends_both_processes_with_its_line(tiny_run, tmp_path):
     shared = folder(tiny_run, tmp_path / "shared")
     both = pair(shared, "--config.mesh.tensor=4")
-    assert [process.wait(timeout=300) for process in both] == [2, 2]
+    assert [process.wait(timeout=loopback.PATIENCE) for process in both] == [2, 2]
     for process in both:
         assert loopback.read_log(process).splitlines()[-1].startswith("error: mesh.tensor: found 4")

@@ -1,6 +1,8 @@
 """Samples and scores of a run: beside the steps of several processes, between those of one."""
 
+import contextlib
 import json
+import re
 import shutil
 import signal
 import threading
@@ -12,7 +14,7 @@ from helpers import loopback, small_runs
 from helpers.paths import ROOT
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.training.hook_runner import HookRunner
+from vssflow_jax.training.hook_runner import HookRunner, MissedJob
 
 
 class Log:
@@ -107,12 +109,29 @@ def test_the_last_job_is_waited_for_and_its_line_has_its_own_step(tmp_path, monk
     assert resumed[:7] == lines and resumed[7]["seconds"] > lines[5]["seconds"]
 
 
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_missed_job_is_done_before_or_beside_the_next_steps(
+    tmp_path, monkeypatch, capsys, in_background
+):
+    if in_background:
+        monkeypatch.setattr("vssflow_jax.training.loop.HookRunner", background_runner)
+    small_runs.run(tmp_path, small_runs.Batches(good=9), train__steps=4).train(lambda *_: None)
+    missed = MissedJob(step=2, seconds=0.25, job=lambda: {"score": 7.0})
+    again = small_runs.run(tmp_path, small_runs.Batches(good=9), train__steps=6)
+    again.train(lambda *_: None, missed)
+    lines = read_lines(tmp_path)
+    assert sorted(line["step"] for line in lines) == [1, 2, 2, 3, 4, 5, 6]
+    assert {"step": 2, "score": 7.0, "seconds": 0.25} in lines
+    said = "samples or scores of step 2, which were not finished, are made now"
+    assert said in capsys.readouterr().out
+
+
 def background_runner(hook, log, in_background):
     """A runner as those of several processes have it."""
     return HookRunner(hook, log, in_background=True)
 
 
-def wait_until(holds, processes, seconds=300):
+def wait_until(holds, processes, seconds=loopback.PATIENCE):
     """Waits until a condition holds, while the processes run."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -132,17 +151,23 @@ def held(tiny_run, tmp_path):
     folder.mkdir()
     (folder / "hold").touch()
 
-    def start(name, sample_every):
-        workdir = tmp_path / name
-        if not workdir.exists():
-            for part in ("shards", "codec"):
-                shutil.copytree(tiny_run / part, workdir / part)
-        flags = ("--config.mesh.data=4", "--config.mesh.fsdp=2", f"--config.train.steps={STEPS}")
-        flags += (f"--config.train.sample_every={sample_every}",)
-        command = (ROOT / "tests" / "helpers" / "held_samples.py", folder)
-        return workdir, loopback.start_pair(workdir, tmp_path, *flags, command=command)
+    with contextlib.ExitStack() as pairs:
 
-    return SimpleNamespace(folder=folder, start=start)
+        def start(name, sample_every):
+            workdir = tmp_path / name
+            if not workdir.exists():
+                for part in ("shards", "codec"):
+                    shutil.copytree(tiny_run / part, workdir / part)
+            flags = ("--config.mesh.data=4", "--config.mesh.fsdp=2")
+            flags += (
+                f"--config.train.steps={STEPS}",
+                f"--config.train.sample_every={sample_every}",
+            )
+            command = (ROOT / "tests" / "helpers" / "held_samples.py", folder)
+            pair = loopback.running_pair(workdir, tmp_path, *flags, command=command)
+            return workdir, pairs.enter_context(pair)
+
+        yield SimpleNamespace(folder=folder, start=start)
 
 
 def losses(workdir):
@@ -153,12 +178,17 @@ def losses(workdir):
 @pytest.mark.slow
 @pytest.mark.multihost
 def test_samples_of_one_process_do_not_stop_the_steps_of_two(held):
-    """They wait while both take steps, are left out at one's Ctrl-C, and waited for at the end."""
+    """They wait while both take steps, and are left out at one's Ctrl-C; the next start makes them.
+
+    It does so from the checkpoint of their step, and waits for them at the end.
+    """
     workdir, pair = held.start("held", sample_every=4)
     wait_until(lambda: read_lines(workdir)[-1:] and read_lines(workdir)[-1]["step"] >= 7, pair)
     assert (held.folder / "begun-4").exists()
     pair[1].send_signal(signal.SIGINT)
-    assert [process.wait(timeout=300) for process in pair] == [75, 75], loopback.read_log(pair[0])
+    assert [process.wait(timeout=loopback.PATIENCE) for process in pair] == [75, 75], (
+        loopback.read_log(pair[0])
+    )
     stopped = [loopback.read_log(process).splitlines()[-1] for process in pair]
     assert ", samples or scores of step 4 are not; run the same" in stopped[0]
     assert "SIGTERM: step" in stopped[0]
@@ -167,12 +197,18 @@ def test_samples_of_one_process_do_not_stop_the_steps_of_two(held):
     workdir, pair = held.start("held", sample_every=4)
     final = workdir / "checkpoints" / str(STEPS)
     wait_until(lambda: final.exists() and read_lines(workdir)[-1]["step"] == STEPS, pair)
-    begun = min(step for step in range(8, STEPS, 4) if (held.folder / f"begun-{step}").exists())
+    stopped_at = int(re.search(r"step (\d+) is saved", stopped[0])[1])
+    begun = stopped_at - stopped_at % 4
+    assert (held.folder / f"begun-{begun}").exists()
     assert not list(workdir.glob("samples/*"))
     time.sleep(2)  # for a process that does not wait
     assert all(process.poll() is None for process in pair)
     (held.folder / "release").touch()
-    assert [process.wait(timeout=300) for process in pair] == [0, 0], loopback.read_log(pair[0])
+    assert [process.wait(timeout=loopback.PATIENCE) for process in pair] == [0, 0], (
+        loopback.read_log(pair[0])
+    )
+    made_up = f"samples or scores of step {begun}, which were not finished, are made now"
+    assert made_up in loopback.read_log(pair[0]) and made_up not in loopback.read_log(pair[1])
     for step in range(begun + 4, STEPS + 1, 4):
         note = f"note: no samples or scores of step {step}: those of step {begun} are not finished"
         assert note in loopback.read_log(pair[0])
@@ -182,7 +218,9 @@ def test_samples_of_one_process_do_not_stop_the_steps_of_two(held):
     assert [path.name for path in workdir.glob("samples/*")] == [str(begun)]
 
     unsampled, pair = held.start("unsampled", sample_every=0)
-    assert [process.wait(timeout=300) for process in pair] == [0, 0], loopback.read_log(pair[0])
+    assert [process.wait(timeout=loopback.PATIENCE) for process in pair] == [0, 0], (
+        loopback.read_log(pair[0])
+    )
     assert losses(workdir) == losses(unsampled)
     assert [step for step, _ in losses(workdir)] == list(range(1, STEPS + 1))
 
@@ -193,7 +231,7 @@ def test_an_error_in_the_samples_of_one_process_ends_the_run_with_its_line(held)
     (held.folder / "hold").unlink()
     (held.folder / "fail").touch()
     _, pair = held.start("failing", sample_every=4)
-    statuses = [process.wait(timeout=300) for process in pair]
+    statuses = [process.wait(timeout=loopback.PATIENCE) for process in pair]
     assert statuses[0] == 2 and statuses[1] not in (0, 75)
     last = loopback.read_log(pair[0]).splitlines()[-1]
     assert last == "error: samples of step 4: found none"

@@ -14,9 +14,9 @@ from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.generation.generator import Generator
-from vssflow_jax.training import distributed, state
-from vssflow_jax.training.hook_runner import Hook, Job, Results
-from vssflow_jax.training.log import Sound
+from vssflow_jax.training import checkpoint, distributed, state
+from vssflow_jax.training.hook_runner import Job, MissedJob, Results
+from vssflow_jax.training.log import Sound, read_metrics
 
 SAMPLES = 3  # examples that are generated while training
 
@@ -28,10 +28,20 @@ class PeriodicTask:
     Attributes:
       every: steps; 0: never.
       run: the generator of the current weights -> what goes into the log.
+      is_done: whether the results of a step are there.
     """
 
     every: int
     run: Callable[[Generator], Results]
+    is_done: Callable[[int], bool]
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is to be done with the weights of a step."""
+        return self.every > 0 and step % self.every == 0
+
+    def last_due(self, step: int) -> int:
+        """The newest step, up to this one, at which it was due; 0: there is none."""
+        return step - step % self.every if self.every else 0
 
 
 class RunGenerator:
@@ -60,28 +70,66 @@ class RunGenerator:
             self._generator.release_weights()
 
 
-def make_hook(config, codec, statistics: Mapping, tasks: Sequence[PeriodicTask]) -> Hook:
+class PeriodicHook:
     """The hook that runs periodic tasks, all of a step with one copy of its weights.
 
     Its jobs are the main process's; the others hand over their parts of the weights.
+
+    Args:
+      config: the run's config.
+      codec: latent to waveform.
+      statistics: of the training split.
+      tasks: what is done.
     """
-    run_generator = RunGenerator(config, codec, statistics)
 
-    def run(due: Sequence[PeriodicTask], step: int, weights) -> Results:
-        results: dict[str, float | Sound] = {}
-        with run_generator.use(step, weights) as generator:
-            for task in due:
-                results |= task.run(generator)
-        return results
+    def __init__(self, config, codec, statistics: Mapping, tasks: Sequence[PeriodicTask]):
+        self._generator, self._tasks = RunGenerator(config, codec, statistics), tasks
 
-    def hook(step: int, current: state.TrainState) -> Job | None:
-        due = [task for task in tasks if task.every and step % task.every == 0]
+    def __call__(self, step: int, current: state.TrainState) -> Job | None:
+        """The job of a step; None: nothing is due, or another process does it."""
+        due = [task for task in self._tasks if task.is_due(step)]
         if not due:
             return None
         weights = distributed.gather_to_host(current.weights)
-        return functools.partial(run, due, step, weights) if distributed.is_main_process() else None
+        is_main = distributed.is_main_process()
+        return functools.partial(self._run, due, step, weights) if is_main else None
 
-    return hook
+    def find_missed(self, workdir: Path, step: int, saved_steps: Sequence[int]) -> MissedJob | None:
+        """The newest job that was due before a run resumes, and left no results.
+
+        Its weights are those of the checkpoint of its step; a line on stdout says where there is
+        none.
+
+        Args:
+          workdir: the run's folder.
+          step: from which it resumes.
+          saved_steps: of its checkpoints.
+        """
+        for due_step in sorted({task.last_due(step) for task in self._tasks} - {0}, reverse=True):
+            due = [task for task in self._tasks if task.is_due(due_step)]
+            missed = [task for task in due if not task.is_done(due_step)]
+            if not missed:
+                continue
+            if due_step not in saved_steps:
+                print(
+                    f"note: no samples or scores of step {due_step}: no checkpoint has its weights"
+                )
+                continue
+            weights, *_ = checkpoint.load_weights(workdir, due_step)
+            lines = [line for line in read_metrics(workdir) if line["step"] <= due_step]
+            return MissedJob(
+                step=due_step,
+                seconds=max((line.get("seconds", 0.0) for line in lines), default=0.0),
+                job=functools.partial(self._run, missed, due_step, weights),
+            )
+        return None
+
+    def _run(self, due: Sequence[PeriodicTask], step: int, weights) -> Results:
+        results: dict[str, float | Sound] = {}
+        with self._generator.use(step, weights) as generator:
+            for task in due:
+                results |= task.run(generator)
+        return results
 
 
 def sampling_task(workdir: Path, config, records: Sequence) -> PeriodicTask:
@@ -95,16 +143,21 @@ def sampling_task(workdir: Path, config, records: Sequence) -> PeriodicTask:
     every = config.train.sample_every
     rows = [records[row] for row in range(min(SAMPLES, len(records)))] if every else []
 
+    def find_path(step: int, record: Mapping) -> Path:
+        return workdir / "samples" / str(step) / f"{record['meta']['id']}.wav"
+
+    def is_done(step: int) -> bool:
+        return all(find_path(step, record).exists() for record in rows)
+
     def write_samples(generator: Generator) -> dict[str, Sound]:
         sounds = {}
         for record, wave in zip(rows, generator.generate_batch(rows), strict=True):
             name, sample_rate = record["meta"]["id"], generator.codec.sample_rate
-            path = workdir / "samples" / str(generator.step) / f"{name}.wav"
-            media.write_wav(path, wave, sample_rate)
+            media.write_wav(find_path(generator.step, record), wave, sample_rate)
             sounds[f"samples/{name}"] = Sound(wave=wave, sample_rate=sample_rate)
         return sounds
 
-    return PeriodicTask(every=every if rows else 0, run=write_samples)
+    return PeriodicTask(every=every if rows else 0, run=write_samples, is_done=is_done)
 
 
 def import_scoring(field: str) -> types.ModuleType:
@@ -119,10 +172,11 @@ def import_scoring(field: str) -> types.ModuleType:
         raise InputError(f'{field}: {error}; expected `pip install "vssflow_jax[eval]"`') from None
 
 
-def scoring_task(config, folder: Path, codec) -> PeriodicTask:
+def scoring_task(workdir: Path, config, folder: Path, codec) -> PeriodicTask:
     """Scores a few validation examples, if there are any, every `evaluate_every` steps.
 
     Args:
+      workdir: the run's folder, whose log has the scores.
       config: the run's config.
       folder: of the shards.
       codec: of the run.
@@ -142,4 +196,9 @@ def scoring_task(config, folder: Path, codec) -> PeriodicTask:
                 )
         elif main:
             evaluate = scoring.PeriodicEvaluation.from_shards(folder, codec)
-    return PeriodicTask(every=every, run=evaluate)
+
+    def is_done(step: int) -> bool:
+        lines = [line for line in read_metrics(workdir) if line["step"] == step]
+        return any("loss" not in line for line in lines)
+
+    return PeriodicTask(every=every, run=evaluate, is_done=is_done)

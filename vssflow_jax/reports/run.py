@@ -25,6 +25,7 @@ from vssflow_jax.generation.durations import load_duration_model
 from vssflow_jax.reports import examples, plots
 from vssflow_jax.reports.html import Figure, Image, data_uri, render
 from vssflow_jax.training import checkpoint
+from vssflow_jax.training.log import read_metrics
 
 FILE = "report.html"
 
@@ -130,21 +131,6 @@ def format_seconds(seconds: float) -> str:
 def read_optional_json(path: Path) -> dict:
     """The contents of a JSON file; empty without the file."""
     return read_json(path, "the description of a run") if path.exists() else {}
-
-
-def read_log(path: Path) -> list[dict]:
-    """The lines of metrics.jsonl by step, without one that was cut short.
-
-    Scores may follow lines of later steps there.
-    """
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-            continue
-    rows = [row for row in rows if isinstance(row, dict) and "step" in row]
-    return sorted(rows, key=lambda row: row["step"])
 
 
 def count_parameters(workdir: Path) -> int | None:
@@ -382,7 +368,7 @@ def write_report(workdir: str | Path) -> Path:
             f"{workdir / FILE}: found no config.json beside it, expected a run's folder"
         )
     config = checkpoint.read_config(workdir).to_dict()
-    log = read_log(workdir / "metrics.jsonl")
+    log = read_metrics(workdir)
     metrics = read_optional_json(workdir / "eval" / "metrics.json")
     sentences = read_optional_json(workdir / SENTENCES)
     scored = {task: metrics[task] for task in TASKS if metrics.get(task)}

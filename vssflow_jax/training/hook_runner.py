@@ -18,6 +18,21 @@ Hook = Callable[[int, TrainState], Job | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MissedJob:
+    """A job that an earlier start of the run did not finish.
+
+    Attributes:
+      step: whose weights it is about.
+      seconds: of training up to this step.
+      job: to do.
+    """
+
+    step: int
+    seconds: float
+    job: Job
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StartedJob:
     """A job that was started.
 
@@ -65,6 +80,16 @@ class HookRunner:
                 f"those of step {self._started.step} are not finished"
             )
             return
+        self._start(step, seconds, job)
+
+    def make_up(self, missed: MissedJob) -> None:
+        """Starts a job that an earlier start of the run did not finish, before the first step."""
+        tqdm.write(
+            f"samples or scores of step {missed.step}, which were not finished, are made now"
+        )
+        self._start(missed.step, missed.seconds, missed.job)
+
+    def _start(self, step: int, seconds: float, job: Job) -> None:
         future = _start(job, self._in_background)
         self._started = StartedJob(step=step, seconds=seconds, future=future)
         self.write_finished()

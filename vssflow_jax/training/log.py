@@ -15,6 +15,7 @@ from vssflow_jax.common.files import UploadedFolder, is_remote, write_text
 from vssflow_jax.common.waves import to_mono
 from vssflow_jax.conditions import SAMPLE_RATE
 
+METRICS = "metrics.jsonl"
 SPECTROGRAM_SCALE = 3  # pixels of a mel band
 
 
@@ -46,7 +47,7 @@ class MetricsWriter:
     """
 
     def __init__(self, workdir: Path, step: int):
-        self._path = workdir / "metrics.jsonl"
+        self._path = workdir / METRICS
         data = self._path.read_bytes() if self._path.exists() else b""
         parsed = [(line, _parse(line)) for line in data.decode(errors="replace").splitlines()]
         kept = [(line, values) for line, values in parsed if values.get("step", step + 1) <= step]
@@ -95,6 +96,17 @@ class NullWriter:
 
     def close(self) -> None:
         """Does nothing."""
+
+
+def read_metrics(workdir: Path) -> list[dict]:
+    """The values of the lines of a run's log by step, without a line that was cut short.
+
+    Scores may follow lines of later steps there.
+    """
+    path = workdir / METRICS
+    data = path.read_bytes() if path.exists() else b""
+    parsed = map(_parse, data.decode(errors="replace").splitlines())
+    return sorted((values for values in parsed if "step" in values), key=lambda row: row["step"])
 
 
 def draw_spectrogram(wave: np.ndarray) -> np.ndarray:

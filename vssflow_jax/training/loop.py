@@ -25,7 +25,7 @@ from vssflow_jax.training import (
 from vssflow_jax.training.feed import DeviceFeed
 from vssflow_jax.training.flops import count_flops, count_traced_flops
 from vssflow_jax.training.flow_step import flow_task
-from vssflow_jax.training.hook_runner import Hook, HookRunner
+from vssflow_jax.training.hook_runner import Hook, HookRunner, MissedJob
 from vssflow_jax.training.init_from import init_from_weights
 from vssflow_jax.training.log import MetricsWriter, NullWriter
 from vssflow_jax.training.nan_guard import NanGuard
@@ -138,12 +138,13 @@ class Run:
         position = {**self._feed.position, RUN_KEY: run}
         self.checkpoints.save(self.step, self.state, position, self.identity)
 
-    def train(self, hook: Hook) -> None:
+    def train(self, hook: Hook, missed: MissedJob | None = None) -> None:
         """Steps to the end, logging and saving on the way, or until a signal.
 
         Args:
           hook: called after each step. The results of a job that it returns go into the log as a
             line of their own. Of several processes, the main one does it while all go on.
+          missed: a job of the main process, from before the first step.
         """
         main = distributed.is_main_process()
         log = MetricsWriter(self.workdir, self.step) if main else NullWriter()
@@ -157,6 +158,8 @@ class Run:
                     self.workdir, self.step, self.config.train.profile_steps
                 ) as profile,
             ):
+                if missed is not None:
+                    hook_runner.make_up(missed)
                 self._take_steps(hook_runner, stop_signal, log, bar, profile)
                 self.nan_guard.check_pending()
             number = stop_signal(self.step)
