@@ -84,7 +84,7 @@ SAMPLING = (
 )
 MIXING = ("original_level", "generated_level", "duck_level", "loudness")
 MAX_CANDIDATES = 64
-SCORES = ("wer", "speaker_similarity", "loop_join")  # columns of the table of candidates
+SCORES = ("wer", "speaker_similarity", "lip_agreement", "loop_join")  # columns of the candidates
 
 
 def sample_one(generator: Generator, out: Path) -> None:

@@ -8,8 +8,10 @@ from benchmarks import lip_alignment, lip_sync
 from vssflow_jax import media
 from vssflow_jax.corpus import lip_tracks, visemes, voices
 from vssflow_jax.data.lip_track import write_lip_track
+from vssflow_jax.evaluation.metrics import lip_agreement
 from vssflow_jax.features import face_mesh
 from vssflow_jax.text import alignment, phonemes
+from vssflow_jax.text.durations import DEFAULT_DURATIONS, DurationModel
 
 TEXT = "they found a small boat under the bridge"
 
@@ -34,11 +36,26 @@ def test_correlation_is_of_speech_that_opens_with_the_mouth():
     opening = np.abs(np.sin(np.linspace(0, 9, 100))) * np.linspace(0, 1, 100)
     loudness = np.repeat(opening, 640)
     wave = loudness * np.random.default_rng(0).normal(size=len(loudness))
-    envelope = lip_sync.measure_envelope(wave, 16_000, 100)
+    envelope = lip_agreement.measure_envelope(wave, 16_000, 100)
     as_it_is, backwards, *late = lip_sync.correlate(envelope, opening)
     assert as_it_is > 0.95 and max(backwards, *late) < 0.7
-    short = lip_sync.measure_envelope(wave[:32_000], 16_000, 100)
-    assert len(short) == 100 and not short[70:].any()
+
+
+def test_agreements_are_counted():
+    rows = [(0.5, 0.1, -0.3, 0.2), (0.9, 0.1, 0.3, 0.0), (0.4, 0.0, 0.0, 0.0)]
+    line = lip_sync.count_agreements(rows)
+    assert line == "2 of 3 at least 0.5 as it is, 2 at most 0.2 in all other columns"
+
+
+def test_fitting_sentences_last_as_long_as_the_three():
+    durations = DurationModel(DEFAULT_DURATIONS)
+    texts = lip_sync.list_fitting_sentences(durations)
+    usual = [lip_sync.expect_seconds(text, durations) for text in lip_sync.SENTENCES]
+    assert len(texts) > 10 and not set(texts) & set(lip_sync.SENTENCES)
+    assert all(
+        0.97 * min(usual) <= lip_sync.expect_seconds(text, durations) <= 1.03 * max(usual)
+        for text in texts
+    )
 
 
 def test_times_from_lips_have_the_smallest_errors(tmp_path, capsys):
@@ -69,6 +86,8 @@ def test_times_from_lips_have_the_smallest_errors(tmp_path, capsys):
 @pytest.mark.skipif(not face_mesh.is_available(), reason="the face finder is not installed")
 def test_speech_goes_with_the_mouth_of_a_real_talker(tmp_path, capsys):
     table = run(lip_sync, capsys, f"--out={tmp_path / 'a.png'}")
-    as_it_is, backwards, *late = (float(cell) for cell in table.splitlines()[-1].split("|")[3:7])
+    rows = [line.split("|")[3:7] for line in table.splitlines() if line.startswith("|")]
+    as_it_is, backwards, *late = (float(cell) for cell in rows[-1])
     assert as_it_is > 0.5 and max(backwards, *late) < 0.2
+    assert "3 of 3 at least 0.5 as it is" in table
     assert (tmp_path / "a.png").stat().st_size > 10_000

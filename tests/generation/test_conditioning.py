@@ -62,13 +62,13 @@ def test_phoneme_times_follow_a_mouth_unless_the_request_has_times(tmp_path, mon
         return encode_request(request, DurationModel({}), "built-in", {"rates": {}})
 
     encoded = encode(text=text)
-    assert encoded.describe()["times"] == "lips"
+    assert encoded.describe()["times"] == "lips" and encoded.lips is track
     (span,) = encoded.spans
     assert span == pytest.approx((1.9, 3.1), abs=0.12)
     spoken = np.flatnonzero(encoded.record["phonemes"]) / 25
     assert span[0] - 0.05 < spoken.min() < spoken.max() < span[1] + 0.05
     timed = encode(text=text, speech_start=0.5)
-    assert timed.times == "requested" and timed.spans[0][0] == 0.5
+    assert timed.times == "requested" and timed.spans[0][0] == 0.5 and timed.lips is None
     line, media_file = {"text": text}, {"text": text, "speaker": str(tmp_path / "a.wav")}
     media.write_wav(tmp_path / "a.wav", reference_voice())
     assert encode(script=[line, media_file]).times == "predicted", "whose mouth is it"

@@ -90,6 +90,8 @@ def test_real_videos_keep_their_packets_and_length(generator, name, tmp_path):
     assert ("phonemes" in output.report["used"]) == (text is not None)
     sees = text is not None and face_mesh.is_available()  # lips of those who speak, where it can
     assert "lips" in output.report["used" if sees else "missing"]
+    follows = output.report["times"] == "lips"
+    assert follows == (-1 <= output.report.get("lip_agreement", -9) <= 1)
     json.dumps(output.report)
 
 

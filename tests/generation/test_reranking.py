@@ -17,6 +17,16 @@ from vssflow_jax.generation.reranking import (
 RATE = 16_000
 
 
+class Ears:
+    """A recognizer that knows any text, and hears it in any sound but silence."""
+
+    def rejects(self, text):
+        return None
+
+    def transcribe(self, waves):
+        return ["good morning" if wave.any() else "goodness" for wave in waves]
+
+
 @pytest.mark.parametrize("encoder_set", ["built-in", "bundled"])
 def test_the_candidate_that_says_the_text_comes_first(tmp_path, encoder_set):
     media.write_wav(tmp_path / "voice.wav", reference_voice("ada", "lay green in r two soon"))
@@ -32,6 +42,21 @@ def test_the_candidate_that_says_the_text_comes_first(tmp_path, encoder_set):
     assert [one.report["seed"] for one in ranked] == [1, 0]
     assert ranked[0].report["scores"]["wer"] < ranked[1].report["scores"]["wer"]
     assert 0 < ranked[0].report["scores"]["speaker_similarity"] <= 1
+
+
+def test_the_candidate_that_agrees_with_the_lips_comes_first():
+    """Unless another has fewer word errors."""
+    reports = [{"spans": [[0, 1]], "lip_agreement": value} for value in (0.2, 0.7, 0.5)]
+    outputs = [Output(np.zeros(RATE, np.float32), RATE, report) for report in reports]
+    request = Request.parse(text="good morning")
+    ranked = rerank(outputs, request, "built-in", load_recognizer())
+    assert [one.report["scores"] for one in ranked] == [
+        {"lip_agreement": value} for value in (0.7, 0.5, 0.2)
+    ]
+
+    outputs[0] = Output(np.full(RATE, 0.1, np.float32), RATE, reports[0])
+    ranked = rerank(outputs, request, "built-in", Ears())
+    assert [one.report["lip_agreement"] for one in ranked] == [0.2, 0.7, 0.5]
 
 
 def test_candidates_without_scores_keep_their_order():
@@ -65,13 +90,6 @@ def test_the_loop_that_is_chosen_changes_least_at_its_join():
 
 
 def test_an_open_recognizer_ranks_any_text():
-    class Ears:
-        def rejects(self, text):
-            return None
-
-        def transcribe(self, waves):
-            return ["good morning" if wave.any() else "goodness" for wave in waves]
-
     outputs = [Output(np.full(RATE, x, np.float32), RATE, {"spans": [[0, 1]]}) for x in (0, 0.1)]
     ranked = rerank(outputs, Request.parse(text="Good morning!"), "built-in", Ears())
     assert [a is b for a, b in zip(ranked, outputs[::-1], strict=True)] == [True, True]

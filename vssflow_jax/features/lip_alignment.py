@@ -1,9 +1,9 @@
 """Phoneme times that follow a mouth: dynamic alignment of expected lips with the track of a face.
 
 A search (segment_search.py) lays the phonemes of a text on the frames of a track. Each phoneme has
-the lips of its viseme and a usual duration, silence has lips at rest, and pauses may lie between
-words. How far this mouth moves, and how fast this speaker speaks, are fitted to the clip in rounds
-of search and least squares. Nothing is trained.
+the lips of its viseme, a usual duration and a loudness, which goes with an open mouth; silence has
+lips at rest, and pauses may lie between words. How far this mouth moves, and how fast this speaker
+speaks, are fitted to the clip in rounds of search and least squares. Nothing is trained.
 
 Legend: T frames of the search, n phonemes, U kinds of phonemes, C channels.
 """
@@ -22,18 +22,19 @@ from vssflow_jax.data import lip_track
 from vssflow_jax.data.lip_track import LipTrack
 from vssflow_jax.features import segment_search
 from vssflow_jax.features.face_tracking import fill_gaps
+from vssflow_jax.features.phoneme_loudness import LOUDEST, LOUDNESS
 from vssflow_jax.text import normalize, phonemes
 from vssflow_jax.text.alignment import RUSHED, Interval
 from vssflow_jax.text.durations import has_tokenizer, predict_durations
 from vssflow_jax.text.script import TimedScript, Utterance
 
-VERSION = 1  # of the resulting times; part of the keys of shards
+VERSION = 2  # of the resulting times; part of the keys of shards
 RATE = 50  # frames a second of the search
 ROUNDS = 4  # of search and least squares
 MIN_FRAMES, MAX_FRAMES = 2, 24  # of a phoneme: 40 ms, one latent frame, to 0.48 s
 MIN_PAUSE = 5  # frames
 PAUSE_COST = 2.5  # nats, of a pause between two words
-DURATION_SPREAD = 0.4  # standard deviation of the log of a phoneme's duration
+DURATION_SPREAD = 0.3  # standard deviation of the log of a phoneme's duration
 SPEED_SPREAD = 0.25  # of the log of a speaker's speed over the usual
 EVIDENCE = 0.6  # weight of a frame's deviation, since neighboring frames say nearly the same
 MAX_DEVIATION = 3.0  # standard deviations to which outliers are reduced
@@ -41,7 +42,7 @@ ACTIVITY_SECONDS = 0.1  # over which motion is averaged
 ACTIVE = 0.6  # of the motion of the liveliest moments: the motion of speech
 BAND = 12.0  # seconds that a phoneme may be from where the motion of the lips suggests it
 MIN_MOTION = 0.05  # distances of the eyes: a mouth that opens less does not seem to speak
-ACTIVITY = 2  # channel: opening, width, activity
+ACTIVITY = 2  # channel: opening, width, activity, opening as a sign of loudness
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,8 @@ class ObservedLips:
     """A track as the search sees it.
 
     Attributes:
-      values: [T, C], opening and width in distances of the eyes, and activity from 0 to 1.
+      values: [T, C], opening and width in distances of the eyes, activity from 0 to 1, and the
+        opening again, from which a loudness is expected.
       known: [T], 1 in frames with a face, else 0.
     """
 
@@ -171,7 +173,8 @@ def observe_lips(track: LipTrack) -> ObservedLips:
     # Lips move before the sound does.
     frames = round(len(opening) / lip_track.RATE * RATE)
     times = (np.arange(frames) + 0.5) / RATE - visemes.LEAD
-    values = [np.interp(times, shown, x) for x in (opening, width, np.minimum(activity, 1))]
+    channels = (opening, width, np.minimum(activity, 1), opening)
+    values = [np.interp(times, shown, x) for x in channels]
     known = np.interp(times, shown, track.seen.astype(float)) > 0.5
     return ObservedLips(values=np.stack(values, 1), known=known.astype(float))
 
@@ -181,7 +184,7 @@ def expect_lips(symbols: Sequence[str]) -> np.ndarray:
     return np.array(
         [
             [
-                (*visemes.SHAPES[part][:2], 1.0)
+                (*visemes.SHAPES[part][:2], 1.0, LOUDNESS[symbol] / LOUDEST)
                 for part in (symbol, visemes.GLIDES.get(symbol, symbol))
             ]
             for symbol in symbols
@@ -233,9 +236,9 @@ def guess_fit(observed: ObservedLips, expected: np.ndarray) -> Fit:
     width = 0.7 * spread[1] / (expected[..., 1].std() + 0.1)
     middle = np.median(observed.values[:, 1]) - width * expected[..., 1].mean()
     return Fit(
-        offset=np.array([low[0], middle, 0.0]),
-        gain=np.array([opening, width, 1.0]),
-        spread=np.array([0.7 * spread[0], spread[1], 0.35]),
+        offset=np.array([low[0], middle, 0.0, low[0]]),
+        gain=np.array([opening, width, 1.0, opening]),
+        spread=np.array([0.7 * spread[0], spread[1], 0.35, spread[0]]),
     )
 
 

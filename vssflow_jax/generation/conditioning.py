@@ -10,6 +10,7 @@ import numpy as np
 
 from vssflow_jax import conditions, media
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.data.lip_track import LipTrack
 from vssflow_jax.features.lip_alignment import follow_lips
 from vssflow_jax.features.registry import encode_example, select_encoders
 from vssflow_jax.generation.editing import LOOP_CONTEXT, MIN_LOOP, KeptSound
@@ -60,6 +61,7 @@ class RequestConditions:
         a voice's sound.
       voices: None with one voice or none.
       has_kept_voice: whether the voice is that of the kept sound.
+      lips: the track that the times follow; None: they follow none.
     """
 
     record: dict
@@ -73,6 +75,7 @@ class RequestConditions:
     warnings: list[str]
     voices: Voices | None = None
     has_kept_voice: bool = False
+    lips: LipTrack | None = None
 
     @property
     def num_frames(self) -> int:
@@ -139,7 +142,7 @@ def encode_request(
     duration, loop_notes = fit_loop(request, duration)
     notes += loop_notes
     num_frames = conditions.num_latent_frames(duration)
-    noise_id, times, record = "clip", name_times(request.script), {}
+    noise_id, times, record, lips = "clip", name_times(request.script), {}, None
     if request.video is not None:
         noise_id = examples.hash_media(request.video)
         video = encode_video(request, num_frames, encoder_set)
@@ -149,7 +152,8 @@ def encode_request(
         if times == PREDICTED and len(set(request.speakers)) == 1:
             voiced = select_voice(durations, line_voices[0])
             followed = follow_lips(timed, request.script, video.lips, voiced, request.text_policy)
-            times, timed = (FROM_LIPS, followed) if followed else (times, timed)
+            if followed:
+                times, timed, lips = FROM_LIPS, followed, video.lips
     utterances = time_words(request.script, timed.intervals, durations, request.text_policy)
     kept_voice = None
     if kept is not None and not any([*request.speakers, request.speaker]):
@@ -179,6 +183,7 @@ def encode_request(
         warnings=[*timed.warnings, *sound_notes, *notes],
         voices=voices if len(voices.embeddings) > 1 and known else None,
         has_kept_voice=kept_voice is not None,
+        lips=lips if times == FROM_LIPS else None,
     )
 
 

@@ -16,7 +16,8 @@ from vssflow_jax import bundled, conditions
 from vssflow_jax.codecs.interface import audio_format, check_rate, hash_latents, load_codec
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import read_json
-from vssflow_jax.common.waves import cut_or_pad
+from vssflow_jax.common.waves import cut_or_pad, to_mono
+from vssflow_jax.evaluation.metrics.lip_agreement import correlate_lips
 from vssflow_jax.features.registry import read_encoder_set
 from vssflow_jax.flow.inpainting import Known
 from vssflow_jax.flow.sampler import Sampling
@@ -278,6 +279,7 @@ class Generator:
                 )
                 facts |= {"sound_level": round(level, 1), "speech_heard": round(heard, 2)}
             mix = separate.pop("mix")
+            facts |= self._compare_lips(separate.get("speech", mix), encoded)
             if stems and not separate:  # one kind of sound is its own stem
                 separate = {"speech" if request.script else "sound": mix}
             outputs.append(
@@ -313,6 +315,13 @@ class Generator:
             separate[name], self.codec.sample_rate, encoded.utterances, encoded.cues
         )
         return {**separate, name: wave}, utterances, notes
+
+    def _compare_lips(self, speech: np.ndarray, encoded: RequestConditions) -> dict[str, float]:
+        """How well speech agrees with the lips that its times follow; nothing if they do not."""
+        if encoded.lips is None:
+            return {}
+        wave = to_mono(speech, self.codec.sample_rate, conditions.SAMPLE_RATE)
+        return {"lip_agreement": correlate_lips(wave, conditions.SAMPLE_RATE, encoded.lips)}
 
     def _add_stems(
         self, joint: JointSampling, speech: np.ndarray, sound: np.ndarray

@@ -46,8 +46,9 @@ def rerank(
     """The outputs, best first, each with its `scores` and `transcripts` in the report.
 
     Fewer word errors come first where the recognizer knows the script's sentences; among equals
-    the voice that is more similar to the reference voice, and then the loop whose sound changes
-    less where it starts again. Scores that do not apply are absent; without any the order stays.
+    the larger sum of the similarity to the reference voice and the agreement with the lips that
+    the times follow, and then the loop whose sound changes less where it starts again. Scores that
+    do not apply are absent; without any the order stays.
 
     Args:
       outputs: the candidates.
@@ -61,7 +62,8 @@ def rerank(
     for output in outputs:
         scores, transcripts = _score(output, request, voices, encoder_set, recognizer)
         output.report["scores"], output.report["transcripts"] = scores, transcripts
-        similarity, join = (scores.get(name, 0.0) for name in ("speaker_similarity", "loop_join"))
+        similarity = scores.get("speaker_similarity", 0.0) + scores.get("lip_agreement", 0.0)
+        join = scores.get("loop_join", 0.0)
         keys.append((scores.get("wer", 0.0), -similarity, join))
     order = sorted(range(len(outputs)), key=keys.__getitem__)
     return [outputs[number] for number in order]
@@ -105,6 +107,8 @@ def _score(
         scores["wer"] = sum(one.errors for one in errors) / sum(one.words for one in errors)
     if similarities:
         scores["speaker_similarity"] = float(np.mean(similarities))
+    if "lip_agreement" in output.report:
+        scores["lip_agreement"] = output.report["lip_agreement"]
     if request.edit.loop:
         scores["loop_join"] = score_join(output)
     return scores, transcripts

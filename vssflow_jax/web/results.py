@@ -29,6 +29,7 @@ TIMES = ("srt", "json")  # of words, beside the best candidate
 SCORES = {
     "wer": "word errors",
     "speaker_similarity": "voice similarity",
+    "lip_agreement": "agreement with the lips",
     "loop_join": "change at the join",
 }
 NUM_PEAKS = 400  # of a waveform
