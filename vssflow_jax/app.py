@@ -17,6 +17,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import command_line
 from vssflow_jax.text.normalize import POLICIES, REFUSE
 from vssflow_jax.web.limits import MEGA, Limits
+from vssflow_jax.web.memory import limit_arenas
 
 LIMITS = ("megabytes", "seconds", "queue", "keep")  # flags
 ENVIRONMENT = {  # keeps Gradio from asking other servers about its versions
@@ -29,6 +30,7 @@ ENVIRONMENT = {  # keeps Gradio from asking other servers about its versions
 
 def serve(folder: str) -> None:
     """Loads the model and serves the page until interrupted; its files are in `folder`."""
+    limit_arenas()
     os.environ.update({**ENVIRONMENT, "GRADIO_TEMP_DIR": folder})
     try:
         from vssflow_jax.web import files, layout, server, studio
