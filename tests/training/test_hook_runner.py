@@ -14,7 +14,7 @@ from helpers import loopback, small_runs
 from helpers.paths import ROOT
 
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.training.hook_runner import HookRunner, MissedJob
+from vssflow_jax.training.hook_runner import HookRunner, StepJob
 
 
 class Log:
@@ -116,7 +116,7 @@ def test_a_missed_job_is_done_before_or_beside_the_next_steps(
     if in_background:
         monkeypatch.setattr("vssflow_jax.training.loop.HookRunner", background_runner)
     small_runs.run(tmp_path, small_runs.Batches(good=9), train__steps=4).train(lambda *_: None)
-    missed = MissedJob(step=2, seconds=0.25, job=lambda: {"score": 7.0})
+    missed = StepJob(step=2, seconds=0.25, job=lambda: {"score": 7.0})
     again = small_runs.run(tmp_path, small_runs.Batches(good=9), train__steps=6)
     again.train(lambda *_: None, missed)
     lines = read_lines(tmp_path)

@@ -15,7 +15,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.data import shards
 from vssflow_jax.generation.generator import Generator
 from vssflow_jax.training import checkpoint, distributed, state
-from vssflow_jax.training.hook_runner import Job, MissedJob, Results
+from vssflow_jax.training.hook_runner import Job, Results, StepJob
 from vssflow_jax.training.log import Sound, read_metrics
 
 SAMPLES = 3  # examples that are generated while training
@@ -94,7 +94,7 @@ class PeriodicHook:
         is_main = distributed.is_main_process()
         return functools.partial(self._run, due, step, weights) if is_main else None
 
-    def find_missed(self, workdir: Path, step: int, saved_steps: Sequence[int]) -> MissedJob | None:
+    def find_missed(self, workdir: Path, step: int, saved_steps: Sequence[int]) -> StepJob | None:
         """The newest job that was due before a run resumes, and left no results.
 
         Its weights are those of the checkpoint of its step; a line on stdout says where there is
@@ -117,7 +117,7 @@ class PeriodicHook:
                 continue
             weights, *_ = checkpoint.load_weights(workdir, due_step)
             lines = [line for line in read_metrics(workdir) if line["step"] <= due_step]
-            return MissedJob(
+            return StepJob(
                 step=due_step,
                 seconds=max((line.get("seconds", 0.0) for line in lines), default=0.0),
                 job=functools.partial(self._run, missed, due_step, weights),

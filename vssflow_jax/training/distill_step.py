@@ -44,6 +44,7 @@ from vssflow_jax.training.step import VALIDATION_STREAM, Task, make_train_step
 DRAW_STREAM = 2**32 - 4  # of a step's own key: spans and scales
 AVERAGE = "average"  # value of distill.teacher: the student's own averaged weights
 SHORTCUT = "shortcut"  # value of distill.teacher: these for spans above 0, else the frozen run
+AVERAGING = (AVERAGE, SHORTCUT)
 SHARED_WITH_TEACHER = "model."  # fields in which student and teacher are equal
 
 
@@ -86,7 +87,7 @@ def check_fields(config) -> None:
             f"distill.min_scale: found {distill.min_scale:g}, expected at most "
             f"distill.max_scale, {distill.max_scale:g}"
         )
-    if distill.teacher in (AVERAGE, SHORTCUT):
+    if distill.teacher in AVERAGING:
         if not config.optim.ema_decay:
             raise InputError("optim.ema_decay: found 0, expected more: the average is the teacher")
         if distill.solver != "euler":
@@ -358,7 +359,7 @@ def make_distill_train_step(student, teacher, config, mesh=None) -> Callable:
         return flow_step.accumulate_gradient(loss, params, batch, draws, config, mesh)
 
     step = make_train_step(compute, config)
-    if config.distill.teacher not in (AVERAGE, SHORTCUT):
+    if config.distill.teacher not in AVERAGING:
         return step
     return lambda state, frozen, batch: step(state, frozen.replace(average=state.weights), batch)
 
@@ -375,7 +376,7 @@ def make_validation_loss(student, teacher, config, mesh=None) -> Callable:
         batch = sharding.constrain(batch, mesh)
         draws = sample_draws(frozen.codec, batch, jax.random.fold_in(key, number), config)
         draws = sharding.constrain({**draws, "keep": batch["present"]}, mesh)
-        if config.distill.teacher in (AVERAGE, SHORTCUT):
+        if config.distill.teacher in AVERAGING:
             frozen = frozen.replace(average=params)
         with sharding.constrain_activations(mesh):
             return distillation_loss(student, teacher, params, frozen, batch, draws, config)

@@ -18,11 +18,11 @@ Hook = Callable[[int, TrainState], Job | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MissedJob:
-    """A job that an earlier start of the run did not finish.
+class StepJob:
+    """A job and the step that it is about.
 
     Attributes:
-      step: whose weights it is about.
+      step: whose weights it reads.
       seconds: of training up to this step.
       job: to do.
     """
@@ -30,21 +30,6 @@ class MissedJob:
     step: int
     seconds: float
     job: Job
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StartedJob:
-    """A job that was started.
-
-    Attributes:
-      step: whose weights it is about.
-      seconds: of training up to this step.
-      future: its results.
-    """
-
-    step: int
-    seconds: float
-    future: concurrent.futures.Future[Results]
 
 
 class HookRunner:
@@ -60,7 +45,7 @@ class HookRunner:
 
     def __init__(self, hook: Hook, log: MetricsWriter | NullWriter, in_background: bool):
         self._hook, self._log, self._in_background = hook, log, in_background
-        self._started: StartedJob | None = None
+        self._started: tuple[StepJob, concurrent.futures.Future[Results]] | None = None
 
     def call(self, step: int, state: TrainState, seconds: float) -> None:
         """Calls the hook after a step, and raises what a job has raised.
@@ -77,27 +62,28 @@ class HookRunner:
         if self._started is not None:
             tqdm.write(
                 f"note: no samples or scores of step {step}: "
-                f"those of step {self._started.step} are not finished"
+                f"those of step {self._started[0].step} are not finished"
             )
             return
-        self._start(step, seconds, job)
+        self._start(StepJob(step=step, seconds=seconds, job=job))
 
-    def make_up(self, missed: MissedJob) -> None:
+    def make_up(self, missed: StepJob) -> None:
         """Starts a job that an earlier start of the run did not finish, before the first step."""
         tqdm.write(
             f"samples or scores of step {missed.step}, which were not finished, are made now"
         )
-        self._start(missed.step, missed.seconds, missed.job)
+        self._start(missed)
 
-    def _start(self, step: int, seconds: float, job: Job) -> None:
-        future = _start(job, self._in_background)
-        self._started = StartedJob(step=step, seconds=seconds, future=future)
+    def _start(self, work: StepJob) -> None:
+        self._started = work, _start(work.job, self._in_background)
         self.write_finished()
 
     def write_finished(self) -> int | None:
         """Writes the results of a job that is finished; the step of one that is not, or None."""
-        if self._started is not None and not self._started.future.done():
-            return self._started.step
+        if self._started is not None:
+            work, future = self._started
+            if not future.done():
+                return work.step
         self.finish()
         return None
 
@@ -105,14 +91,14 @@ class HookRunner:
         """Waits for the job that was started, and writes its results or raises its error."""
         if self._started is None:
             return
-        started, self._started = self._started, None
-        results = started.future.result()
+        (work, future), self._started = self._started, None
+        results = future.result()
         sounds = {name: value for name, value in results.items() if isinstance(value, Sound)}
         scores = {name: value for name, value in results.items() if name not in sounds}
         if sounds:
-            self._log.write_sounds(started.step, sounds)
+            self._log.write_sounds(work.step, sounds)
         if scores:
-            self._log.write(started.step, {**scores, "seconds": started.seconds})
+            self._log.write(work.step, {**scores, "seconds": work.seconds})
 
 
 def _start(job: Job, in_background: bool) -> concurrent.futures.Future[Results]:

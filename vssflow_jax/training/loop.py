@@ -25,7 +25,7 @@ from vssflow_jax.training import (
 from vssflow_jax.training.feed import DeviceFeed
 from vssflow_jax.training.flops import count_flops, count_traced_flops
 from vssflow_jax.training.flow_step import flow_task
-from vssflow_jax.training.hook_runner import Hook, HookRunner, MissedJob
+from vssflow_jax.training.hook_runner import Hook, HookRunner, StepJob
 from vssflow_jax.training.init_from import init_from_weights
 from vssflow_jax.training.log import MetricsWriter, NullWriter
 from vssflow_jax.training.nan_guard import NanGuard
@@ -138,7 +138,7 @@ class Run:
         position = {**self._feed.position, RUN_KEY: run}
         self.checkpoints.save(self.step, self.state, position, self.identity)
 
-    def train(self, hook: Hook, missed: MissedJob | None = None) -> None:
+    def train(self, hook: Hook, missed: StepJob | None = None) -> None:
         """Steps to the end, logging and saving on the way, or until a signal.
 
         Args:
