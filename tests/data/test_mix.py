@@ -1,5 +1,6 @@
 """Mixing of speech and sound into joint examples: contents, probabilities, positions."""
 
+import collections
 import dataclasses
 import json
 import pickle
@@ -264,6 +265,20 @@ def test_clips_can_be_chosen_by_task(tiny_run):
     assert listed == everything == sorted(sound + speech, key=everything.index)
     with pytest.raises(InputError, match=r"data.tasks: found \['music'\], expected some of"):
         shards.open_split(tiny_run / "shards", "train", tasks=("music",))
+
+
+@pytest.mark.parametrize("tasks", [(), ("sound", "speech")])
+def test_an_epoch_may_have_the_clips_of_a_task_several_times(tiny_run, tasks):
+    def count(**options):
+        split = shards.open_split(tiny_run / "shards", "train", tasks=tasks, **options)
+        return collections.Counter(split[row]["meta"]["id"] for row in range(len(split)))
+
+    once, repeats = count(), {"speech": 1, "sound": 3}
+    sound = shards.open_split(tiny_run / "shards", "train", tasks=("sound",))
+    times = {sound[row]["meta"]["id"]: 3 for row in range(len(sound))}
+    assert 0 < len(times) < len(once) == once.total()
+    assert count(repeats=repeats) == {name: times.get(name, 1) for name in once}
+    assert count(repeats=dict.fromkeys(repeats, 1)) == once
 
 
 def recipe(tiny_run):

@@ -14,7 +14,7 @@ from vssflow_jax.config.fields import FIELDS
 NAMES = {field.name for field in FIELDS}
 GROUPS = {name.rpartition(".")[0] for name in NAMES} | {""}
 # Groups that are read as a whole.
-ITERATED = ("model.projected_widths", "dropout.conditions", "sample.scales", "mesh")
+ITERATED = ("data.repeats", "model.projected_widths", "dropout.conditions", "sample.scales", "mesh")
 PASSES = 4  # calls deep that a group is followed
 
 Paths = set[str]

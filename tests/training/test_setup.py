@@ -22,7 +22,8 @@ FREE = {
 
 
 FIXED = {
-    "seed": 1, "data.tasks": ("sound",), "data.workers": 2, "data.batch_size": 3,
+    "seed": 1, "data.tasks": ("sound",), "data.repeats.sound": 2, "data.workers": 2,
+    "data.batch_size": 3,
     "data.duration": 3.0, "data.mix.ratio": 0.5, "data.mix.add_ratio": 0.1, "codec.kl_weight": 1.0,
     "model.layers": 9, "model.duration_width": 8, "flow.time_sampling": "logit_normal",
     "flow.mask_padding": False, "dropout.all": 0.5, "dropout.granularity": "batch",

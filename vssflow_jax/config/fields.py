@@ -62,6 +62,7 @@ class Field:
 
 GROUPS = {
     "data": "What is trained on.",
+    "data.repeats": "More of a task than the shards have, as where it has few clips of its own.",
     "data.mix": "Joint examples made from a speech and a sound example while training.",
     "codec": "Waveform to latent and back. Without a folder a codec is fitted on the shards.",
     "model": "The network.",
@@ -105,6 +106,11 @@ FIELDS = (
           mutable=True),
     Field("data.tasks", tuple, (), "train on examples of these tasks only; empty: of all",
           allowed=each(one_of(*conditions.TASKS))),
+    *(
+        Field(f"data.repeats.{task}", int, 1,
+              f"times that an epoch has each example of the task {task}", allowed=at_least(1))
+        for task in conditions.TASKS
+    ),
     Field("data.duration", float, 10.0,
           "length of a training example; longer clips are cropped at random",
           allowed=between(0.04, 3600), unit="s"),

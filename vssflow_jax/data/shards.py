@@ -455,6 +455,7 @@ def open_split(
     *,
     with_wave: bool = False,
     tasks: Sequence[str] = (),
+    repeats: Mapping[str, int] | None = None,
     replace_corrupt: bool = False,
     with_latents: bool = False,
 ) -> Split:
@@ -465,6 +466,7 @@ def open_split(
       split: train, valid or test.
       with_wave: only clips that have sound.
       tasks: only clips of these tasks; (): of all.
+      repeats: how many times the split has each clip of a task, by task; those not named once.
       replace_corrupt: see `Split`.
       with_latents: read the latents that `prepare --latents` has stored as well.
 
@@ -475,16 +477,18 @@ def open_split(
     splits = load_dataset_info(folder)["splits"]
     if split not in splits:
         raise InputError(f"{folder}, split: found {split!r}, expected one of {sorted(splits)}")
+    location = f"{folder / DATASET}, splits.{split}"
+    repeats = {task: count for task, count in (repeats or {}).items() if count > 1}
     rows = range(splits[split]["clips"])
-    if tasks:
-        rows = _select_rows(splits[split], tasks, f"{folder / DATASET}, splits.{split}")
+    if tasks or repeats:
+        rows = _select_rows(splits[split], tasks or TASKS, repeats, location)
     silent = set(splits[split]["silent"]) if with_wave else ()
-    selected = [row for row in rows if row not in silent] if silent or tasks else None
+    selected = [row for row in rows if row not in silent] if silent or tasks or repeats else None
     latents = find_files(folder, splits[split][LATENTS]) if with_latents else ()
     records = Split(find_files(folder, splits[split]), selected, replace_corrupt, latents)
     if records.num_stored != splits[split]["clips"]:
         raise InputError(
-            f"{folder / DATASET}, splits.{split}.clips: found {splits[split]['clips']}, expected "
+            f"{location}.clips: found {splits[split]['clips']}, expected "
             f"{records.num_stored} as its shards hold; prepare again"
         )
     return records
@@ -529,11 +533,18 @@ def find_copy(path: pathlib.Path, digest: str) -> pathlib.Path:
     return copy
 
 
-def _select_rows(split: dict, tasks: Sequence[str], location: str) -> list[int]:
-    """Numbers of the clips of some tasks, in the order of the shards."""
+def _select_rows(
+    split: dict, tasks: Sequence[str], repeats: Mapping[str, int], location: str
+) -> list[int]:
+    """Numbers of the clips of some tasks, in the order of the shards, repeated by task."""
     if "rows" not in split:
         raise InputError(f"{location}: found no field `rows`, expected one; prepare again")
     unknown = sorted(set(tasks) - set(TASKS))
     if unknown:
         raise InputError(f"data.tasks: found {unknown}, expected some of {TASKS}")
-    return sorted(row for task in tasks for row in split["rows"].get(task, ()))
+    return sorted(
+        row
+        for task in tasks
+        for row in split["rows"].get(task, ())
+        for _ in range(repeats.get(task, 1))
+    )

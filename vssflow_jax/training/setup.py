@@ -120,7 +120,7 @@ def set_compilation_cache(folder: str | Path) -> None:
 
 
 def open_training_split(config, folder: Path, tasks: Sequence[str]) -> shards.Split:
-    """The training examples that have sound, of some tasks (none: of all).
+    """The training examples that have sound, of some tasks (none: of all), as often as in an epoch.
 
     Raises:
       InputError: there are none.
@@ -130,6 +130,7 @@ def open_training_split(config, folder: Path, tasks: Sequence[str]) -> shards.Sp
         "train",
         with_wave=True,
         tasks=tasks,
+        repeats=dict(config.data.repeats),
         replace_corrupt=True,
         with_latents=config.data.latents,
     )
