@@ -107,7 +107,7 @@ def prepare(kind: str, dtype: str) -> tuple[Callable, tuple, int]:
 def measure_seconds(kind: str, dtype: str) -> float:
     """Seconds a clip."""
     function, arguments, size = prepare(kind, dtype)
-    run = jax.jit(function)
+    run = jax.jit(function, compiler_options=runner.compiler_options(kind))
     jax.block_until_ready(run(*arguments))
     return measure_times(lambda: run(*arguments)).wall * ITEMS[kind][0] / size
 
@@ -115,7 +115,8 @@ def measure_seconds(kind: str, dtype: str) -> float:
 def measure_row(kind: str, dtype: str) -> list[str]:
     """The cells of a network's row."""
     function, arguments, size = prepare(kind, dtype)
-    run, flops = jax.jit(function), count_traced_flops(function, *arguments)
+    run = jax.jit(function, compiler_options=runner.compiler_options(kind))
+    flops = count_traced_flops(function, *arguments)
     jax.block_until_ready(run(*arguments))
     product = measure_product(dtype)
     before, times, after = product(), measure_times(lambda: run(*arguments)), product()
