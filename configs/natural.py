@@ -43,6 +43,6 @@ def get_config():
     config.train.evaluate = False
     config.sample.steps = 8
     config.sample.joint = "apart"
-    config.sample.sound_level = 3.0  # at which its onsets are found beside speech
-    config.sample.speech_audibility = 0.55  # rain would hide the words
+    config.sample.sound_level = 4.0  # at which its onsets are found beside speech
+    config.sample.speech_audibility = 0.65  # rain would hide the words
     return config

@@ -30,6 +30,6 @@ def get_config():
     config.train.steps = 1650
     config.sample.steps = 8
     config.sample.joint = "apart"
-    config.sample.sound_level = 3.0  # as `natural` has it
+    config.sample.sound_level = 3.0
     config.sample.speech_audibility = 0.55
     return config
