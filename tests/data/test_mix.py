@@ -271,6 +271,7 @@ def test_clips_can_be_chosen_by_task(tiny_run):
 def test_an_epoch_may_have_the_clips_of_a_task_several_times(tiny_run, tasks):
     def count(**options):
         split = shards.open_split(tiny_run / "shards", "train", tasks=tasks, **options)
+        assert split.num_different == len({split[row]["meta"]["id"] for row in range(len(split))})
         return collections.Counter(split[row]["meta"]["id"] for row in range(len(split)))
 
     once, repeats = count(), {"speech": 1, "sound": 3}

@@ -305,6 +305,11 @@ class Split:
         """Records in the shards, whether they belong to the split's rows or not."""
         return len(self._source)
 
+    @property
+    def num_different(self) -> int:
+        """Records of the split, each counted once if it is repeated."""
+        return len(self) if self._rows is None else len(np.unique(self._rows))
+
     def __len__(self) -> int:
         return len(self._source) if self._rows is None else len(self._rows)
 

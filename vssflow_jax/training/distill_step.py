@@ -44,7 +44,7 @@ from vssflow_jax.training.step import VALIDATION_STREAM, Task, make_train_step
 DRAW_STREAM = 2**32 - 4  # of a step's own key: spans and scales
 AVERAGE = "average"  # value of distill.teacher: the student's own averaged weights
 SHORTCUT = "shortcut"  # value of distill.teacher: these for spans above 0, else the frozen run
-AVERAGING = (AVERAGE, SHORTCUT)
+AVERAGING = (AVERAGE, SHORTCUT)  # with which the average is a teacher
 SHARED_WITH_TEACHER = "model."  # fields in which student and teacher are equal
 
 

@@ -245,7 +245,7 @@ def make_training_data(config, dataset: Dataset, mesh) -> TrainingData:
             rows=rows,
         ),
         spec=spec,
-        num_examples=len(dataset.records),
+        num_examples=dataset.records.num_different,
         validation=validation_batches if len(dataset.validation) else None,
     )
 
