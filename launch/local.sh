@@ -15,7 +15,7 @@ fi
 stopping=0 child=""
 pass_on() {
   stopping=1
-  [[ -z $child ]] || kill -TERM "$child"
+  [[ -z $child ]] || kill -TERM "$child" 2>/dev/null || true
 }
 trap pass_on TERM INT
 
@@ -24,12 +24,14 @@ while true; do
   status=0
   "${command[@]}" "$@" &
   child=$!
-  # A trapped signal ends `wait` early: wait until the child is gone.
-  wait "$child" || status=$?
+  # A signal that came before the line above found no child.
+  [[ $stopping == 0 ]] || pass_on
+  # A trapped signal ends `wait` early: wait until the child is gone, then for its status.
   while kill -0 "$child" 2>/dev/null; do
-    status=0
-    wait "$child" || status=$?
+    wait "$child" || true
   done
+  wait "$child" || status=$?
+  child=""
   # 0: done; 2: a mistake in the command, which trying again does not mend.
   if [[ $status == 0 || $status == 2 || $stopping == 1 ]]; then
     exit "$status"

@@ -24,20 +24,27 @@ remote() {
     "--process_id=$number" "$@"
 }
 
+children=() failures=0 stopping=0
+stop_all() {
+  kill -TERM "${children[@]}" 2>/dev/null || true
+}
+
 # One attempt: the status of the first host that fails, or 0. One that ends badly ends all.
 attempt() {
-  local children=() status=0 number
+  local status=0 number
+  children=()
   for number in "${!hosts[@]}"; do
     # A terminal (-tt), so that the remote process ends with its connection.
     ssh -tt "${hosts[$number]}" "$(remote "$number" "$@")" </dev/null &
     children+=($!)
   done
-  trap 'stopping=1; kill -TERM "${children[@]}" 2>/dev/null || true' TERM INT
+  # A signal that came meanwhile did not find all of them.
+  [[ $stopping == 0 ]] || stop_all
   for _ in "${children[@]}"; do
     wait -n || status=$?
     # 75: every host saves and ends by itself.
     if [[ $status != 0 && $status != 75 ]]; then
-      kill -TERM "${children[@]}" 2>/dev/null || true
+      stop_all
       break
     fi
   done
@@ -51,7 +58,7 @@ if [[ $dry == 1 ]]; then
   done
   exit 0
 fi
-failures=0 stopping=0
+trap 'stopping=1; stop_all' TERM INT
 while true; do
   status=0
   attempt "$@" || status=$?

@@ -29,6 +29,7 @@ def launch(name, *arguments, **environment):
         text=True,
         check=False,
         env={**os.environ, **environment},
+        timeout=300,
     )
 
 
@@ -85,9 +86,15 @@ def test_preemptions_are_tried_again_without_end(tmp_path, name, command):
     assert len((tmp_path / "calls").read_text().split()) == 7
 
 
+WAITING = """\
+trap 'sleep 0.3; echo saved > {0}/saved; exit 75' TERM
+touch {0}/up
+while true; do sleep 0.1; done
+"""
+
+
 def test_local_hands_a_sigterm_on_and_waits(tmp_path):
-    body = f"trap 'sleep 0.3; echo saved > {tmp_path}/saved; exit 75' TERM; touch {tmp_path}/up"
-    environment = stand_in(tmp_path, "python", f"{body}; while true; do sleep 0.1; done")
+    environment = stand_in(tmp_path, "python", WAITING.format(tmp_path))
     process = subprocess.Popen(
         ["bash", str(LAUNCH / "local.sh")],
         env={**os.environ, **environment},
@@ -96,8 +103,49 @@ def test_local_hands_a_sigterm_on_and_waits(tmp_path):
     while not (tmp_path / "up").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=1800) == 75
+    assert process.wait(timeout=120) == 75
     assert (tmp_path / "saved").exists()
+
+
+# Before a command of the script, once: waits for a file if there is to be one, and sends SIGTERM.
+SIGNAL_BEFORE = """\
+line={1}
+send() {{
+  if [[ $BASH_COMMAND == "$line" && ! -e {0}/sent ]]; then
+    touch {0}/sent
+    until [[ -e {0}/{2} ]]; do sleep 0.05; done
+    kill -TERM $$
+  fi
+}}
+set -o functrace
+trap send DEBUG
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "line", "is_up"),
+    [
+        ("local", "python", "status=0", False),
+        ("local", "python", "child=$!", True),
+        ("local", "python", "[[ $stopping == 0 ]]", True),
+        ("local", "python", 'kill -0 "$child" 2> /dev/null', True),
+        ("local", "python", 'wait "$child"', True),
+        ("ssh", "ssh", "status=0", False),
+        ("ssh", "ssh", "children+=($!)", True),
+        ("ssh", "ssh", "[[ $stopping == 0 ]]", True),
+        ("ssh", "ssh", "wait -n", True),
+    ],
+)
+def test_a_sigterm_between_any_two_lines_ends_all(tmp_path, name, command, line, is_up):
+    environment = stand_in(tmp_path, command, WAITING.format(tmp_path))
+    before = tmp_path / "before.sh"
+    awaited = "up" if is_up else "sent"
+    before.write_text(SIGNAL_BEFORE.format(tmp_path, shlex.quote(line), awaited))
+    done = launch(name, **environment, HOSTS="a", BASH_ENV=str(before))
+    assert (tmp_path / "sent").exists()
+    # 143: it was told before it could take the signal, or `wait` was.
+    assert done.returncode in (75, 143)
+    assert (tmp_path / "saved").exists() or not is_up
 
 
 def test_ssh_gives_each_host_its_number_and_ends_all_with_one(tmp_path):
