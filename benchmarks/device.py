@@ -36,6 +36,7 @@ STEPS = (  # clips of a training step in bfloat16, and what its backward pass co
     (8, "none"), (32, "none"), (64, "none"), (32, "dots"), (64, "dots"), (128, "dots"),
     (128, "layer"),
 )  # fmt: skip
+UNROLLED = ((64, "none"), (128, "dots"))  # the same without a loop over the layers
 TINY_STEPS = ((2, "none"), (4, "dots"))
 ENCODERS = ("clip", "sync", "lips", "speaker")
 TINY = (
@@ -53,10 +54,14 @@ def measure_matrix_product(dtype: str, batch: int) -> dict:
     return networks.measure_matrix_product(dtype, batch)
 
 
-def measure_step(dtype: str, batch: int, remat: str, fused: bool = True) -> dict:
-    """A training step with its state on the device."""
+def measure_step(
+    dtype: str, batch: int, remat: str, fused: bool = True, unrolled: bool = False
+) -> dict:
+    """A training step with its state on the device; unrolled: without a loop over the layers."""
     config = networks.read_config(dtype)
     config.model.remat = remat
+    if unrolled:
+        config.model.unroll = config.model.layers
     mesh = sharding.make_mesh(dict.fromkeys(sharding.AXES, 1), jax.devices()[:1])
     if not fused:
         attention.fits_cudnn = lambda *_: False  # in this process alone, which has one row
@@ -109,6 +114,9 @@ def make_rows() -> dict[str, Row]:
     for batch, remat in training:
         name = f"training step, {batch} clips, bfloat16, remat {remat}"
         rows[name] = functools.partial(measure_step, "bfloat16", batch, remat)
+    for batch, remat in TINY_STEPS[:1] if tiny else UNROLLED:
+        name = f"training step, {batch} clips, bfloat16, remat {remat}, layers unrolled"
+        rows[name] = functools.partial(measure_step, "bfloat16", batch, remat, unrolled=True)
     batch, remat = training[1]
     plain = functools.partial(measure_step, "bfloat16", batch, remat, fused=False)
     rows[f"training step, {batch} clips, bfloat16, remat {remat}, attention not fused"] = plain

@@ -92,42 +92,84 @@ def test_cudnn_needs_queries_and_keys_sharded_alike(heads, tensor_shards, fits):
     assert attention.fits_cudnn(jnp.bfloat16, 64, heads, tensor_shards, H100) is fits
 
 
-@pytest.mark.parametrize(("tokens", "rows"), [(6, 6), (5, 5), (6, 3), (5, 8)])
-def test_rows_that_make_numbers_even_change_nothing(tokens, rows):
-    query = jax.random.normal(jax.random.key(0), (2, 4, tokens, 8))
-    key, value = jax.random.normal(jax.random.key(1), (2, 2, 2, rows, 8))
-    fused = functools.partial(attention.attend_fused, implementation="xla")
-    for attend in (fused, jax.jit(fused)):
-        np.testing.assert_allclose(
-            attend(query, key, value), attention.attend(query, key, value), atol=1e-6
-        )
-    gradients, expected = (
-        jax.grad(lambda *inputs: jnp.sum(attend(*inputs) ** 2), argnums=(0, 1, 2))(  # noqa: B023
-            query, key, value
-        )
-        for attend in (fused, attention.attend)
-    )
-    for gradient, reference in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(gradient, reference, atol=1e-5)
+def make_heads(tokens, rows, dtype=jnp.float32, heads=4, kv_heads=2, clips=2, dim=8):
+    """Random queries, keys and values."""
+    query = jax.random.normal(jax.random.key(0), (clips, heads, tokens, dim), dtype)
+    key, value = jax.random.normal(jax.random.key(1), (2, clips, kv_heads, rows, dim), dtype)
+    return query, key, value
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(6, 3), (5, 8)])
+@pytest.mark.parametrize("fused", [False, True])
+def test_rows_that_are_not_counted_change_nothing(tokens, rows, fused):
+    """Values, and gradients with respect to what is counted; the others have none."""
+    inputs = make_heads(tokens, rows)
+    counts = tuple(jnp.full(2, count - 1) for count in (tokens, rows))
+    attend = attention.attend
+    if fused:
+        attend = functools.partial(attention.attend_fused, implementation="xla")
+
+    def weigh(attend, *inputs):
+        mixed = attend(*inputs)[:, :, : tokens - 1]
+        return jnp.sum(mixed**2), mixed
+
+    def run(attend, *inputs):
+        run = jax.value_and_grad(functools.partial(weigh, attend), (0, 1, 2), has_aux=True)
+        return jax.jit(run)(*inputs)
+
+    (_, mixed), gradients = run(functools.partial(attend, counts=counts), *inputs)
+    (_, expected), expected_gradients = run(attention.attend, *(x[:, :, :-1] for x in inputs))
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
+    for gradient, reference in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient[:, :, :-1], reference, atol=1e-5)
+        np.testing.assert_array_equal(gradient[:, :, -1], 0)
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(6, 6), (5, 6), (6, 5), (5, 5), (5, None)])
+def test_tokens_and_context_are_padded_to_even_numbers_once(monkeypatch, tokens, rows):
+    config = attention.AttentionConfig(heads=2, kv_heads=2, head_dim=8)
+    x = jnp.ones((3, tokens, 4))
+    context_kv = None if rows is None else (jnp.ones((2, 2, 2, rows, 8)),) * 2
+    same = attention.pad_to_even(x, context_kv, [config])  # there is no cuDNN
+    assert same[0] is x and same[1] is context_kv and same[2] is None
+    monkeypatch.setattr(attention, "fits_cudnn", lambda *_: True)
+    padded, padded_kv, counts = attention.pad_to_even(x, context_kv, [config])
+    assert padded.shape == (3, 6, 4) and (rows is None or padded_kv[0].shape == (2, 2, 2, 6, 8))
+    if (tokens, rows) == (6, 6):
+        assert counts is None
+    else:
+        assert counts.tokens.tolist() == [tokens] * 3
+        assert (counts.context is None) if rows is None else counts.context.tolist() == [rows] * 2
 
 
 @pytest.mark.gpu
 def test_the_fused_kernel_equals_the_plain_computation(gpu, monkeypatch):
     """Values and gradients at the paper's size, in bfloat16 against float32."""
-    query = jax.random.normal(jax.random.key(0), (2, 24, 251, 64))
-    key, value = jax.random.normal(jax.random.key(1), (2, 2, 12, 251, 64))
-    half = [x.astype(jnp.bfloat16) for x in (query, key, value)]
+    inputs = make_heads(252, 252, heads=24, kv_heads=12, dim=64)
+    half = [x.astype(jnp.bfloat16) for x in inputs]
     assert attention.fits_cudnn(jnp.bfloat16, 64, (24, 12), 1, gpu)
+    counts = (jnp.full(2, 251),) * 2
 
     def weigh(*inputs):
-        mixed = attention.attend(*inputs).astype(jnp.float32)
+        mixed = attention.attend(*inputs, counts=counts).astype(jnp.float32)[:, :, :251]
         return jnp.mean(mixed**2), mixed
 
     run = jax.value_and_grad(weigh, argnums=(0, 1, 2), has_aux=True)
     (_, fused), gradients = jax.jit(run)(*half)
     monkeypatch.setattr(attention, "fits_cudnn", lambda *_: False)
-    (_, plain), expected = jax.jit(run)(query, key, value)
+    (_, plain), expected = jax.jit(run)(*inputs)
     np.testing.assert_allclose(fused, plain, atol=0.02)
     for gradient, reference in zip(gradients, expected, strict=True):
         scale = float(jnp.abs(reference).max())
         np.testing.assert_allclose(gradient.astype(jnp.float32), reference, atol=0.05 * scale)
+
+
+@pytest.mark.gpu
+def test_odd_tokens_without_gradients_need_no_padding(gpu):
+    """As in sampling."""
+    inputs = [x.astype(jnp.bfloat16) for x in make_heads(251, 251, dim=64)]
+    fused, plain = (
+        jax.jit(functools.partial(attention.attend_fused, implementation=name))(*inputs)
+        for name in ("cudnn", "xla")
+    )
+    np.testing.assert_allclose(fused.astype(jnp.float32), plain.astype(jnp.float32), atol=0.02)

@@ -18,6 +18,7 @@ from helpers.small_model import (
 )
 
 from vssflow_jax import conditions
+from vssflow_jax.models import attention
 
 
 @pytest.mark.parametrize("route", conditions.ROUTES)
@@ -133,3 +134,25 @@ def test_output_for_some_channels_is_that_for_all():
     assert jnp.linalg.norm(full - partial) <= 1e-6 * jnp.linalg.norm(full)
     for one, other in zip(*map(jax.tree.leaves, (expected, gradients)), strict=True):
         assert jnp.linalg.norm(one - other) <= 1e-4 * jnp.linalg.norm(one) + 1e-6
+
+
+@pytest.mark.parametrize("route", conditions.ROUTES)
+def test_rows_that_cudnn_needs_change_nothing(monkeypatch, route):
+    """Velocities and gradients with 21 tokens and an even number of them, by a fused attention."""
+    x, t = draw_latent()
+
+    def run(model, params):
+        def weigh(params, x):
+            velocity = model.apply({"params": params}, x, t, draw_features(), keep_all())
+            return jnp.sum(velocity**2), velocity
+
+        return jax.jit(jax.value_and_grad(weigh, (0, 1), has_aux=True))(params, x)
+
+    _, params, _ = setup(route)
+    expected = run(make_model(route, remat="dots"), params)
+    fused = functools.partial(attention.attend_fused, implementation="xla")
+    monkeypatch.setattr(attention, "attend_fused", fused)
+    monkeypatch.setattr(attention, "fits_cudnn", lambda *_: True)
+    padded = run(make_model(route, remat="dots"), params)
+    for one, other in zip(*map(jax.tree.leaves, (padded, expected)), strict=True):
+        assert jnp.linalg.norm(one - other) <= 1e-5 * jnp.linalg.norm(other)

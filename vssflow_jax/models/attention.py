@@ -7,6 +7,8 @@ query heads that share a key/value head, h channels of a head.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,7 +23,25 @@ from vssflow_jax.models.tpu_kernels import runs_on_tpus
 AMPERE, HOPPER = (8, 0), (9, 0)  # compute capabilities
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, tensor_shards: int = 1) -> jax.Array:
+class RowCounts(NamedTuple):
+    """How many tokens and context rows of each clip are real; what follows them is padding.
+
+    Attributes:
+      tokens: int [B].
+      context: int [B'], or None without cross-attention.
+    """
+
+    tokens: jax.Array
+    context: jax.Array | None
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    tensor_shards: int = 1,
+    counts: tuple[jax.Array, jax.Array] | None = None,
+) -> jax.Array:
     """softmax(q k^T / sqrt(h)) v: [B, H, T, h] and twice [B, K, M, h] -> [B, H, T, h].
 
     Query head j reads key head j // G. In half precision NVIDIA GPUs use cuDNN's fused kernel;
@@ -32,37 +52,39 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, tensor_shards: in
       key: [B, K, M, h].
       value: [B, K, M, h].
       tensor_shards: devices over which the heads are split.
+      counts: real queries and real keys of each clip, int [B] each; None: all are.
     """
     heads = (query.shape[1], key.shape[1])
     if fits_cudnn(query.dtype, query.shape[-1], heads, tensor_shards, jax.devices()[0]):
-        return attend_fused(query, key, value)
+        return attend_fused(query, key, value, counts)
     tokens, width = query.shape[2:]
     rows = rearrange(query, "b (k g) t h -> b k (g t) h", k=key.shape[1])
     scores = einsum("bkqh,bkmh->bkqm", rows, key, jnp.float32)
+    if counts is not None:
+        is_real = jnp.arange(key.shape[2]) < counts[1][:, None, None, None]
+        scores = jnp.where(is_real, scores, -jnp.inf)
     weights = nn.softmax(scores * width**-0.5).astype(value.dtype)
     mixed = einsum("bkqm,bkmh->bkqh", weights, value)
     return rearrange(mixed, "b k (g t) h -> b (k g) t h", t=tokens)
 
 
 def attend_fused(
-    query: jax.Array, key: jax.Array, value: jax.Array, implementation: str = "cudnn"
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    counts: tuple[jax.Array, jax.Array] | None = None,
+    implementation: str = "cudnn",
 ) -> jax.Array:
     """The same by a fused kernel, cuDNN's if no other is named.
 
-    JAX refuses an odd number of queries or keys in a training step with cuDNN, so each gets a row
-    more, which nothing reads.
+    Its backward pass takes even numbers of queries and keys alone (`pad_to_even`).
     """
-    clips, tokens, rows = len(query), query.shape[2], key.shape[2]
-    padded = [
-        jnp.pad(rearrange(x, "b n t h -> b t n h"), ((0, 0), (0, x.shape[2] % 2), (0, 0), (0, 0)))
-        for x in (query, key, value)
-    ]
-    lengths = {}
-    if tokens % 2 or rows % 2:
-        counts = {"query_seq_lengths": tokens, "key_value_seq_lengths": rows}
-        lengths = {name: jnp.full(clips, count, jnp.int32) for name, count in counts.items()}
-    mixed = jax.nn.dot_product_attention(*padded, implementation=implementation, **lengths)
-    return rearrange(mixed[:, :tokens], "b t n h -> b n t h")
+    names = ("query_seq_lengths", "key_value_seq_lengths")
+    lengths = {} if counts is None else dict(zip(names, counts, strict=True))
+    mixed = jax.nn.dot_product_attention(
+        *map(heads_first, (query, key, value)), implementation=implementation, **lengths
+    )
+    return heads_first(mixed)
 
 
 def fits_cudnn(
@@ -110,6 +132,11 @@ class AttentionConfig:
     dtype: jnp.dtype = jnp.float32
     tpu_kernels: bool = False
 
+    def fits_cudnn(self) -> bool:
+        """Whether cuDNN's fused attention computes these heads on the devices at hand."""
+        heads = (self.heads, self.kv_heads)
+        return fits_cudnn(self.dtype, self.head_dim, heads, self.tensor_shards, jax.devices()[0])
+
     def uses_tpu_kernels(self, rows: int) -> bool:
         """Whether what is traced now attends to so many rows by kernels; heads lie side by side."""
         if any(count % self.tensor_shards for count in (self.heads, self.kv_heads)):
@@ -134,6 +161,36 @@ class AttentionConfig:
         )
 
 
+def pad_to_even(
+    x: jax.Array, context_kv, configs: Iterable[AttentionConfig]
+) -> tuple[jax.Array, tuple | None, RowCounts | None]:
+    """What cuDNN can train with: a row more where the tokens, or the context rows, are odd.
+
+    JAX refuses odd numbers in a training step with cuDNN. One row for all layers costs less than
+    rows that each attention adds and removes.
+
+    Args:
+      x: tokens, [B, T, D].
+      context_kv: keys and values of all layers, 2 x [layers, B', K, M, h], or None.
+      configs: of the attentions.
+
+    Returns:
+      x and context_kv, and how much of them is real; None if nothing is added.
+    """
+    tokens = x.shape[1]
+    rows = 0 if context_kv is None else context_kv[0].shape[-2]
+    if not (tokens % 2 or rows % 2) or not any(config.fits_cudnn() for config in configs):
+        return x, context_kv, None
+    x = jnp.pad(x, ((0, 0), (0, tokens % 2), (0, 0)))
+    token_counts = jnp.full(len(x), tokens, jnp.int32)
+    if context_kv is None:
+        return x, None, RowCounts(token_counts, None)
+    extra = ((0, 0), (0, 0), (0, 0), (0, rows % 2), (0, 0))
+    context_kv = tuple(jnp.pad(array, extra) for array in context_kv)
+    row_counts = jnp.full(context_kv[0].shape[1], rows, jnp.int32)
+    return x, context_kv, RowCounts(token_counts, row_counts)
+
+
 def heads_first(x: jax.Array) -> jax.Array:
     """[B, T, n, h] -> [B, n, T, h], or back."""
     return rearrange(x, "b t n h -> b n t h")
@@ -150,16 +207,17 @@ class SelfAttention(nn.Module):
     config: AttentionConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, D]
+    def __call__(self, x: jax.Array, counts: RowCounts | None = None) -> jax.Array:  # [B, T, D]
         config = self.config
-        counts = {"query": config.heads, "key": config.kv_heads, "value": config.kv_heads}
-        projected = [config.project(x, count, name) for name, count in counts.items()]
+        heads = {"query": config.heads, "key": config.kv_heads, "value": config.kv_heads}
+        projected = [config.project(x, count, name) for name, count in heads.items()]
         if config.uses_tpu_kernels(x.shape[1]):
             mixed = config.attend_by_kernel(*map(heads_packed, projected), rotate_key=True)
         else:
             query, key, value = map(heads_first, projected)  # [B, H, T, h], 2 x [B, K, T, h]
-            mixed = attend(apply_rotary(query), apply_rotary(key), value, config.tensor_shards)
-            mixed = heads_first(mixed)
+            pair = None if counts is None else (counts.tokens, counts.tokens)
+            query, key = apply_rotary(query), apply_rotary(key)
+            mixed = heads_first(attend(query, key, value, config.tensor_shards, pair))
         return config.project_back(mixed, x.shape[-1])
 
 
@@ -190,12 +248,18 @@ class CrossAttention(nn.Module):
     config: AttentionConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, context_kv: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,  # [B', T, D]
+        context_kv: tuple[jax.Array, jax.Array],
+        counts: RowCounts | None = None,
+    ) -> jax.Array:
         config = self.config
         query = config.project(x, config.heads, "query")
         if context_kv[0].ndim == 3:  # laid out for kernels
             mixed = config.attend_by_kernel(heads_packed(query), *context_kv, rotate_key=False)
         else:
             query = apply_rotary(heads_first(query))
-            mixed = heads_first(attend(query, *context_kv, config.tensor_shards))
+            pair = None if counts is None else (counts.tokens[-len(x) :], counts.context)
+            mixed = heads_first(attend(query, *context_kv, config.tensor_shards, pair))
         return config.project_back(mixed, x.shape[-1])

@@ -18,7 +18,9 @@ from vssflow_jax.models.attention import (
     AttentionConfig,
     ContextKV,
     CrossAttention,
+    RowCounts,
     SelfAttention,
+    pad_to_even,
 )
 from vssflow_jax.models.matmul import PRODUCT, Linear
 
@@ -83,16 +85,18 @@ class DiTConfig:
         """D."""
         return self.heads * self.head_dim
 
-    def attention(self, kv_heads: int) -> AttentionConfig:
-        """An attention of so many key/value heads."""
-        return AttentionConfig(
+    @property
+    def attentions(self) -> tuple[AttentionConfig, AttentionConfig]:
+        """A block's first and second attention."""
+        first = AttentionConfig(
             heads=self.heads,
-            kv_heads=kv_heads,
+            kv_heads=self.heads,
             head_dim=self.head_dim,
             tensor_shards=self.tensor_shards,
             dtype=jnp.dtype(self.dtype),
             tpu_kernels=self.tpu_kernels,
         )
+        return first, dataclasses.replace(first, kv_heads=self.kv_heads)
 
 
 class Block(nn.Module):
@@ -105,21 +109,26 @@ class Block(nn.Module):
     config: DiTConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, context_kv):  # [B, T, D], 2 x [B', K, M, h] or None
+    def __call__(
+        self,
+        x: jax.Array,  # [B, T, D]
+        context_kv,  # 2 x [B', K, M, h], or None
+        counts: RowCounts | None = None,
+    ):
         config = self.config
         dtype = jnp.dtype(config.dtype)
-        own, cross = config.attention(config.heads), config.attention(config.kv_heads)
+        own, cross = config.attentions
 
         def norm(x, name):
             return nn.LayerNorm(epsilon=layers.NORM_EPSILON, dtype=dtype, name=name)(x)
 
-        x += SelfAttention(own, name="attention")(norm(x, "norm1"))
+        x += SelfAttention(own, name="attention")(norm(x, "norm1"), counts)
         if context_kv is None:
-            second = SelfAttention(cross, name="cross")(norm(x, "norm2"))
+            second = SelfAttention(cross, name="cross")(norm(x, "norm2"), counts)
         else:
             num_unconditional = len(x) - len(context_kv[0])
             attended = norm(x[num_unconditional:], "norm2")
-            second = CrossAttention(cross, name="cross")(attended, context_kv)
+            second = CrossAttention(cross, name="cross")(attended, context_kv, counts)
             second = jnp.pad(second, ((num_unconditional, 0), (0, 0), (0, 0)))
         x += second
         kernels = config.tpu_kernels and config.tensor_shards == 1
@@ -136,7 +145,7 @@ def stacked_context_kv(config: DiTConfig) -> nn.Module:
         split_rngs={"params": True},
         in_axes=None,
         axis_size=config.layers,
-    )(config.attention(config.kv_heads), config.cross_attention_rope)
+    )(config.attentions[1], config.cross_attention_rope)
 
 
 def span_token(config: DiTConfig) -> nn.Module:
@@ -202,6 +211,7 @@ class DiT(nn.Module):
             block,
             variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
+            in_axes=(0, nn.broadcast),
             length=config.layers,
             unroll=config.unroll,
         )(config)
@@ -243,10 +253,13 @@ class DiT(nn.Module):
             token += self.scales(scales)
         x = self.embed(self.before(x))  # [B, L, D]
         x = jnp.concatenate([token[:, None], x], axis=1)  # [B, T, D]
-        x, _ = self.blocks(x, context_kv)
-        velocity = self._output(x[:, 1:], channels)
+        tokens = x.shape[1]
+        x, context_kv, counts = pad_to_even(x, context_kv, self.config.attentions)
+        x, _ = self.blocks(x, context_kv, counts)
+        frames = x[:, 1:tokens]
+        velocity = self._output(frames, channels)
         if has_guidance_heads(self):
-            velocity = add_guidance(velocity, self.guidance(x[:, 1:]), scales)
+            velocity = add_guidance(velocity, self.guidance(frames), scales)
         return velocity
 
     def _output(self, x: jax.Array, channels: int | None) -> jax.Array:  # [B, L, D]
