@@ -121,7 +121,7 @@ def write_broken(folder):
     good = fixtures.write_video(folder / "good.mp4", 2.0)
     (folder / "text.mp4").write_text("this is not a film\n" * 100)
     (folder / "empty.mp4").write_bytes(b"")
-    (folder / "cut.mp4").write_bytes(good.read_bytes()[:2000])
+    (folder / "cut.mp4").write_bytes(good.read_bytes()[:500])
     media.write_wav(folder / "sound.mp4", fixtures.make_tone())
     return {
         "gone.mp4": "no such file",
@@ -131,6 +131,14 @@ def write_broken(folder):
         "sound.mp4": "no video stream",
         ".": "not a file",
     }
+
+
+def test_a_video_that_ends_after_its_index_is_truncated(tmp_path):
+    path = fixtures.write_video(tmp_path / "cut.mp4", 2.0)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"mdat") + 8])
+    with pytest.raises(InputError, match="no video frames.*truncated"):
+        media.read_video(path)
 
 
 def test_bad_videos_are_named(tmp_path):

@@ -86,6 +86,14 @@ def test_every_video_into_every_container(folder, tmp_path, source, name):
         assert streams["video"][1] == "hvc1"
 
 
+@pytest.mark.parametrize("name", ["o.mp4", "o.m4v", "o.MOV"])
+def test_a_player_can_begin_before_it_has_the_whole_file(folder, tmp_path, name):
+    """The index comes before the data."""
+    media.mux(folder / "h264.mp4", make_click(2, [1]), RATE, tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+
+
 @pytest.mark.parametrize("name", ["o.mp3", "o.txt", "o.wav", "o", "o.mp4.part", "o.flv"])
 def test_other_suffixes_are_refused_before_anything_is_written(folder, tmp_path, name):
     for write in (

@@ -292,8 +292,10 @@ class FrameReader:
             after = f" after {self.start:g} s" if self.start else ""
             count = decoder.num_damaged
             damaged = f", and {count} packets that cannot be decoded" if count else ""
+            reason = truncation.describe_truncation(self.path)
+            why = f" ({reason})" if reason else ""
             raise InputError(
-                f"{self.path}: found no video frames{after}{damaged}, expected a video"
+                f"{self.path}: found no video frames{after}{damaged}{why}, expected a video"
             )
         end = min(self.stop, times.duration) if times.duration else resampler.end
         self.duration = end - self.start

@@ -139,6 +139,7 @@ class ContainerFormat:
       audio: codec of its sound.
       video: encoder for pictures that it does not take.
       options: of that encoder.
+      muxer_options: of FFmpeg's writer of the file.
       tags: names of codecs that players expect, where they differ from FFmpeg's.
       subtitles: codec of its subtitle tracks; empty: it holds none.
       has_comment: whether it holds a comment.
@@ -149,6 +150,7 @@ class ContainerFormat:
     audio: str = "aac"
     video: str = "libx264"
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    muxer_options: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
     subtitles: str = ""
     has_comment: bool = True
@@ -158,6 +160,7 @@ _BROADCAST = {"h264", "hevc", "mpeg2video", "mpeg1video"}
 _MP4 = ContainerFormat(
     name="mp4",
     copies=frozenset(_BROADCAST | {"mpeg4", "av1", "vp9", "mjpeg"}),
+    muxer_options={"movflags": "faststart"},  # the index comes first: plays while it loads
     tags={"hevc": "hvc1"},
     subtitles="mov_text",
 )
@@ -206,7 +209,12 @@ def open_output(
 ) -> Iterator[av.container.OutputContainer]:
     """A container that appears under `path` when complete."""
     form = find_container(path)
-    with replacing(path) as partial, av.open(f"file:{partial}", "w", format=form.name) as container:
+    with (
+        replacing(path) as partial,
+        av.open(
+            f"file:{partial}", "w", format=form.name, container_options=dict(form.muxer_options)
+        ) as container,
+    ):
         if comment and form.has_comment:
             container.metadata[COMMENT] = comment
         yield container
