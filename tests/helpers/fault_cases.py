@@ -130,7 +130,7 @@ def write_unusable_media(folder, plain):
     os.truncate(folder / "long cut.mp4", (folder / "long cut.mp4").stat().st_size * 2 // 3)
     (folder / "nowhere.mp4").symlink_to("gone.mp4")
     return {
-        "truncated": "or truncated",
+        "truncated": "truncated: found",
         "zero": "the file is empty",
         "text": "not a media file",
         "noise": "not a media file",
