@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import json
 import re
 import time
@@ -37,7 +38,9 @@ from vssflow_jax.generation.scoring import generate_waves
 from vssflow_jax.reports import plots
 
 STEPS = (1, 2, 4, 5, 6, 7, 8, 12, 16, 25, 50)
-STUDENT_STEPS = (1, 2, 4, 8)
+STUDENT_STEPS = (1, 2, 4, 8, 25)
+STUDENT_GRIDS = ("uniform", "sway")
+SYSTEMS = {False: "teacher", True: "student"}
 REFERENCE = "teacher uniform 25"
 VARIANTS = {  # of guidance
     "guided to 0.5": {"guidance_stop": 0.5},
@@ -69,32 +72,43 @@ class Row:
 
 
 def list_rows(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]:
-    """The names and settings of all rows, the reference first; rows of equal times appear once.
+    """The names and settings of all rows, the reference first.
 
     Args:
       has_student: there is one.
       effect: low and high guidance scale of a single condition.
     """
-    yield REFERENCE, Row(student=False, options=SamplingOptions(grid="uniform", steps=25))
-    listed = {_rounded_times("uniform", 25)}
-    for grid in grids.GRIDS:
-        for steps in STEPS:
-            if grid == "epss" and steps not in grids.EPSS:
-                continue
-            times = _rounded_times(grid, steps)
-            if times not in listed:
-                listed.add(times)
-                options = SamplingOptions(grid=grid, steps=steps)
-                yield f"teacher {grid} {steps}", Row(student=False, options=options)
+    rows = dict(list_grids(False, grids.GRIDS, STEPS))
+    yield REFERENCE, rows.pop(REFERENCE)
+    yield from rows.items()
     for name, variant in VARIANTS.items():
         for steps in VARIANT_STEPS:
             options = SamplingOptions(grid="uniform", steps=steps, **variant)
             yield f"teacher {name} {steps}", Row(student=False, options=options)
     if has_student:
-        for steps in STUDENT_STEPS:
-            options = SamplingOptions(grid="uniform", steps=steps)
-            yield f"student {steps}", Row(student=True, options=options)
+        yield from list_grids(True, STUDENT_GRIDS, STUDENT_STEPS)
     yield from list_effects(has_student, effect)
+
+
+def list_grids(
+    student: bool, names: Sequence[str], steps: Sequence[int]
+) -> Iterator[tuple[str, Row]]:
+    """Rows of one system on each grid; of those with equal times the first.
+
+    Args:
+      student: whether the student samples.
+      names: of the grids.
+      steps: of each.
+    """
+    listed = set()
+    for grid, count in itertools.product(names, steps):
+        if grid == "epss" and count not in grids.EPSS:
+            continue
+        times = _rounded_times(grid, count)
+        if times not in listed:
+            listed.add(times)
+            row = Row(student=student, options=SamplingOptions(grid=grid, steps=count))
+            yield f"{SYSTEMS[student]} {grid} {count}", row
 
 
 def list_effects(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]:
@@ -102,11 +116,10 @@ def list_effects(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]
     for name, (task, _) in EFFECTS.items():
         for student in (False, True)[: 1 + has_student]:
             for scale in effect:
-                options = SamplingOptions(
-                    grid="uniform", steps=4 if student else 25, scales={name: scale}
-                )
+                setting = {"steps": 4} if student else {"grid": "uniform", "steps": 25}
+                options = SamplingOptions(**setting, scales={name: scale})
                 row = Row(student=student, options=options, tasks=(task,))
-                yield f"{'student' if student else 'teacher'} {name}={scale:g}", row
+                yield f"{SYSTEMS[student]} {name}={scale:g}", row
 
 
 def _rounded_times(grid: str, steps: int) -> grids.Times:
@@ -181,7 +194,7 @@ def describe_effects(rows: Mapping[str, Mapping], effect: Scales) -> dict[str, d
     """By condition, how a score changes from the low to the high scale, for teacher and student."""
     out = {}
     for name, (task, score) in EFFECTS.items():
-        for system in ("teacher", "student"):
+        for system in SYSTEMS.values():
             ends = [rows.get(f"{system} {name}={scale:g}") for scale in effect]
             if None not in ends:
                 first, last = (end["scores"][task][score] for end in ends)
@@ -195,7 +208,7 @@ def draw_picture(rows: Mapping[str, Mapping], path: Path) -> None:
         series: dict[str, list[tuple[float, float]]] = {}
         for name, values in rows.items():
             label = name.rpartition(" ")[0]
-            curve = label == "student" or label.removeprefix("teacher ") in grids.GRIDS
+            curve = label.partition(" ")[2] in grids.GRIDS
             value = values["scores"].get(task, {}).get(score)
             if curve and value is not None and value > 0:  # the axes are logarithmic
                 series.setdefault(label, []).append((values["steps"], value))
@@ -248,7 +261,7 @@ def run_rows(
         "dataset": evaluator.dataset,
         "clips": flags.FLAGS.clips,
         "models": {
-            "student" if student else "teacher": describe_model(
+            SYSTEMS[student]: describe_model(
                 bundled.find_workdir(flags.FLAGS["student" if student else "workdir"].value), each
             )
             for student, each in generators.items()

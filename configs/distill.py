@@ -36,6 +36,6 @@ def get_config(teacher: str = bundled.DEFAULT):
 
     config.sample.solver = "euler"
     config.sample.steps = 4
-    config.sample.grid = "uniform"
+    config.sample.grid = "sway"
     config.sample.update(guidance_start=0.0, guidance_stop=1.0, apg_eta=1.0, apg_momentum=0.0)
     return config

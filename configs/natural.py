@@ -12,8 +12,8 @@ The weights in vssflow_jax/bundled/natural are of 2026-11-27. On two cores that 
 mixtures. From these, on an NVIDIA H200, in 131 seconds: 4,320 steps with `data.batch_size` 64 and
 `optim.learning_rate` 0.004, over examples that were drawn once: 5,700 of the clips of speech, 1,700
 of the videos and 3,100 mixtures, of which a quarter muted, with latents and pictures' features
-rounded to 8 bits. The codec was trained for 400 steps, and its decoder for 300 more with
-`codec.adversarial_weight=0.1`. Scores stand on the model's card.
+rounded to 8 bits. The codec was trained for 400 steps, and its decoder for 1,600 more
+(docs/codec.md). Scores stand on the model's card.
 """
 
 from vssflow_jax.config import load_recipe

@@ -5,8 +5,8 @@
 Builds the corpus and its shards, trains a codec and the model, evaluates, writes the report. Videos
 say GRID sentences, further clips of speech alone say open English, all in natural voices.
 
-Measured on 2026-11-27, two cores that other work shared: 52.9 minutes of processor time (26.5 on
-two cores), 47 minutes as it was. Scores stand in the README.
+Measured on 2026-11-28, two cores and nothing else, from a fresh clone and environment: 14 minutes
+26 seconds with the install, 25 minutes of processor time. Scores stand in the README.
 """
 
 from vssflow_jax.config import load_recipe

@@ -32,6 +32,9 @@ def test_grids_with_the_same_times_are_one_row():
     assert [name for name in names if name.endswith(" 1")] == ["teacher uniform 1"]
     assert {"teacher sway 2", "teacher epss 5"} <= {*names}
     assert "teacher logit_normal 2" not in names
+    students = {name for name, row in few_steps.list_rows(True, EFFECT) if row.student}
+    assert {"student uniform 1", "student uniform 4", "student sway 4"} <= students
+    assert "student sway 1" not in students
 
 
 def test_rows_are_selected_by_the_start_of_their_names_up_to_a_whole_number():
@@ -57,9 +60,9 @@ def test_a_score_is_compared_with_the_half_of_the_interval_that_it_is_in():
 
 
 def test_scores_outside_of_the_interval_are_bold():
-    rows = {few_steps.REFERENCE: REFERENCE, "student 4": row(4, wer=0.2, onset_f1=0.75)}
+    rows = {few_steps.REFERENCE: REFERENCE, "student sway 4": row(4, wer=0.2, onset_f1=0.75)}
     table = few_steps.format_rows(rows, "speech")
-    assert "| student 4 | 4 | 1 | **0.200** | 0.750 |" in table
+    assert "| student sway 4 | 4 | 1 | **0.200** | 0.750 |" in table
     assert few_steps.format_rows(rows, "sound").count("\n") == 2  # no row has that task
 
 
@@ -88,6 +91,6 @@ def test_a_student_joins_the_rows_of_its_teacher_alone(tmp_path):
 
 
 def test_curves_are_drawn_for_the_tasks_with_scores(tmp_path):
-    rows = {few_steps.REFERENCE: REFERENCE, "student 4": row(4, wer=0.2)}
+    rows = {few_steps.REFERENCE: REFERENCE, "student sway 4": row(4, wer=0.2)}
     few_steps.draw_picture(rows, tmp_path / "curve.png")
     assert [path.name for path in tmp_path.iterdir()] == ["curve_speech.png"]

@@ -40,7 +40,7 @@ DARK = Theme(ground="#1b1f24", ink="#b9c2cc", grid="#343a42", line="#6cb2ff")
 PHONEME, ONSET = "#ffffff", "#5ef2ff"  # marks on a color map
 VOWEL, CONSONANT = "#ffcf70", "#9fd0ff"
 MARKERS = {"floor": "|", "ceiling": "x"}  # of a score's codec floor and ceiling
-SERIES = ("#0b62c4", "#d1495b", "#2a9d8f", "#e08e0b", "#7b4bb7")  # lines of a comparison
+SERIES = ("#0b62c4", "#d1495b", "#2a9d8f", "#e08e0b", "#7b4bb7", "#454c54")  # of a comparison
 
 
 def _make_figure(width: float, height: float, theme: Theme) -> Figure:
