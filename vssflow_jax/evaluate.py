@@ -31,8 +31,10 @@ try:
         GRID_HELP,
         JOINT_HELP,
         PRECISION_HELP,
+        SCALES_HELP,
         SOUND_LEVEL_HELP,
         SPEECH_AUDIBILITY_HELP,
+        parse_scales,
     )
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
     from vssflow_jax.generation.sentence_scoring import SentenceOptions, evaluate_sentences
@@ -94,6 +96,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", None, "Solver steps; default: the run's.")
     flags.DEFINE_string("grid", None, GRID_HELP)
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
+    flags.DEFINE_list("scales", [], SCALES_HELP)
     flags.DEFINE_string("joint", None, JOINT_HELP)
     flags.DEFINE_float("sound_level", None, SOUND_LEVEL_HELP)
     flags.DEFINE_float("speech_audibility", None, SPEECH_AUDIBILITY_HELP)
@@ -116,6 +119,7 @@ def score() -> dict:
     options = EvaluationOptions if is_shards else SentenceOptions
     names = {field.name for field in dataclasses.fields(options)}
     values = {name: flags.FLAGS[name].value for name in names - {"speakers", "clips"}}
+    values["scales"] = parse_scales(values["scales"])
     if flags.FLAGS.clips is not None:
         values["clips"] = flags.FLAGS.clips
     if is_shards:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from tqdm import tqdm
 
-from vssflow_jax import bundled, conditions, media
+from vssflow_jax import bundled, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, resolve, to_path, write_text
 from vssflow_jax.config import command_line
@@ -38,9 +38,11 @@ from vssflow_jax.generation.sampling import (
     GRID_HELP,
     JOINT_HELP,
     PRECISION_HELP,
+    SCALES_HELP,
     SOUND_LEVEL_HELP,
     SPEECH_AUDIBILITY_HELP,
     SamplingOptions,
+    parse_scales,
 )
 from vssflow_jax.generation.stems import STEMS
 from vssflow_jax.text.normalize import POLICIES, REFUSE
@@ -276,23 +278,6 @@ def parse_voices(items: Sequence[str]) -> dict[str, str]:
     return voices
 
 
-def parse_scales(items: Sequence[str]) -> dict[str, float]:
-    """Guidance scales of single conditions, from items such as sync=1.8."""
-    out = {}
-    for item in items:
-        name, _, value = item.partition("=")
-        try:
-            out[name] = float(value)
-        except ValueError:
-            name = ""
-        if name not in conditions.NAMES:
-            raise InputError(
-                f"--scales: found {item!r}, expected a condition and a number such as sync=1.8 "
-                f"({', '.join(conditions.NAMES)})"
-            )
-    return out
-
-
 def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> None:
     """Generates a wav for each example of a split, and at the end `manifest.csv`."""
     check_writable(out / "manifest.csv")
@@ -371,9 +356,7 @@ def define_flags() -> None:
     flags.DEFINE_string("joint", None, JOINT_HELP)
     flags.DEFINE_float("sound_level", None, SOUND_LEVEL_HELP)
     flags.DEFINE_float("speech_audibility", None, SPEECH_AUDIBILITY_HELP)
-    flags.DEFINE_list(
-        "scales", [], "Guidance scales of single conditions, such as sync=1.8,clip=0."
-    )
+    flags.DEFINE_list("scales", [], SCALES_HELP)
     flags.DEFINE_string("precision", None, PRECISION_HELP)
     flags.DEFINE_bool("stems", False, "Write speech alone and sound alone as well.")
     flags.DEFINE_list(

@@ -45,6 +45,7 @@ def evaluated(tiny_run, tmp_path_factory):
         out=folder / "scores",
         clips=2,
         seed=5,
+        scales={"phonemes": 2.0},
         recognizer="ears",
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -86,6 +87,7 @@ def test_the_run_says_what_reproduces_the_scores(evaluated):
     assert run["speakers"] == ["ada", "visitor"]
     assert run["ceiling_voices"] == {"ada": "ada"}
     assert (run["seed"], run["checkpoint"], run["times"]) == (5, 6, "predicted")
+    assert [["phonemes"], 2.0] in run["guidance"]
     assert run["recognizer"]["name"] == "ears"
     assert "contractions" in run["recognizer"]["normalization"]
     assert {"solver", "steps", "guidance", "versions", "date", "config_hash"} <= set(run)
@@ -161,6 +163,10 @@ def test_the_command_names_flags_that_do_not_fit(tiny_run, tmp_path):
         ((f"--workdir={tiny_run}", "--sentences=test", "--shards=x"), ("--shards", "--sentences")),
         (("--sentences=test",), ("--workdir",)),
         (("--workdir=miniav", "--sentences=test"), ("--out",)),
+        (
+            (f"--workdir={tiny_run}", "--sentences=test", "--scales=smell=2"),
+            ("--scales", "smell=2", "phonemes"),
+        ),
         ((f"--workdir={tiny_run}", "--sentences=none.txt"), ("none.txt",)),
         (
             (f"--workdir={tiny_run}", "--sentences=test", "--speaker=none.wav", "--clips=1"),

@@ -117,9 +117,12 @@ def test_what_it_did_not_learn_is_said(student):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"solver": "heun"}, "found solver 'heun'.*expected 'euler'"),
-        ({"guidance_stop": 0.5}, "plain guidance: the model is a student"),
-        ({"apg_eta": 0.5}, "plain guidance: the model is a student"),
+        ({"solver": "heun"}, "^--solver=heun: found with a student, expected a flow model"),
+        ({"guidance_stop": 0.5}, "^--guidance_start, --guidance_stop: found with a student"),
+        (
+            {"solver": "rk4", "apg_eta": 0.5},
+            "^--solver=rk4, --apg_eta, --apg_momentum: found with a student",
+        ),
     ],
 )
 def test_variants_of_guidance_are_errors(student, options, message):

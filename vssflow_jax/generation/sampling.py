@@ -22,6 +22,7 @@ GRID_HELP = (
 JOINT_HELP = "Speech and other sound: together or apart; default: the run's."
 SOUND_LEVEL_HELP = "dB of other sound that is generated apart; default: the run's."
 SPEECH_AUDIBILITY_HELP = "Share of the speech that is heard beside it, 0 to 1; default: the run's."
+SCALES_HELP = "Guidance scales of single conditions, such as sync=1.8,clip=0."
 PRECISION_HELP = (
     "Of the network: float32, bfloat16, or auto, the faster on this processor; default: the run's."
 )
@@ -86,11 +87,8 @@ class SamplingOptions:
                 "expected 'euler'"
             )
         student = read_student(config)
-        if student is not None and (solver != "euler" or settings.limited or settings.projected):
-            raise InputError(
-                f"found solver {solver!r}, {settings}, expected 'euler' and plain guidance: the "
-                "model is a student, of which guidance is an input"
-            )
+        if student is not None:
+            check_student_options(solver, settings)
         return Sampling(
             solver=solver,
             steps=steps,
@@ -202,11 +200,47 @@ def read_student(config) -> Student | None:
     )
 
 
+def check_student_options(solver: str, settings: guidance.GuidanceSettings) -> None:
+    """Raises an InputError for what a student, of which guidance is an input, does not take."""
+    refused = {
+        f"--solver={solver}": solver != "euler",
+        "--guidance_start, --guidance_stop": settings.limited,
+        "--apg_eta, --apg_momentum": settings.projected,
+    }
+    options = ", ".join(option for option, is_used in refused.items() if is_used)
+    if options:
+        raise InputError(
+            f"{options}: found with a student, expected a flow model such as its teacher "
+            "(--workdir=natural for the model that ships)"
+        )
+
+
 def check_scales(scales: Mapping[str, float | None]) -> None:
     """Raises an InputError for a guidance scale, by its place, that is not a finite number."""
     for place, scale in scales.items():
         if scale is not None and not FINITE.holds(scale):
             raise InputError(f"{place}: found {scale}, expected {FINITE.expected}")
+
+
+def parse_scales(items: Sequence[str]) -> dict[str, float]:
+    """Guidance scales of single conditions, from items such as sync=1.8.
+
+    Raises:
+      InputError: an item that is no condition with a number.
+    """
+    out = {}
+    for item in items:
+        name, _, value = item.partition("=")
+        try:
+            out[name] = float(value)
+        except ValueError:
+            name = ""
+        if name not in conditions.NAMES:
+            raise InputError(
+                f"--scales: found {item!r}, expected a condition and a number such as sync=1.8 "
+                f"({', '.join(conditions.NAMES)})"
+            )
+    return out
 
 
 def check_seed(seed: int) -> None:

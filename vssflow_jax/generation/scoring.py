@@ -56,6 +56,7 @@ class EvaluationOptions:
       steps: of the solver.
       grid: of its times.
       guidance: guidance scale.
+      scales: of single conditions, in its place (`SamplingOptions`).
       joint: how speech is generated beside other sound, as `sound_level` and `speech_audibility`
         (`SamplingOptions`); None: the run's.
       precision: of the network's computation; None: the run's.
@@ -78,6 +79,7 @@ class EvaluationOptions:
     steps: int | None = None
     grid: str | None = None
     guidance: float | None = None
+    scales: Mapping[str, float] | None = None
     joint: str | None = None
     sound_level: float | None = None
     speech_audibility: float | None = None

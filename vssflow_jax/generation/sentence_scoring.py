@@ -70,6 +70,7 @@ class SentenceOptions:
     steps: int | None = None
     grid: str | None = None
     guidance: float | None = None
+    scales: Mapping[str, float] | None = None
     precision: str | None = None
     recognizer: str = asr.DEFAULT
     mos: str = ""
