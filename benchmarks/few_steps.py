@@ -50,7 +50,8 @@ VARIANTS = {  # of guidance
     "unguided": {"guidance": 1.0, "scales": dict.fromkeys(conditions.NAMES, 1.0)},
 }
 VARIANT_STEPS = (4, 8, 25)
-EFFECTS = {"sync": ("sound", "onset_f1"), "phonemes": ("speech", "wer")}  # task and score
+# Task and score that the scale of a condition moves. Onsets of sound alone are all found at any.
+EFFECTS = {"sync": ("joint", "onset_f1"), "phonemes": ("speech", "wer")}
 SMALLER_IS_BETTER = ("wer", "onset_mae_ms", "mcd", "kl", "frechet")  # and what starts so
 Scales = tuple[float, float]
 PICTURE_SCORES = {"speech": "wer", "sound": "onset_f1", "joint": "wer", "text": "wer"}

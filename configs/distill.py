@@ -3,23 +3,23 @@ r"""A student of a flow model: 1 to 8 evaluations in place of guided steps (docs
     python -m vssflow_jax.train --config=configs/distill.py:runs/miniav --workdir=runs/student
 
 What follows the colon is the teacher: a run, a conversion, an export, or a bundled model by its
-name; without it, the model that ships with the package. Data, codec and network are the teacher's.
+name; without it, `natural`. Data, codec and network are the teacher's.
 With a student there, the second stage begins, in which its own average is the teacher:
 
     python -m vssflow_jax.train --config=configs/distill.py:runs/student --workdir=runs/second
 """
 
-from vssflow_jax import bundled
 from vssflow_jax.training.checkpoint import read_config
 
 
-def get_config(teacher: str = bundled.DEFAULT):
+def get_config(teacher: str = "natural"):
     """The run of a student of this teacher."""
     config = read_config(teacher)
     second = config.train.task == "distill"
     config.train.task = "distill"
     config.train.init_from = teacher
     config.distill.teacher = "average" if second else "guided"
+    config.distill.grid = "sway"
 
     config.dropout.all = 0.0  # there is no branch without conditions
     config.codec.folder = ""  # the codec of train.init_from
@@ -36,6 +36,6 @@ def get_config(teacher: str = bundled.DEFAULT):
 
     config.sample.solver = "euler"
     config.sample.steps = 4
-    config.sample.grid = "sway"
+    config.sample.grid = config.distill.grid
     config.sample.update(guidance_start=0.0, guidance_stop=1.0, apg_eta=1.0, apg_momentum=0.0)
     return config

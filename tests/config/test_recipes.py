@@ -121,8 +121,8 @@ def test_recipes_differ_in_what_they_are_named_after():
 
 
 def test_a_student_has_the_network_and_data_of_its_teacher(tmp_path):
-    teacher, student = checkpoint.read_config("default"), load_recipe("distill")
-    assert (student.train.task, student.train.init_from) == ("distill", "default")
+    teacher, student = checkpoint.read_config("natural"), load_recipe("distill")
+    assert (student.train.task, student.train.init_from) == ("distill", "natural")
     groups = {name.split(".")[0] for name in changed(teacher, student)}
     assert groups <= {"train", "optim", "dropout", "sample", "distill"}
     assert student.distill.teacher == "guided"

@@ -1,24 +1,13 @@
 """A generator without a model, for the page."""
 
 import threading
-import types
 
 import numpy as np
 
-from vssflow_jax import conditions
+from vssflow_jax.config.fields import default_config
 from vssflow_jax.generation.output import Output
 
 RATE = 16_000
-CONFIG = types.SimpleNamespace(
-    model=types.SimpleNamespace(route="joint"),
-    sample=types.SimpleNamespace(
-        solver="euler",
-        grid="uniform",
-        steps=25,
-        guidance=3.0,
-        scales=dict.fromkeys(conditions.NAMES),
-    ),
-)
 
 
 class NoiseGenerator:
@@ -33,9 +22,9 @@ class NoiseGenerator:
     """
 
     encoder_set = "built-in"
-    config = CONFIG
 
     def __init__(self, steps=1):
+        self.config = default_config()
         self.requests, self.options, self.fractions = [], [], []
         self.steps, self.may_step = steps, threading.Event()
         self.may_step.set()

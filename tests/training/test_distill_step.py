@@ -1,6 +1,7 @@
 """Distillation: the first student, spans, scales, the teacher's roll-out, and the loop."""
 
 import functools
+import itertools
 import json
 
 import jax
@@ -12,7 +13,7 @@ from helpers.small_model import BATCH, LENGTH, draw_features, draw_latent, keep_
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.flow import guidance, solvers
+from vssflow_jax.flow import grids, guidance, solvers
 from vssflow_jax.models import vssflow
 from vssflow_jax.models.dit import STUDENT_PARTS
 from vssflow_jax.training import checkpoint, distill_step, init_from, sharding
@@ -115,6 +116,18 @@ def test_spans_of_a_grid_are_those_of_sampling():
     assert not span[:2000].any() and len(set(t[:2000].tolist())) > 1900
     share = np.isin(sample_spans(distill__grid_ratio=0.25)[1][2000:], [1, 0.5, 0.25, 0.125])
     assert share.mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_spans_follow_the_grid_of_the_config():
+    t, span = sample_spans(
+        distill__grid_ratio=1.0, distill__grid="sway", distill__evaluations=(2, 4)
+    )
+    ends = {
+        (round(a, 5), round(a + b, 5))
+        for a, b in zip(t[2000:].tolist(), span[2000:].tolist(), strict=True)
+    }
+    times = [[round(time, 5) for time in grids.sway_times(n)] for n in (2, 4)]
+    assert ends == {pair for each in times for pair in itertools.pairwise(each)}
 
 
 def test_half_of_the_spans_are_zero_and_the_others_stay_within_the_path():
@@ -381,6 +394,7 @@ def test_a_run_does_not_go_on_with_another_teacher(teacher, tmp_path):
         ({"data__batch_size": 3}, "data.batch_size: found 3, expected a multiple of 2"),
         ({"data__batch_size": 6, "train__grad_accumulation": 2}, "a multiple of 4"),
         ({"distill__min_scale": 9.0}, "distill.min_scale: found 9, expected at most"),
+        ({"distill__grid": "epss"}, "distill.evaluations: --grid=epss: found 1 steps, expected"),
         (AVERAGE, "expected 'distill' where distill.teacher is 'average'"),
         ({**AVERAGE, "optim__ema_decay": 0.0}, "optim.ema_decay: found 0"),
         ({**AVERAGE, "distill__solver": "heun"}, "distill.solver: found 'heun'"),
@@ -397,5 +411,5 @@ def test_a_flow_model_does_not_start_from_a_student(teacher, tmp_path):
     state, *_ = start(teacher)
     flow = train_steps.small(**CONFIG)
     other = train_steps.start(flow, train_steps.one_device())[0]
-    with pytest.raises(InputError, match=r"dit/guidance/.*, expected none"):
+    with pytest.raises(InputError, match="found a student, expected a flow model"):
         init_from.check_shapes(state.params, other.params, "student")

@@ -84,6 +84,20 @@ def test_memory_does_not_grow_with_visitors_and_old_pages_go_on(
     studio.close()
 
 
+def test_a_students_page_offers_what_it_learned(tmp_path):
+    generator = NoiseGenerator()
+    generator.config.train.task = "distill"
+    generator.config.sample.guidance = 1.5
+    generator.config.distill.update(min_scale=1.0, max_scale=3.0)
+    studio = Studio(generator, Limits(seconds=5))
+    page = layout.build_page(studio, VisitorFiles(tmp_path))
+    fields = {getattr(field, "label", None): field for field in page.blocks.values()}
+    assert [value for _, value in fields["Solver"].choices] == ["euler"]
+    guidance = fields["Guidance"]
+    assert (guidance.minimum, guidance.maximum, guidance.value) == (1.0, 3.0, 1.5)
+    studio.close()
+
+
 def generate(client, media_folder):
     """A request with an upload; its messages in order, the status, and the result's bytes."""
     client.upload("video", media_folder / "in.mp4")

@@ -9,7 +9,7 @@ from vssflow_jax.common.files import to_path
 
 CONFIG = "config.json"  # its presence makes a folder a model
 DEFAULT = "default"  # the name under which commands take DEFAULT_MODEL
-DEFAULT_MODEL = "natural"
+DEFAULT_MODEL = "natural_distilled"
 WORKDIR_HELP = (
     f"Folder of a run, or the name of a bundled model, of which {DEFAULT} is {DEFAULT_MODEL}; "
     f"{hub.HELP}."

@@ -264,8 +264,10 @@ FIELDS = (
           "evaluations that the student is meant for, named on its card and in reports",
           allowed=some(at_least(1))),
     Field("distill.grid_ratio", float, 0.5,
-          "fraction of the spans that are steps of uniform grids with these evaluations",
+          "fraction of the spans that are steps of distill.grid with these evaluations",
           allowed=FRACTION),
+    Field("distill.grid", str, "uniform", "time grid of these steps",
+          allowed=one_of("uniform", "sway", "epss", "logit_normal")),
 
     Field("train.task", str, "flow", "what is trained",
           allowed=one_of("flow", "codec", "distill")),

@@ -29,13 +29,14 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange, repeat
 from flax import struct
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import fields
-from vssflow_jax.flow import guidance, path, solvers
+from vssflow_jax.flow import grids, guidance, path, solvers
 from vssflow_jax.models import vssflow
 from vssflow_jax.training import checkpoint, flow_step, sharding
 from vssflow_jax.training.init_from import check_shapes
@@ -87,6 +88,10 @@ def check_fields(config) -> None:
             f"distill.min_scale: found {distill.min_scale:g}, expected at most "
             f"distill.max_scale, {distill.max_scale:g}"
         )
+    try:
+        tabulate_grid(distill)
+    except InputError as error:
+        raise InputError(f"distill.grid, distill.evaluations: {error}") from None
     if distill.teacher in AVERAGING:
         if not config.optim.ema_decay:
             raise InputError("optim.ema_decay: found 0, expected more: the average is the teacher")
@@ -123,8 +128,8 @@ def sample_spans(
 ) -> tuple[jax.Array, jax.Array]:
     """Times t and spans r - t, [B] each; spans of 0 in the first half.
 
-    A share `grid_ratio` of the others are steps of uniform grids, as the student will be sampled:
-    n of `evaluations`, t = i / n, r - t = 1 / n. The rest are two draws in order.
+    A share `grid_ratio` of the others are steps of `grid`, as the student will be sampled, with
+    one of `evaluations` steps: t = t_i, r = t_(i+1). The rest are two draws in order.
 
     Args:
       key: of this step.
@@ -136,13 +141,31 @@ def sample_spans(
     first, second = (
         path.sample_time(each, batch, distribution) for each in (first_key, second_key)
     )
-    steps = jax.random.choice(count_key, jnp.asarray(distill.evaluations, jnp.float32), (batch,))
-    place = jnp.floor(jax.random.uniform(place_key, (batch,)) * steps)
+    steps = jnp.asarray(distill.evaluations)
+    number = jax.random.choice(count_key, len(steps), (batch,))
+    place = jnp.floor(jax.random.uniform(place_key, (batch,)) * steps[number]).astype(int)
+    times, spans = (jnp.asarray(table)[number, place] for table in tabulate_grid(distill))
     on_grid = jax.random.uniform(grid_key, (batch,)) < distill.grid_ratio
-    t = jnp.where(on_grid, place / steps, jnp.minimum(first, second))
-    span = jnp.where(on_grid, 1 / steps, jnp.abs(first - second))
+    t = jnp.where(on_grid, times, jnp.minimum(first, second))
+    span = jnp.where(on_grid, spans, jnp.abs(first - second))
     has_span = jnp.arange(batch) >= batch // 2
     return jnp.where(has_span, t, first), jnp.where(has_span, span, 0.0)
+
+
+def tabulate_grid(distill) -> tuple[np.ndarray, np.ndarray]:
+    """Times t_i and spans t_(i+1) - t_i of `grid` with each number of `evaluations`.
+
+    Two arrays, float32 [numbers, most evaluations]; 0 beyond the steps of a number.
+
+    Raises:
+      InputError: the grid has no times for one of the numbers.
+    """
+    shape = len(distill.evaluations), max(distill.evaluations)
+    starts, spans = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for row, steps in enumerate(distill.evaluations):
+        times = grids.GRIDS[distill.grid](steps)
+        starts[row, :steps], spans[row, :steps] = times[:-1], np.diff(times)
+    return starts, spans
 
 
 def sample_scale_groups(

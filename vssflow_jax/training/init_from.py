@@ -46,6 +46,11 @@ def _match_duration_model(weights: dict, params: dict) -> dict:
     return others | ({name: weights.get(name, params[name])} if name in params else {})
 
 
+def _has_student_parts(weights: dict) -> bool:
+    """Whether weights are those of a student."""
+    return not weights.get("dit", {}).keys().isdisjoint(STUDENT_PARTS)
+
+
 def _add_student_parts(weights: dict, params: dict) -> dict:
     """`weights`, where `params` are a student's, with what only a student has."""
     first = {name: params["dit"][name] for name in STUDENT_PARTS if name in params["dit"]}
@@ -53,7 +58,11 @@ def _add_student_parts(weights: dict, params: dict) -> dict:
 
 
 def check_shapes(weights: dict, params: dict, folder: str) -> None:
-    """Raises an `InputError` for the first parameter of another shape."""
+    """Raises an `InputError` for a student in a flow model, or the first wrong shape."""
+    if _has_student_parts(weights) and not _has_student_parts(params):
+        raise InputError(
+            f"train.init_from={folder}: found a student, expected a flow model, such as its teacher"
+        )
     shapes, expected = (
         {path: array.shape for path, array in flatten_dict(tree, sep="/").items()}
         for tree in (weights, params)

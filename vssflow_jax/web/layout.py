@@ -11,6 +11,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.flow.grids import GRIDS
 from vssflow_jax.flow.solvers import SOLVERS
 from vssflow_jax.generation.mixing import ADD, DUCK, REPLACE, MixOptions
+from vssflow_jax.generation.sampling import read_student
 from vssflow_jax.text.normalize import SKIP
 from vssflow_jax.web import api, handlers
 from vssflow_jax.web.files import VisitorFiles
@@ -119,13 +120,18 @@ def _make_fields(studio: Studio):
         fields["candidates"] = gr.Slider(
             1, limits.candidates, 1, step=1, label="Candidates, best first"
         )
-        fields["guidance"] = gr.Slider(
-            min(0, sample.guidance), max(8, sample.guidance), sample.guidance, step=0.1,
-            label="Guidance",
-        )  # fmt: skip
+        low, high = _find_guidance_range(studio.generator.config)
+        fields["guidance"] = gr.Slider(low, high, sample.guidance, step=0.1, label="Guidance")
     with gr.Accordion("More", open=False):
         fields |= _make_more_fields(studio)
     return video, strip, fields
+
+
+def _find_guidance_range(config) -> tuple[float, float]:
+    """The least and the largest guidance scale on offer: of a student, those that it learned."""
+    student, own = read_student(config), config.sample.guidance
+    low, high = (0, 8) if student is None else (student.min_scale, student.max_scale)
+    return min(low, own), max(high, own)
 
 
 def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
@@ -133,7 +139,8 @@ def _make_more_fields(studio: Studio) -> dict[str, gr.components.Component]:
     config, fields = studio.generator.config, {}
     with gr.Row():
         fields["steps"] = gr.Slider(1, studio.max_steps, config.sample.steps, step=1, label="Steps")
-        fields["solver"] = gr.Dropdown(list(SOLVERS), value=config.sample.solver, label="Solver")
+        solvers = list(SOLVERS) if read_student(config) is None else [config.sample.solver]
+        fields["solver"] = gr.Dropdown(solvers, value=config.sample.solver, label="Solver")
         grids = dict.fromkeys((*GRIDS, config.sample.grid))  # the model's may be a list of times
         fields["grid"] = gr.Dropdown(list(grids), value=config.sample.grid, label="Time grid")
     with gr.Row():
