@@ -254,6 +254,11 @@ def merge_about(before: Mapping, about: Mapping, path: Path) -> dict:
     return {**before, **expected}
 
 
+def is_finished(rows: Mapping[str, Mapping], name: str, row: Row) -> bool:
+    """Whether results have a row with its tasks, which are others in files of older versions."""
+    return name in rows and rows[name]["scores"].keys() >= {*row.tasks}
+
+
 def run_rows(
     generators: Mapping[bool, Generator], evaluator: Evaluator, path: Path, selected: Sequence[str]
 ) -> dict[str, dict]:
@@ -278,7 +283,7 @@ def run_rows(
     }
     for name, row in list_rows(True in generators, read_effect()):
         wanted = name == REFERENCE or select_row(name, selected)
-        if wanted and name not in results["rows"]:
+        if wanted and not is_finished(results["rows"], name, row):
             results["rows"][name] = score_row(generators[row.student], evaluator, row)
             write_text(path, json.dumps(results, indent=1) + "\n")
             print(f"{name}: {results['rows'][name]['seconds']} s", flush=True)

@@ -76,6 +76,14 @@ def test_the_effect_of_a_scale_is_the_change_of_its_score():
     assert effects == {"speech/wer of phonemes": {"teacher": pytest.approx(-0.2)}}
 
 
+def test_a_row_is_finished_with_all_of_its_tasks():
+    name = "teacher sync=1"
+    listed = dict(few_steps.list_rows(False, EFFECT))[name]
+    assert few_steps.is_finished({name: {"scores": {"joint": {}}}}, name, listed)
+    assert not few_steps.is_finished({name: {"scores": {"sound": {}}}}, name, listed)
+    assert not few_steps.is_finished({}, name, listed)
+
+
 def test_a_student_joins_the_rows_of_its_teacher_alone(tmp_path):
     teacher = {"clips": 32, "models": {"teacher": "a"}}
     both = {"clips": 32, "models": {"teacher": "a", "student": "b"}}

@@ -39,6 +39,7 @@ def test_choices_are_those_of_the_code_that_reads_them():
         "model.remat": ["none", *(name for name in dit.REMAT if name != "none")],
         "sample.solver": solvers.SOLVERS,
         "sample.grid": grids.GRIDS,
+        "distill.grid": grids.GRIDS,
     }.items():
         assert all(BY_NAME[name].allowed.holds(choice) for choice in choices)
         assert BY_NAME[name].allowed.expected.count('"') == 2 * len(choices)

@@ -80,6 +80,7 @@ GROUPS = {
     "precision": "Number formats.",
 }
 
+GRID_NAMES = ("uniform", "sway", "epss", "logit_normal")  # of flow.grids
 CODEC_NAMES = ("pca", "istft", "trained", "audioldm", "oobleck")
 
 FIELDS = (
@@ -267,7 +268,7 @@ FIELDS = (
           "fraction of the spans that are steps of distill.grid with these evaluations",
           allowed=FRACTION),
     Field("distill.grid", str, "uniform", "time grid of these steps",
-          allowed=one_of("uniform", "sway", "epss", "logit_normal")),
+          allowed=one_of(*GRID_NAMES)),
 
     Field("train.task", str, "flow", "what is trained",
           allowed=one_of("flow", "codec", "distill")),
@@ -318,7 +319,7 @@ FIELDS = (
     Field("sample.steps", int, 25, "solver steps", allowed=at_least(1), unit="steps", mutable=True),
     Field("sample.grid", str, "uniform",
           "times between which a fixed-step solver steps; times take the place of sample.steps",
-          allowed=one_of_or_times("uniform", "sway", "epss", "logit_normal"), mutable=True),
+          allowed=one_of_or_times(*GRID_NAMES), mutable=True),
     Field("sample.guidance", float, 3.0, "guidance scale of all conditions", allowed=FINITE,
           mutable=True),
     Field("sample.guidance_start", float, 0.0, "flow time from which on guidance acts",
