@@ -53,6 +53,11 @@ OF_SHARDS = (
     "joint", "sound_level", "speech_audibility",
 )  # fmt: skip
 OF_SENTENCES = ("speaker", "voices")
+# Flags of a run that generates, which files of --generated have no use for.
+OF_SAMPLING = (
+    "seed", "solver", "steps", "grid", "guidance", "scales", "joint", "sound_level",
+    "speech_audibility", "precision",
+)  # fmt: skip
 
 
 def left_out(metrics: Mapping[str, Mapping]) -> list[str]:
@@ -116,6 +121,10 @@ def score() -> dict:
         if flags.FLAGS[name].present:
             words = ("without", "with") if is_shards else ("beside", "without")
             raise InputError(f"--{name}: found {words[0]} --sentences, expected {words[1]}")
+    if flags.FLAGS.generated is not None:
+        for name in OF_SAMPLING:
+            if flags.FLAGS[name].present:
+                raise InputError(f"--{name}: found beside --generated, expected without")
     options = EvaluationOptions if is_shards else SentenceOptions
     names = {field.name for field in dataclasses.fields(options)}
     values = {name: flags.FLAGS[name].value for name in names - {"speakers", "clips"}}

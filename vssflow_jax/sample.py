@@ -244,7 +244,7 @@ def describe(report: Mapping) -> str:
     """A line about an output: duration, conditions, scores."""
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
     scores = ", ".join(f"{name} {value:.2f}" for name, value in report.get("scores", {}).items())
-    parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"missing: {missing}"]
+    parts = [f"{report['duration']:.2f} s", f"conditions used: {used}", f"not used: {missing}"]
     parts += [f"phoneme times: {report['times']}"] if report["times"] else []
     parts += ["voice: that of the kept words"] if report.get("voice") == KEPT_VOICE else []
     spans = ", ".join(f"{start:.2f} to {end:.2f} s" for start, end in report.get("generated", ()))

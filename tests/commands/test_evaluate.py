@@ -36,3 +36,12 @@ def test_a_folder_of_sound_files_is_scored_without_a_run(tiny_run, tmp_path):
     assert metrics["speech"]["wer"] == metrics["speech"]["wer_ceiling"]
     assert "wer_floor" not in metrics["speech"]  # there is no codec
     assert {metrics[task]["clips"] for task in ("sound", "joint")} == {0}
+
+
+@pytest.mark.parametrize("flag", ["--steps=2", "--scales=sync=2", "--seed=1", "--precision=float32"])
+def test_flags_of_sampling_have_no_use_beside_files(tmp_path, flag):
+    done = in_process.run("evaluate", f"--shards={tmp_path}", f"--generated={tmp_path}", flag)
+    assert done.returncode == 2
+    name = flag.split("=")[0]
+    assert done.stderr == f"error: {name}: found beside --generated, expected without\n"
+    assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ def test_a_video_with_a_text(tiny_run, tmp_path):
     flags = (f"--workdir={tiny_run}", f"--video={video}", "--text=set blue", "--steps=2")
     done = tiny_configs.run("sample", *flags, f"--out={tmp_path / 'out.mp4'}")
     assert done.returncode == 0, done.stderr
-    assert "conditions used: clip, phonemes, sync; missing: speaker, lips" in done.stdout
+    assert "conditions used: clip, phonemes, sync; not used: speaker, lips" in done.stdout
     assert media.probe(tmp_path / "out.mp4").has_audio
 
 

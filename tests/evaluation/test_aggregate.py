@@ -36,6 +36,15 @@ def test_means_floors_and_ceilings_of_known_rows():
     assert task["skipped"] == [{"id": "x", "reason": "why"}]
 
 
+def test_accuracies_are_shares():
+    labels = {"class": "bell", "predicted_class": "bell", "speaker": "a", "predicted_speaker": "a"}
+    scores = [scores_of(**labels)] * 20
+    task = aggregate.aggregate_task(scores, [], scores, [])
+    for name in ("sound_class_accuracy", "speaker_accuracy"):
+        assert task[name] == 1
+        assert task[f"{name}_ci95"] == pytest.approx([0.8389, 1], abs=1e-4)
+
+
 def test_every_patch_counts_in_a_distance_and_clips_are_left_out_with_all_of_theirs():
     rng = np.random.default_rng(0)
 

@@ -216,7 +216,7 @@ def choose_voice(page, number, path):
 
 def read_conditions(page):
     """Names of the conditions that were used, and of those that were missing."""
-    match = re.search(r"Conditions used: (.*?); missing: (.*?)\.", page.inner_text("#summary"))
+    match = re.search(r"Conditions used: (.*?); not used: (.*?)\.", page.inner_text("#summary"))
     return [names.split(", ") for names in match.groups()]
 
 

@@ -61,7 +61,7 @@ def test_a_request_leaves_its_result_and_no_copies(studio, out, tmp_path):
     }  # fmt: skip
     assert {path.name for path in result.files} == names
     assert {path.name for path in out.iterdir()} == names
-    assert "used: clip; missing: lips." in result.summary and result.notes == ["Slow."]
+    assert "used: clip; not used: lips." in result.summary and result.notes == ["Slow."]
     assert "<img" in result.view.spectrograms
     assert studio.generator.requests[0].video.name == "video.mp4"
     assert list_copies(tmp_path) == []

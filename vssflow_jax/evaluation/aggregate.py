@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vssflow_jax.evaluation.metrics import distances, measures, mos
-from vssflow_jax.evaluation.metrics.common import Values
+from vssflow_jax.evaluation.metrics.common import Shares, Values
 from vssflow_jax.evaluation.metrics.suite import OPEN, ExampleScores
 
 MIN_EXAMPLES = 2  # that a distance between sets needs
@@ -38,8 +38,8 @@ def example_values(rows: Sequence[Mapping]) -> dict[str, Values]:
         f"wer_homophones_equal{OPEN}": error_rates("errors_homophones_equal", OPEN),
         "onset_f1": Values.of([r["onset_f1"] for r in rows]),
         "onset_mae_ms": Values.of([r["onset_mae_ms"] for r in rows]),
-        "sound_class_accuracy": Values.of([hit(r, "class", "predicted_class") for r in rows]),
-        "speaker_accuracy": Values.of([hit(r, "speaker", "predicted_speaker") for r in rows]),
+        "sound_class_accuracy": Shares.of([hit(r, "class", "predicted_class") for r in rows]),
+        "speaker_accuracy": Shares.of([hit(r, "speaker", "predicted_speaker") for r in rows]),
         **{key: Values.of([r[column] for r in rows]) for key, column in columns.items()},
     }
     return {name: value for name, value in values.items() if value.count}

@@ -61,8 +61,9 @@ METRICS = {
     **measures.COLUMNS,
 }
 INTERVALS = (
-    f"95 %: percentile bootstrap over clips, {common.RESAMPLES} resamples, seed 0; frechet and "
-    f"inception_score: jackknife over clips, {distances.GROUPS} groups of them at most"
+    f"95 %: percentile bootstrap over clips, {common.RESAMPLES} resamples, seed 0; accuracies: "
+    "Wilson's interval of a share; frechet and inception_score: jackknife over clips, "
+    f"{distances.GROUPS} groups of them at most"
 )
 
 

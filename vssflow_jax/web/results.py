@@ -79,7 +79,7 @@ class Result:
       candidates: best first.
       view: of the best.
       files: everything that can be downloaded.
-      summary: conditions used and missing.
+      summary: conditions used and not used.
       notes: what is left out, changed or doubtful, a sentence each.
     """
 
@@ -254,7 +254,7 @@ def summarize(output: Output) -> str:
     """Duration, conditions and edits of an output."""
     report = output.report
     used, missing = (", ".join(report[key]) or "none" for key in ("used", "missing"))
-    parts = [f"{report['duration']:.2f} s. Conditions used: {used}; missing: {missing}."]
+    parts = [f"{report['duration']:.2f} s. Conditions used: {used}; not used: {missing}."]
     spans = [f"{start:.2f} to {end:.2f} s" for start, end in report.get("generated", ())]
     parts += [f"Generated anew: {', '.join(spans)}."] if spans else []
     parts += ["The voice is that of the kept words."] if report.get("voice") == KEPT_VOICE else []

@@ -5,7 +5,7 @@ import pytest
 from helpers.synthetic_audio import spoken, struck, times
 
 from vssflow_jax.evaluation.metrics import common
-from vssflow_jax.evaluation.metrics.common import Values
+from vssflow_jax.evaluation.metrics.common import Shares, Values
 
 
 def test_interval_contains_the_mean_and_shrinks_with_more_examples():
@@ -31,6 +31,22 @@ def test_masked_examples_do_not_count():
     assert some.count == 2
     assert some.mean() == 0.5
     assert some.interval() == Values.of([1.0, 0.0]).interval()
+
+
+def test_interval_of_a_share_has_a_width_where_every_example_is_right():
+    right, wrong = Shares.of([1.0] * 128), Shares.of([0.0] * 128 + [None])
+    assert right.mean() == 1
+    assert right.interval() == pytest.approx((128 / (128 + 1.959964**2), 1))
+    assert wrong.interval() == pytest.approx((0, 1 - right.interval()[0]))
+    assert Shares.of([None]).interval() is None
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
+def test_interval_of_a_share_covers_the_truth_about_as_often_as_it_says(share):
+    rng = np.random.default_rng(2)
+    hits = rng.random((300, 64)) < share
+    intervals = [Shares.of(row.astype(float).tolist()).interval() for row in hits]
+    assert np.mean([low <= share <= high for low, high in intervals]) >= 0.92
 
 
 def test_no_values_have_no_mean_and_no_interval():

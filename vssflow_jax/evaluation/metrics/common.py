@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import flax.linen as nn
 import jax
@@ -39,7 +40,7 @@ class Values:
     mask: np.ndarray
 
     @classmethod
-    def of(cls, values: Sequence[float | None], weights: Sequence[float] | None = None) -> Values:
+    def of(cls, values: Sequence[float | None], weights: Sequence[float] | None = None) -> Self:
         """From a list with None where the metric does not apply to an example."""
         mask = np.array([value is not None for value in values], bool)
         array = np.array([0.0 if value is None else value for value in values], np.float64)
@@ -70,6 +71,25 @@ class Values:
         tail = 100 * (1 - CONFIDENCE) / 2
         low, high = np.percentile(means, [tail, 100 - tail])
         return float(low), float(high)
+
+
+class Shares(Values):
+    """Values that are 0 or 1, of equal weight: the score is a share of the examples."""
+
+    def interval(self, seed: int = 0) -> tuple[float, float] | None:
+        """Wilson's interval (95 %) of the share; None without examples.
+
+        At a share of 0 or 1 a bootstrap's interval has no width, however few the examples.
+        Source: Wilson (1927); Brown, Cai and DasGupta (2001), Interval estimation for a binomial
+        proportion.
+        """
+        if not self.count:
+            return None
+        from scipy.stats import binomtest  # slow to import
+
+        hits = int(self.values[self.mask].sum())
+        bounds = binomtest(hits, self.count).proportion_ci(CONFIDENCE, method="wilson")
+        return float(bounds.low), float(bounds.high)
 
 
 @jax.jit
