@@ -6,12 +6,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from helpers import fixtures, odd_media
+from helpers import buckets, fixtures, odd_media
 from helpers.odd_media import RATE, split_chunks, write_media
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.common.files import find_existing
+from vssflow_jax.common.files import find_existing, upload_file
 
 
 @pytest.fixture(scope="module")
@@ -322,3 +322,25 @@ def test_accents_match_in_either_form(tmp_path):
     (tmp_path / composed).write_text("composed")
     for path, text in ((composed, "composed"), (apart, "apart")):
         assert find_existing(tmp_path / path).read_text() == text
+
+
+# ---- files in buckets ---------------------------------------------------------------------
+
+
+def test_media_in_a_bucket_are_read_as_here_and_say_what_they_lack(tmp_path):
+    media.write_wav(tmp_path / "tone.wav", fixtures.make_tone())
+    fixtures.write_video(tmp_path / "in.mp4")
+    tracks = [("libmp3lame", "mono", [(0, np.zeros((1, RATE), np.float32))])]
+    write_media(tmp_path / "silence.mp3", pictures=0, tracks=tracks)
+    data = (tmp_path / "tone.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
+    with buckets.bucket_in_process():
+        for name in ("tone.wav", "cut.wav", "in.mp4", "silence.mp3"):
+            here, there = tmp_path / name, f"gs://fake/media/{name}"
+            upload_file(here, there)
+            sound, copy = media.read_sound(here), media.read_sound(there)
+            np.testing.assert_array_equal(copy.wave, sound.wave)
+            assert copy.notes == tuple(note.replace(str(here), there) for note in sound.notes)
+            assert bool(copy.notes) == (name == "cut.wav")
+        pictures = media.read_video("gs://fake/media/in.mp4").frames
+    np.testing.assert_array_equal(pictures, media.read_video(tmp_path / "in.mp4").frames)

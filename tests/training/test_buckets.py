@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -67,17 +68,23 @@ def test_a_run_lives_in_a_bucket(tiny_run, bucket, tmp_path):
     """Trained, stopped, resumed, sampled, scored, reported and exported there, as it is here."""
     upload_folder(tiny_run / "shards", "gs://fake/shards")
     upload_folder(tiny_run / "codec", "gs://fake/run/codec")
-    workdir = "gs://fake/run"
-    flags = (f"--workdir={workdir}", "--config.data.shards=gs://fake/shards")
-    flags += ("--config.train.sample_every=2", "--config.train.profile_steps=1")
-    for steps in (4, 6):
-        done = tiny_configs.run(
-            "train", *tiny_configs.FLAGS, *flags, f"--config.train.steps={steps}", timeout=900
-        )
+    workdir, here = "gs://fake/run", tmp_path / "here"
+    shutil.copytree(tiny_run / "codec", here / "codec")
+    flags = ("--config.train.sample_every=2", "--config.train.profile_steps=1")
+    flags += ("--config.optim.schedule=constant",)  # others depend on the length of the run
+    runs = (
+        (here, tiny_run / "shards", 6),
+        (workdir, "gs://fake/shards", 4),
+        (workdir, "gs://fake/shards", 6),
+    )
+    for folder, data, steps in runs:
+        places = (f"--workdir={folder}", f"--config.data.shards={data}")
+        length = f"--config.train.steps={steps}"
+        done = tiny_configs.run("train", *tiny_configs.FLAGS, *flags, *places, length, timeout=900)
         assert done.returncode == 0, done.stderr
     assert "resuming from step 4" in done.stdout
     lines = (to_path(workdir) / "metrics.jsonl").read_text().splitlines()
-    expected = (tiny_run / "metrics.jsonl").read_text().splitlines()
+    expected = (here / "metrics.jsonl").read_text().splitlines()
     losses, expected = ([json.loads(line)["loss"] for line in some] for some in (lines, expected))
     assert losses == expected
     for pattern in ("run/tb/events", "run/samples/2/", "run/profile/plugins"):

@@ -86,12 +86,12 @@ def _declared_end(stream) -> float:
     return UNKNOWN
 
 
-def find_declared_end(container, stream, path: str | os.PathLike) -> float:
+def find_declared_end(container, stream) -> float:
     """Seconds on the file's clock at which a stream ends by a header that does not estimate.
 
     UNKNOWN if there is no such header.
     """
-    formats = set(container.format.name.split(","))
+    path, formats = reading.find_file(container), set(container.format.name.split(","))
     is_pcm = stream.codec_context is not None and stream.codec_context.name.startswith("pcm_")
     if "wav" in formats and is_pcm:
         return _read_wav_seconds(path) or UNKNOWN

@@ -27,6 +27,7 @@ MP3_TAG_BYTES = 512  # of a frame within which its tag is
 MP3_TAG = re.compile(rb"(?:Xing|Info)(?P<flags>.{4})(?P<frames>.{4})", re.DOTALL)
 # Formats that name other files or addresses, and text that FFmpeg shows as pictures.
 REFUSED_FORMATS = {"hls", "dash", "concat", "sdp", "rtsp", "webm_dash_manifest", "imf", "tty"}
+FILE_PROTOCOL = "file:"
 # No protocol but files; names with % are no patterns for series of pictures.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "pattern_type": "none"}
 # Titles and the like need not be UTF-8: up to version 18 PyAV asks what to do, then it keeps them.
@@ -54,10 +55,15 @@ def open_media(path: str | os.PathLike) -> Iterator[av.container.InputContainer]
         yield from _open_file(copy, path)
 
 
+def find_file(container: av.container.InputContainer) -> pathlib.Path:
+    """The open file on this machine: a copy, where `open_media` opened one in a bucket."""
+    return pathlib.Path(container.name.removeprefix(FILE_PROTOCOL))
+
+
 def _open_file(copy: pathlib.Path, path: pathlib.Path) -> Iterator[av.container.InputContainer]:
     """Opens `copy`, the file of this machine that `path` is or was copied to."""
     try:
-        container = av.open(f"file:{copy}", options=OPEN_OPTIONS, **METADATA_OPTIONS)
+        container = av.open(f"{FILE_PROTOCOL}{copy}", options=OPEN_OPTIONS, **METADATA_OPTIONS)
     except PermissionError as error:
         raise InputError(
             f"{path}: found no permission to read it, expected a media file"
@@ -137,13 +143,14 @@ def check_decoder(stream, path) -> None:
     if stream.codec_context is None:
         raise InputError(
             f"{path}: stream {stream.index} ({stream.type}): found codec "
-            f"{_find_codec_tag(path, stream.index) or 'of unknown name'}, which cannot be decoded "
+            f"{_find_codec_tag(stream) or 'of unknown name'}, which cannot be decoded "
             f"here, expected one such as {'H.264' if stream.type == 'video' else 'AAC'}"
         )
 
 
-def _find_codec_tag(path: str | os.PathLike, index: int) -> str:
+def _find_codec_tag(stream) -> str:
     """The four characters by which an mp4 or mov file names a stream's codec; else empty."""
+    path, index = find_file(stream.container), stream.index
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         place = -1
         for _ in range(index + 1):  # one table of codecs (stsd) a stream

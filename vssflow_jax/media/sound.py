@@ -266,7 +266,7 @@ class _TrackReader:
             declared = _find_declared_seconds(container, stream)
             is_exact = "wav" in container.format.name and self.codec.startswith("pcm_")
             self.max_shortfall = MAX_SHORTFALL if is_exact else MAX_PADDING
-            self.declared_end = durations.find_declared_end(container, stream, self.path) - origin
+            self.declared_end = durations.find_declared_end(container, stream) - origin
         if not runs:
             reason = f" ({self.decoder.reason})" if self.decoder.reason else ""
             raise InputError(
