@@ -72,12 +72,15 @@ class Row:
     tasks: tuple[str, ...] = ()
 
 
-def list_rows(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]:
+def list_rows(
+    has_student: bool, effect: Scales, scales: Mapping[str, float | None]
+) -> Iterator[tuple[str, Row]]:
     """The names and settings of all rows, the reference first.
 
     Args:
       has_student: there is one.
       effect: low and high guidance scale of a single condition.
+      scales: the model's own of each condition.
     """
     rows = dict(list_grids(False, grids.GRIDS, STEPS))
     yield REFERENCE, rows.pop(REFERENCE)
@@ -88,7 +91,7 @@ def list_rows(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]:
             yield f"teacher {name} {steps}", Row(student=False, options=options)
     if has_student:
         yield from list_grids(True, STUDENT_GRIDS, STUDENT_STEPS)
-    yield from list_effects(has_student, effect)
+    yield from list_effects(has_student, effect, scales)
 
 
 def list_grids(
@@ -112,13 +115,18 @@ def list_grids(
             yield f"{SYSTEMS[student]} {grid} {count}", row
 
 
-def list_effects(has_student: bool, effect: Scales) -> Iterator[tuple[str, Row]]:
-    """Rows with a low and a high guidance scale of one condition; arguments as of `list_rows`."""
+def list_effects(
+    has_student: bool, effect: Scales, scales: Mapping[str, float | None]
+) -> Iterator[tuple[str, Row]]:
+    """Rows with a low and a high guidance scale of one condition; arguments as of `list_rows`.
+
+    The student's other scales are those of the model, so that both differ in one scale alone.
+    """
     for name, (task, _) in EFFECTS.items():
         for student in (False, True)[: 1 + has_student]:
             for scale in effect:
                 setting = {"steps": 4} if student else {"grid": "uniform", "steps": 25}
-                options = SamplingOptions(**setting, scales={name: scale})
+                options = SamplingOptions(**setting, scales={**scales, name: scale})
                 row = Row(student=student, options=options, tasks=(task,))
                 yield f"{SYSTEMS[student]} {name}={scale:g}", row
 
@@ -281,7 +289,8 @@ def run_rows(
         "date": f"{datetime.date.today()}",
         "versions": protocol.versions(),
     }
-    for name, row in list_rows(True in generators, read_effect()):
+    scales = dict(generators[False].config.sample.scales)
+    for name, row in list_rows(True in generators, read_effect(), scales):
         wanted = name == REFERENCE or select_row(name, selected)
         if wanted and not is_finished(results["rows"], name, row):
             results["rows"][name] = score_row(generators[row.student], evaluator, row)

@@ -7,6 +7,8 @@ name; without it, `natural`. Data, codec and network are the teacher's.
 With a student there, the second stage begins, in which its own average is the teacher:
 
     python -m vssflow_jax.train --config=configs/distill.py:runs/student --workdir=runs/second
+
+`--config.distill.init_from=runs/student` begins with a student's weights and keeps the teacher.
 """
 
 from vssflow_jax.training.checkpoint import read_config

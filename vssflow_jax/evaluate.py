@@ -34,6 +34,7 @@ try:
         SCALES_HELP,
         SOUND_LEVEL_HELP,
         SPEECH_AUDIBILITY_HELP,
+        SPEECH_LEVEL_HELP,
         parse_scales,
     )
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
@@ -55,8 +56,8 @@ OF_SHARDS = (
 OF_SENTENCES = ("speaker", "voices")
 # Flags of a run that generates, which files of --generated have no use for.
 OF_SAMPLING = (
-    "seed", "solver", "steps", "grid", "guidance", "scales", "joint", "sound_level",
-    "speech_audibility", "precision",
+    "seed", "solver", "steps", "grid", "guidance", "scales", "joint", "speech_level",
+    "sound_level", "speech_audibility", "precision",
 )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def define_flags() -> None:
     flags.DEFINE_float("guidance", None, "Guidance scale; default: the run's.")
     flags.DEFINE_list("scales", [], SCALES_HELP)
     flags.DEFINE_string("joint", None, JOINT_HELP)
+    flags.DEFINE_float("speech_level", None, SPEECH_LEVEL_HELP)
     flags.DEFINE_float("sound_level", None, SOUND_LEVEL_HELP)
     flags.DEFINE_float("speech_audibility", None, SPEECH_AUDIBILITY_HELP)
     flags.DEFINE_string("precision", None, PRECISION_HELP)

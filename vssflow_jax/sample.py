@@ -41,6 +41,7 @@ from vssflow_jax.generation.sampling import (
     SCALES_HELP,
     SOUND_LEVEL_HELP,
     SPEECH_AUDIBILITY_HELP,
+    SPEECH_LEVEL_HELP,
     SamplingOptions,
     parse_scales,
 )
@@ -81,6 +82,7 @@ SAMPLING = (
     "apg_eta",
     "apg_momentum",
     "joint",
+    "speech_level",
     "sound_level",
     "speech_audibility",
 )
@@ -354,6 +356,7 @@ def define_flags() -> None:
     flags.DEFINE_float("apg_eta", None, "Projected guidance: parallel share, such as 0.5.")
     flags.DEFINE_float("apg_momentum", None, "Projected guidance: momentum, such as -0.3.")
     flags.DEFINE_string("joint", None, JOINT_HELP)
+    flags.DEFINE_float("speech_level", None, SPEECH_LEVEL_HELP)
     flags.DEFINE_float("sound_level", None, SOUND_LEVEL_HELP)
     flags.DEFINE_float("speech_audibility", None, SPEECH_AUDIBILITY_HELP)
     flags.DEFINE_list("scales", [], SCALES_HELP)

@@ -7,6 +7,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.config import default_config
 
 EFFECT = (1.0, 3.0)
+SCALES = {"phonemes": None, "sync": 1.8}  # of the model
 
 
 def row(passes=25, **scores):
@@ -19,26 +20,26 @@ REFERENCE = row(wer=0.1, wer_ci95=[0.08, 0.13], onset_f1=0.8, onset_f1_ci95=[0.7
 def test_rows_have_names_of_their_own_and_options_that_resolve():
     flow, student = default_config(), default_config()
     student.train.task = "distill"
-    rows = list(few_steps.list_rows(True, EFFECT))
+    rows = list(few_steps.list_rows(True, EFFECT, SCALES))
     assert len({name for name, _ in rows}) == len(rows) and rows[0][0] == few_steps.REFERENCE
     for name, each in rows:
         assert "," not in name  # --rows takes a list
         each.options.resolve(student if each.student else flow)
-    assert not any(each.student for _, each in few_steps.list_rows(False, EFFECT))
+    assert not any(each.student for _, each in few_steps.list_rows(False, EFFECT, SCALES))
 
 
 def test_grids_with_the_same_times_are_one_row():
-    names = [name for name, _ in few_steps.list_rows(False, EFFECT)]
+    names = [name for name, _ in few_steps.list_rows(False, EFFECT, SCALES)]
     assert [name for name in names if name.endswith(" 1")] == ["teacher uniform 1"]
     assert {"teacher sway 2", "teacher epss 5"} <= {*names}
     assert "teacher logit_normal 2" not in names
-    students = {name for name, row in few_steps.list_rows(True, EFFECT) if row.student}
+    students = {name for name, row in few_steps.list_rows(True, EFFECT, SCALES) if row.student}
     assert {"student uniform 1", "student uniform 4", "student sway 4"} <= students
     assert "student sway 1" not in students
 
 
 def test_rows_are_selected_by_the_start_of_their_names_up_to_a_whole_number():
-    names = [name for name, _ in few_steps.list_rows(True, EFFECT)]
+    names = [name for name, _ in few_steps.list_rows(True, EFFECT, SCALES)]
     selected = [name for name in names if few_steps.select_row(name, ["teacher uniform 1"])]
     assert selected == ["teacher uniform 1"]
     assert all(few_steps.select_row(name, [""]) for name in names)
@@ -66,6 +67,13 @@ def test_scores_outside_of_the_interval_are_bold():
     assert few_steps.format_rows(rows, "sound").count("\n") == 2  # no row has that task
 
 
+def test_where_one_scale_changes_the_others_are_those_of_the_model_in_both_systems():
+    rows = dict(few_steps.list_rows(True, EFFECT, SCALES))
+    for system in ("teacher", "student"):
+        assert rows[f"{system} sync=3"].options.scales == {"phonemes": None, "sync": 3.0}
+        assert rows[f"{system} phonemes=1"].options.scales == {"phonemes": 1.0, "sync": 1.8}
+
+
 def test_the_effect_of_a_scale_is_the_change_of_its_score():
     rows = {
         "teacher phonemes=1": row(wer=0.3),
@@ -78,7 +86,7 @@ def test_the_effect_of_a_scale_is_the_change_of_its_score():
 
 def test_a_row_is_finished_with_all_of_its_tasks():
     name = "teacher sync=1"
-    listed = dict(few_steps.list_rows(False, EFFECT))[name]
+    listed = dict(few_steps.list_rows(False, EFFECT, SCALES))[name]
     assert few_steps.is_finished({name: {"scores": {"joint": {}}}}, name, listed)
     assert not few_steps.is_finished({name: {"scores": {"sound": {}}}}, name, listed)
     assert not few_steps.is_finished({}, name, listed)

@@ -38,7 +38,9 @@ def test_a_folder_of_sound_files_is_scored_without_a_run(tiny_run, tmp_path):
     assert {metrics[task]["clips"] for task in ("sound", "joint")} == {0}
 
 
-@pytest.mark.parametrize("flag", ["--steps=2", "--scales=sync=2", "--seed=1", "--precision=float32"])
+@pytest.mark.parametrize(
+    "flag", ["--steps=2", "--scales=sync=2", "--seed=1", "--precision=float32"]
+)
 def test_flags_of_sampling_have_no_use_beside_files(tmp_path, flag):
     done = in_process.run("evaluate", f"--shards={tmp_path}", f"--generated={tmp_path}", flag)
     assert done.returncode == 2

@@ -46,9 +46,8 @@ def test_an_evaluation_takes_the_options_of_sampling_that_it_has(config):
     )
     joint = selected.resolve_joint(config)
     assert (joint.way, joint.sound_level, joint.speech_audibility) == ("apart", -3.0, 0.5)
-    assert SamplingOptions.select(SentenceOptions(workdir="run", guidance=2.0)) == SamplingOptions(
-        guidance=2.0
-    )
+    sentences = SentenceOptions(workdir="run", guidance=2.0, speech_level=-1.0)
+    assert SamplingOptions.select(sentences) == SamplingOptions(guidance=2.0, speech_level=-1.0)
 
 
 def test_a_guidance_scale_of_zero_is_zero(config):

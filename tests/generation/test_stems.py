@@ -1,9 +1,12 @@
 """Speech and other sound of a clip, generated apart and added."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers import fixtures
 
+from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.generation.sampling import SamplingOptions
 from vssflow_jax.generation.stems import APART, STEMS, JointSampling, split_stems
@@ -75,6 +78,39 @@ def test_a_batch_adds_the_stems_of_each_joint_record(generator):
     assert np.corrcoef(sound, alone)[0, 1] > 0.98
 
 
+def test_speech_alone_has_its_level_and_nothing_else_has(generator, tmp_path):
+    rng = np.random.default_rng(0)
+    options = SamplingOptions(steps=2, joint="apart", speech_level=-6.0)
+    speech = {"phonemes": np.repeat([30, 40], 25), "meta": {"id": "x", "duration": 2.0}}
+    sound = {"clip": rng.normal(size=(20, 768)).astype(np.float32), "meta": speech["meta"]}
+    records = [speech, {**sound, "phonemes": np.zeros(50, np.int32)}]
+    lower = generator.generate_batch(records, options=options)
+    plain = generator.generate_batch(records, options=dataclasses.replace(options, speech_level=0))
+    np.testing.assert_allclose(lower[0], plain[0] * 10 ** (-6 / 20), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(lower[1], plain[1])
+
+    alone = [generator(text=TEXT, steps=2, speech_level=level) for level in (0.0, -6.0)]
+    np.testing.assert_allclose(alone[1].wave, alone[0].wave * 10 ** (-6 / 20), rtol=1e-5, atol=1e-7)
+    assert alone[1].report["speech_level"] == -6.0
+
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
+    apart = {"video": video, "text": "set blue", "steps": 2, "joint": "apart", "stems": True}
+    ratios = []
+    for level in (0.0, -6.0):
+        stems = generator(**apart, speech_level=level).stems
+        ratios.append(np.abs(stems["speech"]).sum() / np.abs(stems["sound"]).sum())
+    assert ratios[1] / ratios[0] == pytest.approx(10 ** (-6 / 20), rel=1e-3)
+
+
+def test_beside_a_kept_sound_its_level_decides(generator, tmp_path):
+    rng = np.random.default_rng(0)
+    kept = rng.uniform(-0.3, 0.3, 2 * 16000).astype(np.float32)
+    media.write_wav(tmp_path / "kept.wav", kept)
+    options = {"text": "set blue", "steps": 2, "keep": tmp_path / "kept.wav", "redo": "1:1.5"}
+    plain, lower = (generator(**options, speech_level=level) for level in (0.0, -12.0))
+    np.testing.assert_allclose(lower.wave, plain.wave, rtol=1e-4, atol=1e-6)
+
+
 def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, tmp_path):
     video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
     options = {"video": video, "text": "set blue", "steps": 2, "joint": "apart", "stems": True}
@@ -94,6 +130,7 @@ def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, t
     ("options", "message"),
     [
         ({"joint": "both"}, "--joint: found 'both'"),
+        ({"speech_level": -99.0}, "--speech_level: found -99"),
         ({"sound_level": 99.0}, "--sound_level: found 99"),
         ({"speech_audibility": 1.5}, "--speech_audibility: found 1.5, expected 0 to 1"),
     ],

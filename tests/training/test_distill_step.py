@@ -101,6 +101,29 @@ def test_the_step_zero_of_a_run_has_the_teachers_weights(teacher):
     jax.tree.map(np.testing.assert_array_equal, frozen.teacher["dit"], weights["dit"])
 
 
+def test_a_student_may_begin_with_the_weights_of_another_and_have_the_same_teacher(
+    teacher, tmp_path
+):
+    fields = student(distill_fields(teacher), 2)
+    first = small_runs.run(tmp_path / "first", small_runs.Batches(good=99), **fields)
+    first.train(lambda *_: None)
+    (tmp_path / "first" / "config.json").write_text(first.config.to_json())
+    fields["distill__init_from"] = str(tmp_path / "first")
+    second = small_runs.run(tmp_path / "second", small_runs.Batches(good=99), **fields)
+    weights = checkpoint.load_weights(tmp_path / "first")[0]
+    jax.tree.map(np.testing.assert_array_equal, second.state.params, weights)
+    assert np.any(second.state.params["dit"]["span"]["out"]["kernel"])
+    assert second.identity["teacher"] == first.identity["teacher"]
+
+
+def test_errors_name_the_field_whose_weights_do_not_fit(teacher, tmp_path):
+    fields = student(distill_fields(teacher), 2)
+    (tmp_path / "empty").mkdir()
+    fields["distill__init_from"] = str(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"^distill\.init_from: "):
+        small_runs.run(tmp_path / "run", small_runs.Batches(good=99), **fields)
+
+
 # ---- draws --------------------------------------------------------------------------------
 
 

@@ -246,6 +246,9 @@ FIELDS = (
           "the run of train.init_from with guidance, or the average of the student's own weights; "
           "shortcut: the first for spans of 0, the second for others",
           allowed=one_of("guided", "average", "shortcut")),
+    Field("distill.init_from", str, "",
+          "weights that the student begins with: a run's folder or a bundled model's name; empty: "
+          "its teacher's"),
     Field("distill.steps", int, 4, "steps of the teacher over a span", allowed=at_least(1),
           unit="steps"),
     Field("distill.solver", str, "euler", "solver of these steps",
@@ -336,6 +339,9 @@ FIELDS = (
           'speech and other sound of a clip with words and pictures: generated "together" from all '
           'conditions, or "apart", each from its own conditions, and added',
           allowed=one_of("together", "apart"), mutable=True),
+    Field("sample.speech_level", float, 0.0,
+          "level of speech that is generated without other sound: guidance makes it louder than "
+          "the recordings of the training data", allowed=FINITE, unit="dB", mutable=True),
     Field("sample.sound_level", float, 0.0,
           "level of the other sound that is added to speech, where they are generated apart",
           allowed=FINITE, unit="dB", mutable=True),

@@ -31,7 +31,9 @@ tags:
 
 """
 DTYPES = ("float16", "bfloat16", "float32")
-LOCAL_PATHS = (("data", "shards"), ("codec", "folder"), ("train", "init_from"))  # fields left empty
+LOCAL_PATHS = (  # fields left empty
+    ("data", "shards"), ("codec", "folder"), ("train", "init_from"), ("distill", "init_from"),
+)  # fmt: skip
 
 
 def cast_params(params: Mapping, dtype: str) -> dict[str, np.ndarray]:

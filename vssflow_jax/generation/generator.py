@@ -262,11 +262,16 @@ class Generator:
         if has_both:
             report |= joint.describe()
             notes = (*notes, *joint_notes)
+        elif request.script:
+            report["speech_level"] = joint.speech_level
         report["warnings"] = [*report["warnings"], *sampling.warnings, *notes]
         outputs = []
         for number, seed in enumerate(seeds):
             parts = waves[number * len(records) : (number + 1) * len(records)]
-            fitted = [self._fit_duration(wave, encoded) for wave in parts]
+            fitted = [
+                joint.set_speech_level(record, self._fit_duration(wave, encoded))
+                for record, wave in zip(records.values(), parts, strict=True)
+            ]
             fitted = fitted if known is None else [known.mix(wave) for wave in fitted]
             separate = dict(zip(records, fitted, strict=True))
             separate, utterances, cue_notes = self._move_cues(separate, encoded, known)
@@ -429,7 +434,7 @@ class Generator:
             list(itertools.chain(*parts)), seed, options.resolve(self.config), batch_size, progress
         )
         numbers = iter(waves)
-        stems = [[next(numbers) for _ in part] for part in parts]
+        stems = [[joint.set_speech_level(p, next(numbers)) for p in part] for part in parts]
         return [
             self._add_stems(joint, *part)[0]["mix"] if len(part) > 1 else part[0] for part in stems
         ]

@@ -20,6 +20,7 @@ GRID_HELP = (
     f"Time grid: {', '.join(grids.GRIDS)}, or times such as 0,0.1,0.4,1; default: the run's."
 )
 JOINT_HELP = "Speech and other sound: together or apart; default: the run's."
+SPEECH_LEVEL_HELP = "dB of speech that is generated without other sound; default: the run's."
 SOUND_LEVEL_HELP = "dB of other sound that is generated apart; default: the run's."
 SPEECH_AUDIBILITY_HELP = "Share of the speech that is heard beside it, 0 to 1; default: the run's."
 SCALES_HELP = "Guidance scales of single conditions, such as sync=1.8,clip=0."
@@ -44,6 +45,7 @@ class SamplingOptions:
       apg_eta: share of guidance along the predicted data that is kept (`guidance`, APG).
       apg_momentum: of guidance over the steps (APG).
       joint: whether speech and other sound are generated together or apart (`stems`).
+      speech_level: dB of speech that is generated without other sound.
       sound_level: dB of the other sound where they are generated apart.
       speech_audibility: share of the speech that is heard beside it at least.
     """
@@ -58,6 +60,7 @@ class SamplingOptions:
     apg_eta: float | None = None
     apg_momentum: float | None = None
     joint: str | None = None
+    speech_level: float | None = None
     sound_level: float | None = None
     speech_audibility: float | None = None
 
@@ -106,21 +109,25 @@ class SamplingOptions:
         """
         own = config.sample
         way = own.joint if self.joint is None else self.joint
-        level = own.sound_level if self.sound_level is None else self.sound_level
         audibility = (
             own.speech_audibility if self.speech_audibility is None else self.speech_audibility
         )
+        levels = {
+            "speech_level": own.speech_level if self.speech_level is None else self.speech_level,
+            "sound_level": own.sound_level if self.sound_level is None else self.sound_level,
+        }
+        for name, level in levels.items():
+            if not (FINITE.holds(level) and abs(level) <= MAX_LEVEL):
+                raise InputError(
+                    f"--{name}: found {level}, expected {-MAX_LEVEL:g} to {MAX_LEVEL:g} dB"
+                )
         if way not in WAYS:
             raise InputError(f"--joint: found {way!r}, expected one of {', '.join(WAYS)}")
-        if not (FINITE.holds(level) and abs(level) <= MAX_LEVEL):
-            raise InputError(
-                f"--sound_level: found {level}, expected {-MAX_LEVEL:g} to {MAX_LEVEL:g} dB"
-            )
         if not FRACTION.holds(audibility):
             raise InputError(
                 f"--speech_audibility: found {audibility}, expected {FRACTION.expected}"
             )
-        return JointSampling(way=way, sound_level=level, speech_audibility=audibility)
+        return JointSampling(way=way, speech_audibility=audibility, **levels)
 
     def _resolve_grid(self, config, solver: str) -> tuple[str | grids.Times, int]:
         """The grid, by its name or as times, and its steps."""

@@ -57,8 +57,8 @@ class EvaluationOptions:
       grid: of its times.
       guidance: guidance scale.
       scales: of single conditions, in its place (`SamplingOptions`).
-      joint: how speech is generated beside other sound, as `sound_level` and `speech_audibility`
-        (`SamplingOptions`); None: the run's.
+      joint: how speech is generated beside other sound, as `speech_level`, `sound_level` and
+        `speech_audibility` (`SamplingOptions`); None: the run's.
       precision: of the network's computation; None: the run's.
       recognizer: a name that `asr.load` knows.
       open_recognizer: a second one, whose scores end in `_open`; None: none.
@@ -81,6 +81,7 @@ class EvaluationOptions:
     guidance: float | None = None
     scales: Mapping[str, float] | None = None
     joint: str | None = None
+    speech_level: float | None = None
     sound_level: float | None = None
     speech_audibility: float | None = None
     precision: str | None = None

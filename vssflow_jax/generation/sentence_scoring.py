@@ -71,6 +71,7 @@ class SentenceOptions:
     grid: str | None = None
     guidance: float | None = None
     scales: Mapping[str, float] | None = None
+    speech_level: float | None = None
     precision: str | None = None
     recognizer: str = asr.DEFAULT
     mos: str = ""

@@ -20,17 +20,20 @@ MAX_LEVEL = 60.0  # dB, of any sound that is added to another
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JointSampling:
-    """How the sound of a clip with words and pictures is generated.
+    """How speech is generated beside other sound, and their levels.
 
     Attributes:
       way: TOGETHER, from all conditions at once; or APART, speech and other sound each from its
         own, and added.
+      speech_level: dB of speech that is generated without other sound; beside a kept sound, its
+        own level decides.
       sound_level: dB of the other sound that is added to speech.
       speech_audibility: share of the speech that is heard at least (`media.audibility`): other
         sound that hides more is softer.
     """
 
     way: str = TOGETHER
+    speech_level: float = 0.0
     sound_level: float = 0.0
     speech_audibility: float = 0.0
 
@@ -42,12 +45,18 @@ class JointSampling:
     def describe(self) -> dict:
         """Facts for the report."""
         if self.way == TOGETHER:
-            return {"joint": self.way}
+            return {"joint": self.way, "speech_level": self.speech_level}
         return {
             "joint": self.way,
+            "speech_level": self.speech_level,
             "sound_level": self.sound_level,
             "speech_audibility": self.speech_audibility,
         }
+
+    def set_speech_level(self, record: Mapping, wave: np.ndarray) -> np.ndarray:
+        """The wave of a record, at `speech_level` if it is of speech alone."""
+        is_speech = np.any(record.get("phonemes", ())) and not record.keys() & {*STEMS["sound"]}
+        return wave * np.float32(loudness.to_factor(self.speech_level)) if is_speech else wave
 
     def find_level(self, speech: np.ndarray, sound: np.ndarray, sample_rate: int) -> float:
         """dB of the other sound: `sound_level`, or less, so that enough of the speech is heard.

@@ -422,7 +422,7 @@ def load_teacher(shapes: Mapping, folder: str) -> tuple[dict, str]:
     except InputError as error:
         raise InputError(f"train.init_from: {error}") from None
     weights = {name: weights[name] for name in shapes if name in weights}
-    check_shapes(weights, shapes, folder)
+    check_shapes(weights, shapes, f"train.init_from={folder}")
     places = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     return jax.device_put(weights, places), checkpoint.hash_params(weights)
 

@@ -26,7 +26,7 @@ from vssflow_jax.training.feed import DeviceFeed
 from vssflow_jax.training.flops import count_flops, count_traced_flops
 from vssflow_jax.training.flow_step import flow_task
 from vssflow_jax.training.hook_runner import Hook, HookRunner, StepJob
-from vssflow_jax.training.init_from import init_from_weights
+from vssflow_jax.training.init_from import find_first_weights, init_from_weights
 from vssflow_jax.training.log import MetricsWriter, NullWriter
 from vssflow_jax.training.nan_guard import NanGuard
 from vssflow_jax.training.state import TrainState
@@ -114,10 +114,10 @@ class Run:
     def _restore(self, init_state: Callable, places, newest: int | None) -> tuple[TrainState, dict]:
         """The newest checkpoint's state and what the run saved beside it, or the first state."""
         if newest is None:
-            state, folder = init_state(), self.config.train.init_from
-            return (
-                init_from_weights(state, folder, self.identity["codec"]) if folder else state
-            ), {}
+            state, (field, folder) = init_state(), find_first_weights(self.config)
+            if folder:
+                state = init_from_weights(state, folder, self.identity["codec"], field)
+            return state, {}
         location = f"{self.workdir}: checkpoint {newest}"
         with checkpoint.refusing_damage(location):
             saved = self.checkpoints.read_identity(newest)

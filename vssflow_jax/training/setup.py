@@ -18,6 +18,7 @@ from vssflow_jax.config import fields, validation
 from vssflow_jax.data import crop, mix, pipeline, shards
 from vssflow_jax.training import checkpoint, codec_step, distill_step, distributed, sharding
 from vssflow_jax.training.flow_step import flow_task
+from vssflow_jax.training.init_from import find_first_weights
 from vssflow_jax.training.loop import TrainingData
 
 LOCKS = ".train.lock"
@@ -72,12 +73,10 @@ def check(config, workdir: Path) -> None:
         )
     if config.train.task == "codec" or config.codec.train_steps:
         codec_step.check_codec(config)
-    folder = config.train.init_from
+    field, folder = find_first_weights(config)
     is_start = not checkpoint.has_steps(workdir)  # a run that resumes needs that folder no more
     if folder and is_start and not bundled.find_workdir(folder).is_dir():
-        raise InputError(
-            f"train.init_from: found {folder!r}, expected the folder of a run or a model"
-        )
+        raise InputError(f"{field}: found {folder!r}, expected the folder of a run or a model")
     if config.train.task == "distill":
         distill_step.check_config(config)
     if workdir.exists() and not workdir.is_dir():
