@@ -111,6 +111,17 @@ def test_beside_a_kept_sound_its_level_decides(generator, tmp_path):
     np.testing.assert_allclose(lower.wave, plain.wave, rtol=1e-4, atol=1e-6)
 
 
+def test_levels_without_effect_are_named(generator, tmp_path):
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
+    options = {"text": "set blue", "steps": 1, "speech_level": -1.0, "sound_level": 2.0}
+    together, apart, alone = (
+        generator(**options, **more).report["warnings"]
+        for more in ({"video": video}, {"video": video, "joint": "apart"}, {})
+    )
+    line = "--speech_level, --sound_level: no effect on what is generated together (--joint)"
+    assert line in together and line not in [*apart, *alone]
+
+
 def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, tmp_path):
     video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
     options = {"video": video, "text": "set blue", "steps": 2, "joint": "apart", "stems": True}

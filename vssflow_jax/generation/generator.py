@@ -36,7 +36,14 @@ from vssflow_jax.generation.provenance import MODEL
 from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.reranking import LOOP_DRAWS, choose_loop
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions, check_seed
-from vssflow_jax.generation.stems import STEMS, TOGETHER, JointSampling, split_stems
+from vssflow_jax.generation.stems import (
+    APART,
+    LEVELS,
+    STEMS,
+    TOGETHER,
+    JointSampling,
+    split_stems,
+)
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
 from vssflow_jax.media import audibility
 from vssflow_jax.text.alignment import predict_alignment
@@ -344,12 +351,16 @@ class Generator:
     def _choose_joint(
         self, options: SamplingOptions | None, known: KeptSound | EncodedPrompt | None
     ) -> tuple[JointSampling, list[str]]:
-        """How speech is generated beside other sound, and a line where that is not as asked."""
-        joint = (options or SamplingOptions()).resolve_joint(self.config)
-        if known is None or joint.way == TOGETHER:
-            return joint, []
-        note = "speech and other sound are generated together: part of the sound is known"
-        return dataclasses.replace(joint, way=TOGETHER), [note]
+        """How speech is generated beside other sound, and lines where that is not as asked."""
+        options, notes = options or SamplingOptions(), []
+        joint = options.resolve_joint(self.config)
+        if known is not None and joint.way == APART:
+            joint = dataclasses.replace(joint, way=TOGETHER)
+            notes = ["speech and other sound are generated together: part of the sound is known"]
+        levels = [f"--{name}" for name in LEVELS if getattr(options, name) is not None]
+        if joint.way == TOGETHER and levels:
+            notes += [f"{', '.join(levels)}: no effect on what is generated together (--joint)"]
+        return joint, notes
 
     def _read_known_sound(self, request: Request, stems: bool) -> KeptSound | EncodedPrompt | None:
         """What of the sound is known before the generation: what is kept, or a voice prompt."""

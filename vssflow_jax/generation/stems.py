@@ -15,6 +15,7 @@ STEMS = {  # conditions of a stem
     "sound": ("clip", "sync"),
 }
 TOGETHER, APART = WAYS = ("together", "apart")
+LEVELS = ("speech_level", "sound_level", "speech_audibility")  # of what is generated apart
 MAX_LEVEL = 60.0  # dB, of any sound that is added to another
 
 
