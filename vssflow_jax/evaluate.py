@@ -35,6 +35,7 @@ try:
         SOUND_LEVEL_HELP,
         SPEECH_AUDIBILITY_HELP,
         SPEECH_LEVEL_HELP,
+        SamplingOptions,
         parse_scales,
     )
     from vssflow_jax.generation.scoring import EvaluationOptions, evaluate
@@ -56,9 +57,14 @@ OF_SHARDS = (
 OF_SENTENCES = ("speaker", "voices")
 # Flags of a run that generates, which files of --generated have no use for.
 OF_SAMPLING = (
-    "seed", "solver", "steps", "grid", "guidance", "scales", "joint", "speech_level",
-    "sound_level", "speech_audibility", "precision",
-)  # fmt: skip
+    "seed",
+    "precision",
+    *(
+        field.name
+        for field in dataclasses.fields(SamplingOptions)
+        if hasattr(EvaluationOptions, field.name)
+    ),
+)
 
 
 def left_out(metrics: Mapping[str, Mapping]) -> list[str]:

@@ -142,6 +142,7 @@ def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, t
     [
         ({"joint": "both"}, "--joint: found 'both'"),
         ({"speech_level": -99.0}, "--speech_level: found -99"),
+        ({"speech_level": 1.0}, "--speech_level: found 1.0, expected -60 to 0 dB"),
         ({"sound_level": 99.0}, "--sound_level: found 99"),
         ({"speech_audibility": 1.5}, "--speech_audibility: found 1.5, expected 0 to 1"),
     ],

@@ -341,7 +341,8 @@ FIELDS = (
           allowed=one_of("together", "apart"), mutable=True),
     Field("sample.speech_level", float, 0.0,
           "level of speech that is generated without other sound: guidance makes it louder than "
-          "the recordings of the training data", allowed=FINITE, unit="dB", mutable=True),
+          "the recordings of the training data", allowed=between(-60, 0), unit="dB",
+          mutable=True),
     Field("sample.sound_level", float, 0.0,
           "level of the other sound that is added to speech, where they are generated apart",
           allowed=FINITE, unit="dB", mutable=True),

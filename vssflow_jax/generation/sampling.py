@@ -20,7 +20,9 @@ GRID_HELP = (
     f"Time grid: {', '.join(grids.GRIDS)}, or times such as 0,0.1,0.4,1; default: the run's."
 )
 JOINT_HELP = "Speech and other sound: together or apart; default: the run's."
-SPEECH_LEVEL_HELP = "dB of speech that is generated without other sound; default: the run's."
+SPEECH_LEVEL_HELP = (
+    "dB of speech that is generated without other sound, at most 0; default: the run's."
+)
 SOUND_LEVEL_HELP = "dB of other sound that is generated apart; default: the run's."
 SPEECH_AUDIBILITY_HELP = "Share of the speech that is heard beside it, 0 to 1; default: the run's."
 SCALES_HELP = "Guidance scales of single conditions, such as sync=1.8,clip=0."
@@ -45,7 +47,7 @@ class SamplingOptions:
       apg_eta: share of guidance along the predicted data that is kept (`guidance`, APG).
       apg_momentum: of guidance over the steps (APG).
       joint: whether speech and other sound are generated together or apart (`stems`).
-      speech_level: dB of speech that is generated without other sound.
+      speech_level: dB of speech that is generated without other sound, at most 0.
       sound_level: dB of the other sound where they are generated apart.
       speech_audibility: share of the speech that is heard beside it at least.
     """
@@ -116,10 +118,11 @@ class SamplingOptions:
             "speech_level": own.speech_level if self.speech_level is None else self.speech_level,
             "sound_level": own.sound_level if self.sound_level is None else self.sound_level,
         }
-        for name, level in levels.items():
-            if not (FINITE.holds(level) and abs(level) <= MAX_LEVEL):
+        # Louder speech would be cut off at 1.
+        for (name, level), highest in zip(levels.items(), (0.0, MAX_LEVEL), strict=True):
+            if not -MAX_LEVEL <= level <= highest:
                 raise InputError(
-                    f"--{name}: found {level}, expected {-MAX_LEVEL:g} to {MAX_LEVEL:g} dB"
+                    f"--{name}: found {level}, expected {-MAX_LEVEL:g} to {highest:g} dB"
                 )
         if way not in WAYS:
             raise InputError(f"--joint: found {way!r}, expected one of {', '.join(WAYS)}")

@@ -40,8 +40,7 @@ class JointSampling:
 
     def applies_to(self, record: Mapping) -> bool:
         """Whether a record has words and pictures, and its stems are generated apart."""
-        has_words = "phonemes" in record and np.any(record["phonemes"])
-        return self.way == APART and bool(has_words and record.keys() & {*STEMS["sound"]})
+        return self.way == APART and _has_words(record) and _has_pictures(record)
 
     def describe(self) -> dict:
         """Facts for the report."""
@@ -56,7 +55,7 @@ class JointSampling:
 
     def set_speech_level(self, record: Mapping, wave: np.ndarray) -> np.ndarray:
         """The wave of a record, at `speech_level` if it is of speech alone."""
-        is_speech = np.any(record.get("phonemes", ())) and not record.keys() & {*STEMS["sound"]}
+        is_speech = _has_words(record) and not _has_pictures(record)
         return wave * np.float32(loudness.to_factor(self.speech_level)) if is_speech else wave
 
     def find_level(self, speech: np.ndarray, sound: np.ndarray, sample_rate: int) -> float:
@@ -89,6 +88,16 @@ class JointSampling:
             name: (factor * wave).astype(np.float32)
             for name, wave in {"mix": mix, "speech": speech, "sound": sound}.items()
         }
+
+
+def _has_words(record: Mapping) -> bool:
+    """Whether somebody speaks in a record."""
+    return bool(np.any(record.get("phonemes", ())))
+
+
+def _has_pictures(record: Mapping) -> bool:
+    """Whether a record has what other sound is generated from."""
+    return not record.keys().isdisjoint(STEMS["sound"])
 
 
 def split_stems(record: Mapping) -> dict[str, dict]:
