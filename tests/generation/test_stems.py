@@ -113,13 +113,38 @@ def test_beside_a_kept_sound_its_level_decides(generator, tmp_path):
 
 def test_levels_without_effect_are_named(generator, tmp_path):
     video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
-    options = {"text": "set blue", "steps": 1, "speech_level": -1.0, "sound_level": 2.0}
-    together, apart, alone = (
-        generator(**options, **more).report["warnings"]
-        for more in ({"video": video}, {"video": video, "joint": "apart"}, {})
+    media.write_wav(tmp_path / "kept.wav", 0.1 * np.ones(2 * 16000, np.float32))
+    kept = {"text": "set blue", "keep": tmp_path / "kept.wav", "redo": "1:1.5"}
+    both = {"video": video, "text": "set blue"}
+    for more, expected in (
+        (both, "--speech_level, --sound_level: no effect on what is generated together (--joint)"),
+        (both | {"joint": "apart"}, ""),
+        ({"text": "set blue"}, "--sound_level: no effect on speech without other sound"),
+        ({"video": video}, "--speech_level, --sound_level: no effect on sound without speech"),
+        (kept, "--speech_level, --sound_level: no effect beside a kept sound, whose level decides"),
+    ):
+        report = generator(**more, steps=1, speech_level=-1.0, sound_level=2.0).report
+        lines = [line for line in report["warnings"] if "no effect" in line]
+        assert lines == [expected] * bool(expected)
+    assert not [line for line in generator(**kept, steps=1).report["warnings"] if "--" in line]
+
+
+def test_a_level_without_effect_changes_no_sample(generator, tmp_path):
+    """The stem of what is generated together, and the sound in a span of a kept one."""
+    rng = np.random.default_rng(0)
+    video = fixtures.write_video(tmp_path / "in.mp4", seconds=2)
+    media.write_wav(tmp_path / "kept.wav", rng.uniform(-0.3, 0.3, 2 * 16000).astype(np.float32))
+    kept = {"text": "set blue", "steps": 1, "keep": tmp_path / "kept.wav", "redo": "1:1.5"}
+    both = {"text": "set blue", "steps": 1, "video": video, "joint": "together", "stems": True}
+    loud, soft = (
+        [
+            generator(**kept, speech_level=level).wave,
+            *generator(**both, speech_level=level).stems.values(),
+        ]
+        for level in (0.0, -60.0)
     )
-    line = "--speech_level, --sound_level: no effect on what is generated together (--joint)"
-    assert line in together and line not in [*apart, *alone]
+    for one, other in zip(loud, soft, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_sound_that_hides_the_speech_is_softer_and_a_line_says_so(generator, tmp_path):

@@ -37,11 +37,11 @@ from vssflow_jax.generation.request import Request
 from vssflow_jax.generation.reranking import LOOP_DRAWS, choose_loop
 from vssflow_jax.generation.sampling import NUM_SEEDS, SamplingOptions, check_seed
 from vssflow_jax.generation.stems import (
-    APART,
     LEVELS,
     STEMS,
     TOGETHER,
     JointSampling,
+    describe_content,
     split_stems,
 )
 from vssflow_jax.generation.synthesis import Job, Progress, Synthesizer
@@ -254,7 +254,7 @@ class Generator:
             request = dataclasses.replace(request, duration=known.duration)
         kept = known if isinstance(known, KeptSound) else None
         encoded = encode_request(request, self.durations, self.encoder_set, self.statistics, kept)
-        joint, joint_notes = self._choose_joint(options, known)
+        joint, joint_notes = self._choose_joint(options, known, encoded.record)
         has_both = request.video and request.script and request.task != "speech"
         is_apart = joint.applies_to(encoded.record)
         records = {} if is_apart else {"mix": encoded.record}
@@ -268,10 +268,9 @@ class Generator:
         notes = () if known is None else known.notes
         if has_both:
             report |= joint.describe()
-            notes = (*notes, *joint_notes)
         elif request.script:
             report["speech_level"] = joint.speech_level
-        report["warnings"] = [*report["warnings"], *sampling.warnings, *notes]
+        report["warnings"] = [*report["warnings"], *sampling.warnings, *notes, *joint_notes]
         outputs = []
         for number, seed in enumerate(seeds):
             parts = waves[number * len(records) : (number + 1) * len(records)]
@@ -349,17 +348,30 @@ class Generator:
         return joint.add(speech, sound, level), level, notes
 
     def _choose_joint(
-        self, options: SamplingOptions | None, known: KeptSound | EncodedPrompt | None
+        self,
+        options: SamplingOptions | None,
+        known: KeptSound | EncodedPrompt | None,
+        record: Mapping,
     ) -> tuple[JointSampling, list[str]]:
-        """How speech is generated beside other sound, and lines where that is not as asked."""
+        """How speech is generated beside other sound, and lines where that is not as asked.
+
+        A `speech_level` without effect is 0: a stem has the level of the mix, and a kept sound
+        that of its own.
+        """
         options, notes = options or SamplingOptions(), []
-        joint = options.resolve_joint(self.config)
-        if known is not None and joint.way == APART:
+        joint, content = options.resolve_joint(self.config), f"on {describe_content(record)}"
+        if known is not None and joint.applies_to(record):
             joint = dataclasses.replace(joint, way=TOGETHER)
             notes = ["speech and other sound are generated together: part of the sound is known"]
-        levels = [f"--{name}" for name in LEVELS if getattr(options, name) is not None]
-        if joint.way == TOGETHER and levels:
-            notes += [f"{', '.join(levels)}: no effect on what is generated together (--joint)"]
+        levels = joint.list_levels(record)
+        if isinstance(known, KeptSound):
+            levels, content = (), "beside a kept sound, whose level decides"
+        asked = [name for name in LEVELS if getattr(options, name) is not None]
+        idle = [f"--{name}" for name in asked if name not in levels]
+        if idle:
+            notes.append(f"{', '.join(idle)}: no effect {content}")
+        if "speech_level" not in levels:
+            joint = dataclasses.replace(joint, speech_level=0.0)
         return joint, notes
 
     def _read_known_sound(self, request: Request, stems: bool) -> KeptSound | EncodedPrompt | None:

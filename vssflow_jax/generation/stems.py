@@ -15,7 +15,7 @@ STEMS = {  # conditions of a stem
     "sound": ("clip", "sync"),
 }
 TOGETHER, APART = WAYS = ("together", "apart")
-LEVELS = ("speech_level", "sound_level", "speech_audibility")  # of what is generated apart
+LEVELS = ("speech_level", "sound_level", "speech_audibility")  # fields of SamplingOptions
 MAX_LEVEL = 60.0  # dB, of any sound that is added to another
 
 
@@ -42,6 +42,12 @@ class JointSampling:
         """Whether a record has words and pictures, and its stems are generated apart."""
         return self.way == APART and _has_words(record) and _has_pictures(record)
 
+    def list_levels(self, record: Mapping) -> tuple[str, ...]:
+        """Those of LEVELS that have an effect on the sound of a record."""
+        if self.applies_to(record):
+            return LEVELS
+        return ("speech_level",) if _is_speech(record) else ()
+
     def describe(self) -> dict:
         """Facts for the report."""
         if self.way == TOGETHER:
@@ -55,8 +61,8 @@ class JointSampling:
 
     def set_speech_level(self, record: Mapping, wave: np.ndarray) -> np.ndarray:
         """The wave of a record, at `speech_level` if it is of speech alone."""
-        is_speech = _has_words(record) and not _has_pictures(record)
-        return wave * np.float32(loudness.to_factor(self.speech_level)) if is_speech else wave
+        factor = loudness.to_factor(self.speech_level) if _is_speech(record) else 1.0
+        return wave * np.float32(factor)
 
     def find_level(self, speech: np.ndarray, sound: np.ndarray, sample_rate: int) -> float:
         """dB of the other sound: `sound_level`, or less, so that enough of the speech is heard.
@@ -98,6 +104,18 @@ def _has_words(record: Mapping) -> bool:
 def _has_pictures(record: Mapping) -> bool:
     """Whether a record has what other sound is generated from."""
     return not record.keys().isdisjoint(STEMS["sound"])
+
+
+def _is_speech(record: Mapping) -> bool:
+    """Whether a record is of speech without other sound."""
+    return _has_words(record) and not _has_pictures(record)
+
+
+def describe_content(record: Mapping) -> str:
+    """What a record is of whose stems are not generated apart, for messages."""
+    if _is_speech(record):
+        return "speech without other sound"
+    return "what is generated together (--joint)" if _has_words(record) else "sound without speech"
 
 
 def split_stems(record: Mapping) -> dict[str, dict]:
