@@ -129,6 +129,11 @@ def spell_quantity(number: str, unit: str) -> str:
     return f"{words} {unit if number == '1' else pluralize(unit)}"
 
 
+def _follows_article(match: re.Match) -> bool:
+    """Whether the word before a match is "a" or "an": "an 8 km run", not "ran 8 km"."""
+    return bool(re.search(r"\ban? $", match.string[max(match.start() - 4, 0) : match.start()]))
+
+
 def _read_range(match: re.Match) -> str | None:
     low, high, gap, symbol = match.groups()
     if symbol == "in" and gap:  # "1-5 in 10"
@@ -142,8 +147,7 @@ def _read_quantity(match: re.Match) -> str | None:
     if symbol == "in" and gap:  # "5 in a row"
         return None
     name = name_unit(symbol.rstrip("."))
-    before = match.string[max(match.start() - 3, 0) : match.start()]
-    if gap == "-" or re.search(r"\ban? $", before):  # "a 10-km run", "a 10 km run"
+    if gap == "-" or _follows_article(match):  # "a 10-km run", "a 10 km run"
         return f"{spell_value(number)} {name}"
     return spell_quantity(number, name)
 
@@ -163,7 +167,7 @@ def _read_mark(match: re.Match) -> str | None:
     if mark == '"' and before.count('"') % 2:
         return None
     name = "foot" if mark == "'" else "inch"
-    if before.endswith("a ") or re.fullmatch(FRACTION, number):
+    if _follows_article(match) or re.fullmatch(FRACTION, number):
         return f"{spell_value(number)} {name}"
     return spell_quantity(number, name)
 
