@@ -144,6 +144,15 @@ def test_sentences_come_from_the_package_or_a_file(tmp_path):
         sentence_scoring.read_sentences("none.txt")
 
 
+def test_a_note_says_what_of_a_sentence_is_not_spoken(tmp_path, capsys):
+    path = tmp_path / "lines.txt"
+    path.write_text("One line.\nHi \N{GRINNING FACE} there.\n[laughs] Last one.\n", "utf-8")
+    assert len(sentence_scoring.read_sentences(str(path))) == 3
+    smile, laugh = capsys.readouterr().err.splitlines()
+    assert "sentence 2: text: left out" in smile and "GRINNING FACE" in smile
+    assert "sentence 3: text: left out '[laughs]'" in laugh
+
+
 def test_texts_that_the_recognizer_rejects_say_why(tiny_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(asr, "load", lambda spec: Ears())
     (tmp_path / "lines.txt").write_text("Hello you.")

@@ -100,6 +100,8 @@ class ReferenceVoice:
 def read_sentences(name: str) -> tuple[str, ...]:
     """The sentences of a flag: those of the package, or the lines of a file.
 
+    A note says what of the lines is not spoken.
+
     Raises:
       InputError: a file that cannot be read, is empty, or has lines without words.
     """
@@ -108,6 +110,9 @@ def read_sentences(name: str) -> tuple[str, ...]:
     lines = tuple(sentence_sets.read_lines(name))
     if not lines:
         raise InputError(f"--sentences={name}: found no lines, expected a sentence a line")
+    for number, line in enumerate(lines, 1):
+        for warning in normalize.read(line).warnings:
+            print(f"note: --sentences={name}: sentence {number}: {warning}", file=sys.stderr)
     return lines
 
 
