@@ -68,10 +68,18 @@ def test_substation_actors_styles_and_layers(tmp_path, voices):
 
 def test_speakers_of_a_table_have_names_or_files(tmp_path, voices):
     table = "text,speaker\nset blue,anna\nbin red,other.wav\nlay white,\n"
+    (tmp_path / "other.wav").touch()
     script, notes = read(tmp_path, "talk.csv", table, {"Anna": voices["Anna"]})
     files = [tmp_path / "anna.wav", tmp_path / "other.wav", None]
     assert [line.speaker for line in script] == files and not notes
     assert [line.name for line in script] == ["anna", "", ""]
+
+
+def test_a_speaker_of_a_table_without_voice_or_file_is_named_with_its_line(tmp_path, voices):
+    table = "text,speaker\nset blue,anna\nbin red,Nobody\n"
+    expected = r"talk\.csv line 3, field speaker: found .*Nobody, no such file, expected a rec"
+    with pytest.raises(InputError, match=expected):
+        read(tmp_path, "talk.csv", table, {"Anna": voices["Anna"]})
 
 
 def test_subtitles_with_nothing_to_say_are_refused(tmp_path):

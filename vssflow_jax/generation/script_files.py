@@ -32,6 +32,7 @@ def read_script_file(
     voices = voices or {}
     if not subtitles.is_subtitle_file(path):
         script, notes = read_script(path, voices), []
+        _check_recordings(script)
     else:
         try:
             cues, notes = subtitles.read_cues(path)
@@ -43,6 +44,16 @@ def read_script_file(
     if unused:
         notes.append(f"{path}: found nothing that is said by {', '.join(sorted(unused))} (--voice)")
     return script, notes
+
+
+def _check_recordings(script: Sequence[Utterance]) -> None:
+    """Raises an InputError for the first line of a table whose speaker is no file."""
+    for line in script:
+        if line.speaker is not None and not line.speaker.is_file():
+            raise InputError(
+                f"{line.location}, field speaker: found {line.speaker}, no such file, expected a "
+                "recording or a name that a --voice has"
+            )
 
 
 def parse_voices(voices: Mapping[str, str | os.PathLike]) -> dict[str, Path]:
