@@ -366,6 +366,23 @@ def call(client):
     return lambda **values: client.predict(api_name="/generate", **values)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"text": 5}, "text: found 5, expected a text"),
+        ({"seed": "x"}, "seed: found 'x', expected a number"),
+        ({"candidates": None}, "candidates: found None, expected a number"),
+        ({"duration": "abc"}, "duration: found 'abc', expected a number or null"),
+        ({"extend": []}, r"extend: found \[\], expected a number or null"),
+        ({"redo": "1:2"}, "redo, said: found without keep"),
+    ],
+    ids=str,
+)
+def test_values_of_a_call_that_are_wrong_are_named(call, values, message):
+    with pytest.raises(Exception, match=message):
+        call(**{"text": "set blue", **values})
+
+
 def test_a_program_calls_the_page(call, media_folder, generator, page):
     from gradio_client import handle_file
 

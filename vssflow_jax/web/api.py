@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import numbers
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
         visitor = request.session_hash
         with files.open_result() as folder:
             try:
+                texts = {"text": text, "task": task, "mix": mix, "redo": redo, "said": said}
+                check_types(texts | {"format": format}, str, "a text")
+                check_types({"seed": seed, "candidates": candidates}, numbers.Real, "a number")
+                optional = {"duration": duration, "loudness": loudness, "extend": extend}
+                optional |= {"steps": steps, "guidance": guidance}
+                check_types(optional, numbers.Real | None, "a number or null")
+                if keep is None and (redo.strip() or said.strip()):
+                    raise InputError("redo, said: found without keep, expected a sound to keep")
                 uploads = [files.find_upload(x) for x in (video, voice, subtitles, keep)]
                 uploads += [files.find_upload(x) for x in speakers or ()]
                 files.show(visitor, SLOT, [folder, *(Path(x) for x in uploads if x)])
@@ -90,6 +99,13 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
         return [describe_file(path) for path in result.files], describe_result(result)
 
     gr.api(generate, api_name="generate", **queue)
+
+
+def check_types(values: Mapping[str, object], kind: object, expected: str) -> None:
+    """Raises an InputError for the first value of a call that is of no such kind."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise InputError(f"{name}: found {value!r:.40}, expected {expected}")
 
 
 def describe_error(error: Exception) -> str:
