@@ -11,7 +11,7 @@ from helpers import ebur128, fixtures, in_process, odd_media, tiny_configs
 from helpers.in_process import assert_error
 from helpers.synthetic_audio import reference_voice
 
-from vssflow_jax import media
+from vssflow_jax import bundled, media
 from vssflow_jax.data import shards
 
 pytestmark = pytest.mark.usefixtures("loaded_generator")
@@ -36,7 +36,7 @@ def test_a_video_with_a_text(tiny_run, tmp_path):
 @pytest.mark.slow
 def test_the_shipped_model_is_the_default(tmp_path):
     paths = [tmp_path / "default.wav", tmp_path / "named.wav"]
-    for path, workdir in zip(paths, ((), ("--workdir=miniav",)), strict=True):
+    for path, workdir in zip(paths, ((), (f"--workdir={bundled.DEFAULT_MODEL}",)), strict=True):
         flags = ("--text=place red by k two soon", "--steps=1", f"--out={path}", *workdir)
         done = in_process.run("sample", *flags)
         assert done.returncode == 0, done.stderr
