@@ -147,6 +147,9 @@ def test_a_step_with_discriminators_moves_both_sides(monkeypatch):
     for name in state.params:
         pairs = zip(*map(jax.tree.leaves, (state.params[name], after.params[name])), strict=True)
         assert any(np.any(before != moved) for before, moved in map(jax.device_get, pairs))
+    codec = codec_step.assemble_codec(config, pca_codec(), after.params)
+    for name in ("encoder", "decoder"):  # the codec that is written leaves the third out
+        jax.tree.map(np.testing.assert_array_equal, getattr(codec, name), after.params[name])
 
 
 def test_training_from_a_trained_codec_keeps_its_latents(tmp_path):
@@ -183,11 +186,11 @@ def test_unsupported_heads_are_errors(changes, message, tmp_path):
 
 @pytest.mark.slow
 def test_the_loss_falls_on_chirps():
-    config = small(train__steps=60, codec__width=32, optim__learning_rate=5e-3)
+    config = small(train__steps=100, codec__width=32, optim__learning_rate=5e-3)
     task = codec_step.codec_task(config, SPEC, pca_codec(), mesh())
     state, step = task.init_state(), jax.jit(task.train_step)
     losses = []
     for _ in range(config.train.steps):
         state, metrics = step(state, pca_codec(), batch())
         losses.append(float(metrics["loss"]))
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])

@@ -9,6 +9,8 @@ Legend: B examples, n samples, m samples of a crop, T frames, C latent channels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
@@ -174,7 +176,7 @@ def adversarial_loss_and_gradient(params, start, wave: jax.Array, key: jax.Array
     Returns:
       The codec's loss; its gradient, and under the discriminators' name that of their own loss.
     """
-    codec_params = {name: part for name, part in params.items() if name != DISCRIMINATORS}
+    codec_params = drop_discriminators(params)
 
     def reconstruct(codec_params):
         codec = assemble_codec(config, start, codec_params)
@@ -198,20 +200,27 @@ def adversarial_loss_and_gradient(params, start, wave: jax.Array, key: jax.Array
     return distance + adversarial, gradient | {DISCRIMINATORS: learned}
 
 
+def drop_discriminators(params: Mapping) -> dict:
+    """The parameters of the codec alone."""
+    return {name: part for name, part in params.items() if name != DISCRIMINATORS}
+
+
 def assemble_codec(config, start, params=None) -> TrainedCodec | IstftCodec:
     """The codec that a run trains: of new networks, or of a trained codec with a new decoder.
 
     Args:
       config: the run's.
       start: the codec that it starts from.
-      params: as trained; None: not initialized yet.
+      params: as trained, maybe with discriminators, which the codec leaves out; None: not
+        initialized yet.
 
     Raises:
       InputError: training cannot start from that codec.
     """
     codec_class, _ = HEADS[config.codec.head]
     if isinstance(start, PcaCodec):
-        return codec_class.from_pca(start, config=config.codec, params=params)
+        codec_params = drop_discriminators(params or {})
+        return codec_class.from_pca(start, config=config.codec, params=codec_params)
     if isinstance(start, IstftCodec) and codec_class is IstftCodec:
         return start.with_decoder(config=config.codec, params=params or {"decoder": {}})
     raise InputError(
