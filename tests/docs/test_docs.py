@@ -13,11 +13,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags as absl_flags
 from helpers import fixtures, tiny_configs
+from helpers.synthetic_audio import reference_voice
 
-from vssflow_jax import media
+from vssflow_jax import bundled, media
 from vssflow_jax.config import default_config, load_recipe
 
 ROOT = tiny_configs.ROOT
@@ -310,11 +312,13 @@ def desk(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("desk")
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to(tiny_run)
+    (folder / "runs" / "student").symlink_to(bundled.model_folder("natural_distilled"))
     (folder / "corpus").symlink_to(tiny_run / "corpus")
     for name in ("in.mp4", "film.mp4", "yours.mp4"):
         fixtures.write_video(folder / name, seconds=4)
-    voice = next((tiny_run / "corpus" / "voices").glob("*.wav"))
-    media.write_wav(folder / "voice.wav", media.read_audio(voice))
+    voice = reference_voice(text="lay green in r two soon")  # what docs/editing.md has it say
+    media.write_wav(folder / "voice.wav", voice)
+    media.write_wav(folder / "first.wav", np.resize(voice, 64_000))
     text = (DOCS / "generating.md").read_text()
     for name in ("anna.wav", "bob.wav"):
         (folder / name).symlink_to(folder / "voice.wav")
