@@ -237,7 +237,9 @@ class Synthesizer:
 
     def _decode_latent(self, latent: jax.Array) -> np.ndarray:
         """Waveforms [B, n] or [B, n, A] of latents [B, L, C]."""
-        return np.asarray(self._find_decoder(latent.shape).result()(self.codec, latent))
+        decode = self._find_decoder(latent.shape).result()
+        (_, place), _ = decode.input_shardings  # weights on a mesh leave the latent on all of it
+        return np.asarray(decode(self.codec, jax.device_put(latent, place)))
 
     def _decode_loop(self, latent: jax.Array) -> np.ndarray:
         """Waveforms of loops: decoded with what comes before and after, and faded into themselves.
