@@ -12,6 +12,7 @@ from helpers.odd_media import RATE, split_chunks, write_media
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing, upload_file
+from vssflow_jax.media import reading
 
 
 @pytest.fixture(scope="module")
@@ -344,3 +345,10 @@ def test_media_in_a_bucket_are_read_as_here_and_say_what_they_lack(tmp_path):
             assert bool(copy.notes) == (name == "cut.wav")
         pictures = media.read_video("gs://fake/media/in.mp4").frames
     np.testing.assert_array_equal(pictures, media.read_video(tmp_path / "in.mp4").frames)
+
+
+def test_times_of_packets_are_those_of_fractions_to_the_bit():
+    rng = np.random.default_rng(0)
+    for base in (Fraction(1, 12_800), Fraction(1001, 30_000), Fraction(1, 90_000), Fraction(3)):
+        for ticks in map(int, rng.integers(-(2**52), 2**52, 200)):
+            assert reading.to_seconds(ticks, base) == float(ticks * base)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 # Shapes of the mouth: how far open (0 closed, 1 wide), how wide (-1 round, 1 spread), how much of
 # the upper teeth and of the tongue shows, and how much the lower lip is drawn in (F and V).
@@ -60,5 +59,12 @@ def trace_mouth(sounds: Sequence[tuple[float, float, str]], frames: int, rate: f
         track[first:last] = SHAPES[symbol]
         if symbol in GLIDES:
             track[(first + 2 * last) // 3 : last] = SHAPES[GLIDES[symbol]]
-    smooth = ndimage.gaussian_filter1d(track, SMOOTH * FINE, axis=0, mode="nearest")
-    return smooth[np.round(np.arange(frames) / rate * FINE).astype(int)]
+    path = smooth(track, SMOOTH * FINE, mode="nearest")
+    return path[np.round(np.arange(frames) / rate * FINE).astype(int)]
+
+
+def smooth(values: np.ndarray, frames: float, mode: str = "reflect") -> np.ndarray:
+    """Values [T, ...] smoothed over time by a Gaussian with a deviation of `frames`."""
+    from scipy import ndimage  # here, since it would be a third of every process' start
+
+    return ndimage.gaussian_filter1d(values, frames, axis=0, mode=mode)

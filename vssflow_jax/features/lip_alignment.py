@@ -15,7 +15,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from vssflow_jax.corpus import visemes
 from vssflow_jax.data import lip_track
@@ -167,7 +166,7 @@ def observe_lips(track: LipTrack) -> ObservedLips:
     opening = (columns["inner_opening"] + columns["side_opening"]) / 2
     width = (columns["inner_width"] + columns["outer_width"]) / 2
     speed = np.hypot(*(np.gradient(x, 1 / lip_track.RATE) for x in (opening, width)))
-    power = ndimage.gaussian_filter1d(speed**2, ACTIVITY_SECONDS * lip_track.RATE)
+    power = visemes.smooth(speed**2, ACTIVITY_SECONDS * lip_track.RATE)
     activity = np.sqrt(power / max(np.quantile(power, 0.97), 1e-12)) / ACTIVE
     shown = np.arange(len(opening)) / lip_track.RATE
     # Lips move before the sound does.
@@ -198,7 +197,7 @@ def draw_lips(spans: Sequence[tuple[int, int]], expected: np.ndarray, frames: in
     for (start, end), parts in zip(spans, expected, strict=True):
         turn = start + 2 * (end - start) // 3
         drawn[start:turn], drawn[turn:end] = parts
-    return ndimage.gaussian_filter1d(drawn, visemes.SMOOTH * RATE, axis=0, mode="nearest")
+    return visemes.smooth(drawn, visemes.SMOOTH * RATE, mode="nearest")
 
 
 def score_frames(observed: ObservedLips, fit: Fit, expected: np.ndarray) -> np.ndarray:

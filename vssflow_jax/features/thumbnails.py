@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterable
 
 import numpy as np
-from einops import rearrange
 
 SIDE = 16
 WIDTH = SIDE * SIDE * 3
@@ -43,7 +42,7 @@ def make_thumbnails(frames: Iterable[np.ndarray]) -> np.ndarray:
 def _average_areas(frame: np.ndarray) -> np.ndarray:
     """Uint8 [H, W, 3] -> float32 [16, 48] in [0, 255]."""
     height, width = frame.shape[:2]
-    lines = rearrange(frame, "h w c -> h (w c)").astype(np.float32)
+    lines = frame.reshape(height, width * 3).astype(np.float32)
     return area_weights(height, 0, height, SIDE) @ lines @ _column_weights(width)
 
 

@@ -156,10 +156,11 @@ def _measure_packets(path, size, modified, index, declared_end: float) -> Stream
             has_times &= packet.pts is not None
             if shown is None:
                 continue
-            length = float((packet.duration or 0) * packet.time_base) or period
+            time_base = packet.time_base
+            length = reading.to_seconds(packet.duration or 0, time_base) or period
             decoded = shown if packet.dts is None else packet.dts
-            shift = clock.advance(float(decoded * packet.time_base), length)
-            time = float(shown * packet.time_base) + shift
+            shift = clock.advance(reading.to_seconds(decoded, time_base), length)
+            time = reading.to_seconds(shown, time_base) + shift
             if not math.isinf(start):
                 check_gap(path, time - end)
             start, end = min(start, time), max(end, time + length)

@@ -212,7 +212,7 @@ class _Channels:
 def _sum_squares(samples: np.ndarray) -> np.ndarray:
     """Over the last axis; what is not finite is refused later and no reason for a warning."""
     with np.errstate(all="ignore"):
-        return np.square(samples, dtype=np.float64).sum(-1)
+        return np.einsum("...n,...n->...", samples, samples, dtype=np.float64)
 
 
 class _TrackReader:
@@ -419,14 +419,15 @@ class _Run:
             elif len(self.resampler.layout.channels) > 1:
                 samples = samples.reshape(part.samples, -1)
             self.parts.append(samples)
-            self.channels.add_mixed(self.parts[-1])
 
     def flush(self) -> np.ndarray:
         """All samples, float32 [n] or [n, A]."""
         self._resample(None)
         channels = 2 if self.is_spread else len(self.resampler.layout.channels)
         empty = np.zeros(0 if channels == 1 else (0, channels), np.float32)
-        return np.concatenate(self.parts) if self.parts else empty
+        wave = np.concatenate(self.parts) if self.parts else empty
+        self.channels.add_mixed(wave)
+        return wave
 
 
 def _find_format(frame: av.AudioFrame) -> tuple:

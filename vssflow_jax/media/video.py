@@ -159,10 +159,10 @@ def _add_times(
     rate = times.rate or reading.find_frame_rate(stream)
     period, end, clock = 1 / rate, 0.0, durations.SteadyClock(path)
     for frame in frames:
-        start = end
-        length = float(frame.duration * frame.time_base) if frame.duration else period
+        start, time_base = end, frame.time_base
+        length = reading.to_seconds(frame.duration, time_base) if frame.duration else period
         if frame.pts is not None and times.has_times:
-            time = float(frame.pts * frame.time_base) - times.start
+            time = reading.to_seconds(frame.pts, time_base) - times.start
             start = time + clock.advance(time, length)
         end = start + length
         yield start, end, frame
