@@ -53,7 +53,7 @@ def measure_times(container, stream, path: str | os.PathLike) -> StreamTimes:
     Raises InputError for a duration that no recording has.
     """
     if "mp4" in container.format.name and stream.duration and stream.frames:
-        duration = float(stream.duration * stream.time_base)
+        duration = reading.to_seconds(stream.duration, stream.time_base)
         times = StreamTimes(
             start=reading.find_start(stream),
             duration=duration,
@@ -82,7 +82,7 @@ def _declared_end(stream) -> float:
     if tag:
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
     if stream.container.format.name == "avi" and stream.duration:
-        return float(stream.duration * stream.time_base)
+        return reading.to_seconds(stream.duration, stream.time_base)
     return UNKNOWN
 
 
@@ -98,7 +98,7 @@ def find_declared_end(container, stream) -> float:
     if "mp3" in formats:
         return _read_mp3_seconds(path) or UNKNOWN
     if stream.duration and EXACT_FORMATS & formats:
-        return reading.find_start(stream) + float(stream.duration * stream.time_base)
+        return reading.find_start(stream) + reading.to_seconds(stream.duration, stream.time_base)
     return _declared_end(stream)
 
 

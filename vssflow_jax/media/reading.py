@@ -170,13 +170,16 @@ def find_frame_rate(stream) -> float:
 
 
 def to_seconds(ticks: int, time_base: fractions.Fraction) -> float:
-    """`float(ticks * time_base)`, to the bit, in a fifth of the time: packets have many."""
+    """Seconds of a time in a stream: `float(ticks * time_base)` to the bit, without a Fraction.
+
+    Every packet has two or three of them.
+    """
     return ticks * time_base.numerator / time_base.denominator
 
 
 def find_start(stream) -> float:
     """Seconds of the first packet on the file's own clock."""
-    return float((stream.start_time or 0) * stream.time_base)
+    return to_seconds(stream.start_time or 0, stream.time_base)
 
 
 # ---- packets ------------------------------------------------------------------------------

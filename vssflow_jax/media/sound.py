@@ -375,7 +375,7 @@ def _find_declared_seconds(container, stream) -> float:
     """Seconds of a track by the sample table of an mp4 or mov; else infinity."""
     if "mp4" not in container.format.name or not stream.duration:
         return math.inf
-    return float(stream.duration * stream.time_base)
+    return reading.to_seconds(stream.duration, stream.time_base)
 
 
 class _Run:

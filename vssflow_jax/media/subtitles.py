@@ -153,13 +153,13 @@ def _parse_cues(path: pathlib.Path, text: str, form: SubtitleFormat) -> Iterator
             for packet in container.demux(container.streams[0]):
                 if not packet.size:  # the empty packet that ends the stream
                     continue
-                start = float(packet.pts * packet.time_base)
+                start = reading.to_seconds(packet.pts, packet.time_base)
                 yield _make_cue(
                     bytes(packet).decode(),
                     form,
                     number=count(starts, packet.pos),
                     start=start,
-                    end=start + float((packet.duration or 0) * packet.time_base),
+                    end=start + reading.to_seconds(packet.duration or 0, packet.time_base),
                 )
     except (av.error.FFmpegError, ValueError) as error:
         raise InputError(
