@@ -58,3 +58,29 @@ def test_the_first_weights_share_no_key_with_a_step(task, monkeypatch):
         codec = PcaCodec(mean=jnp.zeros(256), basis=jnp.eye(256)[:, :8], scale=jnp.ones(8))
         codec_step.codec_task(config, train_steps.SPEC, codec, mesh)
     assert folded[0] == step.INIT_STREAM  # of the seed; what follows is of that key
+
+
+def measure_update_memory() -> float:
+    """Temporary memory of a compiled step on a donated state, in sizes of its parameters."""
+    config = train_steps.small(train__steps=4, **PLAIN)
+    params = {"main": jax.ShapeDtypeStruct((1024, 1024), jnp.float32)}
+
+    def compute(params, codec, batch, key):
+        del codec, key
+        return jax.value_and_grad(lambda p: jnp.sum(p["main"] ** 2) * batch)(params)
+
+    state = jax.eval_shape(lambda params: init_state(params, config), params)
+    advance = jax.jit(step.make_train_step(compute, config), donate_argnums=0)
+    compiled = advance.lower(state, None, jax.ShapeDtypeStruct((), jnp.float32)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes / (4 * 1024 * 1024)
+
+
+def test_a_step_updates_the_state_in_place():
+    """Parameters and moments, three sizes, would be copied; a gradient is one."""
+    assert measure_update_memory() < 1.5
+
+
+@pytest.mark.gpu
+def test_a_step_updates_the_state_in_place_on_a_gpu(gpu):
+    del gpu
+    assert measure_update_memory() < 1.5

@@ -74,7 +74,20 @@ def make_train_step(
             )
             finite &= jnp.isfinite(optax.tree.norm(gradient[name]))
         metrics["skipped"] = ~finite
-        state = jax.lax.cond(finite, update, lambda state, _: state, state, gradient)
+        state = update_if(finite, update, state, gradient)
         return state.replace(step=state.step + 1), metrics
 
     return train_step
+
+
+def update_if(condition: jax.Array, update: Callable, state: TrainState, gradient) -> TrainState:
+    """update(state, gradient) if the condition holds, else the state, in its own memory.
+
+    A loop of at most one round: every backend of XLA changes a loop's state in place, where those
+    for CPUs and GPUs copy all of a conditional's, each for another order of its branches.
+    """
+
+    def update_once(carry):
+        return jnp.zeros_like(condition), update(carry[1], gradient)
+
+    return jax.lax.while_loop(lambda carry: carry[0], update_once, (condition, state))[1]
