@@ -36,6 +36,8 @@ def to_path(path: str | os.PathLike) -> pathlib.Path:
     Raises:
       InputError: the package that reads buckets is missing, or it is an address of another kind.
     """
+    if isinstance(path, pathlib.Path):
+        return path
     if not is_remote(path):
         if re.match(r"\w+://", os.fspath(path)):
             raise InputError(
@@ -141,7 +143,7 @@ def local_copy(path: str | os.PathLike) -> Iterator[pathlib.Path]:
       FileNotFoundError: there is no such file in the bucket.
     """
     if not is_remote(path):
-        yield pathlib.Path(path)
+        yield to_path(path)
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder, to_path(path).name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable
 
@@ -34,8 +35,17 @@ def crop_mouth(frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
     return np.fromiter(crops, ROW) / np.float32(127.5) - 1
 
 
-def _crop(frame: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
-    height, width = frame.shape[:2]
+def _crop(frame: np.ndarray, *box: float) -> np.ndarray:
+    lines, columns, left, right = _make_crop_weights(*frame.shape[:2], *box)
+    gray = frame[lines, columns].astype(np.float32) @ GRAY
+    return left @ gray @ right
+
+
+@functools.lru_cache(maxsize=64)  # most boxes stay where they are
+def _make_crop_weights(
+    height: int, width: int, x0: float, y0: float, x1: float, y1: float
+) -> tuple[slice, slice, np.ndarray, np.ndarray]:
+    """Lines and columns of a picture that a box touches, and the weights of their averages."""
     if not (x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height):
         edges = [round(edge, 1) for edge in (x0, y0, x1, y1)]
         raise InputError(
@@ -44,7 +54,6 @@ def _crop(frame: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> np.n
         )
     top, bottom = max(0, int(y0)), min(height, int(np.ceil(y1)))
     left, right = max(0, int(x0)), min(width, int(np.ceil(x1)))
-    gray = frame[top:bottom, left:right].astype(np.float32) @ GRAY
     rows = area_weights(bottom - top, y0 - top, y1 - top, SIDE)
     columns = area_weights(right - left, x0 - left, x1 - left, SIDE)
-    return rows @ gray @ columns.T
+    return slice(top, bottom), slice(left, right), rows, columns.T

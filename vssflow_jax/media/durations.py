@@ -197,10 +197,11 @@ class SteadyClock:
 
         Raises InputError for a gap longer than MAX_GAP.
         """
-        if time + self.shift < self.end - MAX_STEP_BACK:
+        gap = time + self.shift - self.end  # infinite for the first frame
+        if gap < -MAX_STEP_BACK:
             self.shift = self.end - time
-        if not math.isinf(self.end):
-            check_gap(self.path, time + self.shift - self.end)
+        elif MAX_GAP < gap < math.inf:
+            check_gap(self.path, gap)
         self.end = max(self.end, time + self.shift + length)
         return self.shift
 

@@ -44,10 +44,9 @@ def open_media(path: str | os.PathLike) -> Iterator[av.container.InputContainer]
     """Opens a media file. Every failure is an InputError that names the file."""
     path = to_path(path)
     try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file, expected a media file")
         if not path.is_file():
-            raise InputError(f"{path}: not a file, expected a media file")
+            problem = "not a file" if path.exists() else "no such file"
+            raise InputError(f"{path}: {problem}, expected a media file")
         if file_size(path) == 0:
             raise InputError(f"{path}: the file is empty, expected a media file")
     except OSError as error:  # names that are too long, folders that cannot be entered

@@ -389,9 +389,11 @@ class _Run:
         self.start, self.end, self.channel, self.channels = start, start, channel, reader.channels
         self.format = _find_format(frame)
         # FFmpeg makes mono sound quieter where it spreads it over two channels.
-        self.is_spread = reader.layout == "stereo" and len(frame.layout.channels) == 1
+        self.is_spread = reader.layout == "stereo" and frame.layout.nb_channels == 1
         layout = "mono" if self.is_spread else reader.layout
-        self.resampler = av.AudioResampler(format="flt", layout=layout, rate=reader.sample_rate)
+        # The two formats are one for a single channel, and most codecs decode to the first.
+        form = "fltp" if layout == "mono" else "flt"
+        self.resampler = av.AudioResampler(format=form, layout=layout, rate=reader.sample_rate)
         # Interleaved: PyAV reads beyond the planes of a frame that has eight or more of them.
         self.interleaved = av.AudioResampler(format="flt")
         self.parts: list[np.ndarray] = []
@@ -403,7 +405,7 @@ class _Run:
     def add(self, frame: av.AudioFrame) -> None:
         """Resamples a frame."""
         self.end += frame.samples / frame.sample_rate
-        if len(frame.layout.channels) > 1:
+        if frame.layout.nb_channels > 1:
             for part in self.interleaved.resample(frame):
                 samples = part.to_ndarray().reshape(part.samples, -1).T
                 self.channels.add(samples)
@@ -413,17 +415,19 @@ class _Run:
 
     def _resample(self, frame: av.AudioFrame | None) -> None:
         for part in self.resampler.resample(frame):
-            samples = part.to_ndarray()[0]
+            num_channels = part.layout.nb_channels
+            # Not to_ndarray, which copies them: they are joined below.
+            samples = np.frombuffer(part.planes[0], np.float32, part.samples * num_channels)
             if self.is_spread:
                 samples = np.stack([samples, samples], axis=1)
-            elif len(self.resampler.layout.channels) > 1:
-                samples = samples.reshape(part.samples, -1)
+            elif num_channels > 1:
+                samples = samples.reshape(part.samples, num_channels)
             self.parts.append(samples)
 
     def flush(self) -> np.ndarray:
         """All samples, float32 [n] or [n, A]."""
         self._resample(None)
-        channels = 2 if self.is_spread else len(self.resampler.layout.channels)
+        channels = 2 if self.is_spread else self.resampler.layout.nb_channels
         empty = np.zeros(0 if channels == 1 else (0, channels), np.float32)
         wave = np.concatenate(self.parts) if self.parts else empty
         self.channels.add_mixed(wave)

@@ -158,8 +158,9 @@ def _add_times(
     """(start, end, frame), seconds from the first picture."""
     rate = times.rate or reading.find_frame_rate(stream)
     period, end, clock = 1 / rate, 0.0, durations.SteadyClock(path)
+    time_base = stream.time_base  # also that of its frames, each of which would make a Fraction
     for frame in frames:
-        start, time_base = end, frame.time_base
+        start = end
         length = reading.to_seconds(frame.duration, time_base) if frame.duration else period
         if frame.pts is not None and times.has_times:
             time = reading.to_seconds(frame.pts, time_base) - times.start

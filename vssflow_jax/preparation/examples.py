@@ -444,7 +444,7 @@ def encode_video(
     if window.wrap:
         frames = LoopFrames(reader, window.frames, window.wrap)
     if annotation is not None or window.seconds <= MAX_SECONDS_IN_MEMORY:
-        frames = np.stack(list(frames))
+        frames = list(frames)
     box, meta = (annotation or {}).get("mouth"), {}
     mouth = None if box is None else np.asarray(box, float) * np.tile(reader.scale, 2)
     lips = None if lip_file is None else _read_lips(lip_file, window)

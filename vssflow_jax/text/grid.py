@@ -111,17 +111,18 @@ def _find_best_path(first: np.ndarray, scores: np.ndarray, num_states: int) -> n
       num_states: 2 n + 1.
     """
     num_frames, width = scores.shape
-    is_phoneme = np.arange(width) % 2 == 1
+    is_pause = np.arange(width) % 2 == 0
+    padded = np.full(2 * width + 2, -np.inf)
     best = np.full(width, -np.inf)
     best[:2] = scores[0, :2]
     steps = np.zeros((num_frames, width), np.int8)
     for t in range(1, num_frames):
         shift = min(first[t] - first[t - 1], width)
-        before = np.concatenate([[-np.inf] * 2, best, np.full(shift, -np.inf)])[shift:]
-        one, two = before[1:-1], np.where(is_phoneme, before[:-2], -np.inf)
-        choices = np.stack([before[2:], one, two])
-        steps[t] = np.argmax(choices, axis=0)
-        best = choices[steps[t], np.arange(width)] + scores[t]
+        padded[2 : width + 2] = best
+        two, one, stay = (padded[shift + k : shift + k + width] for k in range(3))
+        two, near = np.where(is_pause, -np.inf, two), np.maximum(stay, one)
+        steps[t] = np.where(two > near, 2, one > stay)
+        best = np.maximum(near, two) + scores[t]
     last = num_states - 1 - first[-1]
     state = num_states - 1 if best[last] > best[last - 1] else num_states - 2
     path = np.empty(num_frames, np.int32)

@@ -8,7 +8,7 @@ in American English; a rule looks at the neighboring words at most.
 
 from __future__ import annotations
 
-import itertools
+import functools
 import re
 from typing import NamedTuple
 
@@ -51,10 +51,7 @@ class Omission(NamedTuple):
     text: str
 
 
-_ANY = re.compile("|".join(f"({rule.pattern})" for rule in RULES))
-_PATTERNS = [re.compile(rule.pattern) for rule in RULES]
-_GROUPS = itertools.accumulate((1 + pattern.groups for pattern in _PATTERNS[:-1]), initial=1)
-_RULE_OF_GROUP = {group: number for number, group in enumerate(_GROUPS)}
+_ANY = re.compile("|".join(f"(?P<rule{n}>{rule.pattern})" for n, rule in enumerate(RULES)))
 
 
 def verbalize(text: str) -> tuple[str, list[Omission]]:
@@ -68,11 +65,17 @@ def verbalize(text: str) -> tuple[str, list[Omission]]:
     return "".join([*pieces, text[position:]]), omissions
 
 
+@functools.cache
+def _compile_pattern(number: int) -> re.Pattern:
+    """A rule's pattern, when first needed: most texts need few of them."""
+    return re.compile(RULES[number].pattern)
+
+
 def _read_place(text: str, first: re.Match) -> tuple[int, str, list[Omission]]:
     """Where the reading of a place ends, its words, and what is left out there."""
     start = first.start()
-    for number in range(_RULE_OF_GROUP[first.lastindex], len(RULES)):
-        rule, match = RULES[number], _PATTERNS[number].match(text, start)
+    for number in range(int(first.lastgroup.removeprefix("rule")), len(RULES)):
+        rule, match = RULES[number], _compile_pattern(number).match(text, start)
         if match is None:
             continue
         if rule.read is None:
