@@ -20,6 +20,7 @@ from tqdm import tqdm
 from vssflow_jax import bundled, media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import check_writable, resolve, to_path, write_text
+from vssflow_jax.common.pairs import parse_pairs
 from vssflow_jax.config import command_line
 from vssflow_jax.data import shards
 from vssflow_jax.generation.background import BackgroundGeneration
@@ -161,7 +162,8 @@ def list_seeds() -> list[int]:
         for name in ("seed", "candidates"):
             if flags.FLAGS[name].present:
                 raise InputError(f"found --{name} beside --seeds, expected one or the other")
-        if not all(item.strip().isdecimal() for item in items) or len(set(items)) < len(items):
+        numbers = {int(item) for item in items if item.isdecimal()}
+        if len(numbers) < len(items):
             raise InputError(
                 f"--seeds: found {','.join(items)!r}, expected different numbers such as 3,7,12"
             )
@@ -269,15 +271,7 @@ def sampling_options() -> SamplingOptions:
 
 def parse_voices(items: Sequence[str]) -> dict[str, str]:
     """Audio files by the names of their speakers, from items such as Anna=anna.wav."""
-    voices = {}
-    for item in items:
-        name, equals, file = item.partition("=")
-        if not (equals and name.strip() and file) or name in voices:
-            raise InputError(
-                f"--voice: found {item!r}, expected NAME=FILE such as Anna=anna.wav, once a name"
-            )
-        voices[name] = file
-    return voices
+    return parse_pairs(items, "--voice", "NAME=FILE such as Anna=anna.wav")
 
 
 def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> None:

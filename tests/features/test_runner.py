@@ -74,9 +74,11 @@ def test_a_set_may_be_chosen_by_condition(weights):
     assert example.keys() == {"clip", "sync"}
     schema = shards.describe_features(registry.select_encoders("clip=built-in,sync=published"))
     assert schema["sync"]["encoder"] == "synchformer" and schema["sync"]["rate"] == 24
-    for wrong in ("clip=publishd", "smell=published", "publish"):
+    for wrong in ("clip=publishd", "smell=published", "publish", "clip=built-in,", "=bundled"):
         with pytest.raises(InputError, match="encoders: found"):
             registry.select_encoders(wrong)
+    with pytest.raises(InputError, match="encoders: found 'clip' twice, expected it once"):
+        registry.select_encoders("clip=published,sync=built-in,clip=built-in")
 
 
 def test_the_hash_is_that_of_the_weights(weights, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ import numpy as np
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.pairs import parse_pairs
 from vssflow_jax.data.lip_track import LipTrack
 from vssflow_jax.features import lip_geometry, lips, speaker, thumbnails
 from vssflow_jax.features.face_tracking import MouthTrack
@@ -201,22 +202,26 @@ def _select_encoder(condition: str, choice: str) -> Encoder:
 def _parse_choice(encoder_set: str) -> dict[str, str]:
     """The kind of encoder by condition."""
     if "=" in encoder_set:
-        return dict(part.partition("=")[::2] for part in encoder_set.split(","))
+        return parse_pairs(encoder_set.split(","), "encoders", _list_choices())
     return dict.fromkeys(PUBLISHED, encoder_set)
+
+
+def _list_choices() -> str:
+    return (
+        f"one of {sorted(FRAME_SIDE)}, or one by condition ({', '.join(PUBLISHED)}) like "
+        "clip=published,sync=built-in"
+    )
 
 
 def select_encoders(encoder_set: str) -> tuple[Encoder, ...]:
     """The encoders of a set, or of a choice by condition.
 
     Raises:
-      InputError: an unknown set or condition, or weights that are not installed.
+      InputError: an unknown set or condition, one twice, or weights that are not installed.
     """
     choice = _parse_choice(encoder_set)
     if any(name not in PUBLISHED or kind not in FRAME_SIDE for name, kind in choice.items()):
-        raise InputError(
-            f"encoders: found {encoder_set!r}, expected one of {sorted(FRAME_SIDE)}, or one by "
-            f"condition ({', '.join(PUBLISHED)}) like clip=published,sync=built-in"
-        )
+        raise InputError(f"encoders: found {encoder_set!r}, expected {_list_choices()}")
     return tuple(
         _select_encoder(condition, choice[condition])
         for condition in PUBLISHED

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.pairs import parse_pairs
 from vssflow_jax.config.rules import FINITE, FRACTION, TIMES, parse_times
 from vssflow_jax.flow import grids, guidance, solvers
 from vssflow_jax.flow.sampler import Sampling, Student
@@ -236,21 +237,18 @@ def parse_scales(items: Sequence[str]) -> dict[str, float]:
     """Guidance scales of single conditions, from items such as sync=1.8.
 
     Raises:
-      InputError: an item that is no condition with a number.
+      InputError: an item that is no condition with a number, or a condition twice.
     """
-    out = {}
-    for item in items:
-        name, _, value = item.partition("=")
+    expected = f"a condition and a number such as sync=1.8 ({', '.join(conditions.NAMES)})"
+    scales = {}
+    for name, value in parse_pairs(items, "--scales", expected).items():
         try:
-            out[name] = float(value)
+            scales[name] = float(value)
         except ValueError:
             name = ""
         if name not in conditions.NAMES:
-            raise InputError(
-                f"--scales: found {item!r}, expected a condition and a number such as sync=1.8 "
-                f"({', '.join(conditions.NAMES)})"
-            )
-    return out
+            raise InputError(f"--scales: found {f'{name}={value}'!r}, expected {expected}")
+    return scales
 
 
 def check_seed(seed: int) -> None:
