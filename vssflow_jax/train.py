@@ -78,6 +78,9 @@ def train(config, workdir: str | Path) -> None:
     """
     workdir = to_path(workdir)
     setup.check(config, workdir)
+    if (names := setup.list_idle_fields(config)) and distributed.is_main_process():
+        task = config.train.task
+        print(f"note: {', '.join(names)}: no effect where train.task is {task!r}", flush=True)
     with setup.hold_folder(workdir):
         _train(config, workdir)
 

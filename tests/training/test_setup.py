@@ -106,3 +106,19 @@ def test_a_run_with_a_checkpoint_resumes_without_the_folder_that_it_started_from
         setup.check(config, tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "2").mkdir()
     setup.check(config, tmp_path / "run")
+
+
+def test_fields_of_a_student_are_named_where_none_is_trained(tmp_path, monkeypatch, capsys):
+    config = load_recipe("grid")
+    config.distill.update(evaluations=[1, 2, 4, 8])  # as JSON has the default
+    assert setup.list_idle_fields(config) == []
+    config.distill.update(teacher="average", min_scale=0.5, evaluations=[2])
+    monkeypatch.setattr(train, "_train", lambda *_: None)
+    monkeypatch.setattr(setup, "check", lambda *_: None)
+    train.train(config, tmp_path)
+    (line,) = capsys.readouterr().out.splitlines()
+    fields = "distill.teacher, distill.min_scale, distill.evaluations"
+    assert line == f"note: {fields}: no effect where train.task is 'flow'"
+    config.train.task = "distill"
+    train.train(config, tmp_path)
+    assert not capsys.readouterr().out

@@ -93,6 +93,14 @@ def check(config, workdir: Path) -> None:
         raise InputError("data.shards: found nothing, expected a folder that prepare has written")
 
 
+def list_idle_fields(config) -> list[str]:
+    """The fields of a student that are set in a config that trains none: they have no effect."""
+    if config.train.task == "distill":
+        return []
+    student = [field for field in fields.FIELDS if field.name.startswith("distill.")]
+    return [field.name for field in student if fields.value_of(config, field.name) != field.default]
+
+
 @contextlib.contextmanager
 def hold_folder(workdir: Path) -> Iterator[None]:
     """A block in which no other training can start in `workdir`. The main process holds it for all.
