@@ -9,6 +9,7 @@ import shlex
 
 import numpy as np
 import pytest
+from helpers import in_process
 from helpers.fixtures import make_tone
 from helpers.html_pages import HOSTILE, Page, add_hostile_values, assert_self_contained
 from PIL import Image
@@ -257,6 +258,31 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"config\.json"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_where_out_says(run, tmp_path):
+    path = tmp_path / "new" / "page.html"
+    before = write_report(run).stat().st_mtime_ns
+    done = in_process.run("report", f"--workdir={run}", f"--out={path}")
+    assert done.returncode == 0 and done.stdout == f"report: {path}\n"
+    assert "95 % interval" in Page(path.read_text()).text
+    assert (run / "report.html").stat().st_mtime_ns == before
+    done = in_process.run("report", f"--workdir={run}", f"--out={tmp_path}")
+    in_process.assert_error(done, f"--out={tmp_path}: found a folder, expected a file's name")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected --workdir=RUN or --video=in.mp4"),
+        (("--clip=a",), "expected --workdir=RUN or --video=in.mp4"),
+        (("--workdir=RUN", "--split=valid"), "--split: found beside --workdir, expected some of"),
+        (("--workdir=RUN", "--face=1,2"), "--face: found beside --workdir"),
+        (("--workdir=RUN", "--video=in.mp4"), "--workdir: found beside --video"),
+    ],
+)
+def test_flags_of_another_report_are_named(arguments, message):
+    in_process.assert_error(in_process.run("report", *arguments), message)
 
 
 def test_pictures_are_data(text):

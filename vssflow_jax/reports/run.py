@@ -356,8 +356,12 @@ def make_commands(workdir: Path) -> list[tuple[str, str]]:
     ]
 
 
-def write_report(workdir: str | Path) -> Path:
-    """Writes `workdir`/report.html from the contents of the run's folder; returns its path.
+def write_report(workdir: str | Path, out: str | Path = "") -> Path:
+    """Writes a report from the contents of a run's folder; returns its path.
+
+    Args:
+      workdir: of the run.
+      out: the file to write; empty: `workdir`/report.html.
 
     Raises:
       InputError: no config.json in the folder.
@@ -394,6 +398,6 @@ def write_report(workdir: str | Path) -> Path:
         no_clips=no_clips,
         commands=make_commands(workdir),
     )
-    path = workdir / FILE
+    path = to_path(out or workdir / FILE)
     write_text(path, page)
     return path
