@@ -266,7 +266,7 @@ def test_videos_and_clips_of_sound_alone_say_sentences_of_their_own(tmp_path):
 
 def test_an_unknown_second_set_of_sentences_is_refused(tmp_path):
     settings = build.CorpusSettings(clips=9, audio_clips=9, audio_sentences="none.txt")
-    with pytest.raises(InputError, match=r"none\.txt"):
+    with pytest.raises(InputError, match=r"none\.txt: no such file, expected grid, open or a text"):
         build.build_corpus(tmp_path / "x", settings)
 
 

@@ -144,6 +144,16 @@ def test_sentences_come_from_the_package_or_a_file(tmp_path):
         sentence_scoring.read_sentences("none.txt")
 
 
+def test_sentences_of_a_file_in_the_home_folder_have_no_policy(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "lines.txt"
+    path.write_text("One line.\n\N{CYRILLIC SMALL LETTER YA}\n", "utf-8")
+    with pytest.raises(InputError, match=r"lines\.txt: sentence 2: .* pronounced in English$"):
+        sentence_scoring.read_sentences("~/lines.txt")
+    path.write_text("One line.\n")
+    assert sentence_scoring.read_sentences("~/lines.txt") == ("One line.",)
+
+
 def test_a_note_says_what_of_a_sentence_is_not_spoken(tmp_path, capsys):
     path = tmp_path / "lines.txt"
     path.write_text("One line.\nHi \N{GRINNING FACE} there.\n[laughs] Last one.\n", "utf-8")
@@ -176,7 +186,10 @@ def test_the_command_names_flags_that_do_not_fit(tiny_run, tmp_path):
             (f"--workdir={tiny_run}", "--sentences=test", "--scales=smell=2"),
             ("--scales", "smell=2", "phonemes"),
         ),
-        ((f"--workdir={tiny_run}", "--sentences=none.txt"), ("none.txt",)),
+        (
+            (f"--workdir={tiny_run}", "--sentences=none.txt"),
+            ("--sentences: none.txt: no such file, expected test or a text file with",),
+        ),
         (
             (f"--workdir={tiny_run}", "--sentences=test", "--speaker=none.wav", "--clips=1"),
             ("none.wav",),

@@ -9,16 +9,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from vssflow_jax.common import tables
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.files import find_existing
 from vssflow_jax.corpus import english
 from vssflow_jax.text import normalize
 
+SETS = GRID, OPEN = "grid", "open"
 GRAMMAR = (
     ("bin", "lay", "place", "set"),
     ("blue", "green", "red", "white"),
@@ -51,9 +54,9 @@ def load_sentences(name: str) -> Sentences:
     Raises:
       InputError: a file that cannot be read, has too few lines, or lines without words.
     """
-    if name == "grid":
+    if name == GRID:
         return Sentences(draw=draw_grid, redraws=0)
-    if name == "open":
+    if name == OPEN:
         return Sentences(draw=draw_open, redraws=20)
     return Sentences(draw=_FileLines(name).draw, redraws=20)
 
@@ -133,7 +136,7 @@ class _FileLines:
     """The different lines of a text file, shared out to the splits by their hash."""
 
     def __init__(self, path: str):
-        lines = {_make_key(line): line for line in read_lines(path)}
+        lines = {_make_key(line): line for line in read_lines(path, SETS)}
         ordered = [lines[key] for key in sorted(lines, key=_hash_key)]
         if len(ordered) < 3:
             raise InputError(
@@ -153,14 +156,19 @@ class _FileLines:
         return lines[rng.integers(len(lines))]
 
 
-def read_lines(path: str) -> list[str]:
+def read_lines(path: str, sets: Sequence[str]) -> list[str]:
     """The lines of a text file that are not empty.
+
+    Args:
+      path: of the file; ~ is the home folder.
+      sets: names that the flag could have in place of a file, for messages.
 
     Raises:
       InputError: a file that cannot be read, or a line without words.
     """
+    expected = f"{', '.join(sets)} or a text file with a sentence a line"
     try:
-        text = tables.read_text(path, "grid, open or a text file")
+        text = tables.read_text(find_existing(os.path.expanduser(path)), expected)
     except InputError as error:
         raise InputError(f"--sentences: {error}") from None
     lines = [line.strip() for line in tables.split_lines(text) if line.strip()]
@@ -168,5 +176,6 @@ def read_lines(path: str) -> list[str]:
         try:
             normalize.words(line)
         except InputError as error:
-            raise InputError(f"--sentences={path}: sentence {number}: {error}") from None
+            reason = str(error).removesuffix(normalize.SKIP_HINT)
+            raise InputError(f"--sentences={path}: sentence {number}: {reason}") from None
     return lines

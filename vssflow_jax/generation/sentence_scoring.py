@@ -107,7 +107,7 @@ def read_sentences(name: str) -> tuple[str, ...]:
     """
     if name == TEST:
         return sentence_sets.list_test_sentences()
-    lines = tuple(sentence_sets.read_lines(name))
+    lines = tuple(sentence_sets.read_lines(name, [TEST]))
     if not lines:
         raise InputError(f"--sentences={name}: found no lines, expected a sentence a line")
     for number, line in enumerate(lines, 1):

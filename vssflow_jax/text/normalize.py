@@ -17,6 +17,7 @@ from vssflow_jax.text.verbalize.roman import read_behind_noun
 VERSION = 4  # of the words that a text gives; part of the keys of shards
 REFUSE, SKIP = "refuse", "skip"
 POLICIES = (REFUSE, SKIP)  # for characters that cannot be read
+SKIP_HINT = " (--text_policy=skip leaves others out)"  # of errors, where a command has the flag
 
 MAX_CHARACTERS = 200_000  # of a text: some three hours of speech
 MAX_LISTED = 4  # omissions that a warning names
@@ -74,7 +75,7 @@ def read(text: str, policy: str = REFUSE) -> Reading:
     if plain.unreadable and policy == REFUSE:
         raise InputError(
             f"text: found {list_characters(plain.unreadable)} in {_shorten(text)}, expected "
-            "characters that can be pronounced in English (--text_policy=skip leaves others out)"
+            f"characters that can be pronounced in English{SKIP_HINT}"
         )
     spoken, omissions = verbalize(plain.text)
     spoken = _FIRST_ARTICLE.sub(r"\1a", spoken)

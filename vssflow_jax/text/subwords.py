@@ -27,7 +27,7 @@ from vssflow_jax.common.tables import parse_header, read_table
 from vssflow_jax.conditions import BY_NAME
 from vssflow_jax.config import command_line
 from vssflow_jax.text.characters import Unreadable, list_characters
-from vssflow_jax.text.normalize import REFUSE
+from vssflow_jax.text.normalize import REFUSE, SKIP_HINT
 
 MODEL_FILE = "subwords.model"
 MAX_VOCABULARY = BY_NAME["phonemes"].width  # id 0 among them: characters that were never seen
@@ -117,7 +117,7 @@ def select_readable(tokenizer: bytes, text: str, policy: str = REFUSE) -> tuple[
         return text, warnings
     listed = f"{list_characters(unknown)}, expected characters of the training texts"
     if policy == REFUSE:
-        raise InputError(f"text: found {listed} (--text_policy=skip leaves others out)")
+        raise InputError(f"text: found {listed}{SKIP_HINT}")
     skipped = set(unknown)
     kept = (" " if Unreadable(c, place) in skipped else c for place, c in enumerate(text, 1))
     return "".join(kept), [f"text: skipped {listed}", *warnings]
