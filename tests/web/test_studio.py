@@ -1,5 +1,6 @@
 """The page's work without a browser or a model: forms, errors, files that are deleted."""
 
+import dataclasses
 import re
 import tempfile
 import threading
@@ -366,6 +367,9 @@ def test_speakers_of_subtitles_get_their_voices(studio, out, tmp_path):
     assert request.script[0].speaker.name == "1.wav" and request.script[1].speaker is None
     assert "The text is not spoken, since there are subtitles." in result.notes
     assert "The subtitles: not spoken: cue 2 '[Bob]'." in result.notes
+    form = dataclasses.replace(form, speakers=[None, None, str(voice)])
+    with pytest.raises(InputError, match="The subtitles have 2 speakers; there are voices for 3"):
+        list(studio.generate(form, out))
     assert list_copies(tmp_path) == []
 
 

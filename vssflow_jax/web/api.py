@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import numbers
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
 
 from vssflow_jax.common.errors import InputError
+from vssflow_jax.config.rules import Rule
 from vssflow_jax.generation.background import Stopped
 from vssflow_jax.generation.mixing import MixOptions
 from vssflow_jax.web.files import VisitorFiles, delete
@@ -21,6 +23,26 @@ from vssflow_jax.web.studio import Studio
 
 LOG = logging.getLogger(__name__)
 SLOT = "call"  # of a visitor's files
+MAX_NUMBER = sys.float_info.max
+
+
+def _is_number(value: object) -> bool:
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and -MAX_NUMBER <= value <= MAX_NUMBER
+
+
+TEXT = Rule("a text", lambda value: isinstance(value, str))
+SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
+NUMBER = Rule("a number", _is_number)
+WHOLE_NUMBER = Rule("a whole number", lambda value: _is_number(value) and value == int(value))
+UPLOAD = Rule(
+    "an uploaded file",
+    lambda value: isinstance(value, Mapping) and isinstance(value.get("path"), str),
+)
+UPLOADS = Rule(
+    "a list of uploaded files",
+    lambda value: isinstance(value, list) and all(map(or_null(UPLOAD).holds, value)),
+)
 
 
 def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None:
@@ -60,15 +82,22 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
         with files.open_result() as folder:
             try:
                 texts = {"text": text, "task": task, "mix": mix, "redo": redo, "said": said}
-                check_types(texts | {"format": format}, str, "a text")
-                check_types({"seed": seed, "candidates": candidates}, numbers.Real, "a number")
+                check_values(texts | {"format": format}, TEXT)
+                check_values({"loop": loop, "one_draw": one_draw}, SWITCH)
+                check_values({"seed": seed, "candidates": candidates}, WHOLE_NUMBER)
+                check_values({"steps": steps}, or_null(WHOLE_NUMBER))
                 optional = {"duration": duration, "loudness": loudness, "extend": extend}
-                optional |= {"steps": steps, "guidance": guidance}
-                check_types(optional, numbers.Real | None, "a number or null")
-                if keep is None and (redo.strip() or said.strip()):
-                    raise InputError("redo, said: found without keep, expected a sound to keep")
-                uploads = [files.find_upload(x) for x in (video, voice, subtitles, keep)]
-                uploads += [files.find_upload(x) for x in speakers or ()]
+                check_values(optional | {"guidance": guidance}, or_null(NUMBER))
+                given = {"video": video, "voice": voice, "subtitles": subtitles, "keep": keep}
+                check_values(given, or_null(UPLOAD))
+                check_values({"speakers": speakers}, or_null(UPLOADS))
+                if keep is None:
+                    edit = {"redo": redo.strip(), "said": said.strip(), "extend": extend}
+                    check_absent(edit, "keep")
+                if subtitles is None:
+                    check_absent({"speakers": speakers}, "subtitles")
+                uploads = [find_upload(files, *item) for item in given.items()]
+                uploads += [find_upload(files, "speakers", x) for x in speakers or ()]
                 files.show(visitor, SLOT, [folder, *(Path(x) for x in uploads if x)])
                 video, voice, subtitles, keep, *speakers = uploads
                 form = Form(
@@ -86,9 +115,9 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
                     redo=redo,
                     extend=extend,
                     said=said,
-                    seed=seed,
-                    candidates=candidates,
-                    steps=steps,
+                    seed=int(seed),
+                    candidates=int(candidates),
+                    steps=None if steps is None else int(steps),
                     guidance=guidance,
                     format=format,
                 )
@@ -101,11 +130,31 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
     gr.api(generate, api_name="generate", **queue)
 
 
-def check_types(values: Mapping[str, object], kind: object, expected: str) -> None:
-    """Raises an InputError for the first value of a call that is of no such kind."""
+def or_null(rule: Rule) -> Rule:
+    """What a rule allows, or None."""
+    return Rule(f"{rule.expected} or null", lambda value: value is None or rule.holds(value))
+
+
+def check_values(values: Mapping[str, object], rule: Rule) -> None:
+    """Raises an InputError for the first value of a call that is not allowed."""
     for name, value in values.items():
-        if not isinstance(value, kind):
-            raise InputError(f"{name}: found {value!r:.40}, expected {expected}")
+        if not rule.holds(value):
+            raise InputError(f"{name}: found {value!r:.40}, expected {rule.expected}")
+
+
+def check_absent(values: Mapping[str, object], missing: str) -> None:
+    """Raises an InputError if there are values that have no effect where another is missing."""
+    names = [name for name, value in values.items() if value not in (None, "", [])]
+    if names:
+        raise InputError(f"{', '.join(names)}: found without {missing}, expected with it")
+
+
+def find_upload(files: VisitorFiles, name: str, upload: Mapping | None) -> str | None:
+    """The path of an upload; an error names the value that describes it."""
+    try:
+        return files.find_upload(upload)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def describe_error(error: Exception) -> str:

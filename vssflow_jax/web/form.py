@@ -332,7 +332,15 @@ def _copy_voices(uploads: Sequence[str | None], folder: Path, limits: Limits) ->
 def _copy_speakers(
     uploads: Sequence[str | None], names: Sequence[str], folder: Path, limits: Limits
 ) -> dict[str, Path]:
-    """Copies of the voices of named speakers, by their folded names."""
+    """Copies of the voices of named speakers, by their folded names.
+
+    Raises:
+      InputError: more voices than names.
+    """
+    if any(uploads[len(names) :]):
+        raise InputError(
+            f"The subtitles have {len(names)} speakers; there are voices for {len(uploads)}."
+        )
     folder.mkdir()
     return {
         fold_name(name): copy_upload(upload, folder / str(number), limits, f"The voice of {name}")
