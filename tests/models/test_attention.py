@@ -143,21 +143,23 @@ def test_tokens_and_context_are_padded_to_even_numbers_once(monkeypatch, tokens,
 
 
 @pytest.mark.gpu
-def test_the_fused_kernel_equals_the_plain_computation(gpu, monkeypatch):
+def test_the_fused_kernel_equals_the_plain_computation(gpu):
     """Values and gradients at the paper's size, in bfloat16 against float32."""
     inputs = make_heads(252, 252, heads=24, kv_heads=12, dim=64)
     half = [x.astype(jnp.bfloat16) for x in inputs]
     assert attention.fits_cudnn(jnp.bfloat16, 64, (24, 12), 1, gpu)
     counts = (jnp.full(2, 251),) * 2
 
-    def weigh(*inputs):
-        mixed = attention.attend(*inputs, counts=counts).astype(jnp.float32)[:, :, :251]
+    def weigh(is_fused, *inputs):
+        mixed = attention.attend(*inputs, is_fused, counts).astype(jnp.float32)[:, :, :251]
         return jnp.mean(mixed**2), mixed
 
-    run = jax.value_and_grad(weigh, argnums=(0, 1, 2), has_aux=True)
-    (_, fused), gradients = jax.jit(run)(*half)
-    monkeypatch.setattr(attention, "fits_cudnn", lambda *_: False)
-    (_, plain), expected = jax.jit(run)(*inputs)
+    def run(is_fused, *inputs):
+        run = jax.value_and_grad(functools.partial(weigh, is_fused), (0, 1, 2), has_aux=True)
+        return jax.jit(run)(*inputs)
+
+    (_, fused), gradients = run(True, *half)
+    (_, plain), expected = run(False, *inputs)
     np.testing.assert_allclose(fused, plain, atol=0.02)
     for gradient, reference in zip(gradients, expected, strict=True):
         scale = float(jnp.abs(reference).max())

@@ -58,10 +58,15 @@ def _load(condition: str, folder: str, hash: str):
     return encoder.config, lambda batch: apply(params, batch)
 
 
+def _runs_lips_on_processor(condition: str) -> bool:
+    """Whether a processor computes the lips, which takes options and parts of its own."""
+    return condition == "lips" and jax.default_backend() == "cpu"
+
+
 @functools.cache
 def compiler_options(condition: str) -> dict[str, str] | None:
     """XLA's options for a condition's encoder; None: its own, also where it lacks `LIBRARIES`."""
-    if condition != "lips" or jax.default_backend() != "cpu":
+    if not _runs_lips_on_processor(condition):
         return None
     try:
         jax.jit(lambda x: x, compiler_options=LIBRARIES).lower(0.0).compile()
@@ -76,11 +81,11 @@ def make_apply(model, condition: str) -> Callable:
     On processors a batch passes through some networks in parts, one after another in the same
     memory, which takes a fifth less time than all at once.
     """
-    on_processor = jax.default_backend() == "cpu"
+    in_parts = condition in PARTS and jax.default_backend() == "cpu"
 
     def apply(params, batch):
         inputs = MODEL_INPUTS[condition](batch)
-        if condition == "lips" and on_processor:
+        if _runs_lips_on_processor(condition):
             features = avhubert.apply_in_parts(model, params, *inputs)
         else:
             features = model.apply({"params": params}, *inputs)
@@ -91,7 +96,7 @@ def make_apply(model, condition: str) -> Callable:
         features = jax.lax.map(lambda part: apply(params, part), parts)
         return rearrange(features, "n s ... -> (n s) ...")
 
-    return apply_in_parts if on_processor and condition in PARTS else apply
+    return apply_in_parts if in_parts else apply
 
 
 def load_encoder(condition: str):

@@ -39,23 +39,22 @@ def attend(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    tensor_shards: int = 1,
+    fused: bool = False,
     counts: tuple[jax.Array, jax.Array] | None = None,
 ) -> jax.Array:
     """softmax(q k^T / sqrt(h)) v: [B, H, T, h] and twice [B, K, M, h] -> [B, H, T, h].
 
-    Query head j reads key head j // G. In half precision NVIDIA GPUs use cuDNN's fused kernel;
-    elsewhere the queries of a group are rows of one product, so that no key is repeated.
+    Query head j reads key head j // G. Without the fused kernel the queries of a group are rows of
+    one product, so that no key is repeated.
 
     Args:
       query: [B, H, T, h].
       key: [B, K, M, h].
       value: [B, K, M, h].
-      tensor_shards: devices over which the heads are split.
+      fused: by cuDNN's kernel (`AttentionConfig.fits_cudnn`).
       counts: real queries and real keys of each clip, int [B] each; None: all are.
     """
-    heads = (query.shape[1], key.shape[1])
-    if fits_cudnn(query.dtype, query.shape[-1], heads, tensor_shards, jax.devices()[0]):
+    if fused:
         return attend_fused(query, key, value, counts)
     tokens, width = query.shape[2:]
     rows = rearrange(query, "b (k g) t h -> b k (g t) h", k=key.shape[1])
@@ -217,7 +216,7 @@ class SelfAttention(nn.Module):
             query, key, value = map(heads_first, projected)  # [B, H, T, h], 2 x [B, K, T, h]
             pair = None if counts is None else (counts.tokens, counts.tokens)
             query, key = apply_rotary(query), apply_rotary(key)
-            mixed = heads_first(attend(query, key, value, config.tensor_shards, pair))
+            mixed = heads_first(attend(query, key, value, config.fits_cudnn(), pair))
         return config.project_back(mixed, x.shape[-1])
 
 
@@ -261,5 +260,5 @@ class CrossAttention(nn.Module):
         else:
             query = apply_rotary(heads_first(query))
             pair = None if counts is None else (counts.tokens[-len(x) :], counts.context)
-            mixed = heads_first(attend(query, *context_kv, config.tensor_shards, pair))
+            mixed = heads_first(attend(query, *context_kv, config.fits_cudnn(), pair))
         return config.project_back(mixed, x.shape[-1])
