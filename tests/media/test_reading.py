@@ -10,6 +10,7 @@ from helpers import buckets, fixtures, odd_media
 from helpers.odd_media import RATE, split_chunks, write_media
 
 from vssflow_jax import media
+from vssflow_jax.common import files
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing, upload_file
 from vssflow_jax.media import reading
@@ -168,9 +169,9 @@ def test_a_few_damaged_pictures_are_held_and_counted(folder, name, codec):
 def test_pictures_that_the_format_marks_as_damaged_are_counted(folder):
     path = write_media(folder / "marked.ts", 100, container="mpegts", size=(256, 192))
     data = bytearray(path.read_bytes())
-    packets = len(data) // 188
-    for packet in (packets // 2, packets // 2 + 1):  # lost in transmission
-        data[188 * packet + 1] |= 0x80
+    packets = range(len(data) // 376 * 188, len(data), 188)
+    picture = next(start for start in packets if data[start + 1 : start + 3] == b"\x41\0")
+    data[picture + 1] |= 0x80  # lost in transmission
     path.write_bytes(data)
     assert (
         f"{path}: found 1 packets of pictures that are marked as damaged: they may look wrong"
@@ -345,6 +346,25 @@ def test_media_in_a_bucket_are_read_as_here_and_say_what_they_lack(tmp_path):
             assert bool(copy.notes) == (name == "cut.wav")
         pictures = media.read_video("gs://fake/media/in.mp4").frames
     np.testing.assert_array_equal(pictures, media.read_video(tmp_path / "in.mp4").frames)
+
+
+def test_a_file_in_a_bucket_is_copied_once_for_each_reading(tmp_path, monkeypatch):
+    copied, fetch = [], files.download_file
+
+    def download_file(path, target):
+        copied.append(str(path).rpartition("/")[2])
+        fetch(path, target)
+
+    monkeypatch.setattr(files, "download_file", download_file)
+    fixtures.write_video(tmp_path / "in.mp4")
+    media.write_wav(tmp_path / "tone.wav", fixtures.make_tone())
+    with buckets.bucket_in_process():
+        for name in ("tone.wav", "in.mp4"):
+            upload_file(tmp_path / name, f"gs://fake/once/{name}")
+        media.read_sound("gs://fake/once/tone.wav")
+        media.read_video("gs://fake/once/in.mp4")
+        media.read_video("gs://fake/once/in.mp4", start=1.0)
+    assert copied == ["tone.wav", "in.mp4", "in.mp4"]
 
 
 def test_times_of_packets_are_those_of_fractions_to_the_bit():

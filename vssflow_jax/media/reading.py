@@ -214,6 +214,11 @@ class PacketDecoder:
         self.container, self.stream = container, stream
         self.num_damaged, self.num_marked, self.reason = 0, 0, ""
 
+    @property
+    def file(self) -> pathlib.Path:
+        """The open file on this machine."""
+        return find_file(self.container)
+
     def __iter__(self) -> Iterator:
         """Frames in order of time."""
         is_marked = False

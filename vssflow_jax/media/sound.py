@@ -229,6 +229,7 @@ class _TrackReader:
         and before the first picture.
       max_shortfall: seconds by which it may end earlier.
       is_whole: whether it was read to its end.
+      truncation: how the file shows that it broke off, if it was read to its end.
       sample_rate, layout: of the samples, the track's where they were None.
     """
 
@@ -239,6 +240,7 @@ class _TrackReader:
         self.layout = layout
         self.name, self.channels, self.codec = str(path), _Channels(), ""
         self.end, self.declared_end, self.is_whole = 0.0, 0.0, True
+        self.truncation = ""
         self.max_shortfall = MAX_PADDING
         self.gaps, self.overlap, self.early = durations.Gaps(), 0.0, 0.0
 
@@ -267,6 +269,8 @@ class _TrackReader:
             is_exact = "wav" in container.format.name and self.codec.startswith("pcm_")
             self.max_shortfall = MAX_SHORTFALL if is_exact else MAX_PADDING
             self.declared_end = durations.find_declared_end(container, stream) - origin
+            if self.is_whole:
+                self.truncation = truncation.describe_truncation(self.decoder.file)
         if not runs:
             reason = f" ({self.decoder.reason})" if self.decoder.reason else ""
             raise InputError(
@@ -305,8 +309,8 @@ class _TrackReader:
                 f"{self.name}: truncated: found {self.end:.2f} s of sound, expected "
                 f"{self.declared_end:.2f} s by its header: the end is missing"
             )
-        elif self.is_whole and (reason := truncation.describe_truncation(self.path)):
-            yield f"{self.path}: {reason}"
+        elif self.truncation:
+            yield f"{self.path}: {self.truncation}"
 
     def _place(self, runs: list[tuple[float, np.ndarray]], declared: float) -> np.ndarray:
         """The samples of (time, samples) runs, from time 0 on: silence in gaps, overlaps cut.

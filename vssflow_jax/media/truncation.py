@@ -12,8 +12,6 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from vssflow_jax.common.files import local_copy
-
 # Bytes that may be missing of formats with one size for the whole file, which some programs count
 # otherwise: less than a latent frame (40 ms) even of speech at 13 kbit/s.
 TOLERANCE = 64
@@ -36,10 +34,9 @@ class DamageError(Exception):
 
 
 def describe_truncation(path: str | os.PathLike) -> str:
-    """How the file shows that it broke off; empty if it does not."""
-    with local_copy(path) as copy:
-        status = copy.stat()
-        return _describe(str(copy), status.st_size, status.st_mtime_ns)
+    """How a file on this machine shows that it broke off; empty if it does not."""
+    status = os.stat(path)
+    return _describe(os.fspath(path), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)  # each window of a long clip asks again

@@ -279,7 +279,7 @@ class FrameReader:
             fps = times.rate or reading.find_frame_rate(stream)
             resampler = _Resampler(stream, self.start, self.stop, self.rate, self.max_side)
             total = self._count_frames(times.duration or math.inf)
-            offset = self._find_seek_offset(stream, times)
+            offset = self._find_seek_offset(container, times)
             if offset is not None:  # without one, all is decoded
                 container.seek(offset, stream=stream, backward=True)
             decoder = reading.PacketDecoder(container, stream)
@@ -289,38 +289,41 @@ class FrameReader:
                     yield last
                     yielded += 1
                 last, self.scale = frame, resampler.scale
-        if last is None:
-            after = f" after {self.start:g} s" if self.start else ""
-            count = decoder.num_damaged
-            damaged = f", and {count} packets that cannot be decoded" if count else ""
-            reason = truncation.describe_truncation(self.path)
-            why = f" ({reason})" if reason else ""
-            raise InputError(
-                f"{self.path}: found no video frames{after}{damaged}{why}, expected a video"
-            )
-        end = min(self.stop, times.duration) if times.duration else resampler.end
-        self.duration = end - self.start
-        has_end = self.stop > times.duration - MISSING_FRAMES / fps
-        expected = round(self.duration * fps)
-        self.notes = tuple(self._describe_losses(resampler, decoder, expected, has_end))
+            if last is None:
+                after = f" after {self.start:g} s" if self.start else ""
+                count = decoder.num_damaged
+                damaged = f", and {count} packets that cannot be decoded" if count else ""
+                reason = truncation.describe_truncation(decoder.file)
+                why = f" ({reason})" if reason else ""
+                raise InputError(
+                    f"{self.path}: found no video frames{after}{damaged}{why}, expected a video"
+                )
+            end = min(self.stop, times.duration) if times.duration else resampler.end
+            self.duration = end - self.start
+            has_end = self.stop > times.duration - MISSING_FRAMES / fps
+            expected = round(self.duration * fps)
+            self.notes = tuple(self._describe_losses(resampler, decoder, expected, has_end))
         yield from itertools.repeat(last, self._count_frames(end) - yielded)
 
-    def _find_seek_offset(self, stream, times: durations.StreamTimes) -> int | None:
-        """Where to seek to, in the stream's units, for a key frame before the start.
+    def _find_seek_offset(self, container, times: durations.StreamTimes) -> int | None:
+        """Where to seek to, in units of the video stream, for a key frame before the start.
 
         Formats without an index may end up too late, which the first frame there shows.
         """
         if self.start <= 0 or not (times.has_times and times.is_steady):
             return None
         for margin in (0.0, SEEK_MARGIN):
-            offset = round((max(self.start - margin, 0.0) + times.start) / stream.time_base)
-            with reading.open_media(self.path) as trial, contextlib.suppress(av.error.FFmpegError):
-                copy = reading.select_video_stream(trial, self.path)
-                trial.seek(offset, stream=copy, backward=True)
+            with (
+                reading.open_media(reading.find_file(container)) as trial,
+                contextlib.suppress(av.error.FFmpegError),
+            ):
+                stream = reading.select_video_stream(trial, self.path)
+                offset = round((max(self.start - margin, 0.0) + times.start) / stream.time_base)
+                trial.seek(offset, stream=stream, backward=True)
                 if "mp4" in trial.format.name:
                     return offset
-                frames = reading.decode_frames(reading.PacketDecoder(trial, copy), self.path)
-                timed = _add_times(frames, copy, times, self.path)
+                frames = reading.decode_frames(reading.PacketDecoder(trial, stream), self.path)
+                timed = _add_times(frames, stream, times, self.path)
                 first = next(timed, None)
                 if first is not None and first[0] <= self.start + TIME_TOLERANCE:
                     return offset
@@ -356,7 +359,7 @@ class FrameReader:
             )
         if is_truncated:
             yield f"{truncated}: the last picture is held"
-        elif has_end and (reason := truncation.describe_truncation(self.path)):
+        elif has_end and (reason := truncation.describe_truncation(decoder.file)):
             yield f"{self.path}: {reason}"
         if num_damaged > is_truncated:  # the last packet of a truncated file is damaged
             yield f"{damaged}: the pictures before them are held"
