@@ -400,6 +400,13 @@ READINGS = {
         ("We ran 8 km", "we ran eight kilometers"),
         ('an 8" plate', "an eight inch plate"),
         ('a pizza 12" wide', "a pizza twelve inches wide"),
+        ('a 5" by 7" card and a 9" one', "a five inch by seven inches card and a nine inch one"),
+        ('He said "5 by 7" twice', "he said five by seven twice"),
+        ('the "5" and the "7" keys', "the five and the seven keys"),
+        (
+            '"Catch 22", a 5" disk and 3½" of tape',
+            "catch twenty two a five inch disk and three and a half inch of tape",
+        ),
         ("a 5 km run", "a five kilometer run"),
         ("a nine-year-old", "a nine year old"),
     ),

@@ -14,7 +14,7 @@ from vssflow_jax.text.verbalize import Omission, verbalize
 from vssflow_jax.text.verbalize.abbreviations import LETTER_A
 from vssflow_jax.text.verbalize.roman import read_behind_noun
 
-VERSION = 4  # of the words that a text gives; part of the keys of shards
+VERSION = 5  # of the words that a text gives; part of the keys of shards
 REFUSE, SKIP = "refuse", "skip"
 POLICIES = (REFUSE, SKIP)  # for characters that cannot be read
 SKIP_HINT = " (--text_policy=skip leaves others out)"  # of errors, where a command has the flag

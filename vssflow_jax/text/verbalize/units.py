@@ -164,12 +164,21 @@ def _read_mark(match: re.Match) -> str | None:
     before = match.string[max(match.start() - QUOTES_WITHIN, 0) : match.start()]
     if mark == "'" and re.search(r"(?<!\w)'\w", before):
         return None
-    if mark == '"' and before.count('"') % 2:
+    if mark == '"' and _is_quotation_open(before):
         return None
     name = "foot" if mark == "'" else "inch"
     if _follows_article(match) or re.fullmatch(FRACTION, number):
         return f"{spell_value(number)} {name}"
     return spell_quantity(number, name)
+
+
+def _is_quotation_open(text: str) -> bool:
+    """Whether a text ends within a quotation, which no sign behind a number opens."""
+    is_open = False
+    for sign in re.finditer('"', text):
+        is_inch = not is_open and text[sign.start() - 1 : sign.start()].isdigit()
+        is_open = not (is_open or is_inch)
+    return is_open
 
 
 def _read_by(match: re.Match) -> str | None:
