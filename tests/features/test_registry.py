@@ -37,6 +37,7 @@ def test_bundled_lips_are_geometry_and_need_landmarks():
     assert registry.select_frame_side("bundled") == 640
     assert registry.select_frame_side("built-in") == 256
     assert registry.select_frame_side("speaker=bundled,clip=built-in") == 256
+    assert registry.select_frame_side("speaker=bundled") == 256  # of no encoder
 
 
 def test_what_is_missing_is_absent():

@@ -239,8 +239,10 @@ def read_encoder_set(statistics: Mapping) -> str:
 
 def select_frame_side(encoder_set: str) -> int:
     """Pixels of the longer side of the frames for a set of encoders, at most."""
-    choice = _parse_choice(encoder_set)
-    return max(FRAME_SIDE[kind] for name, kind in choice.items() if name != "speaker")
+    sides = (
+        FRAME_SIDE[kind] for name, kind in _parse_choice(encoder_set).items() if name != "speaker"
+    )
+    return max(sides, default=min(FRAME_SIDE.values()))
 
 
 def choose_encoder(encoder_set: str, condition: str) -> str | None:
