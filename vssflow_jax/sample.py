@@ -30,7 +30,15 @@ from vssflow_jax.generation.content_credentials import (
     check_signable,
     read_credentials,
 )
-from vssflow_jax.generation.mixing import MIXES, ORIGINAL, REPLACE, MixOptions, mix_output
+from vssflow_jax.generation.mixing import (
+    ADD,
+    DUCK,
+    MIXES,
+    ORIGINAL,
+    REPLACE,
+    MixOptions,
+    mix_output,
+)
 from vssflow_jax.generation.output import TIME_FORMATS, Output, check_times, list_files
 from vssflow_jax.generation.prompting import MAX_READ
 from vssflow_jax.generation.provenance import MODEL, describe_origin
@@ -88,6 +96,16 @@ SAMPLING = (
     "speech_audibility",
 )
 MIXING = ("original_level", "generated_level", "duck_level", "loudness")
+# Beside the request's own, the flags that a split of --shards has no use for.
+OF_ONE_CLIP = (
+    *SINGLE_CLIP, "voice", "text_policy", "seeds", "candidates", "recognizer", "stems", "times_out",
+    "mix", *MIXING, "c2pa_certificates", "c2pa_key",
+)  # fmt: skip
+NEEDS = {  # flags that have no effect without one of others
+    "split": ("shards",),
+    "audio_track": ("speaker", "script", "prompt_audio"),
+    "recognizer": ("candidates", "seeds", "prompt_audio"),
+}
 MAX_CANDIDATES = 64
 SCORES = ("wer", "speaker_similarity", "lip_agreement", "loop_join")  # columns of the candidates
 
@@ -125,6 +143,25 @@ def sample_one(generator: Generator, out: Path) -> None:
         output.save(path, flags.FLAGS.times_out, credentials)
         shown = print_warnings(output.report["warnings"], shown)
         print(f"{path}: {describe(output.report)}")
+
+
+def check_flags() -> None:
+    """Raises an InputError for flags that have no effect beside the others."""
+    present = {name for name in flags.FLAGS if flags.FLAGS[name].present}
+    single = [
+        name for name in OF_ONE_CLIP if name in present and flags.FLAGS[name].value is not False
+    ]
+    if "shards" in present and single:
+        raise InputError(f"found --{single[0]} beside --shards, expected one or the other")
+    for name, others in NEEDS.items():
+        if name in present and not present & {*others}:
+            expected = " or ".join(f"--{other}" for other in others)
+            raise InputError(f"--{name}: found without {expected}, expected with it")
+    mix = flags.FLAGS.mix
+    for name, modes in (("original_level", (ADD, DUCK)), ("duck_level", (DUCK,))):
+        if name in present and mix not in modes:
+            expected = " or ".join(f"--mix={mode}" for mode in modes)
+            raise InputError(f"--{name}: found beside --mix={mix}, expected {expected}")
 
 
 def load_credentials(out: Path) -> Credentials | None:
@@ -389,10 +426,7 @@ def main() -> None:
     """Flags in, sound out."""
     if flags.FLAGS.out is None:
         raise InputError("--out: found nothing, expected a file such as out.mp4 or out.wav")
-    values = {name: flags.FLAGS[name].value for name in SINGLE_CLIP}
-    single = [name for name, value in values.items() if value is not None and value is not False]
-    if flags.FLAGS.shards is not None and single:
-        raise InputError(f"found --{single[0]} beside --shards, expected one or the other")
+    check_flags()
     # Imported here, so that --help and mistakes in the flags do not wait for JAX.
     from vssflow_jax.generation.generator import Generator
 
