@@ -24,6 +24,12 @@ from vssflow_jax.preparation.latents import write_latents
 from vssflow_jax.preparation.prepare import PrepareOptions, prepare, read_source
 from vssflow_jax.text.normalize import POLICIES
 
+OF_FOLDER = ("valid", "test")  # flags that --videos alone has a use for
+OF_SOURCE = (  # flags that clips are prepared by
+    *OF_FOLDER, "workers", "max_seconds", "overlap", "clips_per_shard", "text_policy", "encoders",
+    "limit", "audio_track", "sample_rate", "audio_channels", "beam", "config",
+)  # fmt: skip
+
 
 def define_flags() -> None:
     """The flags of this command."""
@@ -91,12 +97,28 @@ def validate(folder: str, source: str | None) -> None:
         )
 
 
+def check_flags() -> None:
+    """Raises an InputError for flags that have no effect beside the others."""
+    values = flags.FLAGS
+    if values.manifest is not None and values.videos is not None:
+        raise InputError("found --manifest and --videos, expected one of them")
+    if values.check is not None:
+        unused, where = ("out", "latents", *OF_SOURCE), "beside --check"
+    elif values.manifest is None and values.videos is None:
+        unused, where = OF_SOURCE, "without --manifest or --videos"
+    else:
+        unused, where = (OF_FOLDER, "beside --manifest") if values.manifest else ((), "")
+    for name in unused:
+        if values[name].present:
+            other = "with" if where.startswith("without") else "without"
+            raise InputError(f"--{name}: found {where}, expected {other}")
+
+
 def main() -> None:
     """Prepares or validates shards as the flags say."""
     values = flags.FLAGS
     source = values.manifest or values.videos
-    if values.manifest is not None and values.videos is not None:
-        raise InputError("found --manifest and --videos, expected one of them")
+    check_flags()
     if values.videos is not None and not pathlib.Path(values.videos).is_dir():
         raise InputError(f"--videos={values.videos}: no such folder, expected one with videos")
     if values.check is not None:

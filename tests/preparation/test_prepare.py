@@ -135,6 +135,14 @@ def test_the_command_line(corpus, tmp_path):
         ([f"--manifest={path}", f"--out={tmp_path / 'file'}"], "found a file"),
         ([f"--manifest={path}"], "--out"),
         ([f"--manifest={path}", f"--out={tmp_path / 'o'}", "--manifets=x"], "manifets"),
+        (
+            [f"--manifest={path}", "--valid=0.5"],
+            "--valid: found beside --manifest, expected without",
+        ),
+        ([f"--check={tmp_path}", "--latents=x"], "--latents: found beside --check"),
+        ([f"--check={tmp_path}", "--encoders=bundled"], "--encoders: found beside --check"),
+        (["--latents=x", "--workers=2"], "--workers: found without --manifest or --videos"),
+        ([f"--manifest={path}", f"--videos={tmp_path}"], "--manifest and --videos"),
     ):
         done = in_process.run("prepare", *flags)
         assert done.returncode == 2 and done.stderr.startswith("error: ") and word in done.stderr
