@@ -133,6 +133,8 @@ def score() -> dict:
         for name in OF_SAMPLING:
             if flags.FLAGS[name].present:
                 raise InputError(f"--{name}: found beside --generated, expected without")
+    if flags.FLAGS["videos"].present and "lse" not in flags.FLAGS.measures:
+        raise InputError("--videos: found without --measures=lse, expected with it")
     options = EvaluationOptions if is_shards else SentenceOptions
     names = {field.name for field in dataclasses.fields(options)}
     values = {name: flags.FLAGS[name].value for name in names - {"speakers", "clips"}}

@@ -47,3 +47,9 @@ def test_flags_of_sampling_have_no_use_beside_files(tmp_path, flag):
     name = flag.split("=")[0]
     assert done.stderr == f"error: {name}: found beside --generated, expected without\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_of_videos_is_for_lse_alone(tmp_path):
+    files = f"--shards={tmp_path}", f"--generated={tmp_path}"
+    done = in_process.run("evaluate", *files, "--videos=clips.csv", "--measures=desync")
+    in_process.assert_error(done, "--videos: found without --measures=lse, expected with it")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vssflow_jax import conditions
 from vssflow_jax.codecs.interface import audio_format
-from vssflow_jax.common.errors import InputError
+from vssflow_jax.common.errors import InputError, shorten
 from vssflow_jax.common.files import check_writable, write_text
 from vssflow_jax.common.waves import from_mono, to_mono
 from vssflow_jax.corpus import sentences as sentence_sets
@@ -321,7 +321,7 @@ def evaluate_sentences(options: SentenceOptions) -> dict:
         reason = evaluation.recognizer.rejects(rejected[0])
         print(
             f"note: --recognizer={options.recognizer}: no word errors of {len(rejected)} of "
-            f"{len(sentences)} sentences, such as {rejected[0]!r}: {reason}",
+            f"{len(sentences)} sentences, such as {shorten(repr(rejected[0]))}: {reason}",
             file=sys.stderr,
         )
     scores, skipped = {}, {}
