@@ -155,6 +155,22 @@ def test_several_tracks_are_a_line_and_the_file_says_what_was_mixed(tmp_path):
         assert "mixed with the video's own sound (add)" in comment
 
 
+@pytest.mark.parametrize(
+    ("seconds", "loud", "is_noted"), [(5, 1, True), (4.1, 1, False), (5, 0, False)]
+)
+def test_sound_behind_the_last_picture_is_a_line(tmp_path, seconds, loud, is_noted):
+    tone = fixtures.make_tone(seconds)
+    tone[round(SECONDS * RATE) :] *= loud
+    tracks = [("pcm_s16le", "mono", [(0, tone[None])])]
+    source = odd_media.write_media(tmp_path / "in.mkv", pictures=100, tracks=tracks)
+    mixed = mix_output(make_output(source), MixOptions(mode="add"))
+    line = (
+        f"{source}: found 5.00 s of sound for a clip of 4.00 s: the rest of the sound is left out"
+    )
+    assert mixed.report["warnings"] == [line] * is_noted
+    assert mixed.wave.shape == (round(SECONDS * RATE),)
+
+
 def test_a_mix_in_a_video_keeps_rate_and_channels(tmp_path):
     write_original(tmp_path / "in.mkv", 6, 44_100)
     mixed = mix_output(make_output(tmp_path / "in.mkv"), MixOptions(mode="add"))

@@ -23,6 +23,7 @@ ORIGINAL = "original"  # the stem with the video's own sound
 MIN_LOUDNESS, MAX_LOUDNESS = -60.0, -5.0  # LUFS
 # Seconds before and behind speech in which the original is quieter.
 DUCK_MARGINS, DUCK_FADE = (0.15, 0.4), 0.15
+MAX_REST = 0.2  # seconds of sound behind a clip's end that are left out without a note
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ def mix_output(output: Output, options: MixOptions) -> Output:
         original = _read_original(output.video, report["warnings"])
         rate, names = original.sample_rate, original.channels
         length = round(len(output.wave) / output.sample_rate * rate)
+        report["warnings"] += _describe_rest(original, output, length)
         bed, where = _prepare_bed(original, output, options, length)
         generated = {
             name: _fit_generated(factor * wave, output.sample_rate, original, length)
@@ -150,6 +152,18 @@ def _read_original(video: Path, warnings: list[str]) -> media.Sound:
         )
     warnings += [note for note in sound.notes if note not in warnings]
     return sound
+
+
+def _describe_rest(original: media.Sound, output: Output, length: int) -> list[str]:
+    """A line about sound of a video behind the end of the clip, of `length` of its samples."""
+    rest = original.wave[length:]
+    if len(rest) <= MAX_REST * original.sample_rate or not media.is_audible(rest):
+        return []
+    seconds = [count / original.sample_rate for count in (len(original.wave), length)]
+    return [
+        f"{output.video}: found {seconds[0]:.2f} s of sound for a clip of {seconds[1]:.2f} s: the "
+        "rest of the sound is left out"
+    ]
 
 
 def _prepare_bed(
