@@ -33,6 +33,8 @@ def test_keywords_replace_options(corpus, tmp_path):
         ({"max_seconds": float("nan")}, "--max_seconds: found nan s"),
         ({"overlap": 10.0}, "--overlap: found 10 s, expected 0 to less than 10"),
         ({"overlap": -1.0}, "--overlap: found -1 s"),
+        ({"time_limit": float("nan")}, "--limit: found nan s, expected at most 1000000"),
+        ({"time_limit": float("inf")}, "--limit: found inf s"),
     ],
 )
 def test_lengths_out_of_range_are_named(lengths, message):

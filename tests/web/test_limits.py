@@ -1,7 +1,9 @@
 """Limits of the page, and errors as it words them."""
 
+import pytest
+
 from vssflow_jax.common.errors import InputError
-from vssflow_jax.web.limits import format_error
+from vssflow_jax.web.limits import Limits, format_error
 
 
 def test_errors_of_the_library_name_fields_and_roles_of_files(tmp_path):
@@ -15,3 +17,10 @@ def test_errors_of_the_library_name_fields_and_roles_of_files(tmp_path):
     )
     error = InputError("found 1 track, expected number 2 among them (--audio_track)")
     assert format_error(error) == "Found 1 track, expected number 2 among them (audio track)"
+
+
+@pytest.mark.parametrize("name", ["megabytes", "seconds"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_limits_are_finite(name, value):
+    with pytest.raises(InputError, match=f"--{name}: found {value}, expected a finite number"):
+        Limits(**{name: value})

@@ -35,6 +35,7 @@ from vssflow_jax.text.durations import DurationModel, measure_durations
 
 MAX_LISTED = 5  # skipped clips that are printed
 MIN_SAMPLE_RATE = 8000
+MAX_TIME_LIMIT = 1_000_000  # seconds for a clip: more than any takes
 WARNING_SHARE = 0.1  # of skipped clips, from which the message is a warning
 LOCKS = ".prepare.lock"
 POLL_SECONDS = 1.0  # between looks at the shards that another process is writing
@@ -86,6 +87,10 @@ class PrepareOptions:
         if not 0 <= self.overlap < self.max_seconds:
             raise InputError(
                 f"--overlap: found {self.overlap:g} s, expected 0 to less than {self.max_seconds:g}"
+            )
+        if not 0 < self.time_limit <= MAX_TIME_LIMIT:
+            raise InputError(
+                f"--limit: found {self.time_limit:g} s, expected at most {MAX_TIME_LIMIT}"
             )
         rate, channels = self.audio
         if rate < MIN_SAMPLE_RATE or rate % LATENT_RATE:

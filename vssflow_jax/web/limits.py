@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vssflow_jax import media
 from vssflow_jax.common.errors import DISK_ERRORS, InputError, disk_error, one_line
+from vssflow_jax.config.rules import FINITE
 from vssflow_jax.media.video import MediaInfo
 
 MEGA = 1_000_000
@@ -39,6 +40,13 @@ class Limits:
     steps: int = 200
     queue: int = 16
     keep: int = 1800
+
+    def __post_init__(self):
+        for name in ("megabytes", "seconds"):
+            if not FINITE.holds(getattr(self, name)):
+                raise InputError(
+                    f"--{name}: found {getattr(self, name)}, expected {FINITE.expected}"
+                )
 
     def check_file(self, path: Path, name: str) -> None:
         """Raises an InputError for a file that is too large."""
