@@ -185,6 +185,7 @@ def test_a_mix_in_a_video_keeps_rate_and_channels(tmp_path):
     ("options", "message"),
     [
         ({"mode": "mix"}, "--mix: found 'mix'"),
+        ({"duck_level": "-3"}, "--duck_level: found '-3', expected -60 to 60 dB"),
         ({"original_level": 100.0}, "--original_level: found 100, expected -60 to 60 dB"),
         ({"loudness": float("nan")}, "--loudness: found nan"),
         ({"loudness": 0.0}, "--loudness: found 0, expected -60 to -5 LUFS"),

@@ -31,6 +31,15 @@ from vssflow_jax.text.script import Utterance
         ({"text": "set blue", "task": "song"}, "--task: found 'song'"),
         ({"video": "in.mp4", "task": "speech"}, "--task=speech"),
         ({"text": "set blue", "task": "sound"}, "--task=sound"),
+        ({"script": 5}, "--script: found 5, expected a file or utterances"),
+        ({"script": "a.srt", "voices": ["a.wav"]}, r"--voice: found \['a.wav'\], expected"),
+        ({"script": [5]}, "script, line 1: found 5, expected start, end, text, speaker, name"),
+        ({"script": [{"text": "a"}, {"txt": "a"}]}, "script, line 2: found {'txt': 'a'}, expected"),
+        ({"script": [{"text": 5}]}, "script, line 1, field text: found 5, expected text"),
+        ({"script": [{"text": "a", "start": "0"}]}, "field start: found '0', expected seconds"),
+        ({"script": [{"text": "a", "end": float("nan")}]}, "field end: found nan, expected"),
+        ({"script": [{"text": "a", "speaker": 5}]}, "--speaker: found a int, expected the path"),
+        ({"keep": "a.wav", "redo": 5}, "--redo: found 5, expected spans such as 2.0:3.5,6:7"),
     ],
 )
 def test_wrong_fields_are_errors(fields, message):

@@ -136,6 +136,21 @@ def test_wrong_options_are_errors(config, options, message):
         SamplingOptions(**options).resolve(config)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"speech_level": "-3"}, "--speech_level: found '-3', expected -60 to 0 dB"),
+        ({"speech_level": 1.0}, "--speech_level: found 1.0, expected -60 to 0 dB"),
+        ({"sound_level": [3]}, r"--sound_level: found \[3\], expected -60 to 60 dB"),
+        ({"speech_audibility": 2}, "--speech_audibility: found 2, expected 0 to 1"),
+        ({"joint": "alone"}, "--joint: found 'alone', expected one of"),
+    ],
+)
+def test_wrong_levels_are_errors(config, options, message):
+    with pytest.raises(InputError, match=message):
+        SamplingOptions(**options).resolve_joint(config)
+
+
 @pytest.mark.parametrize("seed", [-1, None, 2**32, 0.5])
 def test_wrong_seeds_are_errors(seed):
     with pytest.raises(InputError, match="--seed"):

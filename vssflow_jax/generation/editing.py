@@ -63,6 +63,8 @@ class Edit:
         Raises:
           InputError: values of the wrong type or out of range, or that exclude each other.
         """
+        if not isinstance(redo, str | Sequence | None):
+            raise InputError(f"--redo: found {redo!r}, expected spans such as 2.0:3.5,6:7")
         items = redo.split(",") if isinstance(redo, str) else redo or ()
         spans = tuple(sorted(parse_span(item) for item in items))
         if len(spans) > MAX_SPANS:

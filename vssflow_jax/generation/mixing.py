@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.waves import cut_or_pad, resample
+from vssflow_jax.config.rules import between
 from vssflow_jax.generation.cue_onsets import SPEECH_FADE, SPEECH_MARGINS
 from vssflow_jax.generation.output import Output
 from vssflow_jax.generation.request import Request
@@ -72,8 +74,9 @@ class MixOptions:
 
 def check_range(name: str, value: float, low: float, high: float, unit: str) -> None:
     """Raises an InputError for a number that is not between `low` and `high`."""
-    if not low <= value <= high:
-        raise InputError(f"--{name}: found {value:g}, expected {low:g} to {high:g} {unit}")
+    if not between(low, high).holds(value):
+        found = f"{value:g}" if isinstance(value, numbers.Real) else repr(value)
+        raise InputError(f"--{name}: found {found}, expected {low:g} to {high:g} {unit}")
 
 
 def mix_output(output: Output, options: MixOptions) -> Output:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import find_existing
 from vssflow_jax.conditions import LATENT_RATE, num_latent_frames
+from vssflow_jax.config.rules import at_least
 from vssflow_jax.generation.editing import Edit, Span
 from vssflow_jax.generation.prompting import VoicePrompt
 from vssflow_jax.generation.script_files import parse_voices, read_script_file
 from vssflow_jax.text.normalize import REFUSE, check_policy
-from vssflow_jax.text.script import Utterance
+from vssflow_jax.text.script import COLUMNS, Utterance
 
+FIELDS = (*COLUMNS, "name")  # that a dictionary of an utterance may have
 MAX_SECONDS = 3600.0  # of one clip
 TASKS = (None, "speech", "sound", "joint")
 
@@ -105,6 +107,10 @@ class Request:
             )
         if not isinstance(text, str | None):
             raise InputError(f"--text: found {text!r}, expected text")
+        if not isinstance(script, str | os.PathLike | Iterable | None):
+            raise InputError(f"--script: found {script!r}, expected a file or utterances")
+        if not isinstance(voices, Mapping | None):
+            raise InputError(f"--voice: found {voices!r}, expected recordings by name")
         if voices and not isinstance(script, str | os.PathLike):
             raise InputError("found --voice without --script, expected a script's speakers")
         notes: list[str] = []
@@ -120,7 +126,10 @@ class Request:
             script = [Utterance(text=text, start=speech_start, end=speech_end)]
         request = cls(
             video=parse_path("video", video),
-            script=tuple(x if isinstance(x, Utterance) else Utterance(**x) for x in script or ()),
+            script=tuple(
+                line if isinstance(line, Utterance) else parse_utterance(number, line)
+                for number, line in enumerate(script or (), 1)
+            ),
             speaker=parse_path("speaker", prompt_audio if speaker is None else speaker),
             audio_track=audio_track,
             duration=duration,
@@ -164,6 +173,27 @@ class Request:
     def speakers(self) -> list[Path | None]:
         """The audio file with the voice of each utterance."""
         return [line.speaker or self.speaker for line in self.script]
+
+
+def parse_utterance(number: int, fields: Mapping[str, object]) -> Utterance:
+    """An utterance of a script from a dictionary of its fields; the first one is number 1.
+
+    Raises:
+      InputError: unknown fields, or a value of the wrong type.
+    """
+    if not (isinstance(fields, Mapping) and fields.keys() <= {*FIELDS} and "text" in fields):
+        raise InputError(
+            f"script, line {number}: found {fields!r:.80}, expected {', '.join(FIELDS)}"
+        )
+    place = f"script, line {number}, field"
+    for name in ("text", "name"):
+        if not isinstance(fields.get(name, ""), str):
+            raise InputError(f"{place} {name}: found {fields[name]!r}, expected text")
+    for name in ("start", "end"):
+        seconds = fields.get(name)
+        if seconds is not None and not at_least(0).holds(seconds):
+            raise InputError(f"{place} {name}: found {seconds!r}, expected seconds")
+    return Utterance(**{**fields, "speaker": parse_path("speaker", fields.get("speaker"))})
 
 
 def check_seconds(name: str, seconds: float | None, *, positive: bool = False) -> None:

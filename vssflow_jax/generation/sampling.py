@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from vssflow_jax import conditions
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.pairs import parse_pairs
-from vssflow_jax.config.rules import FINITE, FRACTION, TIMES, parse_times
+from vssflow_jax.config.rules import FINITE, FRACTION, TIMES, between, parse_times
 from vssflow_jax.flow import grids, guidance, solvers
 from vssflow_jax.flow.sampler import Sampling, Student
 from vssflow_jax.generation.stems import MAX_LEVEL, WAYS, JointSampling
@@ -121,9 +121,9 @@ class SamplingOptions:
         }
         # Louder speech would be cut off at 1.
         for (name, level), highest in zip(levels.items(), (0.0, MAX_LEVEL), strict=True):
-            if not -MAX_LEVEL <= level <= highest:
+            if not between(-MAX_LEVEL, highest).holds(level):
                 raise InputError(
-                    f"--{name}: found {level}, expected {-MAX_LEVEL:g} to {highest:g} dB"
+                    f"--{name}: found {level!r}, expected {-MAX_LEVEL:g} to {highest:g} dB"
                 )
         if way not in WAYS:
             raise InputError(f"--joint: found {way!r}, expected one of {', '.join(WAYS)}")
