@@ -323,6 +323,8 @@ def test_an_attempt_of_any_rule_takes_bounded_time():
         least, most = re._parser.parse(rule.pattern).getwidth()
         runs = rule.kind in {"decoration", "long number", "word"}
         assert least > 0 and (runs or most <= 2100), rule.kind
+    _, most = re._parser.parse(normalize._FIRST_ARTICLE.pattern).getwidth()
+    assert most <= 50  # a run of 100,000 quotation marks took a minute
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ DIGITS = {num2words(digit) for digit in range(10)}
 NOT_NOUNS = {"again", "here", "now", "please", "soon", "then", "there"}
 
 _WORD = re.compile(r"[A-Za-z']+")
-# An A that begins a sentence, a quotation or a line, where the article has a capital as well
-_FIRST_ARTICLE = re.compile(r"""([.!?:;"(\n]["')]?[\s"'(]*|\s-\s+)A(?=\s+[A-Za-z])""")
+# An A that begins a sentence, a quotation or a line, where the article has a capital as well. Runs
+# have a limit, without which the time grows with the square of their length.
+_FIRST_ARTICLE = re.compile(r"""([.!?:;"(\n]["')]?[\s"'(]{0,20}|\s-\s{1,20})A(?=\s+[A-Za-z])""")
 _SMALL_LETTERS = re.compile("[A-Za-z][a-z]")
 
 
