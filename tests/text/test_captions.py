@@ -1,5 +1,7 @@
 """Texts of subtitles: speakers, formatting, and what is not spoken."""
 
+import time
+
 import pytest
 
 from vssflow_jax.text.captions import parse_caption, remove_repeated_lines
@@ -79,3 +81,11 @@ def test_lines_that_roll_up_are_kept_once():
     plain = [[part.text for part in parse_caption(t).parts] for t in remove_repeated_lines(texts)]
     assert plain == [["hello world"], [], ["next line"]]
     assert remove_repeated_lines(["No.", "No.\nYes."]) == ["No.", "No.\nYes."]
+
+
+def test_long_blanks_take_no_time():
+    """Before, each of these took a second."""
+    began = time.process_time()
+    for _ in range(50):
+        assert parse_caption(f"{' ' * 5000}x").parts == [("", "x")]
+    assert time.process_time() - began < 10

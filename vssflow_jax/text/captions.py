@@ -17,7 +17,7 @@ _DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}.*?(?:\{[^{}]*\\p0[^{}]*\}|$)", 
 _OVERRIDE = re.compile(r"\{\\[^{}]*\}|\{\}")  # formatting of SubStation
 _DASH = re.compile(r"\s*[-\u2013\u2014](?:\s+|(?=[^\s\d]))")  # begins what another speaker says
 _BRACKETED_NAME = re.compile(r"\s*(?:\[([^\[\]\n]+)\]|\(([^()\n]+)\))\s*:?\s*")
-_NAME = re.compile(r"\s*([^:\[\]()\n]{1,40}?)\s*:\s+(?=\S)")
+_NAME = re.compile(r"\s*([^\s:\[\]()][^:\[\]()\n]{0,39}?)\s*:\s+(?=\S)")
 _CAPITALS = re.compile(
     r"[^\W\d_a-z][^\da-z\s]+(?: [^\da-z\s]+){0,2}(?: \d)?"
 )  # "MRS. WOLFE", "MAN 1"
