@@ -75,8 +75,8 @@ class MixOptions:
 def check_range(name: str, value: float, low: float, high: float, unit: str) -> None:
     """Raises an InputError for a number that is not between `low` and `high`."""
     if not between(low, high).holds(value):
-        found = f"{value:g}" if isinstance(value, numbers.Real) else repr(value)
-        raise InputError(f"--{name}: found {found}, expected {low:g} to {high:g} {unit}")
+        shown = f"{value:g}" if isinstance(value, numbers.Real) else repr(value)
+        raise InputError(f"--{name}: found {shown}, expected {low:g} to {high:g} {unit}")
 
 
 def mix_output(output: Output, options: MixOptions) -> Output:
