@@ -89,6 +89,34 @@ def test_a_folder_that_is_not_empty_is_an_error(tiny_run, exported):
     assert (exported / "config.json").read_text() == before
 
 
+@pytest.mark.parametrize("text", [None, "{", "{}"])
+def test_statistics_that_nothing_is_sampled_with_are_an_error(tiny_run, tmp_path, text):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("checkpoints", "codec", "config.json"):
+        (run / name).symlink_to(tiny_run / name)
+    if text is not None:
+        (run / "statistics.json").write_text(text)
+    done = in_process.run("export", f"--workdir={run}", f"--out={tmp_path / 'out'}")
+    assert_error(done, f"{run / 'statistics.json'}: ", out=tmp_path / "out")
+
+
+def test_a_config_of_another_network_is_an_error(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("checkpoints", "codec", "statistics.json"):
+        (run / name).symlink_to(tiny_run / name)
+    config = json.loads((tiny_run / "config.json").read_text())
+    layers = config["model"]["layers"]
+    config["model"]["layers"] += 3
+    (run / "config.json").write_text(json.dumps(config))
+    message = f"model.layers: found {layers + 3}, expected {layers}, with which it was saved"
+    done = in_process.run("export", f"--workdir={run}", f"--out={tmp_path / 'out'}")
+    assert_error(done, f"{run}: checkpoint 6: {message}", out=tmp_path / "out")
+    with pytest.raises(InputError, match=message):
+        Generator.from_workdir(run)
+
+
 @pytest.mark.slow
 def test_a_run_starts_from_an_export(tiny_run, exported, tmp_path):
     flags = (f"--config.data.shards={tiny_run / 'shards'}", "--config.train.steps=2")

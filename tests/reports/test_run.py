@@ -254,6 +254,17 @@ def test_shards_that_are_gone_do_not_stop_it(run, tmp_path):
     assert page.text.count("95 % interval") == 4
 
 
+def test_a_damaged_checkpoint_is_one_line(run, tmp_path):
+    for name in ("codec", "config.json"):
+        (tmp_path / name).symlink_to(run / name)
+    weights = tmp_path / "checkpoints" / "6" / "weights"
+    weights.mkdir(parents=True)
+    (weights / "_METADATA").write_text("junk")
+    with pytest.raises(InputError, match=f"^{weights}: damaged or incomplete"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"config\.json"):
         write_report(tmp_path)

@@ -16,6 +16,7 @@ from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import file_size, hash_file, read_json, resolve, to_path, write_text
 from vssflow_jax.common.safetensors_io import write_arrays
 from vssflow_jax.conditions import EVALUATED_TASKS
+from vssflow_jax.generation.generator import read_statistics
 from vssflow_jax.generation.sampling import read_student
 from vssflow_jax.training import checkpoint
 
@@ -72,9 +73,8 @@ def export_run(workdir: str | Path, out: str | Path, name: str = "", dtype: str 
     params, step, identity = checkpoint.load_weights(workdir)
     config = checkpoint.read_config(workdir)
     codec = load_codec(workdir / "codec")
-    checkpoint.check_identity(
-        identity, {"codec": hash_latents(codec)}, f"{workdir}: checkpoint {step}"
-    )
+    checkpoint.check_run(identity, config, hash_latents(codec), f"{workdir}: checkpoint {step}")
+    read_statistics(workdir / "statistics.json")  # refuses what nothing can be sampled with
     source = Path(config.train.init_from).name
     for group, field in LOCAL_PATHS:
         config[group][field] = ""

@@ -162,9 +162,7 @@ class Generator:
         codec = load_codec(workdir / "codec")
         check_rate(codec, f"{workdir / 'codec'}")
         statistics = read_statistics(workdir / "statistics.json")
-        if identity:  # published weights do not say what codec is theirs
-            expected = {"codec": hash_latents(codec)}
-            checkpoint.check_identity(identity, expected, f"{workdir}: checkpoint {step}")
+        checkpoint.check_run(identity, config, hash_latents(codec), f"{workdir}: checkpoint {step}")
         return cls(config, params, codec, statistics, step, precision)
 
     @classmethod

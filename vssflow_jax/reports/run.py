@@ -139,7 +139,8 @@ def count_parameters(workdir: Path) -> int | None:
     if not folders:
         return None
     newest = resolve(max(folders, key=lambda p: int(p.parent.name)))
-    tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(newest)).tree
+    with checkpoint.refusing_damage(str(newest)):
+        tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(newest)).tree
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 

@@ -396,6 +396,22 @@ def check_identity(saved: Mapping, expected: Mapping, where: str) -> None:
         raise InputError(f"{where}: {'; '.join(differences)}, with which it was saved")
 
 
+def check_run(identity: Mapping, config, codec: str, where: str) -> None:
+    """Raises an `InputError` for weights of another codec or network than a run's files have.
+
+    Args:
+      identity: of the checkpoint; of a conversion nothing, of an export no fields.
+      config: of the run.
+      codec: the hash of its codec.
+      where: the checkpoint, for messages.
+    """
+    if not identity:  # published weights do not say what codec is theirs
+        return
+    saved, now = identity.get("config", {}), fields.fixed_fields(config)
+    network = {name: now[name] for name in now if name.startswith("model.") and name in saved}
+    check_identity(identity, {"codec": codec, "config": network}, where)
+
+
 def _identity_values(identity: Mapping) -> dict:
     """Hashes and fields by name, as JSON gives them back."""
     values = {name: value for name, value in identity.items() if name != "config"}

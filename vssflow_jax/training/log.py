@@ -106,7 +106,7 @@ def read_metrics(workdir: Path) -> list[dict]:
     path = workdir / METRICS
     data = path.read_bytes() if path.exists() else b""
     parsed = map(_parse, data.decode(errors="replace").splitlines())
-    return sorted((values for values in parsed if "step" in values), key=lambda row: row["step"])
+    return sorted((values for values in parsed if values), key=lambda row: row["step"])
 
 
 def draw_spectrogram(wave: np.ndarray) -> np.ndarray:
@@ -118,9 +118,10 @@ def draw_spectrogram(wave: np.ndarray) -> np.ndarray:
 
 
 def _parse(line: str) -> dict:
-    """The values of a line; none if it was cut short."""
+    """The values of a line; none if it was cut short, or has no step."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    return values if isinstance(values, dict) else {}
+    has_step = isinstance(values, dict) and isinstance(values.get("step"), int)
+    return values if has_step else {}
