@@ -315,6 +315,7 @@ def sample_split(generator: Generator, folder: Path, split: str, out: Path) -> N
     """Generates a wav for each example of a split, and at the end `manifest.csv`."""
     check_writable(out / "manifest.csv")
     records, options = shards.open_split(folder, split), sampling_options()
+    generator.check_shards(folder)
     origin = describe_origin({MODEL: generator.model_hash, "seed": flags.FLAGS.seed})
     print_warnings(options.resolve(generator.config).warnings, set())
     rows = []

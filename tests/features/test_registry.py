@@ -111,6 +111,17 @@ def test_a_loop_holds_the_last_picture_of_a_shorter_video():
     assert list(loop) == list(loop) == [2, 2, 0, 1, 2, 2, 2, 0, 1]
 
 
+def test_a_bundled_set_has_built_in_encoders_where_none_is_bundled():
+    built_in = dict.fromkeys(("clip", "speaker", "lips", "sync"), "built-in")
+    assert registry.name_encoders("built-in") == built_in
+    bundled = {"speaker": "bundled", "lips": "bundled"}
+    assert registry.name_encoders("bundled") == built_in | bundled
+    for condition, encoder in (("clip", "thumbnails"), ("speaker", "d-vector")):
+        chosen = f"{condition}=bundled"
+        assert [one.name for one in registry.select_encoders(chosen)] == [encoder]
+    assert registry.name_encoders("sync=bundled") == {"sync": "built-in"}
+
+
 def test_statistics_of_earlier_versions_name_the_built_in_set():
     assert registry.read_encoder_set({}) == "built-in"
     assert registry.read_encoder_set({"encoders": "embedded"}) == "built-in"

@@ -8,7 +8,9 @@ import types
 
 import numpy as np
 import pytest
+from helpers import in_process
 
+import vssflow_jax
 from vssflow_jax import media
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.conditions import EVALUATED_TASKS
@@ -188,3 +190,25 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(InputError):
         evaluate(EvaluationOptions(workdir=tmp_path))
     assert not (tmp_path / "eval").exists()
+
+
+@pytest.mark.parametrize("encoders", ["bundled", "speaker=bundled,clip=built-in"])
+def test_features_of_another_encoder_are_refused(tiny_run, loaded_generator, tmp_path, encoders):
+    """A d-vector is as wide as the built-in statistics of a voice."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for path in (tiny_run / "shards").iterdir():
+        (folder / path.name).symlink_to(path)
+    info = json.loads((folder / "dataset.json").read_text())
+    info["statistics"]["encoders"] = encoders
+    (folder / "dataset.json").unlink()
+    (folder / "dataset.json").write_text(json.dumps(info))
+    out = tmp_path / "out"
+    for command in ("sample", "evaluate"):
+        flags = (f"--workdir={tiny_run}", f"--shards={folder}", f"--out={out}")
+        done = in_process.run(command, *flags)
+        words = f"{folder}: found speaker by the bundled encoder, expected the built-in one"
+        in_process.assert_error(done, words, "prepare with --encoders=built-in", out=out)
+    info["statistics"]["encoders"] = "clip=bundled,sync=bundled"  # none of these are
+    (folder / "dataset.json").write_text(json.dumps(info))
+    vssflow_jax.Generator.from_workdir(tiny_run).check_shards(folder)

@@ -34,6 +34,8 @@ CLIP_RATE = float(conditions.BY_NAME["clip"].rate)
 # Pixels of the longer side of the frames, by kind of encoder; a set takes the most that it needs.
 FRAME_SIDE = {"built-in": 256, "bundled": 640, "published": 640}
 
+BUNDLED = ("speaker", "lips")  # conditions with a bundled encoder
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderInputs:
@@ -235,6 +237,14 @@ def read_encoder_set(statistics: Mapping) -> str:
     In those of earlier versions the built-in set is called embedded.
     """
     return statistics.get("encoders", "built-in").replace("embedded", "built-in")
+
+
+def name_encoders(encoder_set: str) -> dict[str, str]:
+    """The kind of encoder by condition; conditions without a bundled one have the built-in one."""
+    return {
+        condition: "built-in" if kind == "bundled" and condition not in BUNDLED else kind
+        for condition, kind in _parse_choice(encoder_set).items()
+    }
 
 
 def select_frame_side(encoder_set: str) -> int:

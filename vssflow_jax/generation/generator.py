@@ -17,8 +17,9 @@ from vssflow_jax.codecs.interface import audio_format, check_rate, hash_latents,
 from vssflow_jax.common.errors import InputError
 from vssflow_jax.common.files import read_json
 from vssflow_jax.common.waves import cut_or_pad, to_mono
+from vssflow_jax.data import shards
 from vssflow_jax.evaluation.metrics.lip_agreement import correlate_lips
-from vssflow_jax.features.registry import read_encoder_set
+from vssflow_jax.features.registry import name_encoders, read_encoder_set
 from vssflow_jax.flow.inpainting import Known
 from vssflow_jax.flow.sampler import Sampling
 from vssflow_jax.generation.conditioning import (
@@ -490,6 +491,22 @@ class Generator:
                 waves |= zip(batch, self.synthesizer(job, sampling, progress), strict=False)
         samples = [round(r["meta"]["duration"] * self.codec.sample_rate) for r in records]
         return [waves[row][:count] for row, count in enumerate(samples)]
+
+    def check_shards(self, folder: str | Path) -> None:
+        """Raises an `InputError` for shards whose features are not by the model's encoders.
+
+        Converted weights do not say which these are.
+        """
+        if "encoders" not in self.statistics:
+            return
+        statistics = shards.load_dataset_info(folder)["statistics"]
+        theirs, ours = map(name_encoders, (read_encoder_set(statistics), self.encoder_set))
+        for condition in [name for name in ours if theirs.get(name, ours[name]) != ours[name]]:
+            raise InputError(
+                f"{folder}: found {condition} by the {theirs[condition]} encoder, expected the "
+                f"{ours[condition]} one, on which the model was trained; prepare with "
+                f"--encoders={self.encoder_set}"
+            )
 
     def remove_video(self, record: Mapping) -> dict:
         """The record with text and voice alone, its phonemes at predicted times."""

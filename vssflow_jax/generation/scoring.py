@@ -207,6 +207,7 @@ def evaluate(options: EvaluationOptions) -> dict:
         )
     out = scores_folder(options)
     if options.generated is None:
+        generator.check_shards(folder)
         system = RunSystem(generator, options)
     else:
         ids = example_ids(folder, options.split)
