@@ -88,15 +88,20 @@ def define_endpoint(studio: Studio, files: VisitorFiles, queue: Mapping) -> None
                 check_values({"steps": steps}, or_null(WHOLE_NUMBER))
                 optional = {"duration": duration, "loudness": loudness, "extend": extend}
                 check_values(optional | {"guidance": guidance}, or_null(NUMBER))
-                uploaded = {"video": video, "voice": voice, "subtitles": subtitles, "keep": keep}
-                check_values(uploaded, or_null(UPLOAD))
+                files_by_name = {
+                    "video": video,
+                    "voice": voice,
+                    "subtitles": subtitles,
+                    "keep": keep,
+                }
+                check_values(files_by_name, or_null(UPLOAD))
                 check_values({"speakers": speakers}, or_null(UPLOADS))
                 if keep is None:
                     edit = {"redo": redo.strip(), "said": said.strip(), "extend": extend}
                     check_absent(edit, "keep")
                 if subtitles is None:
                     check_absent({"speakers": speakers}, "subtitles")
-                uploads = [find_upload(files, *item) for item in uploaded.items()]
+                uploads = [find_upload(files, *item) for item in files_by_name.items()]
                 uploads += [find_upload(files, "speakers", x) for x in speakers or ()]
                 files.show(visitor, SLOT, [folder, *(Path(x) for x in uploads if x)])
                 video, voice, subtitles, keep, *speakers = uploads
