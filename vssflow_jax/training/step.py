@@ -83,8 +83,8 @@ def make_train_step(
 def update_if(condition: jax.Array, update: Callable, state: TrainState, gradient) -> TrainState:
     """update(state, gradient) if the condition holds, else the state, in its own memory.
 
-    A loop of at most one round: every backend of XLA changes a loop's state in place, where those
-    for CPUs and GPUs copy all of a conditional's, each for another order of its branches.
+    By a loop of at most one round, whose state XLA changes in place. `jax.lax.cond` would copy the
+    new state: on GPUs with this order of the branches, on CPUs with the other, on TPUs with both.
     """
 
     def update_once(carry):
